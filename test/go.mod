@@ -1,0 +1,3 @@
+module headcount/test
+
+go 1.26
