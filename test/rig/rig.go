@@ -1,0 +1,238 @@
+// Package rig runs the real server for black-box tests: it builds the commands of the repository, starts the server on
+// a port of its own, stops, kills and restarts it there, and asks it for its count. Everything is on 127.0.0.1.
+package rig
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	startTime = 15 * time.Second // a server that is not ready by then has failed
+	stopTime  = 15 * time.Second // more than the default -drain
+)
+
+// Server is one running server process; after Restart it is the next one, at the same address.
+type Server struct {
+	URL  string // http://127.0.0.1:PORT
+	Addr string // 127.0.0.1:PORT
+
+	t    testing.TB
+	bin  string
+	args []string
+	env  []string
+	log  syncBuffer
+	proc *process // nil while stopped
+}
+
+// process is one started command and the end of it.
+type process struct {
+	cmd  *exec.Cmd
+	done chan struct{} // closed when the process has ended
+	err  error         // what Wait returned; read it after done
+}
+
+// Start builds the server, starts it with args on a free port and waits until /readyz says yes. The server is killed
+// when the test ends; if the test has failed, the server's log is shown.
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	return start(t, Build(t, "server"), args)
+}
+
+// StartPlain is Start without the race detector, also in a test that has it: for checks of time and size.
+func StartPlain(t testing.TB, args ...string) *Server {
+	t.Helper()
+	return start(t, build(t, "server", false), args)
+}
+
+func start(t testing.TB, bin string, args []string) *Server {
+	t.Helper()
+	addr := FreeAddr(t)
+	s := &Server{
+		t: t, bin: bin, Addr: addr, URL: "http://" + addr,
+		args: append([]string{"-addr", addr}, args...),
+		env:  Environ(),
+	}
+	t.Cleanup(func() {
+		s.Kill()
+		if t.Failed() {
+			t.Logf("log of the server at %s:\n%s", s.Addr, s.Log())
+		}
+	})
+	s.launch()
+	return s
+}
+
+// launch starts the process and waits until it is ready.
+func (s *Server) launch() {
+	s.t.Helper()
+	cmd := exec.Command(s.bin, s.args...)
+	cmd.Env = s.env
+	cmd.Stdout, cmd.Stderr = &s.log, &s.log
+	cmd.SysProcAttr = dieWithParent()
+	if err := cmd.Start(); err != nil {
+		s.t.Fatalf("start server: %v", err)
+	}
+	p := &process{cmd: cmd, done: make(chan struct{})}
+	go func() {
+		p.err = cmd.Wait()
+		close(p.done)
+	}()
+	s.proc = p
+
+	Wait(s.t, startTime, "server ready at "+s.URL, func() bool {
+		select {
+		case <-p.done:
+			s.t.Fatalf("server %v ended at its start: %v\n%s", s.args, p.err, s.Log())
+		default:
+		}
+		resp, err := http.Get(s.URL + "/readyz")
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
+}
+
+// Stop ends the server with SIGTERM and waits for it. An exit status other than 0 fails the test. It returns how long
+// the server took.
+func (s *Server) Stop() time.Duration {
+	s.t.Helper()
+	p := s.proc
+	if p == nil {
+		return 0
+	}
+	begin := time.Now()
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(stopTime):
+		s.Kill()
+		s.t.Fatalf("server still ran %v after SIGTERM\n%s", stopTime, s.Log())
+	}
+	s.proc = nil
+	if p.err != nil {
+		s.t.Errorf("server after SIGTERM: %v, want exit status 0\n%s", p.err, s.Log())
+	}
+	return time.Since(begin)
+}
+
+// Kill ends the server with SIGKILL and waits for it.
+func (s *Server) Kill() {
+	if p := s.proc; p != nil {
+		p.cmd.Process.Kill()
+		<-p.done
+		s.proc = nil
+	}
+}
+
+// Restart stops the server, if it runs, and starts it again at the same address with the same arguments.
+func (s *Server) Restart() {
+	s.t.Helper()
+	s.Stop()
+	s.launch()
+}
+
+// Pid is the process id of the running server, 0 while it is stopped.
+func (s *Server) Pid() int {
+	if s.proc == nil {
+		return 0
+	}
+	return s.proc.cmd.Process.Pid
+}
+
+// Log is what the server has printed so far, over all its starts.
+func (s *Server) Log() string { return s.log.String() }
+
+// Count is what GET /count says of the room, -1 when there is no answer.
+func (s *Server) Count(room string) int {
+	resp, err := http.Get(s.URL + "/count?room=" + url.QueryEscape(room))
+	if err != nil {
+		return -1
+	}
+	defer resp.Body.Close()
+	var answer struct{ Users *int }
+	if json.NewDecoder(resp.Body).Decode(&answer) != nil || answer.Users == nil {
+		return -1
+	}
+	return *answer.Users
+}
+
+// Wait polls ok until it holds, and fails the test with what was waited for when the deadline (a duration from now)
+// has passed.
+func Wait(t testing.TB, deadline time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(deadline); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited %v in vain for: %s", deadline, what)
+		}
+	}
+}
+
+// Need fails the test, with what to install, when a tool is not on the PATH. It returns the tool's path.
+func Need(t testing.TB, tool, install string) string {
+	t.Helper()
+	path, err := exec.LookPath(tool)
+	if err != nil {
+		t.Fatalf("%s is missing; install it: %s", tool, install)
+	}
+	return path
+}
+
+// FreeAddr is a free address 127.0.0.1:PORT. The port is below the range from which the kernel takes ports for outgoing
+// connections: there, a client that tries to reconnect could take the stopped server's port (or even connect to itself).
+func FreeAddr(t testing.TB) string {
+	t.Helper()
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
+		ln, err := net.Listen("tcp", addr)
+		if err == nil {
+			ln.Close()
+			return addr
+		}
+	}
+	t.Fatal("found no free port between 20000 and 32000")
+	return ""
+}
+
+// Environ is the environment without what would configure headcount behind the test's back.
+func Environ() []string {
+	env := []string{"HEADCOUNT_ADMIN=127.0.0.1:0"} // several servers on one machine: no fixed private port
+	for _, kv := range os.Environ() {
+		if !strings.HasPrefix(kv, "HEADCOUNT_") {
+			env = append(env, kv)
+		}
+	}
+	return env
+}
+
+// syncBuffer is a bytes.Buffer that one goroutine writes while others read.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
