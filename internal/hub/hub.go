@@ -1,0 +1,130 @@
+package hub
+
+import (
+	"sync"
+	"time"
+)
+
+// Options of a [Hub]. The zero value of each field means its default.
+type Options struct {
+	History      int           // events kept per room; default 1000
+	HistoryAge   time.Duration // how long an event is kept; default 10 min
+	HistoryBytes int64         // encoded bytes kept in all rooms together; default 64 MiB
+}
+
+// Hub is all rooms of one node.
+type Hub struct {
+	opt   Options
+	epoch string
+	node  string
+
+	kept kept
+
+	mu       sync.Mutex // taken before a Room's mu, never after
+	rooms    map[string]*Room
+	versions uint64 // of the last room that was dropped, so that none is used twice
+	seqs     uint64 // likewise
+}
+
+// New returns a hub without rooms.
+func New(opt Options) *Hub {
+	if opt.History == 0 {
+		opt.History = 1000
+	}
+	if opt.HistoryAge == 0 {
+		opt.HistoryAge = 10 * time.Minute
+	}
+	if opt.HistoryBytes == 0 {
+		opt.HistoryBytes = 64 << 20
+	}
+	tag := randomTag()
+	return &Hub{opt: opt, epoch: tag, node: tag[:4], rooms: make(map[string]*Room)}
+}
+
+// Open returns the room called name, which exists from now on until [Hub.Close]
+// has been called as often as Open, and as long as it has history.
+func (h *Hub) Open(name string) *Room {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r := h.rooms[name]
+	if r == nil {
+		r = &Room{
+			hub: h, name: name,
+			seq: h.seqs, base: h.seqs, forgotten: h.seqs, version: h.versions,
+			changed: make(chan struct{}),
+		}
+		h.rooms[name] = r
+	}
+	r.opened++
+	return r
+}
+
+// Close undoes one Open.
+func (h *Hub) Close(r *Room) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r.opened--
+	h.dropIfUnused(r)
+}
+
+// dropIfUnused forgets a room that nobody has open and that keeps no event. Rooms
+// that are made later start where it stood, so that no cursor means two things.
+func (h *Hub) dropIfUnused(r *Room) {
+	if r.opened > 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.history.frames) > 0 {
+		return
+	}
+	if r.pace.timer != nil {
+		r.pace.timer.Stop()
+	}
+	h.seqs = max(h.seqs, r.seq)
+	h.versions = max(h.versions, r.version)
+	if h.rooms[r.name] == r {
+		delete(h.rooms, r.name)
+	}
+}
+
+// Lookup returns the room called name if it exists, or nil. The caller must not
+// keep it: use [Hub.Open] for that.
+func (h *Hub) Lookup(name string) *Room {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.rooms[name]
+}
+
+// Rooms returns how many rooms exist.
+func (h *Hub) Rooms() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.rooms)
+}
+
+// Emit adds an event to the room called name and returns its cursor. data is JSON;
+// it is not checked here.
+func (h *Hub) Emit(name, event string, data []byte) string {
+	r := h.Open(name)
+	defer h.Close(r)
+	id := r.emit(event, data)
+	h.Trim(time.Now())
+	return id
+}
+
+// Trim forgets the events that are older than the history's age, and the oldest
+// ones of all rooms while they hold too many bytes. Emit calls it; call it now and
+// then as well, for rooms that fell silent.
+func (h *Hub) Trim(now time.Time) {
+	for {
+		f := h.kept.overdue(now.Add(-h.opt.HistoryAge), h.opt.HistoryBytes)
+		if f == nil {
+			return
+		}
+		f.room.forget(f)
+		h.mu.Lock()
+		h.dropIfUnused(f.room)
+		h.mu.Unlock()
+	}
+}

@@ -1,0 +1,205 @@
+package hub
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	"headcount/internal/sse"
+)
+
+// Room is one room of a [Hub]: its history, its states, and when to tell them.
+type Room struct {
+	hub    *Hub
+	name   string
+	opened int // guarded by hub.mu
+
+	mu        sync.Mutex
+	seq       uint64 // of the last event
+	base      uint64 // seq at which the room began: older cursors are of a room before it
+	forgotten uint64 // of the last event that is not in the history any more
+	version   uint64 // of the newest value of any state
+	history   history
+	states    []*state // as published, oldest first
+	pace      pace
+	told      time.Time     // when the last piece of news came
+	changed   chan struct{} // closed and made anew with each piece of news
+	wakers    []waker
+}
+
+// state is an event of which only the latest value matters. Its value may be ahead
+// of what has been published; only a newcomer sees it then.
+type state struct {
+	name    string
+	value   []byte
+	version uint64 // of value
+	shown   *frame // as last published; nil if never
+}
+
+type waker struct {
+	key any
+	f   func()
+	n   int // how often it was attached
+}
+
+// Name returns the name of the room.
+func (r *Room) Name() string { return r.name }
+
+// Changed returns a channel that is closed at the next piece of news. Take it
+// before calling [Sub.Pending], or news in between is missed.
+func (r *Room) Changed() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.changed
+}
+
+// Attach has wake called at every piece of news, until Detach(key) was called as
+// often as Attach with that key. wake must return at once and not call the hub.
+func (r *Room) Attach(key any, wake func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range r.wakers {
+		if r.wakers[i].key == key {
+			r.wakers[i].n++
+			return
+		}
+	}
+	r.wakers = append(r.wakers, waker{key, wake, 1})
+}
+
+// Detach undoes one Attach.
+func (r *Room) Detach(key any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range r.wakers {
+		if r.wakers[i].key == key {
+			if r.wakers[i].n--; r.wakers[i].n == 0 {
+				r.wakers = append(r.wakers[:i:i], r.wakers[i+1:]...)
+			}
+			return
+		}
+	}
+}
+
+// tell wakes everybody who waits for news; r.mu is held. A waker only sets a flag
+// or wakes a goroutine, see Attach.
+func (r *Room) tell() {
+	r.told = time.Now()
+	close(r.changed)
+	r.changed = make(chan struct{})
+	for _, w := range r.wakers {
+		w.f()
+	}
+}
+
+// Update sets the state called name to what value returns, and publishes it when
+// the pacing allows. value is called under the room's lock, so that of two updates
+// at once the later one also sees the later value.
+func (r *Room) Update(name string, value func() []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.state(name)
+	v := value()
+	if bytes.Equal(v, s.value) {
+		return
+	}
+	s.value = v
+	r.version++
+	s.version = r.version
+	r.pace.due(r)
+}
+
+func (r *Room) state(name string) *state {
+	for _, s := range r.states {
+		if s.name == name {
+			return s
+		}
+	}
+	s := &state{name: name}
+	r.states = append(r.states, s)
+	return s
+}
+
+// publish shows the states that changed since they were last shown; r.mu is held.
+func (r *Room) publish() {
+	shown := r.states[:0:0]
+	var news []*state
+	for _, s := range r.states {
+		if s.shown != nil && s.shown.at.Version == s.version {
+			shown = append(shown, s)
+		} else {
+			news = append(news, s)
+		}
+	}
+	if len(news) == 0 {
+		return
+	}
+	slices.SortFunc(news, func(a, b *state) int { return cmp.Compare(a.version, b.version) })
+	for _, s := range news {
+		at := Position{Seq: r.seq, Version: s.version}
+		s.shown = r.encode(at, at, s.name, s.value)
+	}
+	r.states = append(shown, news...)
+	r.tell()
+}
+
+// encode makes the frame after which a reader is at at; its id is the cursor of
+// id, which differs where a reader must come back to an earlier place.
+func (r *Room) encode(at, id Position, name string, data []byte) *frame {
+	raw := sse.Append(nil, &sse.Event{ID: r.hub.appendCursor(nil, id), Event: []byte(name), Data: data})
+	chunk := sse.AppendChunk(make([]byte, 0, len(raw)+10), raw)
+	start := bytes.IndexByte(chunk, '\n') + 1
+	return &frame{at: at, chunk: chunk, raw: chunk[start : start+len(raw)]}
+}
+
+// emit adds an event and returns its cursor.
+func (r *Room) emit(name string, data []byte) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seq++
+	at := Position{Seq: r.seq, Version: r.shownVersion()}
+	f := r.encode(at, at, name, data)
+	f.room, f.time = r, time.Now()
+	r.history.add(f)
+	r.hub.kept.add(f)
+	if over := len(r.history.frames) - r.hub.opt.History; over > 0 {
+		r.dropOldest(over)
+	}
+	r.tell()
+	return string(r.hub.appendCursor(nil, at))
+}
+
+// shownVersion is the version up to which all states have been published.
+func (r *Room) shownVersion() uint64 {
+	var v uint64
+	for _, s := range r.states {
+		if s.shown != nil {
+			v = max(v, s.shown.at.Version)
+		}
+	}
+	return v
+}
+
+func (r *Room) dropOldest(n int) {
+	for _, f := range r.history.frames[:n] {
+		r.hub.kept.remove(f)
+	}
+	r.forgotten = r.history.frames[n-1].at.Seq
+	r.history.dropOldest(n)
+}
+
+// forget drops the events up to f, if they have not gone already.
+func (r *Room) forget(f *frame) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for n < len(r.history.frames) && r.history.frames[n].at.Seq <= f.at.Seq {
+		n++
+	}
+	if n > 0 {
+		r.dropOldest(n)
+	}
+}
+

@@ -1,0 +1,223 @@
+package hub
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"headcount/internal/sse"
+)
+
+// Reader is what a newcomer says of itself.
+type Reader struct {
+	ClientID string        // "" = none: it gets no io: signals but io:gap
+	Cursor   string        // Last-Event-ID, "" = none
+	Retry    time.Duration // what it is told to wait before it comes back
+	Chunked  bool          // frames come as HTTP/1.1 chunks
+	Ping     int           // seconds between the pings it must answer, 0 = none
+
+	Heartbeat time.Duration // longest silence that it may expect
+	// Prefix comes in front of everything, unframed: a response header.
+	Prefix []byte
+}
+
+// Sub is one reader of a room. It is for one goroutine at a time.
+type Sub struct {
+	room    *Room
+	pos     Position
+	rest    []byte // what must go first: the opening, or what is left of a frame
+	chunked bool
+	signals bool
+}
+
+// Batch is what one write may send. The zero value is ready; use it again and
+// again, for any Sub, to save its memory.
+type Batch struct {
+	Bytes [][]byte   // in this order; never to be changed
+	after []Position // after[i] is where the reader is once Bytes[i] has gone
+	size  int
+}
+
+// Len returns how many bytes the batch holds.
+func (b *Batch) Len() int { return b.size }
+
+func (b *Batch) reset() {
+	clear(b.Bytes)
+	b.Bytes, b.after, b.size = b.Bytes[:0], b.after[:0], 0
+}
+
+func (b *Batch) add(p []byte, after Position) {
+	b.Bytes = append(b.Bytes, p)
+	b.after = append(b.after, after)
+	b.size += len(p)
+}
+
+// maxBatch is where a batch stops growing, in bytes: enough to make system calls
+// rare while catching up, little enough not to hold others up.
+const maxBatch = 64 << 10
+
+// Join makes a reader of the room. Its first batch begins with the prefix, the
+// retry time, io:hello, io:gap if events were missed, and the latest value of every
+// state; history past the cursor follows.
+func (r *Room) Join(who Reader) *Sub {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := &Sub{room: r, chunked: who.Chunked, signals: who.ClientID != ""}
+
+	open := sse.AppendRetry(nil, who.Retry)
+	s.pos.Seq = r.seq
+	gap, missed := false, ""
+	if who.Cursor != "" {
+		p, known := r.hub.parseCursor(who.Cursor)
+		switch {
+		case !known || p.Seq > r.seq || p.Seq < r.base:
+			gap, missed = true, "null"
+			s.pos.Seq = r.forgotten
+		case p.Seq < r.forgotten:
+			gap, missed = true, fmt.Sprint(r.forgotten-p.Seq)
+			s.pos.Seq = r.forgotten
+		default:
+			s.pos.Seq = p.Seq
+		}
+	}
+	s.pos.Version = r.version
+	id := r.hub.appendCursor(nil, s.pos)
+	if s.signals {
+		hello, _ := json.Marshal(struct { // of strings and numbers: cannot go wrong
+			ID        string  `json:"id"`
+			Ping      int     `json:"ping"`
+			Heartbeat float64 `json:"heartbeat"`
+		}{who.ClientID, who.Ping, who.Heartbeat.Seconds()})
+		open = sse.Append(open, &sse.Event{ID: id, Event: []byte(sse.Hello), Data: hello})
+	}
+	if gap {
+		open = appendGap(open, id, missed)
+	}
+	open = r.appendStates(open, id)
+
+	s.rest = append([]byte(nil), who.Prefix...)
+	if s.chunked {
+		s.rest = sse.AppendChunk(s.rest, open)
+	} else {
+		s.rest = append(s.rest, open...)
+	}
+	return s
+}
+
+func appendGap(dst, id []byte, missed string) []byte {
+	return sse.Append(dst, &sse.Event{ID: id, Event: []byte(sse.Gap), Data: []byte(`{"missed":` + missed + `}`)})
+}
+
+// appendStates appends the newest value of every state, shown to others or not.
+// Their id is where the reader is: coming back with it misses nothing.
+func (r *Room) appendStates(dst, id []byte) []byte {
+	for _, s := range r.states {
+		dst = sse.Append(dst, &sse.Event{ID: id, Event: []byte(s.name), Data: s.value})
+	}
+	return dst
+}
+
+// Room returns the room of the reader.
+func (s *Sub) Room() *Room { return s.room }
+
+// Position returns how far the reader is, not counting what is left of a frame.
+func (s *Sub) Position() Position { return s.pos }
+
+// Clean says that the last write did not end inside a frame.
+func (s *Sub) Clean() bool { return len(s.rest) == 0 }
+
+// Pending fills b with what the reader still has to get, at most about 64 KiB or
+// one event, and reports whether there is anything. What more there is comes with
+// the next call, after [Sub.Advance].
+func (s *Sub) Pending(b *Batch) bool {
+	b.reset()
+	if len(s.rest) > 0 {
+		b.add(s.rest, s.pos)
+	}
+	s.room.mu.Lock()
+	defer s.room.mu.Unlock()
+	s.room.pending(b, s.pos, s.chunked)
+	return len(b.Bytes) > 0
+}
+
+// pending adds the frames behind p, history and states merged in their order.
+func (r *Room) pending(b *Batch, p Position, chunked bool) {
+	if p.Seq < r.forgotten {
+		missed := r.forgotten - p.Seq
+		p = Position{Seq: r.forgotten, Version: r.version}
+		id := r.hub.appendCursor(nil, p)
+		gap := r.appendStates(appendGap(nil, id, fmt.Sprint(missed)), id)
+		if chunked {
+			gap = sse.AppendChunk(nil, gap)
+		}
+		b.add(gap, p)
+	}
+	events := r.history.after(p.Seq)
+	for _, s := range r.states {
+		if s.shown == nil || s.shown.at.Version <= p.Version {
+			continue
+		}
+		for len(events) > 0 && events[0].at.Seq <= s.shown.at.Seq && b.size < maxBatch {
+			p.Seq = events[0].at.Seq
+			b.add(events[0].bytes(chunked), p)
+			events = events[1:]
+		}
+		if b.size >= maxBatch {
+			return
+		}
+		p.Version = s.shown.at.Version
+		b.add(s.shown.bytes(chunked), p)
+	}
+	for len(events) > 0 && b.size < maxBatch {
+		p.Seq = events[0].at.Seq
+		b.add(events[0].bytes(chunked), p)
+		events = events[1:]
+	}
+}
+
+// Heartbeat fills b with a sign of life: a comment, or io:ping for a reader that
+// gave a client id. Call it when [Sub.Pending] had nothing.
+func (s *Sub) Heartbeat(b *Batch) {
+	b.reset()
+	beat := []byte(sse.Comment)
+	if s.signals {
+		id := s.room.hub.appendCursor(nil, s.pos)
+		beat = sse.Append(nil, &sse.Event{ID: id, Event: []byte(sse.Ping), Data: []byte("null")})
+	}
+	b.add(s.frame(beat), s.pos)
+}
+
+// Farewell fills b with the last words of a stream that ends cleanly: when to come
+// back, and the last chunk if there are chunks. It may be sent only if [Sub.Clean].
+func (s *Sub) Farewell(b *Batch, retry time.Duration) {
+	b.reset()
+	bye := s.frame(sse.AppendRetry(nil, retry))
+	if s.chunked {
+		bye = append(bye, sse.LastChunk...)
+	}
+	b.add(bye, s.pos)
+}
+
+func (s *Sub) frame(p []byte) []byte {
+	if s.chunked {
+		return sse.AppendChunk(nil, p)
+	}
+	return p
+}
+
+// Advance says that the first n bytes of b have gone to the reader. What is left of
+// a frame then comes first, whatever happens in the room meanwhile.
+func (s *Sub) Advance(b *Batch, n int) {
+	for i, p := range b.Bytes {
+		if n < len(p) {
+			if n > 0 || len(s.rest) > 0 && i == 0 {
+				s.rest = p[n:]
+				s.pos = b.after[i]
+			}
+			return
+		}
+		n -= len(p)
+		s.rest = nil
+		s.pos = b.after[i]
+	}
+}

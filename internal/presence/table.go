@@ -1,0 +1,256 @@
+// Package presence knows who is counted in each room.
+//
+// A [Table] is a pure data structure: it starts nothing, waits for nothing and reads
+// no clock; the time is passed in and must not run backwards. It is safe for
+// concurrent use.
+//
+// What is counted is the size of a set, never a number that goes up and down: a user
+// is in a room's set while it has an open stream or its lease runs.
+package presence
+
+import (
+	"container/heap"
+	"sync"
+	"time"
+)
+
+// Table is all users of one node. Make one with [New].
+type Table struct {
+	linger time.Duration
+
+	mu    sync.Mutex
+	rooms map[string]*room
+	due   dueHeap
+}
+
+type room struct {
+	name  string
+	named map[string]*user // by client id
+	anon  map[*Ticket]struct{}
+}
+
+// user is one client id in one room, there while it is counted.
+type user struct {
+	room  *room
+	id    string
+	open  *Ticket   // its open streams, linked
+	until time.Time // when its lease ends
+	index int       // in Table.due, -1 if it is not there
+}
+
+// Ticket is one open stream in the table. Give it back with [Table.Close].
+type Ticket struct {
+	room   *room
+	user   *user // nil for a stream without client id
+	next   *Ticket
+	stream Stream
+	closed bool
+}
+
+// Stream is what a ticket stands for.
+type Stream interface {
+	// Left says that the stream's user said goodbye or was given up: it is not
+	// counted any more, and the stream should end. It is called without any lock,
+	// from whoever called the table, and must not wait.
+	Left()
+}
+
+// New returns an empty table. linger is how long a client id stays counted after
+// its last stream closed without a goodbye, 0 or more.
+func New(linger time.Duration) *Table {
+	return &Table{linger: linger, rooms: make(map[string]*room)}
+}
+
+func (t *Table) room(name string) *room {
+	r := t.rooms[name]
+	if r == nil {
+		r = &room{name: name}
+		t.rooms[name] = r
+	}
+	return r
+}
+
+// user returns the user of the client id, new if there is none.
+func (r *room) user(id string) *user {
+	u := r.named[id]
+	if u == nil {
+		u = &user{room: r, id: id, index: -1}
+		if r.named == nil {
+			r.named = make(map[string]*user)
+		}
+		r.named[id] = u
+	}
+	return u
+}
+
+func (t *Table) dropIfEmpty(r *room) {
+	if len(r.named) == 0 && len(r.anon) == 0 {
+		delete(t.rooms, r.name)
+	}
+}
+
+// Open counts a stream of the client id, or one without if id is "".
+func (t *Table) Open(name, id string, s Stream) *Ticket {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.room(name)
+	k := &Ticket{room: r, stream: s}
+	if id == "" {
+		if r.anon == nil {
+			r.anon = make(map[*Ticket]struct{})
+		}
+		r.anon[k] = struct{}{}
+		return k
+	}
+	u := r.user(id)
+	k.user, k.next = u, u.open
+	u.open = k
+	return k
+}
+
+// Close says that the stream of k has ended. A client id lingers, from now on; a
+// stream without one is gone. Closing twice is as closing once.
+func (t *Table) Close(k *Ticket, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if k.closed {
+		return
+	}
+	k.closed = true
+	u := k.user
+	if u == nil {
+		delete(k.room.anon, k)
+		t.dropIfEmpty(k.room)
+		return
+	}
+	for at := &u.open; *at != nil; at = &(*at).next {
+		if *at == k {
+			*at = k.next
+			break
+		}
+	}
+	if u.open == nil && u.room.named[u.id] == u {
+		t.setLease(u, later(u.until, now.Add(t.linger)))
+		if !u.until.After(now) {
+			t.remove(u)
+		}
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// Renew counts the client id until a time at least, also if it was not counted.
+func (t *Table) Renew(name, id string, until time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	u := t.room(name).user(id)
+	t.setLease(u, later(u.until, until))
+}
+
+// Leave takes the client id out of the count now, and tells its streams to end.
+func (t *Table) Leave(name, id string) {
+	t.mu.Lock()
+	var left []Stream
+	if r := t.rooms[name]; r != nil {
+		if u := r.named[id]; u != nil {
+			for k := u.open; k != nil; k = k.next {
+				left = append(left, k.stream)
+			}
+			t.remove(u)
+		}
+	}
+	t.mu.Unlock()
+	for _, s := range left {
+		s.Left()
+	}
+}
+
+// Expire removes everybody whose lease ended by now and who has no open stream, and
+// returns the rooms whose count it changed, each once.
+func (t *Table) Expire(now time.Time) []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var changed []string
+	seen := make(map[string]struct{})
+	for len(t.due) > 0 && !t.due[0].until.After(now) {
+		u := t.due[0]
+		heap.Pop(&t.due)
+		if u.open != nil {
+			continue
+		}
+		t.remove(u)
+		if _, ok := seen[u.room.name]; !ok {
+			seen[u.room.name] = struct{}{}
+			changed = append(changed, u.room.name)
+		}
+	}
+	return changed
+}
+
+// Next returns when [Table.Expire] has something to do, and false if never.
+func (t *Table) Next() (time.Time, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.due) == 0 {
+		return time.Time{}, false
+	}
+	return t.due[0].until, true
+}
+
+// Count returns how many users the room has.
+func (t *Table) Count(name string) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.rooms[name]
+	if r == nil {
+		return 0
+	}
+	return len(r.named) + len(r.anon)
+}
+
+func (t *Table) setLease(u *user, until time.Time) {
+	u.until = until
+	if u.index < 0 {
+		heap.Push(&t.due, u)
+	} else {
+		heap.Fix(&t.due, u.index)
+	}
+}
+
+func (t *Table) remove(u *user) {
+	if u.index >= 0 {
+		heap.Remove(&t.due, u.index)
+	}
+	delete(u.room.named, u.id)
+	t.dropIfEmpty(u.room)
+}
+
+// dueHeap is the users with a lease, the one that ends first on top.
+type dueHeap []*user
+
+func (h dueHeap) Len() int           { return len(h) }
+func (h dueHeap) Less(i, j int) bool { return h[i].until.Before(h[j].until) }
+func (h dueHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+func (h *dueHeap) Push(x any) {
+	u := x.(*user)
+	u.index = len(*h)
+	*h = append(*h, u)
+}
+
+func (h *dueHeap) Pop() any {
+	old := *h
+	u := old[len(old)-1]
+	old[len(old)-1] = nil
+	u.index = -1
+	*h = old[:len(old)-1]
+	return u
+}

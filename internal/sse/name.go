@@ -1,0 +1,87 @@
+package sse
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// MaxName is the longest name of an event or a room, in bytes.
+const MaxName = 128
+
+// CheckRoom says in one sentence why name cannot be a room, or returns nil: rooms
+// are 1 to 128 bytes of UTF-8 without control characters.
+func CheckRoom(name string) error { return check("room", name) }
+
+// CheckName says in one sentence why an event called name may not be emitted, or
+// returns nil. Beside the form, which is that of rooms, it refuses the names that
+// mean something else to a reader.
+func CheckName(name string) error {
+	if err := check("event", name); err != nil {
+		return err
+	}
+	switch {
+	case name == UserCount || strings.HasPrefix(name, SignalPrefix):
+		return fmt.Errorf("event %q is the server's own; choose another name", name)
+	case slices.Contains(browserNames, name):
+		return fmt.Errorf("event %q would reach the wrong handler in a browser; choose another name", name)
+	case slices.Contains(socketNames, name):
+		return fmt.Errorf("event %q is a signal of the client itself; choose another name", name)
+	}
+	return nil
+}
+
+// The server's own names.
+const (
+	UserCount    = "user count"
+	SignalPrefix = "io:"
+	Hello        = "io:hello"
+	Ping         = "io:ping"
+	Gap          = "io:gap"
+)
+
+var (
+	// EventSource dispatches these itself, or delivers them to onmessage.
+	browserNames = []string{"open", "error", "message"}
+	// Socket.IO's reserved names, which the browser client uses alike.
+	socketNames = []string{"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
+)
+
+func check(what, name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("%s is empty; give a name of 1 to %d bytes", what, MaxName)
+	case len(name) > MaxName:
+		return fmt.Errorf("%s is %d bytes long; give a name of 1 to %d bytes", what, len(name), MaxName)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("%s is not UTF-8; give a name of 1 to %d bytes of UTF-8", what, MaxName)
+	case strings.ContainsFunc(name, unicode.IsControl):
+		return fmt.Errorf("%s holds a control character; give a name without", what)
+	}
+	return nil
+}
+
+// Lengths of a client id.
+const (
+	MinClientID = 8
+	MaxClientID = 64
+)
+
+var errClientID = errors.New("id is not a client id; give 8 to 64 of A-Z a-z 0-9 _ -")
+
+// CheckClientID says in one sentence why id cannot be a client id, or returns nil.
+func CheckClientID(id string) error {
+	if len(id) < MinClientID || len(id) > MaxClientID {
+		return errClientID
+	}
+	for i := range len(id) {
+		c := id[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-') {
+			return errClientID
+		}
+	}
+	return nil
+}

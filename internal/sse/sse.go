@@ -1,0 +1,90 @@
+// Package sse is the wire format of Server-Sent Events: it turns an event into
+// bytes, and says which names may travel.
+//
+// The event is [github.com/r3labs/sse/v2.Event], on both sides of the wire; the
+// decoder of the terminal client is that library's too. The encoder is ours,
+// because theirs does not split data at line ends, so that data could forge
+// events.
+package sse
+
+import (
+	"bytes"
+	"strconv"
+	"time"
+
+	r3labs "github.com/r3labs/sse/v2"
+)
+
+// Event is one event of a stream. ID, Event and Comment must not hold CR, LF or
+// NUL; [CheckName] and the makers of ids see to it. Data may be any bytes.
+type Event = r3labs.Event
+
+// Append appends e in the form of WHATWG HTML, "Server-sent events", and returns
+// the extended slice. Fields that are nil are left out, so an event without Data
+// is not dispatched by a reader: use an empty, non-nil slice to send "".
+func Append(dst []byte, e *Event) []byte {
+	dst = appendField(dst, "", e.Comment)
+	dst = appendField(dst, "retry", e.Retry)
+	dst = appendField(dst, "id", e.ID)
+	dst = appendField(dst, "event", e.Event)
+	if e.Data != nil {
+		dst = appendData(dst, e.Data)
+	}
+	return append(dst, '\n')
+}
+
+func appendField(dst []byte, name string, value []byte) []byte {
+	if value == nil {
+		return dst
+	}
+	dst = append(dst, name...)
+	// "If value starts with a U+0020 SPACE character, remove it from value":
+	// always sending one keeps a space that the value itself begins with.
+	dst = append(dst, ": "...)
+	dst = append(dst, value...)
+	return append(dst, '\n')
+}
+
+// appendData writes a data line per line of p. "Lines must be separated by either
+// a CRLF pair, a single LF, or a single CR": each of the three ends a line here,
+// so nothing in p can begin another field.
+func appendData(dst, p []byte) []byte {
+	for {
+		end := bytes.IndexAny(p, "\r\n")
+		if end < 0 {
+			return appendField(dst, "data", p[:len(p):len(p)])
+		}
+		dst = appendField(dst, "data", p[:end:end])
+		if p[end] == '\r' && end+1 < len(p) && p[end+1] == '\n' {
+			end++
+		}
+		p = p[end+1:]
+	}
+}
+
+// AppendRetry appends the reconnection time, in milliseconds on the wire.
+func AppendRetry(dst []byte, d time.Duration) []byte {
+	dst = append(dst, "retry: "...)
+	dst = strconv.AppendInt(dst, d.Milliseconds(), 10)
+	return append(dst, "\n\n"...)
+}
+
+// Comment is a comment line: the heartbeat of readers that gave no client id.
+// The empty line behind it ends the block, so that readers which cut the stream
+// into blocks pass it on at once.
+const Comment = ":\n\n"
+
+// AppendChunk appends p as one chunk of RFC 9112, section 7.1. An empty p appends
+// nothing: a chunk of length zero would end the response.
+func AppendChunk(dst, p []byte) []byte {
+	if len(p) == 0 {
+		return dst
+	}
+	dst = strconv.AppendInt(dst, int64(len(p)), 16)
+	dst = append(dst, "\r\n"...)
+	dst = append(dst, p...)
+	return append(dst, "\r\n"...)
+}
+
+// LastChunk ends a chunked response.
+const LastChunk = "0\r\n\r\n"

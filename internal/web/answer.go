@@ -1,0 +1,195 @@
+package web
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"headcount/internal/sse"
+)
+
+// maxIDs is how many client ids one request may name.
+const maxIDs = 100
+
+// maxBody is the largest body of a POST but /emit, in bytes.
+const maxBody = 16 << 10
+
+// count serves GET /count: JSON, or the bare number to whoever asks for text.
+func (s *Server) count(c echo.Context) error {
+	q, err := url.ParseQuery(c.Request().URL.RawQuery)
+	if err != nil {
+		return badRequest(fmt.Errorf("query is not well formed: %w", err))
+	}
+	room, err := roomOf(q)
+	if err != nil {
+		return err
+	}
+	h := c.Response().Header()
+	h.Set("Cache-Control", "no-store")
+	h.Add("Vary", "Accept")
+	users := s.table.Count(room)
+	if strings.HasPrefix(c.Request().Header.Get("Accept"), "text/plain") {
+		return c.String(http.StatusOK, strconv.Itoa(users))
+	}
+	return c.JSON(http.StatusOK, struct {
+		Room  string `json:"room"`
+		Users int    `json:"users"`
+	}{room, users})
+}
+
+// users is the body of POST /leave.
+type users struct {
+	Room string   `json:"room"`
+	IDs  []string `json:"ids"`
+}
+
+// readUsers reads JSON whatever its content type: sendBeacon says text/plain.
+func readUsers(c echo.Context) (users, error) {
+	var u users
+	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, maxBody))
+	if err != nil {
+		return u, bodyError(err, maxBody)
+	}
+	if err := json.Unmarshal(body, &u); err != nil {
+		return u, badRequest(fmt.Errorf(`body is not {"room":"…","ids":["…"]}: %w`, err))
+	}
+	if u.Room == "" {
+		u.Room = defaultRoom
+	}
+	if err := sse.CheckRoom(u.Room); err != nil {
+		return u, badRequest(err)
+	}
+	if len(u.IDs) == 0 || len(u.IDs) > maxIDs {
+		return u, badRequest(fmt.Errorf("ids has %d entries; give 1 to %d", len(u.IDs), maxIDs))
+	}
+	for i, id := range u.IDs {
+		if err := sse.CheckClientID(id); err != nil {
+			return u, badRequest(fmt.Errorf("ids[%d]: %w", i, err))
+		}
+	}
+	return u, nil
+}
+
+// leave serves POST /leave.
+func (s *Server) leave(c echo.Context) error {
+	u, err := readUsers(c)
+	if err != nil {
+		return err
+	}
+	for _, id := range u.IDs {
+		s.table.Leave(u.Room, id)
+	}
+	s.recount(u.Room)
+	return c.NoContent(http.StatusNoContent)
+}
+
+// readyz serves GET /readyz.
+func (s *Server) readyz(c echo.Context) error {
+	if err := s.ready(); err != nil {
+		return err
+	}
+	return c.String(http.StatusOK, "ok\n")
+}
+
+// allowOrigin refuses browsers of other origins that Options.Origins does not name.
+// Only they send Origin with a GET. The address of this server is not compared
+// alone, for proxies rewrite Host; a browser that says the request comes from the
+// same origin is believed, since no page can make it say so.
+func (s *Server) allowOrigin(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r, h := c.Request(), c.Response().Header()
+		h.Add("Vary", "Origin")
+		origin := r.Header.Get("Origin")
+		switch {
+		case origin == "":
+		case slices.Contains(s.opt.Origins, origin):
+			h.Set("Access-Control-Allow-Origin", origin)
+			h.Set("Access-Control-Allow-Credentials", "true")
+		case slices.Contains(s.opt.Origins, "*"):
+			h.Set("Access-Control-Allow-Origin", "*")
+		case r.Header.Get("Sec-Fetch-Site") == "same-origin" || sameHost(origin, r.Host):
+		default:
+			return echo.NewHTTPError(http.StatusForbidden,
+				fmt.Sprintf("pages of %.200q may not subscribe here; start the server with -origins to allow them", origin))
+		}
+		return next(c)
+	}
+}
+
+func sameHost(origin, host string) bool {
+	u, err := url.Parse(origin)
+	return err == nil && u.Host != "" && strings.EqualFold(u.Host, host)
+}
+
+func notAllowed(methods ...string) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		c.Response().Header().Set("Allow", strings.Join(methods, ", "))
+		return echo.ErrMethodNotAllowed
+	}
+}
+
+func badRequest(err error) error { return echo.NewHTTPError(http.StatusBadRequest, err.Error()) }
+
+func bodyError(err error, limit int64) error {
+	var tooBig *http.MaxBytesError
+	if errors.As(err, &tooBig) {
+		return echo.NewHTTPError(http.StatusRequestEntityTooLarge, fmt.Sprintf("body is larger than %d bytes; send less", limit))
+	}
+	return badRequest(fmt.Errorf("read body: %w", err))
+}
+
+// unavailable is a 503; the error handler adds when to come back.
+func unavailable(why string) error { return echo.NewHTTPError(http.StatusServiceUnavailable, why) }
+
+// answerError turns every error of every route into {"error":"…"}.
+func (s *Server) answerError(err error, c echo.Context) {
+	if c.Response().Committed {
+		return
+	}
+	status, words := http.StatusInternalServerError, "something went wrong in the server; its log says what"
+	var he *echo.HTTPError
+	switch {
+	case !errors.As(err, &he):
+		s.log.Error("request went wrong", "path", c.Request().URL.Path, "error", err)
+	case he == echo.ErrNotFound:
+		status, words = he.Code, "there is nothing here; the page is at / and the stream at /events"
+	case he == echo.ErrMethodNotAllowed:
+		status = he.Code
+		words = fmt.Sprintf("%s does not go here; use %s", c.Request().Method, c.Response().Header().Get("Allow"))
+	default:
+		status, words = he.Code, fmt.Sprint(he.Message)
+	}
+	h := c.Response().Header()
+	for _, name := range []string{"Content-Type", "X-Accel-Buffering"} {
+		h.Del(name)
+	}
+	h.Set("Cache-Control", "no-store")
+	if status == http.StatusServiceUnavailable {
+		// Random, or all that were refused would come back at once.
+		h.Set("Retry-After", strconv.Itoa(1+rand.IntN(5)))
+	}
+	if c.Request().Method == http.MethodHead {
+		err = c.NoContent(status)
+	} else {
+		err = c.JSON(status, map[string]string{"error": words})
+	}
+	if err != nil {
+		s.log.Debug("answer did not go out", "error", err)
+	}
+}
+
+// logPanic says where a handler panicked; the request ends with 500, the rest goes
+// on.
+func (s *Server) logPanic(c echo.Context, err error, stack []byte) error {
+	s.log.Error("handler panicked", "path", c.Request().URL.Path, "error", err, "stack", string(stack))
+	return err
+}

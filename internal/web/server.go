@@ -1,0 +1,197 @@
+// Package web is headcount over HTTP: routes, middleware and handlers. It is the
+// only package that knows Echo.
+package web
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+
+	"headcount/internal/hub"
+	"headcount/internal/presence"
+	"headcount/internal/sse"
+	"headcount/internal/wire"
+)
+
+// Options of a [Server]. The zero value of each field means its default.
+type Options struct {
+	Heartbeat time.Duration // longest silence on a stream; default 10 s
+	Linger    time.Duration // how long a client id stays counted; 0 = not at all
+	Drain     time.Duration // how long [Server.Drain] may take; 0 = all at once
+	Origins   []string      // other origins that may subscribe; "*" = any
+	Dev       bool          // assets and templates from disk
+	Log       *slog.Logger  // default: none
+}
+
+// Server is one node: its rooms, its users and its routes.
+type Server struct {
+	opt     Options
+	log     *slog.Logger
+	hub     *hub.Hub
+	table   *presence.Table
+	pages   *pages
+	handler http.Handler
+	expire  chan struct{} // a lease may now end earlier than before
+
+	mu       sync.Mutex
+	streams  map[*stream]struct{}
+	draining bool
+	idle     chan struct{} // closed when draining and no stream is left
+}
+
+// New returns a server that is ready to serve; its users expire while
+// [Server.Run] runs.
+func New(opt Options) (*Server, error) {
+	if opt.Heartbeat == 0 {
+		opt.Heartbeat = 10 * time.Second
+	}
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{
+		opt:     opt,
+		log:     opt.Log,
+		hub:     hub.New(hub.Options{}),
+		table:   presence.New(opt.Linger),
+		expire:  make(chan struct{}, 1),
+		streams: make(map[*stream]struct{}),
+		idle:    make(chan struct{}),
+	}
+	var err error
+	s.pages, err = newPages(pageConfig{Dev: opt.Dev, Count: s.table.Count, Now: time.Now})
+	if err != nil {
+		return nil, err
+	}
+	s.handler = s.routes()
+	return s, nil
+}
+
+// routes is every way in.
+func (s *Server) routes() *echo.Echo {
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.HTTPErrorHandler = s.answerError
+	e.Use(middleware.RecoverWithConfig(middleware.RecoverConfig{LogErrorFunc: s.logPanic}))
+
+	e.GET("/", s.pages.home)
+	e.HEAD("/", s.pages.home)
+	e.GET("/assets/*", s.pages.asset)
+	e.HEAD("/assets/*", s.pages.asset)
+
+	e.GET("/events", s.events, s.allowOrigin)
+	e.HEAD("/events", s.events, s.allowOrigin)
+	e.OPTIONS("/events", notAllowed(http.MethodGet, http.MethodHead))
+	e.POST("/leave", s.leave)
+	e.GET("/count", s.count, s.allowOrigin)
+
+	e.GET("/healthz", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
+	e.GET("/readyz", s.readyz)
+	return e
+}
+
+// ServeHTTP serves one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// ConnContext is for http.Server: it prepares each accepted connection for streams.
+func (s *Server) ConnContext(ctx context.Context, c net.Conn) context.Context {
+	wire.Tune(c)
+	return ctx
+}
+
+// Run takes users whose time is over out of the count, until ctx is done.
+func (s *Server) Run(ctx context.Context) {
+	trim := time.NewTicker(10 * time.Second)
+	defer trim.Stop()
+	due := time.NewTimer(0)
+	defer due.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-trim.C:
+			s.hub.Trim(now)
+		case <-s.expire:
+		case <-due.C:
+			for _, room := range s.table.Expire(time.Now()) {
+				s.recount(room)
+			}
+		}
+		if next, ok := s.table.Next(); ok {
+			due.Reset(time.Until(next))
+		}
+	}
+}
+
+// recount tells the room how many users it has now.
+func (s *Server) recount(room string) {
+	s.pages.counted(room, s.table.Count(room))
+	if r := s.hub.Lookup(room); r != nil {
+		r.Update(sse.UserCount, s.users(room))
+	}
+}
+
+// users returns the data of the room's user count, as [hub.Room.Update] wants it.
+func (s *Server) users(room string) func() []byte {
+	return func() []byte { return strconv.AppendInt(nil, int64(s.table.Count(room)), 10) }
+}
+
+// Streams returns how many streams are open.
+func (s *Server) Streams() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.streams)
+}
+
+// Drain takes no new streams and ends the open ones: in random order and over
+// Options.Drain, but no slower than 200 a second, each told to come back after a
+// time of its own. It returns when all have ended or ctx is done.
+func (s *Server) Drain(ctx context.Context) error {
+	s.mu.Lock()
+	if s.draining {
+		s.mu.Unlock()
+		return errors.New("drain: it has begun already")
+	}
+	s.draining = true
+	open := make([]*stream, 0, len(s.streams))
+	for st := range s.streams { // in no order, but not a random one either
+		open = append(open, st)
+	}
+	if len(open) == 0 {
+		close(s.idle)
+	}
+	s.mu.Unlock()
+
+	rand.Shuffle(len(open), func(i, j int) { open[i], open[j] = open[j], open[i] })
+	// The last tenth of the time is for what the readers are slow to take.
+	step := min(s.opt.Drain*9/10/time.Duration(max(len(open), 1)), time.Second/200)
+	begin := time.Now()
+	for i, st := range open {
+		wait := time.Until(begin.Add(time.Duration(i) * step))
+		if wait > 0 {
+			select {
+			case <-ctx.Done():
+			case <-time.After(wait):
+			}
+		}
+		st.end()
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.idle:
+		return nil
+	}
+}
+
+// retry is how long a reader is told to wait before it comes back: random, so that
+// many do not come at once.
+func retry() time.Duration { return time.Second + rand.N(2*time.Second) }

@@ -1,0 +1,27 @@
+// Package wire brings the pending bytes of a reader to its socket. There are two
+// ways, with the same behaviour, which one conformance suite checks:
+//
+//   - [Stream] is for everything that net/http can serve (HTTP/2, TLS, any system):
+//     one goroutine a stream, a write deadline for each write.
+//   - [Epoll] is for plain HTTP/1.x on Linux: it takes the descriptor out of
+//     net/http, and an idle stream costs no goroutine and no buffer.
+//
+// Both call [hub.Sub.Pending] and [hub.Sub.Advance] and nothing else to find out
+// what to write; neither ever makes the hub or another reader wait.
+package wire
+
+import "time"
+
+// Reason says why a stream ended.
+type Reason string
+
+// Reasons.
+const (
+	Gone    Reason = "gone"    // the reader closed the stream, or its path broke
+	Stalled Reason = "stalled" // a write was not done within StallTimeout
+	Ended   Reason = "ended"   // End was called
+)
+
+// StallTimeout is how long a reader may take for one write of the portable writer,
+// and how long the kernel keeps trying to get bytes acknowledged.
+const StallTimeout = 20 * time.Second

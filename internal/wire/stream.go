@@ -1,0 +1,109 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"time"
+
+	"headcount/internal/hub"
+)
+
+// Stream writes one reader's events through an http.ResponseWriter.
+type Stream struct {
+	sub       *hub.Sub
+	heartbeat time.Duration
+	end       chan time.Duration
+}
+
+// NewStream returns a stream for sub, which must not have Chunked set: net/http
+// makes the chunks. heartbeat is the longest silence, more than 0.
+func NewStream(sub *hub.Sub, heartbeat time.Duration) *Stream {
+	return &Stream{sub: sub, heartbeat: heartbeat, end: make(chan time.Duration, 1)}
+}
+
+// End asks the stream to end cleanly, telling its reader to come back after retry.
+// It returns at once and may be called at any time, any number of times.
+func (s *Stream) End(retry time.Duration) {
+	select {
+	case s.end <- retry:
+	default: // it is ending already
+	}
+}
+
+// Run writes until the reader is gone (ctx is done or a write goes wrong) or End was
+// called, and says which. The header of w must be set.
+func (s *Stream) Run(ctx context.Context, w http.ResponseWriter) Reason {
+	out := output{w: w, control: http.NewResponseController(w)}
+	w.WriteHeader(http.StatusOK)
+
+	var batch hub.Batch
+	silence := time.NewTimer(s.heartbeat)
+	defer silence.Stop()
+	for {
+		changed := s.sub.Room().Changed()
+		for s.sub.Pending(&batch) {
+			if err := out.send(&batch, s.sub); err != nil {
+				return reasonOf(err)
+			}
+			silence.Reset(s.heartbeat)
+		}
+		batch = hub.Batch{} // nothing is kept while there is nothing to write
+		idle := time.Now()
+		select {
+		case <-ctx.Done():
+			return Gone
+		case <-changed:
+			// How long readers wait behind each other is what the pacing wants to
+			// know; news that came while this one was busy is no part of that.
+			if told := s.sub.Room().Told(); told.After(idle) {
+				s.sub.Room().Took(time.Since(told))
+			}
+		case <-silence.C:
+			s.sub.Heartbeat(&batch)
+			if err := out.send(&batch, s.sub); err != nil {
+				return reasonOf(err)
+			}
+			silence.Reset(s.heartbeat)
+		case retry := <-s.end:
+			s.sub.Farewell(&batch, retry)
+			if err := out.send(&batch, s.sub); err != nil {
+				return reasonOf(err)
+			}
+			return Ended
+		}
+	}
+}
+
+func reasonOf(err error) Reason {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return Stalled
+	}
+	return Gone
+}
+
+type output struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+}
+
+// send writes and flushes the batch. After an error the stream is over: net/http
+// does not say how much of it went.
+func (o output) send(b *hub.Batch, sub *hub.Sub) error {
+	// Each write has its own deadline, for a stream has none. Where the connection
+	// has no deadlines, only the kernel notices a reader that stalls.
+	if err := o.control.SetWriteDeadline(time.Now().Add(StallTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	for _, p := range b.Bytes {
+		if _, err := o.w.Write(p); err != nil {
+			return err
+		}
+	}
+	if err := o.control.Flush(); err != nil {
+		return err
+	}
+	sub.Advance(b, b.Len())
+	return nil
+}

@@ -1,0 +1,17 @@
+//go:build !linux
+
+package wire
+
+import (
+	"net"
+	"time"
+)
+
+// Tune prepares an accepted connection for streams, so that the kernel gives up a
+// reader that vanished without a word. Only keepalive can be set on every system;
+// with bytes under way it does not work, and the system's own patience counts.
+func Tune(c net.Conn) {
+	if tcp, ok := c.(*net.TCPConn); ok {
+		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 2})
+	}
+}

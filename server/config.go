@@ -1,0 +1,132 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/peterbourgon/ff/v3"
+)
+
+// config is what the flags and the environment say.
+type config struct {
+	addr      string
+	heartbeat time.Duration
+	linger    time.Duration
+	drain     time.Duration
+	origins   []string
+	dev       bool
+}
+
+// usageError is a mistake in the flags or the environment: exit status 2.
+type usageError struct{ error }
+
+// parseConfig reads args and the environment variables HEADCOUNT_<NAME>, which the
+// flags override. It returns nil if help was asked for and has been given.
+func parseConfig(args []string, stdout io.Writer) (*config, error) {
+	var cfg config
+	var origins string
+	fs := flag.NewFlagSet("server", flag.ContinueOnError)
+	fs.SetOutput(io.Discard) // an error is one line, told once, by main
+	fs.StringVar(&cfg.addr, "addr", ":8080", "public listener, `host:port`")
+	fs.DurationVar(&cfg.heartbeat, "heartbeat", 10*time.Second, "longest silence on a stream, 100ms to 10m")
+	fs.DurationVar(&cfg.linger, "linger", 2*time.Second, "how long a client id stays counted after its stream broke without a goodbye, 0 to 10m")
+	fs.DurationVar(&cfg.drain, "drain", 10*time.Second, "how long a stopping server takes to hand its streams over, 0 to 1h")
+	fs.StringVar(&origins, "origins", "", "other `origins` that may subscribe from a browser, comma-separated; * = any")
+	fs.BoolVar(&cfg.dev, "dev", false, "assets and templates from disk, read on every request")
+
+	err := ff.Parse(fs, args, ff.WithEnvVarPrefix(envPrefix))
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return nil, help(fs, stdout)
+	case err != nil:
+		return nil, usageError{plain(err)}
+	case fs.NArg() > 0:
+		return nil, usageError{fmt.Errorf("unexpected argument %q; options begin with a dash, -h lists them", fs.Arg(0))}
+	}
+	if cfg.origins, err = parseOrigins(origins); err != nil {
+		return nil, usageError{err}
+	}
+	if err := cfg.check(); err != nil {
+		return nil, usageError{err}
+	}
+	return &cfg, nil
+}
+
+const envPrefix = "HEADCOUNT"
+
+// plain takes the words that ff puts before an error away, and says what to do.
+func plain(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil || !strings.HasPrefix(err.Error(), "error ") {
+			return fmt.Errorf("%w; -h lists the options", err)
+		}
+		if name, ok := strings.CutPrefix(err.Error(), "error setting flag "); ok {
+			return fmt.Errorf("option %w; -h lists the options", errors.New(name))
+		}
+		err = inner
+	}
+}
+
+func (c *config) check() error {
+	if _, _, err := net.SplitHostPort(c.addr); err != nil {
+		return fmt.Errorf("-addr %q is not host:port; try :8080", c.addr)
+	}
+	for _, d := range []struct {
+		name     string
+		value    time.Duration
+		min, max time.Duration
+	}{
+		{"heartbeat", c.heartbeat, 100 * time.Millisecond, 10 * time.Minute},
+		{"linger", c.linger, 0, 10 * time.Minute},
+		{"drain", c.drain, 0, time.Hour},
+	} {
+		if d.value < d.min || d.value > d.max {
+			return fmt.Errorf("-%s %v is out of range; give %v to %v", d.name, d.value, d.min, d.max)
+		}
+	}
+	return nil
+}
+
+// parseOrigins reads a comma-separated list of origins, such as https://example.com.
+func parseOrigins(list string) ([]string, error) {
+	var origins []string
+	for o := range strings.SplitSeq(list, ",") {
+		o = strings.TrimSpace(o)
+		if o == "" {
+			continue
+		}
+		u, err := url.Parse(o)
+		if o != "*" && (err != nil || u.Scheme == "" || u.Host == "" || o != u.Scheme+"://"+u.Host) {
+			return nil, fmt.Errorf("-origins: %q is not an origin; give scheme and host alone, such as https://example.com, or *", o)
+		}
+		origins = append(origins, o)
+	}
+	return origins, nil
+}
+
+// help prints every option with its default and its environment variable.
+func help(fs *flag.FlagSet, w io.Writer) error {
+	_, err := fmt.Fprintf(w, "server counts who is connected and tells all of them, over plain HTTP.\n\n"+
+		"Options, each with an environment variable that the option overrides:\n")
+	if err != nil {
+		return err
+	}
+	fs.VisitAll(func(f *flag.Flag) {
+		kind, text := flag.UnquoteUsage(f)
+		value := f.DefValue
+		if value == "" {
+			value = "none"
+		}
+		_, e := fmt.Fprintf(w, "\n  -%s %s\n      %s\n      default %s, environment %s_%s\n",
+			f.Name, kind, text, value, envPrefix, strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_")))
+		err = errors.Join(err, e)
+	})
+	return err
+}
