@@ -1,0 +1,14 @@
+// Package assets is what the server hands to browsers, embedded: the client io.js and io.mjs with its types, and the
+// script, style and icon of the page.
+//
+// io.js and io.mjs are built from src/io.mjs; a test in build/ fails when they are not what it builds.
+package assets
+
+import "embed"
+
+//go:generate go run ./build
+
+// FS holds the files named here and nothing else.
+//
+//go:embed io.js io.mjs io.d.ts io.d.mts page.js style.css icon.svg
+var FS embed.FS

@@ -1,0 +1,66 @@
+// Command build makes io.js and io.mjs of src/io.mjs, in the current directory. Run it with `go generate ./assets`.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/evanw/esbuild/pkg/api"
+)
+
+func main() {
+	if err := run("."); err != nil {
+		fmt.Fprintln(os.Stderr, "build:", err)
+		os.Exit(1)
+	}
+}
+
+func run(dir string) error {
+	files, err := build(dir)
+	if err != nil {
+		return err
+	}
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
+			return fmt.Errorf("write %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// build returns the built files by name; dir is the directory assets.
+func build(dir string) (map[string][]byte, error) {
+	script, err := bundle(dir, `import { io } from "./src/io.mjs"; globalThis.io = io`, api.FormatIIFE)
+	if err != nil {
+		return nil, fmt.Errorf("build io.js: %w", err)
+	}
+	module, err := bundle(dir, `export { io } from "./src/io.mjs"`, api.FormatESModule)
+	if err != nil {
+		return nil, fmt.Errorf("build io.mjs: %w", err)
+	}
+	return map[string][]byte{"io.js": script, "io.mjs": module}, nil
+}
+
+func bundle(dir, entry string, format api.Format) ([]byte, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	result := api.Build(api.BuildOptions{
+		Stdin:             &api.StdinOptions{Contents: entry, ResolveDir: abs},
+		Bundle:            true,
+		Format:            format,
+		Target:            api.ES2020,
+		MinifyWhitespace:  true,
+		MinifyIdentifiers: true,
+		MinifySyntax:      true,
+		MangleProps:       "^_",
+		Banner:            map[string]string{"js": "/* headcount, MIT; readable source: assets/src/io.mjs */"},
+	})
+	if len(result.Errors) > 0 {
+		return nil, errors.New(api.FormatMessages(result.Errors, api.FormatMessagesOptions{})[0])
+	}
+	return result.OutputFiles[0].Contents, nil
+}

@@ -1,0 +1,201 @@
+package web
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"headcount/assets"
+)
+
+// assetType goes by the extension; mime.TypeByExtension would ask the machine, and answers differently on each.
+func assetType(name string) (string, error) {
+	switch path.Ext(name) {
+	case ".js", ".mjs":
+		return "text/javascript; charset=utf-8", nil
+	case ".ts", ".mts":
+		return "text/plain; charset=utf-8", nil
+	case ".css":
+		return "text/css; charset=utf-8", nil
+	case ".svg":
+		return "image/svg+xml", nil
+	}
+	return "", fmt.Errorf("asset %s: unknown extension", name)
+}
+
+// An asset is one file that browsers load.
+type asset struct {
+	content, gzipped []byte // gzipped is nil where it would not be smaller
+	hash             string
+	contentType      string
+	forAll           bool // the client: other sites may load it, and it has an address without the hash
+}
+
+// assetSet is all assets by name; with dev they are read from disk each time.
+type assetSet struct {
+	dev   bool
+	named map[string]*asset // io.js
+	byURL map[string]*asset // io.4f2a….js
+}
+
+func newAssetSet(dev bool) (*assetSet, error) {
+	s := &assetSet{dev: dev, named: make(map[string]*asset), byURL: make(map[string]*asset)}
+	files, err := fs.ReadDir(assets.FS, ".")
+	if err != nil {
+		return nil, fmt.Errorf("list assets: %w", err)
+	}
+	for _, file := range files {
+		a, err := s.read(file.Name())
+		if err != nil {
+			return nil, err
+		}
+		s.named[file.Name()] = a
+		s.byURL[hashedName(file.Name(), a.hash)] = a
+	}
+	return s, nil
+}
+
+// read reads an asset from where it is: embedded, or, with dev, in the directory assets.
+func (s *assetSet) read(name string) (*asset, error) {
+	var source fs.FS = assets.FS
+	if s.dev {
+		source = os.DirFS("assets")
+	}
+	content, err := fs.ReadFile(source, name)
+	if err != nil {
+		return nil, fmt.Errorf("read asset: %w", err)
+	}
+	contentType, err := assetType(name)
+	if err != nil {
+		return nil, err
+	}
+	gzipped, err := compress(content)
+	if err != nil {
+		return nil, fmt.Errorf("compress asset %s: %w", name, err)
+	}
+	sum := sha256.Sum256(content)
+	return &asset{
+		content:     content,
+		gzipped:     gzipped,
+		hash:        hex.EncodeToString(sum[:8]),
+		contentType: contentType,
+		forAll:      strings.HasPrefix(name, "io."),
+	}, nil
+}
+
+// url is the address under which a page should load the asset.
+func (s *assetSet) url(name string) (string, error) {
+	a := s.named[name]
+	if a == nil {
+		return "", fmt.Errorf("no asset %q", name)
+	}
+	if s.dev {
+		return "/assets/" + name, nil
+	}
+	return "/assets/" + hashedName(name, a.hash), nil
+}
+
+// find returns the asset of an address, and whether the address has its hash, so that it means the same for ever.
+func (s *assetSet) find(name string) (a *asset, forever bool, err error) {
+	if a := s.byURL[name]; a != nil && !s.dev {
+		return a, true, nil
+	}
+	a = s.named[name]
+	if a == nil || !s.dev && !a.forAll {
+		return nil, false, echo.NewHTTPError(http.StatusNotFound, "There is no such file; the client is /assets/io.js or /assets/io.mjs.")
+	}
+	if s.dev {
+		a, err = s.read(name)
+	}
+	return a, false, err
+}
+
+// asset serves GET /assets/*.
+func (p *pages) asset(c echo.Context) error {
+	a, forever, err := p.assets.find(c.Param("*"))
+	if err != nil {
+		return err
+	}
+	header := c.Response().Header()
+	header.Set("Vary", "Accept-Encoding")
+	header.Set("X-Content-Type-Options", "nosniff")
+	switch {
+	case forever:
+		header.Set("Cache-Control", "public, max-age=31536000, immutable")
+	case p.assets.dev:
+		header.Set("Cache-Control", "no-store")
+	default:
+		header.Set("Cache-Control", "no-cache")
+	}
+	if a.forAll {
+		header.Set("Access-Control-Allow-Origin", "*")
+		header.Set("Cross-Origin-Resource-Policy", "cross-origin")
+	}
+	content, etag := a.content, `"`+a.hash+`"`
+	if a.gzipped != nil && acceptsGzip(c.Request().Header) {
+		content, etag = a.gzipped, `"`+a.hash+`-gzip"`
+		header.Set("Content-Encoding", "gzip")
+	}
+	header.Set("ETag", etag)
+	if matches(c.Request().Header.Get("If-None-Match"), etag) {
+		header.Del("Content-Encoding")
+		return c.NoContent(http.StatusNotModified)
+	}
+	return c.Blob(http.StatusOK, a.contentType, content)
+}
+
+// hashedName puts the hash before the extension, which for types is .d.ts: browsers and editors go by it.
+func hashedName(name, hash string) string {
+	base, ext, _ := strings.Cut(name, ".")
+	return base + "." + hash + "." + ext
+}
+
+// compress returns nil where gzip does not make it smaller.
+func compress(content []byte) ([]byte, error) {
+	var b bytes.Buffer
+	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	_, err = w.Write(content)
+	if err := errors.Join(err, w.Close()); err != nil {
+		return nil, err
+	}
+	if b.Len() >= len(content) {
+		return nil, nil
+	}
+	return b.Bytes(), nil
+}
+
+// acceptsGzip: "a qvalue of 0 means not acceptable" (RFC 9110, 12.4.2).
+func acceptsGzip(header http.Header) bool {
+	for _, coding := range strings.Split(strings.Join(header.Values("Accept-Encoding"), ","), ",") {
+		name, weight, _ := strings.Cut(coding, ";")
+		if strings.EqualFold(strings.TrimSpace(name), "gzip") {
+			_, q, given := strings.Cut(weight, "=")
+			return !given || strings.Trim(q, "0. ") != ""
+		}
+	}
+	return false
+}
+
+// matches says whether an If-None-Match names the tag: "A recipient MUST use the weak comparison function" (RFC 9110, 13.1.2).
+func matches(ifNoneMatch, etag string) bool {
+	for _, tag := range strings.Split(ifNoneMatch, ",") {
+		tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/")
+		if tag == etag || tag == "*" {
+			return true
+		}
+	}
+	return false
+}

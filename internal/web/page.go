@@ -1,0 +1,142 @@
+package web
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"headcount/templates"
+)
+
+// pagePolicy is the page's Content-Security-Policy: what this server serves, nothing inline, no frames around it.
+const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+type pageConfig struct {
+	Dev   bool                  // templates and assets from disk, on every request
+	Count func(room string) int // how many users a room has now
+	Now   func() time.Time
+}
+
+// pages serves what people look at: the page and the assets. It keeps the trend that the page shows.
+type pages struct {
+	dev    bool
+	users  func(room string) int
+	now    func() time.Time
+	assets *assetSet
+	trend  *trend
+	layout *template.Template
+}
+
+// newPages fails if an asset or template is missing or malformed; with Dev, also if this is not run where the directories
+// assets and templates are.
+func newPages(cfg pageConfig) (*pages, error) {
+	if cfg.Dev {
+		for _, dir := range []string{"assets", "templates"} {
+			if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+				return nil, fmt.Errorf("no directory %s here; run -dev in the root of the repository", dir)
+			}
+		}
+	}
+	set, err := newAssetSet(cfg.Dev)
+	if err != nil {
+		return nil, err
+	}
+	p := &pages{
+		dev:    cfg.Dev,
+		users:  cfg.Count,
+		now:    cfg.Now,
+		assets: set,
+		trend:  newTrend(defaultRoom, cfg.Now()),
+	}
+	if p.layout, err = p.parse(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *pages) parse() (*template.Template, error) {
+	var source fs.FS = templates.FS
+	if p.dev {
+		source = os.DirFS("templates")
+	}
+	t, err := template.New("home.html").Funcs(template.FuncMap{"asset": p.assets.url}).ParseFS(source, "home.html")
+	if err != nil {
+		return nil, fmt.Errorf("parse template: %w", err)
+	}
+	return t, nil
+}
+
+// counted notes the count of a room for the trend.
+func (p *pages) counted(room string, users int) { p.trend.counted(room, users, p.now()) }
+
+// homeView is what templates/home.html shows.
+type homeView struct {
+	Room    string
+	Users   int
+	Digits  int    // of Users, which sets how large they are
+	Address string // of the room, for io()
+	Stream  string // URL of the stream
+	Time    time.Time
+	Points  []point
+	Into    int64 // ms since the last point began
+	Chart   chart
+}
+
+// home serves GET /.
+func (p *pages) home(c echo.Context) error {
+	query, err := url.ParseQuery(c.Request().URL.RawQuery)
+	if err != nil {
+		return badRequest(fmt.Errorf("query is not well formed: %w", err))
+	}
+	room, err := roomOf(query)
+	if err != nil {
+		return err
+	}
+	layout := p.layout
+	if p.dev {
+		if layout, err = p.parse(); err != nil {
+			return err
+		}
+	}
+	// Rendered before anything is sent, so that a mistake in the template is a clean 500.
+	var page bytes.Buffer
+	if err := layout.Execute(&page, p.view(room, c.Scheme()+"://"+c.Request().Host)); err != nil {
+		return fmt.Errorf("render page: %w", err)
+	}
+	header := c.Response().Header()
+	header.Set("Content-Security-Policy", pagePolicy)
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("X-Frame-Options", "DENY")
+	header.Set("Referrer-Policy", "no-referrer")
+	// Not no-store, which in some browsers forbids the back/forward cache: the Back button is to find the page as it was.
+	header.Set("Cache-Control", "private, no-cache")
+	return c.HTMLBlob(http.StatusOK, page.Bytes())
+}
+
+func (p *pages) view(room, origin string) homeView {
+	now := p.now()
+	v := homeView{
+		Room:   room,
+		Users:  p.users(room),
+		Stream: origin + "/events",
+		Time:   now.UTC(),
+		Points: p.trend.points(room, now),
+		Into:   now.UnixMilli() % trendStep.Milliseconds(),
+	}
+	v.Digits = len(fmt.Sprint(v.Users))
+	v.Chart = newChart(v.Points)
+	if room != defaultRoom {
+		v.Address = "/" + url.PathEscape(room)
+		v.Stream += "?room=" + url.QueryEscape(room)
+	}
+	return v
+}

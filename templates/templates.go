@@ -1,0 +1,9 @@
+// Package templates is the pages the server renders, embedded, for html/template.
+package templates
+
+import "embed"
+
+// FS holds the files named here and nothing else.
+//
+//go:embed home.html
+var FS embed.FS
