@@ -20,6 +20,7 @@ type config struct {
 	linger    time.Duration
 	drain     time.Duration
 	origins   []string
+	writer    string
 	dev       bool
 }
 
@@ -38,6 +39,7 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 	fs.DurationVar(&cfg.linger, "linger", 2*time.Second, "how long a client id stays counted after its stream broke without a goodbye, 0 to 10m")
 	fs.DurationVar(&cfg.drain, "drain", 10*time.Second, "how long a stopping server takes to hand its streams over, 0 to 1h")
 	fs.StringVar(&origins, "origins", "", "other `origins` that may subscribe from a browser, comma-separated; * = any")
+	fs.StringVar(&cfg.writer, "writer", "auto", "`way` that streams are written: auto, or stream for the portable one, to compare")
 	fs.BoolVar(&cfg.dev, "dev", false, "assets and templates from disk, read on every request")
 
 	err := ff.Parse(fs, args, ff.WithEnvVarPrefix(envPrefix))
@@ -77,6 +79,9 @@ func plain(err error) error {
 func (c *config) check() error {
 	if _, _, err := net.SplitHostPort(c.addr); err != nil {
 		return fmt.Errorf("-addr %q is not host:port; try :8080", c.addr)
+	}
+	if c.writer != "auto" && c.writer != "stream" {
+		return fmt.Errorf("-writer %q is unknown; give auto or stream", c.writer)
 	}
 	for _, d := range []struct {
 		name     string

@@ -54,12 +54,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		Linger:    cfg.linger,
 		Drain:     cfg.drain,
 		Origins:   cfg.origins,
+		Portable:  cfg.writer == "stream",
 		Dev:       cfg.dev,
 		Log:       log,
 	})
 	if err != nil {
 		return err
 	}
+	defer app.Close()
 
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false) // its sockets refuse the options that streams need

@@ -202,4 +202,3 @@ func (r *Room) forget(f *frame) {
 		r.dropOldest(n)
 	}
 }
-

@@ -28,6 +28,7 @@ type Sub struct {
 	rest    []byte // what must go first: the opening, or what is left of a frame
 	chunked bool
 	signals bool
+	over    bool // the farewell was the last frame
 }
 
 // Batch is what one write may send. The zero value is ready; use it again and
@@ -40,6 +41,9 @@ type Batch struct {
 
 // Len returns how many bytes the batch holds.
 func (b *Batch) Len() int { return b.size }
+
+// Full says that there may be more than the batch could take.
+func (b *Batch) Full() bool { return b.size >= maxBatch }
 
 func (b *Batch) reset() {
 	clear(b.Bytes)
@@ -120,6 +124,9 @@ func (r *Room) appendStates(dst, id []byte) []byte {
 // Room returns the room of the reader.
 func (s *Sub) Room() *Room { return s.room }
 
+// Chunked says that the reader's frames come as HTTP/1.1 chunks.
+func (s *Sub) Chunked() bool { return s.chunked }
+
 // Position returns how far the reader is, not counting what is left of a frame.
 func (s *Sub) Position() Position { return s.pos }
 
@@ -133,6 +140,9 @@ func (s *Sub) Pending(b *Batch) bool {
 	b.reset()
 	if len(s.rest) > 0 {
 		b.add(s.rest, s.pos)
+	}
+	if s.over {
+		return len(s.rest) > 0
 	}
 	s.room.mu.Lock()
 	defer s.room.mu.Unlock()
@@ -188,9 +198,11 @@ func (s *Sub) Heartbeat(b *Batch) {
 }
 
 // Farewell fills b with the last words of a stream that ends cleanly: when to come
-// back, and the last chunk if there are chunks. It may be sent only if [Sub.Clean].
+// back, and the last chunk if there are chunks. It may be sent only if [Sub.Clean],
+// and nothing comes after it.
 func (s *Sub) Farewell(b *Batch, retry time.Duration) {
 	b.reset()
+	s.over = true
 	bye := s.frame(sse.AppendRetry(nil, retry))
 	if s.chunked {
 		bye = append(bye, sse.LastChunk...)

@@ -163,8 +163,10 @@ func (s *Server) answerError(err error, c echo.Context) {
 	case he == echo.ErrNotFound:
 		status, words = he.Code, "there is nothing here; the page is at / and the stream at /events"
 	case he == echo.ErrMethodNotAllowed:
-		status = he.Code
-		words = fmt.Sprintf("%s does not go here; use %s", c.Request().Method, c.Response().Header().Get("Allow"))
+		// Echo lists OPTIONS for every route; here it is not for use.
+		allow := strings.TrimPrefix(c.Response().Header().Get("Allow"), "OPTIONS, ")
+		c.Response().Header().Set("Allow", allow)
+		status, words = he.Code, fmt.Sprintf("%s does not go here; use %s", c.Request().Method, allow)
 	default:
 		status, words = he.Code, fmt.Sprint(he.Message)
 	}

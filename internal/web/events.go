@@ -1,12 +1,16 @@
 package web
 
 import (
+	"bytes"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
+	"headcount/internal/hub"
 	"headcount/internal/sse"
 	"headcount/internal/wire"
 )
@@ -71,9 +75,13 @@ func (s *Server) events(c echo.Context) error {
 	return s.serve(c, want)
 }
 
-// serve counts the reader and writes to it until one of them ends.
+// serve counts the reader and has it written to until one of them ends. Plain
+// HTTP/1.x goes to the epoll writer where there is one; then the handler is done.
 func (s *Server) serve(c echo.Context, want subscription) error {
-	st, sub, err := s.join(want)
+	if conn, ok := c.Request().Context().Value(connKey{}).(*net.TCPConn); ok && s.epoll != nil && c.Request().ProtoMajor == 1 {
+		return s.handOver(c, want, conn)
+	}
+	st, sub, err := s.join(want, hub.Reader{})
 	if err != nil {
 		return err
 	}
@@ -83,4 +91,45 @@ func (s *Server) serve(c echo.Context, want subscription) error {
 	st.writes(out)
 	reason = out.Run(c.Request().Context(), c.Response())
 	return nil
+}
+
+// handOver takes the connection away from net/http and gives it to the epoll writer.
+func (s *Server) handOver(c echo.Context, want subscription, conn *net.TCPConn) error {
+	fd, err := wire.Dup(conn)
+	if err != nil {
+		s.log.Warn("stream refused", "error", err)
+		return unavailable("this server has no room for another stream; come back in a few seconds")
+	}
+	chunked := c.Request().ProtoAtLeast(1, 1)
+	st, sub, err := s.join(want, hub.Reader{Chunked: chunked, Prefix: header(c, chunked)})
+	if err != nil {
+		wire.Discard(fd)
+		return err
+	}
+	old, _, err := c.Response().Hijack()
+	if err != nil {
+		wire.Discard(fd)
+		s.gone(st, wire.Gone)
+		return fmt.Errorf("hijack connection: %w", err)
+	}
+	c.Response().Committed = true // whatever happens now, there is no answer to give
+	_ = old.Close()               // the connection lives on in fd
+	st.writes(s.epoll.Take(fd, sub, st))
+	return nil
+}
+
+// header is the response header, as net/http would send it.
+func header(c echo.Context, chunked bool) []byte {
+	h := c.Response().Header()
+	h.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	// The connection ends with the stream.
+	h.Set("Connection", "close")
+	b := bytes.NewBufferString("HTTP/1.0 200 OK\r\n")
+	if chunked {
+		b = bytes.NewBufferString("HTTP/1.1 200 OK\r\n")
+		h.Set("Transfer-Encoding", "chunked")
+	}
+	_ = h.Write(b) // a buffer takes everything
+	b.WriteString("\r\n")
+	return b.Bytes()
 }

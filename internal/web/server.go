@@ -28,6 +28,7 @@ type Options struct {
 	Linger    time.Duration // how long a client id stays counted; 0 = not at all
 	Drain     time.Duration // how long [Server.Drain] may take; 0 = all at once
 	Origins   []string      // other origins that may subscribe; "*" = any
+	Portable  bool          // the portable writer for every stream
 	Dev       bool          // assets and templates from disk
 	Log       *slog.Logger  // default: none
 }
@@ -39,6 +40,7 @@ type Server struct {
 	hub     *hub.Hub
 	table   *presence.Table
 	pages   *pages
+	epoll   *wire.Epoll // nil where there is none
 	handler http.Handler
 	expire  chan struct{} // a lease may now end earlier than before
 
@@ -72,7 +74,21 @@ func New(opt Options) (*Server, error) {
 		return nil, err
 	}
 	s.handler = s.routes()
+	if !opt.Portable {
+		s.epoll, err = wire.NewEpoll(opt.Heartbeat)
+		if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			return nil, err
+		}
+	}
 	return s, nil
+}
+
+// Close cuts every stream that is left. Nobody is told.
+func (s *Server) Close() error {
+	if s.epoll == nil {
+		return nil
+	}
+	return s.epoll.Close()
 }
 
 // routes is every way in.
@@ -104,8 +120,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.S
 // ConnContext is for http.Server: it prepares each accepted connection for streams.
 func (s *Server) ConnContext(ctx context.Context, c net.Conn) context.Context {
 	wire.Tune(c)
-	return ctx
+	return context.WithValue(ctx, connKey{}, c)
 }
+
+// connKey is where a request's context has its connection.
+type connKey struct{}
 
 // Run takes users whose time is over out of the count, until ctx is done.
 func (s *Server) Run(ctx context.Context) {

@@ -26,6 +26,9 @@ type writer interface{ End(retry time.Duration) }
 // Left ends the stream of a user that said goodbye.
 func (st *stream) Left() { st.end() }
 
+// Done takes a stream that the epoll writer has ended out of the count.
+func (st *stream) Done(reason wire.Reason) { st.server.gone(st, reason) }
+
 // end asks for a clean end, now or as soon as somebody writes.
 func (st *stream) end() {
 	st.mu.Lock()
@@ -48,7 +51,8 @@ func (st *stream) writes(out writer) {
 }
 
 // join counts a new stream and makes its reader, whose first count includes it.
-func (s *Server) join(want subscription) (*stream, *hub.Sub, error) {
+// how says what is known of the way to it.
+func (s *Server) join(want subscription, how hub.Reader) (*stream, *hub.Sub, error) {
 	st := &stream{server: s}
 	s.mu.Lock()
 	if s.draining {
@@ -61,13 +65,9 @@ func (s *Server) join(want subscription) (*stream, *hub.Sub, error) {
 	st.room = s.hub.Open(want.room)
 	st.ticket = s.table.Open(want.room, want.id, st)
 	s.recount(want.room)
-	sub := st.room.Join(hub.Reader{
-		ClientID:  want.id,
-		Cursor:    want.cursor,
-		Retry:     retry(),
-		Heartbeat: s.opt.Heartbeat,
-	})
-	return st, sub, nil
+	how.ClientID, how.Cursor = want.id, want.cursor
+	how.Retry, how.Heartbeat = retry(), s.opt.Heartbeat
+	return st, st.room.Join(how), nil
 }
 
 // gone takes a stream that has ended out of the count. The users whose streams this

@@ -1,0 +1,171 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"headcount/internal/hub"
+)
+
+// Epoll writes to the readers of plain HTTP/1.x: GOMAXPROCS loops, each one
+// goroutine with one epoll set. A reader costs a descriptor and two small structs;
+// an idle one costs no goroutine, no buffer and no timer.
+type Epoll struct {
+	loops []*loop
+	next  atomic.Uint32
+	wait  sync.WaitGroup
+}
+
+// Owner is told when a stream has ended. It is called once, by the loop, which
+// serves nobody else meanwhile.
+type Owner interface{ Done(Reason) }
+
+// NewEpoll starts the loops; [Epoll.Close] ends them. heartbeat is the longest
+// silence on a stream, more than 0.
+func NewEpoll(heartbeat time.Duration) (*Epoll, error) {
+	e := &Epoll{}
+	for range runtime.GOMAXPROCS(0) {
+		l, err := newLoop(heartbeat)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("start epoll writer: %w", err), e.Close())
+		}
+		e.loops = append(e.loops, l)
+		e.wait.Go(l.run)
+	}
+	return e, nil
+}
+
+// Close cuts every stream and ends the loops. No owner is told.
+func (e *Epoll) Close() error {
+	for _, l := range e.loops {
+		l.tell(func() { l.closed = true })
+	}
+	e.wait.Wait()
+	return nil
+}
+
+// Conn is one stream that a loop writes.
+type Conn struct {
+	loop  *loop
+	group *group
+	sub   *hub.Sub
+	owner Owner
+
+	// Of the loop alone:
+	fd      int
+	index   int    // in group.conns
+	written uint32 // the tick of the last write
+	blocked bool   // the socket's buffer is full: EPOLLOUT will tell
+	over    bool   // the last bytes are on their way; then close
+	end     bool   // End was called
+	retry   time.Duration
+}
+
+// Dup returns a second descriptor of the connection, which stays when c is closed.
+func Dup(c *net.TCPConn) (int, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return -1, fmt.Errorf("duplicate descriptor: %w", err)
+	}
+	fd := -1
+	var dupErr error
+	if err := raw.Control(func(old uintptr) {
+		fd, dupErr = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0)
+	}); err != nil {
+		return -1, fmt.Errorf("duplicate descriptor: %w", err)
+	}
+	if dupErr != nil {
+		return -1, fmt.Errorf("duplicate descriptor: %w", dupErr)
+	}
+	return fd, nil
+}
+
+// Discard closes a descriptor that Dup made and Take did not get.
+func Discard(fd int) { _ = unix.Close(fd) }
+
+// Take writes sub's events to fd, which it owns from now on, until the reader is
+// gone or [Conn.End] was called; then it tells owner.
+func (e *Epoll) Take(fd int, sub *hub.Sub, owner Owner) *Conn {
+	l := e.loops[int(e.next.Add(1))%len(e.loops)]
+	c := &Conn{loop: l, fd: fd, sub: sub, owner: owner}
+	l.tell(func() { l.joined = append(l.joined, c) })
+	return c
+}
+
+// End asks the stream to end cleanly, telling its reader to come back after retry.
+// It returns at once and may be called at any time, any number of times.
+func (c *Conn) End(retry time.Duration) {
+	c.loop.tell(func() { c.loop.ending = append(c.loop.ending, ending{c, retry}) })
+}
+
+type ending struct {
+	conn  *Conn
+	retry time.Duration
+}
+
+// group is the readers that one loop has in one room.
+type group struct {
+	loop  *loop
+	room  *hub.Room
+	conns []*Conn // while a pass is under way, nil where one has gone
+
+	news    bool // guarded by loop.mu: it is in loop.dirty
+	passing bool
+	again   bool // news came during the pass
+	at      int  // how far the pass is
+	holes   int
+	told    time.Time // of the news that the pass brings
+}
+
+// wake is what the room calls, under its lock, when it has news.
+func (g *group) wake() {
+	g.loop.tell(func() {
+		if !g.news {
+			g.news = true
+			g.loop.dirty = append(g.loop.dirty, g)
+		}
+	})
+}
+
+func (g *group) add(c *Conn) {
+	c.group, c.index = g, len(g.conns)
+	g.conns = append(g.conns, c)
+}
+
+// remove takes c out. During a pass it leaves a hole, for moving another reader
+// into its place could hide that one from the pass.
+func (g *group) remove(c *Conn) {
+	if g.passing {
+		g.conns[c.index] = nil
+		g.holes++
+		return
+	}
+	last := g.conns[len(g.conns)-1]
+	g.conns[c.index], last.index = last, c.index
+	g.conns[len(g.conns)-1] = nil
+	g.conns = g.conns[:len(g.conns)-1]
+}
+
+// endPass closes the holes.
+func (g *group) endPass() {
+	g.passing, g.at = false, 0
+	if g.holes == 0 {
+		return
+	}
+	kept := g.conns[:0]
+	for _, c := range g.conns {
+		if c != nil {
+			c.index = len(kept)
+			kept = append(kept, c)
+		}
+	}
+	clear(g.conns[len(kept):])
+	g.conns, g.holes = kept, 0
+}

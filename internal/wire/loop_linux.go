@@ -1,0 +1,395 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"headcount/internal/hub"
+)
+
+// slice is how many readers a pass serves before the loop looks at what else there
+// is: a big room does not hold up a small one.
+const slice = 512
+
+// ticks is how many parts a heartbeat has: a reader gets its sign of life after
+// ticks-1 to ticks of them.
+const ticks = 8
+
+type loop struct {
+	set     *os.File // the epoll set, itself in Go's poller: waiting blocks no thread
+	raw     syscall.RawConn
+	fd      int // of set
+	wakeFD  int
+	asleep  atomic.Bool
+	tick    time.Duration
+	ticked  time.Time // when the next tick is due
+	now     uint32    // ticks so far
+	conns   []*Conn   // by descriptor
+	open    int
+	groups  map[*hub.Room]*group
+	passing []*group // those with a pass under way or due, in turn
+	batch   hub.Batch
+	buffer  []byte
+	shared  shared
+	events  [256]unix.EpollEvent
+
+	mu     sync.Mutex // a room's lock may be held when it is taken, not the reverse
+	joined []*Conn
+	dirty  []*group
+	ending []ending
+	closed bool
+}
+
+func newLoop(heartbeat time.Duration) (*loop, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make epoll set: %w", err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, fmt.Errorf("make epoll set: %w", err)
+	}
+	set := os.NewFile(uintptr(fd), "epoll")
+	wakeFD, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make eventfd: %w", err), set.Close())
+	}
+	l := &loop{set: set, fd: fd, wakeFD: wakeFD, tick: heartbeat / ticks, groups: make(map[*hub.Room]*group)}
+	if l.raw, err = set.SyscallConn(); err == nil {
+		err = l.watch(unix.EPOLL_CTL_ADD, wakeFD, unix.EPOLLIN)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("watch eventfd: %w", err), set.Close(), unix.Close(wakeFD))
+	}
+	return l, nil
+}
+
+func (l *loop) watch(how, fd int, events uint32) error {
+	return unix.EpollCtl(l.fd, how, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
+}
+
+// tell changes what waits for the loop and wakes it if it sleeps.
+func (l *loop) tell(change func()) {
+	l.mu.Lock()
+	change()
+	l.mu.Unlock()
+	if l.asleep.CompareAndSwap(true, false) {
+		one := [8]byte{1}
+		// It cannot block: at worst the counter is full, and the loop awake anyway.
+		_, _ = unix.Write(l.wakeFD, one[:])
+	}
+}
+
+func (l *loop) run() {
+	defer l.close()
+	l.ticked = time.Now().Add(l.tick)
+	for {
+		n, timeout := l.poll(len(l.passing) == 0)
+		for _, ev := range l.events[:n] {
+			l.handle(ev)
+		}
+		if !l.takeIn() {
+			return
+		}
+		if timeout || !time.Now().Before(l.ticked) {
+			l.heartbeats()
+		}
+		if len(l.passing) > 0 {
+			l.pass()
+		}
+	}
+}
+
+// poll returns how many sockets have something to say. With wait it sleeps until
+// one has, until somebody calls tell, or until the next tick.
+func (l *loop) poll(wait bool) (n int, timeout bool) {
+	if wait {
+		l.asleep.Store(true)
+		// What was told before the flag was up woke nobody.
+		l.mu.Lock()
+		if len(l.joined)+len(l.dirty)+len(l.ending) > 0 || l.closed {
+			wait = false
+		}
+		l.mu.Unlock()
+	}
+	if !wait {
+		l.asleep.Store(false)
+		n, _ = unix.EpollWait(l.fd, l.events[:], 0) // EINTR: next time
+		return max(n, 0), false
+	}
+	// With nobody to keep alive there are no ticks.
+	deadline := time.Time{}
+	if l.open > 0 {
+		deadline = l.ticked
+	}
+	_ = l.set.SetReadDeadline(deadline)
+	err := l.raw.Read(func(uintptr) bool {
+		n, _ = unix.EpollWait(l.fd, l.events[:], 0)
+		return n > 0
+	})
+	l.asleep.Store(false)
+	return max(n, 0), errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+func (l *loop) handle(ev unix.EpollEvent) {
+	if int(ev.Fd) == l.wakeFD {
+		var count [8]byte
+		_, _ = unix.Read(l.wakeFD, count[:])
+		return
+	}
+	c := l.conns[ev.Fd]
+	switch {
+	case c == nil:
+	case ev.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0:
+		// A reader that only closed its sending side is gone too, as for net/http.
+		l.gone(c, Gone)
+	case ev.Events&unix.EPOLLOUT != 0:
+		c.blocked = false
+		if err := l.watch(unix.EPOLL_CTL_MOD, c.fd, unix.EPOLLRDHUP); err != nil {
+			l.gone(c, Gone)
+			return
+		}
+		l.flush(c)
+	}
+}
+
+// takeIn does what others told the loop. It returns false when that is to stop.
+func (l *loop) takeIn() bool {
+	l.mu.Lock()
+	joined, dirty, endings, closed := l.joined, l.dirty, l.ending, l.closed
+	l.joined, l.dirty, l.ending = nil, nil, nil
+	for _, g := range dirty {
+		g.news = false
+	}
+	l.mu.Unlock()
+	for _, c := range joined {
+		l.join(c)
+	}
+	for _, g := range dirty {
+		if !g.passing {
+			g.passing = true
+			l.passing = append(l.passing, g)
+		} else {
+			g.again = true
+		}
+	}
+	for _, e := range endings {
+		if c := e.conn; c.fd >= 0 && !c.end {
+			c.end, c.retry = true, e.retry
+			if !c.blocked {
+				l.flush(c)
+			}
+		}
+	}
+	return !closed
+}
+
+func (l *loop) join(c *Conn) {
+	for c.fd >= len(l.conns) {
+		l.conns = append(l.conns, nil)
+	}
+	l.conns[c.fd] = c
+	l.open++
+	room := c.sub.Room()
+	g := l.groups[room]
+	if g == nil {
+		g = &group{loop: l, room: room}
+		l.groups[room] = g
+		room.Attach(g, g.wake)
+	}
+	g.add(c)
+	if err := l.watch(unix.EPOLL_CTL_ADD, c.fd, unix.EPOLLRDHUP); err != nil {
+		l.gone(c, Gone)
+		return
+	}
+	l.flush(c)
+}
+
+// gone closes a stream and tells its owner.
+func (l *loop) gone(c *Conn, why Reason) {
+	g := c.group
+	g.remove(c)
+	if len(g.conns)-g.holes == 0 {
+		g.room.Detach(g)
+		delete(l.groups, g.room)
+	}
+	l.conns[c.fd] = nil
+	l.open--
+	_ = unix.Close(c.fd) // takes it out of the epoll set as well
+	c.fd = -1
+	c.owner.Done(why)
+}
+
+// pass serves the next slice of the first room in turn.
+func (l *loop) pass() {
+	g := l.passing[0]
+	l.passing = l.passing[1:]
+	if g.at == 0 {
+		g.told = g.room.Told()
+	}
+	l.shared.group, l.shared.valid = g, false
+	end := min(g.at+slice, len(g.conns))
+	for ; g.at < end; g.at++ {
+		if c := g.conns[g.at]; c != nil && !c.blocked {
+			l.flush(c)
+		}
+	}
+	l.shared.group = nil
+	if g.at < len(g.conns) {
+		l.passing = append(l.passing, g)
+		return
+	}
+	g.endPass()
+	g.room.Took(time.Since(g.told))
+	if g.again {
+		g.again, g.passing = false, true
+		l.passing = append(l.passing, g)
+	}
+	if len(l.passing) == 0 {
+		l.passing = nil
+	}
+}
+
+// heartbeats gives a sign of life to everybody who has heard nothing for long.
+func (l *loop) heartbeats() {
+	l.now++
+	l.ticked = time.Now().Add(l.tick)
+	for _, c := range l.conns {
+		if c == nil || c.blocked || l.now-c.written < ticks-1 {
+			continue
+		}
+		if c.sub.Pending(&l.batch) {
+			l.flush(c)
+			continue
+		}
+		c.sub.Heartbeat(&l.batch)
+		l.send(c, &l.batch)
+	}
+}
+
+// shared is what many readers get in the same slice of a pass: made once.
+type shared struct {
+	group   *group // whose slice it is; nil outside of passes
+	valid   bool
+	at      hub.Position
+	chunked bool
+	batch   hub.Batch
+}
+
+// flush writes what c still has to get, as far as its socket takes it.
+func (l *loop) flush(c *Conn) {
+	for {
+		b := l.pending(c)
+		if b == nil {
+			break
+		}
+		if !l.send(c, b) {
+			return
+		}
+		if !b.Full() {
+			break // what has come since has been told since
+		}
+	}
+	switch {
+	case c.over:
+		l.end(c)
+	case c.end:
+		c.over = true
+		c.sub.Farewell(&l.batch, c.retry)
+		if l.send(c, &l.batch) {
+			l.end(c)
+		}
+	}
+}
+
+// pending returns what c has to get next, or nil. In a pass most readers are at the
+// same place and get the same.
+func (l *loop) pending(c *Conn) *hub.Batch {
+	s := &l.shared
+	if s.group != c.group || !c.sub.Clean() {
+		if c.sub.Pending(&l.batch) {
+			return &l.batch
+		}
+		return nil
+	}
+	if !s.valid || s.at != c.sub.Position() || s.chunked != c.sub.Chunked() {
+		s.valid, s.at, s.chunked = true, c.sub.Position(), c.sub.Chunked()
+		c.sub.Pending(&s.batch)
+	}
+	if s.batch.Len() == 0 {
+		return nil
+	}
+	return &s.batch
+}
+
+// end closes a stream whose last byte has been written. What its reader sent and
+// nobody read must go first: closing over it would reset the connection, and could
+// take the last bytes away from the reader.
+func (l *loop) end(c *Conn) {
+	l.buffer = append(l.buffer[:0], make([]byte, 4<<10)...)
+	for range 16 {
+		if n, err := unix.Read(c.fd, l.buffer); n <= 0 || err != nil {
+			break
+		}
+	}
+	l.gone(c, Ended)
+}
+
+// send writes b and reports whether all of it went and c still lives. If the socket
+// is full, the rest goes when it has room again.
+func (l *loop) send(c *Conn, b *hub.Batch) bool {
+	p := b.Bytes[0]
+	if len(b.Bytes) > 1 {
+		l.buffer = l.buffer[:0]
+		for _, part := range b.Bytes {
+			l.buffer = append(l.buffer, part...)
+		}
+		p = l.buffer
+	}
+	c.written = l.now
+	n, errno := write(c.fd, p)
+	if errno != 0 && errno != unix.EAGAIN && errno != unix.EINTR {
+		l.gone(c, Gone)
+		return false
+	}
+	c.sub.Advance(b, n)
+	if n == len(p) {
+		return true
+	}
+	c.blocked = true
+	if err := l.watch(unix.EPOLL_CTL_MOD, c.fd, unix.EPOLLRDHUP|unix.EPOLLOUT); err != nil {
+		l.gone(c, Gone)
+	}
+	return false
+}
+
+// write is write(2) without telling Go's scheduler, for the socket does not block:
+// at most it copies 64 KiB.
+func write(fd int, p []byte) (n int, errno syscall.Errno) {
+	r, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(r), 0
+}
+
+// close cuts what is left.
+func (l *loop) close() {
+	for _, c := range l.conns {
+		if c != nil {
+			_ = unix.Close(c.fd)
+		}
+	}
+	for _, c := range l.joined {
+		_ = unix.Close(c.fd)
+	}
+	_ = unix.Close(l.wakeFD)
+	_ = l.set.Close()
+}
