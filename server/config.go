@@ -15,13 +15,18 @@ import (
 
 // config is what the flags and the environment say.
 type config struct {
-	addr      string
-	heartbeat time.Duration
-	linger    time.Duration
-	drain     time.Duration
-	origins   []string
-	writer    string
-	dev       bool
+	addr       string
+	heartbeat  time.Duration
+	linger     time.Duration
+	drain      time.Duration
+	origins    []string
+	token      string
+	maxEvent   size
+	history    int
+	historyAge time.Duration
+	maxStreams streamLimit
+	writer     string
+	dev        bool
 }
 
 // usageError is a mistake in the flags or the environment: exit status 2.
@@ -39,6 +44,13 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 	fs.DurationVar(&cfg.linger, "linger", 2*time.Second, "how long a client id stays counted after its stream broke without a goodbye, 0 to 10m")
 	fs.DurationVar(&cfg.drain, "drain", 10*time.Second, "how long a stopping server takes to hand its streams over, 0 to 1h")
 	fs.StringVar(&origins, "origins", "", "other `origins` that may subscribe from a browser, comma-separated; * = any")
+	fs.StringVar(&cfg.token, "token", "", "bearer `token` for POST /emit; without one emit is off")
+	cfg.maxEvent = 64 << 10
+	fs.Var(&cfg.maxEvent, "max-event", "largest body of POST /emit, a `size` from 1KiB to 16MiB")
+	fs.IntVar(&cfg.history, "history", 1000, "`events` kept per room, 1 to 1000000")
+	fs.DurationVar(&cfg.historyAge, "history-age", 10*time.Minute, "how long an event is kept, 1s to 24h")
+	cfg.maxStreams = auto
+	fs.Var(&cfg.maxStreams, "max-streams", "`streams` open at once, beyond: 503; 0 = no limit")
 	fs.StringVar(&cfg.writer, "writer", "auto", "`way` that streams are written: auto, or stream for the portable one, to compare")
 	fs.BoolVar(&cfg.dev, "dev", false, "assets and templates from disk, read on every request")
 
@@ -80,6 +92,15 @@ func (c *config) check() error {
 	if _, _, err := net.SplitHostPort(c.addr); err != nil {
 		return fmt.Errorf("-addr %q is not host:port; try :8080", c.addr)
 	}
+	if c.maxEvent < 1<<10 || c.maxEvent > 16<<20 {
+		return fmt.Errorf("-max-event %v is out of range; give 1KiB to 16MiB", c.maxEvent)
+	}
+	if c.history < 1 || c.history > 1_000_000 {
+		return fmt.Errorf("-history %d is out of range; give 1 to 1000000", c.history)
+	}
+	if strings.ContainsFunc(c.token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return errors.New("-token has a space or another character that cannot go into a header; give visible ASCII")
+	}
 	if c.writer != "auto" && c.writer != "stream" {
 		return fmt.Errorf("-writer %q is unknown; give auto or stream", c.writer)
 	}
@@ -91,6 +112,7 @@ func (c *config) check() error {
 		{"heartbeat", c.heartbeat, 100 * time.Millisecond, 10 * time.Minute},
 		{"linger", c.linger, 0, 10 * time.Minute},
 		{"drain", c.drain, 0, time.Hour},
+		{"history-age", c.historyAge, time.Second, 24 * time.Hour},
 	} {
 		if d.value < d.min || d.value > d.max {
 			return fmt.Errorf("-%s %v is out of range; give %v to %v", d.name, d.value, d.min, d.max)

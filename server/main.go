@@ -50,13 +50,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 
 	app, err := web.New(web.Options{
-		Heartbeat: cfg.heartbeat,
-		Linger:    cfg.linger,
-		Drain:     cfg.drain,
-		Origins:   cfg.origins,
-		Portable:  cfg.writer == "stream",
-		Dev:       cfg.dev,
-		Log:       log,
+		Heartbeat:  cfg.heartbeat,
+		Linger:     cfg.linger,
+		Drain:      cfg.drain,
+		Origins:    cfg.origins,
+		Token:      cfg.token,
+		MaxEvent:   int64(cfg.maxEvent),
+		History:    cfg.history,
+		HistoryAge: cfg.historyAge,
+		MaxStreams: cfg.maxStreams.resolve(log),
+		Portable:   cfg.writer == "stream",
+		Dev:        cfg.dev,
+		Log:        log,
 	})
 	if err != nil {
 		return err

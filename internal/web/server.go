@@ -28,9 +28,16 @@ type Options struct {
 	Linger    time.Duration // how long a client id stays counted; 0 = not at all
 	Drain     time.Duration // how long [Server.Drain] may take; 0 = all at once
 	Origins   []string      // other origins that may subscribe; "*" = any
-	Portable  bool          // the portable writer for every stream
-	Dev       bool          // assets and templates from disk
-	Log       *slog.Logger  // default: none
+
+	Token      string        // of POST /emit; "" = emit is off
+	MaxEvent   int64         // largest body of POST /emit, in bytes; default 64 KiB
+	History    int           // events kept per room; default 1000
+	HistoryAge time.Duration // how long an event is kept; default 10 min
+	MaxStreams int           // streams open at once; 0 = no limit
+
+	Portable bool         // the portable writer for every stream
+	Dev      bool         // assets and templates from disk
+	Log      *slog.Logger // default: none
 }
 
 // Server is one node: its rooms, its users and its routes.
@@ -41,6 +48,7 @@ type Server struct {
 	table   *presence.Table
 	pages   *pages
 	epoll   *wire.Epoll // nil where there is none
+	keys    keys
 	handler http.Handler
 	expire  chan struct{} // a lease may now end earlier than before
 
@@ -56,13 +64,16 @@ func New(opt Options) (*Server, error) {
 	if opt.Heartbeat == 0 {
 		opt.Heartbeat = 10 * time.Second
 	}
+	if opt.MaxEvent == 0 {
+		opt.MaxEvent = 64 << 10
+	}
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
 		opt:     opt,
 		log:     opt.Log,
-		hub:     hub.New(hub.Options{}),
+		hub:     hub.New(hub.Options{History: opt.History, HistoryAge: opt.HistoryAge}),
 		table:   presence.New(opt.Linger),
 		expire:  make(chan struct{}, 1),
 		streams: make(map[*stream]struct{}),
@@ -106,6 +117,7 @@ func (s *Server) routes() *echo.Echo {
 	e.GET("/events", s.events, s.allowOrigin)
 	e.HEAD("/events", s.events, s.allowOrigin)
 	e.OPTIONS("/events", notAllowed(http.MethodGet, http.MethodHead))
+	e.POST("/emit", s.emit)
 	e.POST("/leave", s.leave)
 	e.GET("/count", s.count, s.allowOrigin)
 

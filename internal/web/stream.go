@@ -59,6 +59,10 @@ func (s *Server) join(want subscription, how hub.Reader) (*stream, *hub.Sub, err
 		s.mu.Unlock()
 		return nil, nil, unavailable("this server is stopping; come back in a few seconds")
 	}
+	if s.opt.MaxStreams > 0 && len(s.streams) >= s.opt.MaxStreams {
+		s.mu.Unlock()
+		return nil, nil, unavailable("this server has as many streams as it may; come back in a few seconds")
+	}
 	s.streams[st] = struct{}{}
 	s.mu.Unlock()
 

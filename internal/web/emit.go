@@ -1,0 +1,160 @@
+package web
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/labstack/echo/v4"
+
+	"headcount/internal/sse"
+)
+
+// emission is what a POST /emit asks for.
+type emission struct {
+	Event string          `json:"event"`
+	Data  json.RawMessage `json:"data"`
+	Room  *string         `json:"room"`
+}
+
+// emitted is the answer.
+type emitted struct {
+	ID   string `json:"id"`
+	Room string `json:"room"`
+}
+
+// emit serves POST /emit.
+func (s *Server) emit(c echo.Context) error {
+	if err := s.mayEmit(c); err != nil {
+		return err
+	}
+	key := c.Request().Header.Get("Idempotency-Key")
+	if len(key) > maxKey {
+		return badRequest(fmt.Errorf("Idempotency-Key is %d bytes long; give at most %d", len(key), maxKey))
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, s.opt.MaxEvent))
+	if err != nil {
+		return bodyError(err, s.opt.MaxEvent)
+	}
+	e, err := parseEmission(c.Request().Header.Get("Content-Type"), body)
+	if err != nil {
+		return badRequest(err)
+	}
+	done := s.keys.once(key, func() emitted {
+		return emitted{ID: s.hub.Emit(*e.Room, e.Event, e.Data), Room: *e.Room}
+	})
+	return c.JSON(http.StatusOK, done)
+}
+
+// mayEmit checks the bearer token, in a time that says nothing about it.
+func (s *Server) mayEmit(c echo.Context) error {
+	if s.opt.Token == "" {
+		return echo.NewHTTPError(http.StatusForbidden, "emit is off; start the server with -token SECRET to switch it on")
+	}
+	scheme, token, _ := strings.Cut(c.Request().Header.Get("Authorization"), " ")
+	// "the scheme is case-insensitive": RFC 9110, section 11.1.
+	got, want := sha256.Sum256([]byte(strings.TrimSpace(token))), sha256.Sum256([]byte(s.opt.Token))
+	if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+		c.Response().Header().Set("WWW-Authenticate", `Bearer realm="headcount"`)
+		return echo.NewHTTPError(http.StatusUnauthorized, "wrong or no token; send the header Authorization: Bearer TOKEN with the server's -token")
+	}
+	return nil
+}
+
+// parseEmission reads a form if the content type says so, and JSON otherwise. The
+// result is complete: it has data, and a room.
+func parseEmission(contentType string, body []byte) (emission, error) {
+	e, err := readEmission(contentType, body)
+	if err != nil {
+		return e, err
+	}
+	if len(e.Data) == 0 {
+		e.Data = json.RawMessage("null")
+	}
+	if e.Room == nil {
+		room := defaultRoom
+		e.Room = &room
+	}
+	if err := sse.CheckRoom(*e.Room); err != nil {
+		return e, err
+	}
+	return e, sse.CheckName(e.Event)
+}
+
+func readEmission(contentType string, body []byte) (emission, error) {
+	var e emission
+	if !utf8.Valid(body) {
+		return e, errors.New("body is not UTF-8; send JSON or a form in UTF-8")
+	}
+	if kind, _, _ := mime.ParseMediaType(contentType); kind == echo.MIMEApplicationForm {
+		return parseForm(body)
+	}
+	in := json.NewDecoder(bytes.NewReader(body))
+	// A misspelt name would lose what it holds without a word.
+	in.DisallowUnknownFields()
+	if err := in.Decode(&e); err != nil {
+		return e, fmt.Errorf(`body is not {"event":"…","data":…,"room":"…"}: %w`, where(err, in))
+	}
+	if _, err := in.Token(); !errors.Is(err, io.EOF) {
+		return e, fmt.Errorf("body goes on after the JSON object, at byte %d; send one object", in.InputOffset())
+	}
+	return e, nil
+}
+
+// where adds to an error of the decoder at which byte it came.
+func where(err error, in *json.Decoder) error {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		return fmt.Errorf("%w, at byte %d", err, syntax.Offset)
+	case errors.As(err, &kind) && kind.Field == "":
+		return fmt.Errorf("it is %s", kind.Value)
+	case errors.As(err, &kind):
+		return fmt.Errorf("%s must be a string, not %s, at byte %d", kind.Field, kind.Value, kind.Offset)
+	case errors.Is(err, io.EOF):
+		return errors.New("it is empty")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("it ends too early")
+	}
+	return fmt.Errorf("%w, at byte %d", err, in.InputOffset())
+}
+
+// parseForm reads what curl -d event=news -d data=hi sends. Data is JSON, else a
+// string.
+func parseForm(body []byte) (emission, error) {
+	q, err := url.ParseQuery(string(body))
+	if err != nil {
+		return emission{}, fmt.Errorf("form is not well formed: %w", err)
+	}
+	e := emission{Event: q.Get("event")}
+	for name, values := range q {
+		switch {
+		case name != "event" && name != "data" && name != "room":
+			return e, fmt.Errorf("form has a field %q; the fields are event, data and room", name)
+		case len(values) > 1:
+			return e, fmt.Errorf("form has %q %d times; give it once", name, len(values))
+		}
+	}
+	if q.Has("room") {
+		room := q.Get("room")
+		e.Room = &room
+	}
+	if q.Has("data") {
+		if e.Data = json.RawMessage(q.Get("data")); !json.Valid(e.Data) {
+			if e.Data, err = json.Marshal(q.Get("data")); err != nil {
+				return e, fmt.Errorf("form data: %w", err)
+			}
+		}
+	}
+	return e, nil
+}
