@@ -1,0 +1,79 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+const (
+	aliveTime = 5 * time.Second        // for one POST /alive; the next ping asks again
+	leaveTime = 500 * time.Millisecond // for the goodbye: nobody wants to wait for it after ctrl-C
+)
+
+// lease keeps the client counted over one connection, where the server asks for it.
+type lease struct {
+	s      *subscription
+	needed bool          // what the server said in its hello; only the goroutine that reads events touches it
+	wanted chan struct{} // holds one wish: pings that come while an answer is on its way need no second one
+}
+
+// ask wants an answer to be sent, without waiting for it: reading must go on meanwhile.
+func (l *lease) ask() {
+	if !l.needed {
+		return
+	}
+	select {
+	case l.wanted <- struct{}{}:
+	default:
+	}
+}
+
+// renew answers until ctx ends. An answer that is lost is not sent again: the server asks again.
+func (l *lease) renew(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.wanted:
+			ctx, cancel := context.WithTimeout(ctx, aliveTime)
+			l.s.post(ctx, "alive")
+			cancel()
+		}
+	}
+}
+
+// leave says goodbye, so that others see at once that this client has gone. It is sent after the end of ctx, once, and
+// may be lost: then the server waits its linger time.
+func (s *subscription) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
+	defer cancel()
+	s.post(ctx, "leave")
+}
+
+// post sends the room and the client id to one of the server's paths.
+func (s *subscription) post(ctx context.Context, path string) error {
+	body, err := json.Marshal(struct {
+		Room string   `json:"room"`
+		IDs  []string `json:"ids"`
+	}{s.room, []string{s.id}})
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", path, err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.base.JoinPath(path).String(), bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("make request: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := s.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("post %s: %w", path, err)
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, 4096)) // so that the connection can be used again
+	return err
+}

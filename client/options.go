@@ -1,0 +1,139 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/peterbourgon/ff/v3"
+)
+
+// envPrefix begins the names of the environment variables that stand for flags.
+const envPrefix = "HEADCOUNT"
+
+// defaultURL is the server when none is named.
+const defaultURL = "http://localhost:8080"
+
+// options holds the flags of all sub-commands.
+type options struct {
+	room   string
+	events names
+	json   bool
+	once   bool
+}
+
+// newFlags returns the flags of all sub-commands, which set o.
+func newFlags(o *options) *flag.FlagSet {
+	fs := flag.NewFlagSet("client", flag.ContinueOnError)
+	fs.SetOutput(io.Discard) // errors are printed in one place, in one line
+	fs.StringVar(&o.room, "room", "lobby", aboutRoom)
+	fs.Var(&o.events, "event", aboutEvent)
+	fs.BoolVar(&o.json, "json", false, aboutJSON)
+	fs.BoolVar(&o.once, "once", false, aboutOnce)
+	return fs
+}
+
+// usageError is a mistake on the command line or in the environment: exit status 2.
+type usageError struct{ error }
+
+// parse finds the sub-command, its options and its arguments. Flags may stand before and behind the others; those that
+// are not on the command line are taken from the environment.
+func parse(all []command, args []string) (command, *options, []string, error) {
+	o := &options{}
+	fs := newFlags(o)
+	rest, err := parseMixed(fs, args)
+	if err != nil {
+		return command{}, nil, nil, err
+	}
+
+	cmd := all[0]
+	if len(rest) > 0 {
+		if i := slices.IndexFunc(all, func(c command) bool { return c.name == rest[0] }); i >= 0 {
+			cmd, rest = all[i], rest[1:]
+		}
+	}
+	fs.Visit(func(f *flag.Flag) {
+		if !slices.Contains(cmd.flags, f.Name) {
+			err = usageError{fmt.Errorf("%s does not take -%s", cmd.name, f.Name)}
+		}
+	})
+	if err != nil {
+		return command{}, nil, nil, err
+	}
+	// All arguments are parsed; what is left to do is the environment.
+	if err := ff.Parse(fs, nil, ff.WithEnvVarPrefix(envPrefix)); err != nil {
+		return command{}, nil, nil, usageError{trimParse(err)}
+	}
+	return cmd, o, rest, nil
+}
+
+// parseMixed parses flags wherever they stand, where package flag stops at the first argument that is none, and returns
+// the others. As everywhere, what follows "--" is no flag.
+func parseMixed(fs *flag.FlagSet, args []string) (others []string, err error) {
+	for len(args) > 0 {
+		if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
+			return nil, err
+		} else if err != nil {
+			return nil, usageError{err}
+		}
+		rest := fs.Args()
+		if n := len(args) - len(rest); n > 0 && args[n-1] == "--" {
+			return append(others, rest...), nil
+		}
+		if len(rest) == 0 {
+			break
+		}
+		others = append(others, rest[0])
+		args = rest[1:]
+	}
+	return others, nil
+}
+
+// trimParse drops what ff says before the error of a flag.
+func trimParse(err error) error {
+	if inner := errors.Unwrap(err); inner != nil {
+		return inner
+	}
+	return err
+}
+
+// names is a flag that may be repeated.
+type names []string
+
+func (n *names) String() string { return strings.Join(*n, ", ") }
+
+func (n *names) Set(s string) error {
+	if s == "" {
+		return errors.New("the name is empty")
+	}
+	*n = append(*n, s)
+	return nil
+}
+
+// parseURL reads the address of a server as people write it: with or without scheme, with or without the path of the
+// stream.
+func parseURL(s string) (*url.URL, error) {
+	if !strings.Contains(s, "://") {
+		if !strings.ContainsAny(s, ".:/") && s != "localhost" {
+			return nil, usageError{fmt.Errorf("%q is neither a sub-command nor a URL such as %s", s, defaultURL)}
+		}
+		s = "http://" + s
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return nil, usageError{err} // url.Error names the URL and what is wrong with it
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, usageError{fmt.Errorf("URL %q begins with %s; give one that begins with http or https", s, u.Scheme)}
+	case u.Hostname() == "":
+		return nil, usageError{fmt.Errorf("URL %q names no host", s)}
+	case u.RawQuery != "" || u.Fragment != "":
+		return nil, usageError{fmt.Errorf("URL %q has a query or fragment; give the server's address alone, and the room with -room", s)}
+	}
+	u.Path = strings.TrimSuffix(strings.TrimSuffix(u.Path, "/"), "/events")
+	return u, nil
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestParse(t *testing.T) {
+	tests := []struct {
+		name string
+		args string
+		want options
+		rest []string
+	}{
+		{"nothing", "", options{room: "lobby"}, nil},
+		{"URL alone", "localhost:1", options{room: "lobby"}, []string{"localhost:1"}},
+		{"flags before", "-json -room x watch u:1", options{room: "x", json: true}, []string{"u:1"}},
+		{"flags behind", "watch u:1 -json -room x", options{room: "x", json: true}, []string{"u:1"}},
+		{"flags between", "-once watch -room=x u:1 --json", options{room: "x", json: true, once: true}, []string{"u:1"}},
+		{"no sub-command", "u:1 -event a -event b", options{room: "lobby", events: names{"a", "b"}}, []string{"u:1"}},
+		{"a room called watch", "-room watch", options{room: "watch"}, nil},
+		{"end of flags", "-once -- -json", options{room: "lobby", once: true}, []string{"-json"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cmd, o, rest, err := parse(commands(), strings.Fields(tt.args))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if cmd.name != "watch" || o.room != tt.want.room || o.json != tt.want.json || o.once != tt.want.once ||
+				!slices.Equal(o.events, tt.want.events) || !slices.Equal(rest, tt.rest) {
+				t.Errorf("got %s %+v %q, want watch %+v %q", cmd.name, *o, rest, tt.want, tt.rest)
+			}
+		})
+	}
+}
+
+func TestParseEnvironment(t *testing.T) {
+	t.Setenv("HEADCOUNT_ROOM", "from environment")
+	t.Setenv("HEADCOUNT_ONCE", "true")
+	_, o, _, err := parse(commands(), []string{"-room", "from flag"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.room != "from flag" || !o.once {
+		t.Errorf("got room %q, once %v; want the flag's room and the environment's once", o.room, o.once)
+	}
+}
+
+func TestParseURL(t *testing.T) {
+	tests := []struct{ in, want string }{
+		{"http://localhost:8080", "http://localhost:8080/events"},
+		{"http://localhost:8080/", "http://localhost:8080/events"},
+		{"http://localhost:8080/events", "http://localhost:8080/events"},
+		{"https://example.org/sub/path/", "https://example.org/sub/path/events"},
+		{"localhost", "http://localhost/events"},
+		{"localhost:8080", "http://localhost:8080/events"},
+		{"[::1]:8080", "http://[::1]:8080/events"},
+		{"example.org", "http://example.org/events"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.in, func(t *testing.T) {
+			u, err := parseURL(tt.in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := u.JoinPath("events").String(); got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+// Every mistake is one line on standard error that says what is wrong, and exit status 2.
+func TestMistakes(t *testing.T) {
+	tests := []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"unknown flag", []string{"-plot"}, "-plot"},
+		{"flag without value", []string{"-room"}, "-room"},
+		{"value of a switch", []string{"-once=maybe"}, "maybe"},
+		{"empty room", []string{"-room", ""}, "room is empty"},
+		{"room with a line end", []string{"-room", "a\nb"}, "control character"},
+		{"long room", []string{"-room", strings.Repeat("x", 129)}, "129 bytes"},
+		{"empty event", []string{"-event", ""}, "empty"},
+		{"unknown sub-command", []string{"wacth"}, "wacth"},
+		{"two URLs", []string{"localhost:1", "localhost:2"}, "one URL"},
+		{"scheme", []string{"ws://localhost:1"}, "ws"},
+		{"no host", []string{"http://:80"}, "no host"},
+		{"bad port", []string{"http://localhost:port"}, "port"},
+		{"query", []string{"http://localhost:1/?room=x"}, "-room"},
+		{"terminal codes", []string{"\x1b[31m"}, "neither"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var stdout, stderr strings.Builder
+			status := run(context.Background(), tt.args, &stdout, &stderr)
+			line := stderr.String()
+			if status != statusUsage || stdout.Len() > 0 || strings.Count(line, "\n") != 1 ||
+				!strings.Contains(line, tt.want) || strings.Contains(line, "\x1b") {
+				t.Errorf("got status %d, output %q, error %q; want status 2, no output, one line with %q",
+					status, stdout.String(), line, tt.want)
+			}
+		})
+	}
+}
+
+func TestHelp(t *testing.T) {
+	var stdout, stderr strings.Builder
+	if status := run(context.Background(), []string{"watch", "-h"}, &stdout, &stderr); status != statusOK || stderr.Len() > 0 {
+		t.Errorf("got status %d, standard error %q; want 0 and none", status, stderr.String())
+	}
+	for _, want := range []string{"-room", "-event", "-json", "-once", "HEADCOUNT_ROOM", "default lobby", defaultURL} {
+		if !strings.Contains(stdout.String(), want) {
+			t.Errorf("help lacks %q:\n%s", want, stdout.String())
+		}
+	}
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	mathrand "math/rand/v2"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	r3labs "github.com/r3labs/sse/v2"
+	"gopkg.in/cenkalti/backoff.v1"
+
+	"headcount/internal/sse"
+)
+
+// silence is how many heartbeats may fail to come before a connection counts as lost.
+const silence = 2.5
+
+// defaultHeartbeat is the longest silence of a server that does not say its own.
+const defaultHeartbeat = 10 * time.Second
+
+// Why a connection that was there is lost.
+var (
+	errEnded  = errors.New("stream ended")
+	errSilent = errors.New("stream silent")
+)
+
+// subscription is one room's events, over as many connections as it takes.
+type subscription struct {
+	base    *url.URL
+	room    string
+	id      string // client id: one for all connections, so that they are one user
+	http    *http.Client
+	console *console
+	// handle gets each event but the server's own signals, one at a time. An error ends the subscription.
+	handle func(*sse.Event) error
+
+	cursor string        // the id of the last event
+	retry  time.Duration // the server's wish for the time between attempts
+}
+
+func newSubscription(base *url.URL, room string, stderr io.Writer, handle func(*sse.Event) error) *subscription {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.DisableCompression = true // a compressed stream is a late one
+	return &subscription{
+		base: base, room: room, id: rand.Text(),
+		http:    &http.Client{Transport: transport},
+		console: &console{w: stderr, server: base.Redacted()},
+		handle:  handle,
+		retry:   firstBase,
+	}
+}
+
+// follow connects, and connects again for ever, until handle returns an error, which it returns, or ctx ends.
+func (s *subscription) follow(ctx context.Context) error {
+	defer s.http.CloseIdleConnections()
+	defer s.leave(ctx)
+	s.console.connecting(s.room)
+	for failures := 0; ; failures++ {
+		heard, err := s.attempt(ctx)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		var ended *handleError
+		if errors.As(err, &ended) {
+			return ended.error
+		}
+		if heard {
+			failures = 0
+		}
+		wait := s.wait(err, failures)
+		s.console.lost(err, wait)
+		// An idle connection may be as dead as the one that was lost.
+		s.http.CloseIdleConnections()
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(wait):
+		}
+	}
+}
+
+// wait is the time until the next attempt.
+func (s *subscription) wait(err error, failures int) time.Duration {
+	var refused *refusedError
+	if errors.As(err, &refused) && refused.after > 0 {
+		return delayAfter(refused.after, s.retry, mathrand.Float64())
+	}
+	return delay(s.retry, failures, mathrand.Float64())
+}
+
+// handleError is an error of handle, as opposed to one of the connection.
+type handleError struct{ error }
+
+// attempt is one connection, from the request to its end. It says whether an event came.
+func (s *subscription) attempt(ctx context.Context) (heard bool, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	dog := newWatchdog(limitOf(defaultHeartbeat), func() { cancel(errSilent) })
+	lease := &lease{s: s, wanted: make(chan struct{}, 1)}
+	var wg sync.WaitGroup
+	wg.Go(func() { lease.renew(ctx) })
+	defer wg.Wait()
+	defer cancel(nil)
+	defer dog.wait(false)
+
+	client := r3labs.NewClient(s.streamURL(), r3labs.ClientMaxBufferSize(maxEvent))
+	client.Connection = s.http
+	client.ReconnectStrategy = &backoff.StopBackOff{} // one attempt: the loop around it is ours
+	if s.cursor != "" {
+		client.LastEventID.Store([]byte(s.cursor))
+	}
+	client.ResponseValidator = func(_ *r3labs.Client, resp *http.Response) error {
+		if err := validate(resp); err != nil {
+			resp.Body.Close() // the library does not
+			return err
+		}
+		resp.Body = newBody(resp.Body, dog)
+		return nil
+	}
+	err = client.SubscribeRawWithContext(ctx, func(e *sse.Event) {
+		if ctx.Err() != nil {
+			return // the library passes on what it has read already
+		}
+		if !heard {
+			heard = true
+			s.console.connected()
+		}
+		if err := s.take(e, dog, lease); err != nil {
+			cancel(&handleError{err})
+		}
+	})
+	if ctx.Err() != nil {
+		return heard, context.Cause(ctx)
+	}
+	if err == nil {
+		err = errEnded
+	}
+	return heard, err
+}
+
+// take looks at one event and hands it on if it is for the user.
+func (s *subscription) take(e *sse.Event, dog *watchdog, lease *lease) error {
+	if len(e.ID) > 0 {
+		s.cursor = string(e.ID)
+	}
+	if base, ok := parseRetry(e.Retry); ok {
+		s.retry = base
+	}
+	switch name := string(e.Event); name {
+	case sse.Hello:
+		var hello struct{ Ping, Heartbeat float64 } // seconds
+		if json.Unmarshal(e.Data, &hello) != nil {
+			return nil
+		}
+		if hello.Heartbeat > 0 {
+			dog.setLimit(limitOf(seconds(hello.Heartbeat)))
+		}
+		lease.needed = hello.Ping > 0
+		lease.ask() // the first answer confirms that the stream arrives
+	case sse.Ping:
+		lease.ask()
+	case sse.Gap:
+		s.console.gap(e.Data)
+	default:
+		// A comment, and a block with nothing but "retry:", comes as an event that has at most an id. "If the data buffer is
+		// an empty string, set the data buffer and the event type buffer to the empty string and return."
+		if len(e.Data) == 0 || strings.HasPrefix(name, sse.SignalPrefix) {
+			return nil
+		}
+		return s.handle(e)
+	}
+	return nil
+}
+
+func limitOf(heartbeat time.Duration) time.Duration {
+	return time.Duration(silence * float64(heartbeat))
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+func (s *subscription) streamURL() string {
+	u := s.base.JoinPath("events")
+	u.RawQuery = url.Values{"room": {s.room}, "id": {s.id}}.Encode()
+	return u.String()
+}
+
+// refusedError is an answer that is no stream.
+type refusedError struct {
+	why   string
+	after time.Duration // Retry-After, 0 if there was none
+}
+
+func (e *refusedError) Error() string { return e.why }
+
+// validate returns an error unless resp is an event stream.
+func validate(resp *http.Response) error {
+	if resp.StatusCode != http.StatusOK {
+		var answer struct{ Error string }
+		why := "it answers " + resp.Status
+		if json.NewDecoder(io.LimitReader(resp.Body, 4096)).Decode(&answer) == nil && answer.Error != "" {
+			why += ": " + answer.Error
+		}
+		return &refusedError{why: why, after: parseRetryAfter(resp.Header.Get("Retry-After"), time.Now())}
+	}
+	kind := resp.Header.Get("Content-Type")
+	if media, _, err := mime.ParseMediaType(kind); err != nil || media != "text/event-stream" {
+		return &refusedError{why: fmt.Sprintf("it answers with %q, not with a stream; is it a headcount server?", kind)}
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// All words that people read are in this file. Each message is one line and begins with "client:"; one that tells of
+// trouble also says what happens next or what to do.
+
+// What the flags do, for -h. A word in back quotes names the value.
+const (
+	aboutRoom  = "the `ROOM` to listen to"
+	aboutEvent = "print only the event `NAME`; may be repeated (default all)"
+	aboutJSON  = "print one JSON object a line: event, data, id, room"
+	aboutOnce  = "end after the first event"
+
+	aboutWatch = "print the events of a room as they happen"
+)
+
+// help is the answer to -h.
+func help(all []command) string {
+	var b strings.Builder
+	b.WriteString("Usage: client [SUB-COMMAND] [URL] [FLAGS]\n\n")
+	fmt.Fprintf(&b, "URL is the headcount server, %s if none is given.\n", defaultURL)
+	b.WriteString("Output goes to standard output, everything else to standard error; ctrl-C ends.\n")
+	for i, cmd := range all {
+		fmt.Fprintf(&b, "\n%s [URL]: %s", cmd.name, cmd.about)
+		if i == 0 {
+			b.WriteString(" (the default)")
+		}
+		b.WriteString("\n")
+		newFlags(&options{}).VisitAll(func(f *flag.Flag) {
+			if !slices.Contains(cmd.flags, f.Name) {
+				return
+			}
+			value, about := flag.UnquoteUsage(f)
+			if f.DefValue != "" && f.DefValue != "false" {
+				about += fmt.Sprintf(" (default %s)", f.DefValue)
+			}
+			env := envPrefix + "_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+			fmt.Fprintf(&b, "  %-12s  %s [%s]\n", strings.TrimSpace("-"+f.Name+" "+value), about, env)
+		})
+	}
+	b.WriteString("\nThe variable in brackets stands for a flag that is not given.\n")
+	return b.String()
+}
+
+func usageLine(err usageError) string {
+	return "client: " + oneLine(err.Error()) + "; see client -h"
+}
+
+func errorLine(err error) string { return "client: " + oneLine(err.Error()) }
+
+// console tells on standard error how the connection is doing. It repeats no reason: it speaks when something changes.
+// It is for one goroutine.
+type console struct {
+	w      io.Writer
+	server string
+	reason string // why the connection is lost, as last told; empty while it stands
+}
+
+func (c *console) connecting(room string) {
+	c.say("connecting to %s, room %s", c.server, oneLine(room))
+}
+
+// connected is told of each first event of a connection.
+func (c *console) connected() {
+	if c.reason != "" {
+		c.say("connected again to %s", c.server)
+	}
+	c.reason = ""
+}
+
+// lost is told of each attempt that failed and each connection that broke.
+func (c *console) lost(err error, wait time.Duration) {
+	reason := reasonOf(err)
+	if reason == c.reason {
+		return
+	}
+	c.reason = reason
+	c.say("no connection to %s: %s; reconnecting in %.1f s, and on until it works", c.server, reason, wait.Seconds())
+}
+
+// gap is told of the data of an io:gap.
+func (c *console) gap(data []byte) {
+	var gap struct{ Missed *int }
+	switch err := json.Unmarshal(data, &gap); {
+	case err != nil || gap.Missed == nil:
+		c.say("events may be missing here: the server does not know how many")
+	case *gap.Missed == 1:
+		c.say("1 event is missing here")
+	default:
+		c.say("%d events are missing here", *gap.Missed)
+	}
+}
+
+func (c *console) say(format string, args ...any) {
+	fmt.Fprintf(c.w, "client: "+format+"\n", args...)
+}
+
+// reasonOf says in a few words why there is no connection. It leaves out what differs from one attempt to the next, such
+// as port numbers, because a reason is told only once.
+func reasonOf(err error) string {
+	var (
+		refused *refusedError
+		dns     *net.DNSError
+		cert    *x509.UnknownAuthorityError
+		system  *os.SyscallError
+		op      *net.OpError
+	)
+	switch {
+	case errors.Is(err, errEnded):
+		return "the stream ended"
+	case errors.Is(err, errSilent):
+		return "nothing came for too long"
+	case errors.As(err, &refused):
+		return oneLine(refused.Error())
+	case errors.As(err, &dns):
+		return fmt.Sprintf("host %s not found", oneLine(dns.Name))
+	case errors.As(err, &cert):
+		return "its certificate is signed by nobody known here"
+	case errors.As(err, &system):
+		return system.Err.Error()
+	case errors.As(err, &op):
+		return oneLine(op.Err.Error())
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return "the connection broke"
+	}
+	return oneLine(err.Error())
+}
+
+// oneLine keeps what others wrote from breaking out of its line or steering the terminal.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r <= 0x9f {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
+}
