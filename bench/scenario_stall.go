@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"headcount/bench/load"
+)
+
+func stallScenario() scenario {
+	return scenario{
+		letter: "e", title: "One reader in ten stops reading",
+		streams: []int{10_000}, quick: []int{1_000},
+		columns: []column{
+			{key: "before", title: "p99 of the others before", unit: "ms"},
+			{key: "p99", title: "p99 with the stalled", unit: "ms", ratio: true},
+			{key: "factor", title: "factor", unit: ""},
+			{key: "memory", title: "memory growth", unit: "MB", ratio: true},
+			{key: "whole", title: "stalled, later: had all", unit: ""},
+			{key: "told", title: "were told of a gap", unit: ""},
+			{key: "closed", title: "were closed", unit: ""},
+			{key: "silent", title: "lost events in silence", unit: ""},
+		},
+		run: stall,
+	}
+}
+
+const (
+	smallEvents  = 30
+	largeEvents  = 40 // together more than the kernel's buffers between server and reader hold
+	largeSize    = 8 << 10
+	smallReceive = 4 << 10
+)
+
+// stall measures latency, lets a tenth of the streams stop reading, sends until their buffers are full, measures the
+// latency of the others again, and then has the stalled read on: what do they learn of what they missed?
+func stall(ctx context.Context, t *trial) error {
+	stalled := t.streams / 10
+	healthy := t.streams - stalled
+	if err := t.open(healthy); err != nil {
+		return err
+	}
+	r, err := t.load.Do(load.Command{Do: "open", N: int64(stalled), Window: load.Window, ReceiveBuffer: smallReceive,
+		Want: -1, For: t.options.limit})
+	if err != nil || !r.Done {
+		return errors.Join(err, t.unfinished("only %d of %d streams open", r.Open, t.streams))
+	}
+	if err := t.settle(time.Second); err != nil {
+		return err
+	}
+	if _, err := t.load.Do(load.Command{Do: "reset", N: 0}); err != nil {
+		return err
+	}
+	next := int64(0)
+	send := func(events, readers, size int) (float64, error) {
+		share, err := t.emitAll(ctx, next, events, readers, size)
+		next += int64(events)
+		return share, err
+	}
+	if share, err := send(smallEvents, t.streams, eventSize); err != nil || share < 1 {
+		return errors.Join(err, t.unfinished("%.1f %% delivered before any stalled", 100*share))
+	}
+	t.set("before", milliseconds(t.last.P99))
+	memory, err := t.server.memory()
+	if err != nil {
+		return err
+	}
+
+	if _, err := t.load.Do(load.Command{Do: "stall"}); err != nil {
+		return err
+	}
+	share, err := send(largeEvents, healthy, largeSize)
+	if err != nil {
+		return err
+	}
+	if share == 1 {
+		if share, err = send(smallEvents, healthy, eventSize); err != nil {
+			return err
+		}
+		t.set("p99", milliseconds(t.last.P99))
+		t.set("factor", t.figures["p99"]/t.figures["before"])
+	}
+	memoryAfter, err := t.server.memory()
+	if err != nil {
+		return err
+	}
+	t.set("memory", float64(memoryAfter-memory)/1e6)
+	blocked := share < 1
+	if blocked {
+		delete(t.figures, "p99")
+		delete(t.figures, "factor")
+		t.remark = fmt.Sprintf("the others got %.1f %%, then nothing for %v", 100*share, publishLimit)
+	}
+
+	if _, err := t.load.Do(load.Command{Do: "resume"}); err != nil {
+		return err
+	}
+	if err := t.settle(t.options.settle); err != nil {
+		return err
+	}
+	if !blocked {
+		if _, err := send(3, healthy, eventSize); err != nil {
+			return err
+		}
+		if err := t.settle(time.Second); err != nil {
+			return err
+		}
+	}
+	return t.fates(next)
+}
+
+// fates takes down what the stalled streams know of all the events before number next.
+func (t *trial) fates(next int64) error {
+	r, err := t.load.Do(load.Command{Do: "fates", N: next})
+	if err != nil {
+		return err
+	}
+	f := r.Fates
+	t.set("whole", float64(f.Whole))
+	t.set("told", float64(f.Told))
+	t.set("closed", float64(f.Closed))
+	t.set("silent", float64(f.Silent))
+	if f.Duplicates > 0 || f.Wrong > 0 {
+		t.remark += fmt.Sprintf(" %d duplicates, %d wrong gaps", f.Duplicates, f.Wrong)
+	}
+	return nil
+}
