@@ -31,7 +31,7 @@ func fanout(ctx context.Context, t *trial) error {
 	if err := t.settle(time.Second); err != nil {
 		return err
 	}
-	if _, err := t.emitAll(ctx, 0, 3, t.streams, eventSize); err != nil { // warm up
+	if _, err := t.emitAll(ctx, 3, t.streams, eventSize); err != nil { // warm up
 		return err
 	}
 	events := max(20, t.options.deliveries/t.streams)
@@ -44,7 +44,7 @@ func fanout(ctx context.Context, t *trial) error {
 		return err
 	}
 	began := time.Now()
-	share, err := t.emitAll(ctx, 3, events, t.streams, eventSize)
+	share, err := t.emitAll(ctx, events, t.streams, eventSize)
 	if err != nil {
 		return err
 	}

@@ -29,8 +29,8 @@ func stallScenario() scenario {
 
 const (
 	smallEvents  = 30
-	largeEvents  = 40 // together more than the kernel's buffers between server and reader hold
-	largeSize    = 8 << 10
+	largeEvents  = 120 // together more than a stalled reader's buffers hold, in the kernel and in any of the servers
+	largeSize    = 4 << 10
 	smallReceive = 4 << 10
 )
 
@@ -53,13 +53,10 @@ func stall(ctx context.Context, t *trial) error {
 	if _, err := t.load.Do(load.Command{Do: "reset", N: 0}); err != nil {
 		return err
 	}
-	next := int64(0)
-	send := func(events, readers, size int) (float64, error) {
-		share, err := t.emitAll(ctx, next, events, readers, size)
-		next += int64(events)
-		return share, err
+	if _, err := t.emitAll(ctx, 3, t.streams, eventSize); err != nil { // warm up
+		return err
 	}
-	if share, err := send(smallEvents, t.streams, eventSize); err != nil || share < 1 {
+	if share, err := t.emitAll(ctx, smallEvents, t.streams, eventSize); err != nil || share < 1 {
 		return errors.Join(err, t.unfinished("%.1f %% delivered before any stalled", 100*share))
 	}
 	t.set("before", milliseconds(t.last.P99))
@@ -71,12 +68,12 @@ func stall(ctx context.Context, t *trial) error {
 	if _, err := t.load.Do(load.Command{Do: "stall"}); err != nil {
 		return err
 	}
-	share, err := send(largeEvents, healthy, largeSize)
+	share, err := t.emitAll(ctx, largeEvents, healthy, largeSize)
 	if err != nil {
 		return err
 	}
 	if share == 1 {
-		if share, err = send(smallEvents, healthy, eventSize); err != nil {
+		if share, err = t.emitAll(ctx, smallEvents, healthy, eventSize); err != nil {
 			return err
 		}
 		t.set("p99", milliseconds(t.last.P99))
@@ -101,19 +98,19 @@ func stall(ctx context.Context, t *trial) error {
 		return err
 	}
 	if !blocked {
-		if _, err := send(3, healthy, eventSize); err != nil {
+		if _, err := t.emitAll(ctx, 3, healthy, eventSize); err != nil {
 			return err
 		}
 		if err := t.settle(time.Second); err != nil {
 			return err
 		}
 	}
-	return t.fates(next)
+	return t.fates()
 }
 
-// fates takes down what the stalled streams know of all the events before number next.
-func (t *trial) fates(next int64) error {
-	r, err := t.load.Do(load.Command{Do: "fates", N: next})
+// fates takes down what the stalled streams know of all the events that the server has accepted.
+func (t *trial) fates() error {
+	r, err := t.load.Do(load.Command{Do: "fates", N: t.next})
 	if err != nil {
 		return err
 	}

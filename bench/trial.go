@@ -40,6 +40,7 @@ type trial struct {
 	options options
 
 	opened  int        // streams
+	next    int64      // number of the next measured event
 	last    load.Reply // of emitAll
 	figures map[string]float64
 	remark  string // what happened instead of, or beside, the figures
@@ -111,21 +112,24 @@ func (t *trial) settle(d time.Duration) error {
 	return err
 }
 
-// emitAll sends events one after the other, each when all readers have the one before. It says how many of the
-// deliveries that were due have come, and ends early when one does not come to all in time.
-func (t *trial) emitAll(ctx context.Context, first int64, events, readers, size int) (share float64, err error) {
+// emitAll sends events one after the other, each when all readers have the one before. It says which share of the
+// deliveries that were due has come, and ends early when one does not come to all in time.
+func (t *trial) emitAll(ctx context.Context, events, readers, size int) (share float64, err error) {
 	r, err := t.load.Do(load.Command{Do: "reset", N: -1})
 	if err != nil {
 		return 0, err
 	}
 	for i := range events {
 		answer := t.load.Begin(load.Command{Do: "await", N: int64((i + 1) * readers), For: publishLimit})
-		emitErr := t.server.emit(ctx, first+int64(i), size)
+		emitErr := t.server.emit(ctx, t.next, size)
 		if r, err = answer(); err != nil {
 			return 0, err
 		}
 		if errors.Is(emitErr, errStatus) {
 			return 0, emitErr
+		}
+		if emitErr == nil {
+			t.next++
 		}
 		if !r.Done || emitErr != nil {
 			break

@@ -50,7 +50,7 @@ type Reply struct {
 	LastDelivery int64
 
 	Fates    Fates
-	Errors   []int64 // churn: difference between a count heard and the streams open, in the order of time
+	Errors   []int64 // churn: how far counts heard were from the streams open, those on their way given or taken
 	Replaced int64
 }
 
@@ -237,6 +237,9 @@ func (g *Generator) fates(next int64) Fates {
 	return f
 }
 
+// beyond is how far n lies outside of the range.
+func beyond(n, lowest, highest int64) int64 { return min(n-lowest, 0) + max(n-highest, 0) }
+
 // churn replaces streams, chosen at random, evenly over the time, and asks some of the others now and then what they
 // think how many there are.
 func (g *Generator) churn(c Command) ([]int64, error) {
@@ -263,7 +266,7 @@ func (g *Generator) churn(c Command) ([]int64, error) {
 			for range 20 {
 				s := g.open[rand.IntN(len(g.open))]
 				if g.clock.now()-s.openedAt > int64(time.Second) && s.count >= 0 {
-					errs = append(errs, s.count-int64(len(g.open)))
+					errs = append(errs, beyond(s.count, int64(len(g.open)), int64(len(g.open)+g.pending)))
 				}
 			}
 		}
