@@ -1,0 +1,40 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"headcount/internal/script"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"client": main})
+}
+
+// The scripts in testdata run the command as a user types it, against the real server.
+func TestScripts(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Fatal("curl is missing; install it: apt-get install curl")
+	}
+	bin := t.TempDir()
+	build := exec.Command("go", "build", "-o", filepath.Join(bin, "server"), "headcount/server")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build server: %v\n%s", err, out)
+	}
+	// The scripts are in a subtest, because they run in parallel with each other and the directory must outlive them.
+	t.Run("testdata", func(t *testing.T) {
+		testscript.Run(t, testscript.Params{
+			Dir: "testdata",
+			Setup: func(env *testscript.Env) error {
+				env.Setenv("PATH", env.Getenv("PATH")+string(os.PathListSeparator)+bin)
+				return script.Setup(env)
+			},
+			Cmds:                script.Commands(),
+			RequireExplicitExec: true,
+		})
+	})
+}
