@@ -25,6 +25,7 @@ type config struct {
 	history    int
 	historyAge time.Duration
 	maxStreams streamLimit
+	maxAge     time.Duration
 	writer     string
 	dev        bool
 }
@@ -51,6 +52,7 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 	fs.DurationVar(&cfg.historyAge, "history-age", 10*time.Minute, "how long an event is kept, 1s to 24h")
 	cfg.maxStreams = auto
 	fs.Var(&cfg.maxStreams, "max-streams", "`streams` open at once, beyond: 503; 0 = no limit")
+	fs.DurationVar(&cfg.maxAge, "max-age", 0, "when a stream without id that came through a proxy is ended, 1s to 24h; 0 = never")
 	fs.StringVar(&cfg.writer, "writer", "auto", "`way` that streams are written: auto, or stream for the portable one, to compare")
 	fs.BoolVar(&cfg.dev, "dev", false, "assets and templates from disk, read on every request")
 
@@ -91,6 +93,9 @@ func plain(err error) error {
 func (c *config) check() error {
 	if _, _, err := net.SplitHostPort(c.addr); err != nil {
 		return fmt.Errorf("-addr %q is not host:port; try :8080", c.addr)
+	}
+	if c.maxAge != 0 && (c.maxAge < time.Second || c.maxAge > 24*time.Hour) {
+		return fmt.Errorf("-max-age %v is out of range; give 1s to 24h, or 0", c.maxAge)
 	}
 	if c.maxEvent < 1<<10 || c.maxEvent > 16<<20 {
 		return fmt.Errorf("-max-event %v is out of range; give 1KiB to 16MiB", c.maxEvent)

@@ -10,6 +10,7 @@ type Options struct {
 	History      int           // events kept per room; default 1000
 	HistoryAge   time.Duration // how long an event is kept; default 10 min
 	HistoryBytes int64         // encoded bytes kept in all rooms together; default 64 MiB
+	Idle         time.Duration // how long a room outlives its last reader, for those who come back; default 1 min
 }
 
 // Hub is all rooms of one node.
@@ -22,8 +23,9 @@ type Hub struct {
 
 	mu       sync.Mutex // taken before a Room's mu, never after
 	rooms    map[string]*Room
-	versions uint64 // of the last room that was dropped, so that none is used twice
-	seqs     uint64 // likewise
+	idle     map[*Room]time.Time // those that nobody has open, and since when
+	versions uint64              // of the last room that was dropped, so that none is used twice
+	seqs     uint64              // likewise
 }
 
 // New returns a hub without rooms.
@@ -37,12 +39,15 @@ func New(opt Options) *Hub {
 	if opt.HistoryBytes == 0 {
 		opt.HistoryBytes = 64 << 20
 	}
+	if opt.Idle == 0 {
+		opt.Idle = time.Minute
+	}
 	tag := randomTag()
-	return &Hub{opt: opt, epoch: tag, node: tag[:4], rooms: make(map[string]*Room)}
+	return &Hub{opt: opt, epoch: tag, node: tag[:4], rooms: make(map[string]*Room), idle: make(map[*Room]time.Time)}
 }
 
-// Open returns the room called name, which exists from now on until [Hub.Close]
-// has been called as often as Open, and as long as it has history.
+// Open returns the room called name, which exists from now on until [Hub.Close] has
+// been called as often as Open, and for Options.Idle or as long as it has history.
 func (h *Hub) Open(name string) *Room {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -56,6 +61,7 @@ func (h *Hub) Open(name string) *Room {
 		h.rooms[name] = r
 	}
 	r.opened++
+	delete(h.idle, r)
 	return r
 }
 
@@ -63,29 +69,42 @@ func (h *Hub) Open(name string) *Room {
 func (h *Hub) Close(r *Room) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	r.opened--
-	h.dropIfUnused(r)
+	if r.opened--; r.opened == 0 {
+		h.idle[r] = time.Now()
+	}
 }
 
-// dropIfUnused forgets a room that nobody has open and that keeps no event. Rooms
-// that are made later start where it stood, so that no cursor means two things.
-func (h *Hub) dropIfUnused(r *Room) {
-	if r.opened > 0 {
-		return
+// dropIdle forgets the rooms that nobody has had open since t and that keep no event.
+// Rooms that are made later start where they stood, so that no cursor means two
+// things.
+func (h *Hub) dropIdle(t time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for r, since := range h.idle {
+		if since.After(t) {
+			continue
+		}
+		if at, ok := r.shut(); ok {
+			delete(h.idle, r)
+			delete(h.rooms, r.name)
+			h.seqs = max(h.seqs, at.Seq)
+			h.versions = max(h.versions, at.Version)
+		}
 	}
+}
+
+// shut stops the timer of a room without history, and returns where the room stands.
+// With history it returns false.
+func (r *Room) shut() (Position, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.history.frames) > 0 {
-		return
+		return Position{}, false
 	}
 	if r.pace.timer != nil {
 		r.pace.timer.Stop()
 	}
-	h.seqs = max(h.seqs, r.seq)
-	h.versions = max(h.versions, r.version)
-	if h.rooms[r.name] == r {
-		delete(h.rooms, r.name)
-	}
+	return Position{r.seq, r.version}, true
 }
 
 // Lookup returns the room called name if it exists, or nil. The caller must not
@@ -109,22 +128,24 @@ func (h *Hub) Emit(name, event string, data []byte) string {
 	r := h.Open(name)
 	defer h.Close(r)
 	id := r.emit(event, data)
-	h.Trim(time.Now())
+	h.trimEvents(time.Now())
 	return id
 }
 
-// Trim forgets the events that are older than the history's age, and the oldest
-// ones of all rooms while they hold too many bytes. Emit calls it; call it now and
-// then as well, for rooms that fell silent.
+// Trim forgets the events that are older than the history's age, the oldest ones of
+// all rooms while they hold too many bytes, and rooms without use. Emit trims the
+// events; call Trim every few seconds as well, for what fell silent.
 func (h *Hub) Trim(now time.Time) {
+	h.trimEvents(now)
+	h.dropIdle(now.Add(-h.opt.Idle))
+}
+
+func (h *Hub) trimEvents(now time.Time) {
 	for {
 		f := h.kept.overdue(now.Add(-h.opt.HistoryAge), h.opt.HistoryBytes)
 		if f == nil {
 			return
 		}
 		f.room.forget(f)
-		h.mu.Lock()
-		h.dropIfUnused(f.room)
-		h.mu.Unlock()
 	}
 }

@@ -2,7 +2,7 @@ package hub
 
 import (
 	"encoding/json"
-	"fmt"
+	"strconv"
 	"time"
 
 	"headcount/internal/sse"
@@ -67,36 +67,11 @@ func (r *Room) Join(who Reader) *Sub {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := &Sub{room: r, chunked: who.Chunked, signals: who.ClientID != ""}
-
-	open := sse.AppendRetry(nil, who.Retry)
-	s.pos.Seq = r.seq
-	gap, missed := false, ""
-	if who.Cursor != "" {
-		p, known := r.hub.parseCursor(who.Cursor)
-		switch {
-		case !known || p.Seq > r.seq || p.Seq < r.base:
-			gap, missed = true, "null"
-			s.pos.Seq = r.forgotten
-		case p.Seq < r.forgotten:
-			gap, missed = true, fmt.Sprint(r.forgotten-p.Seq)
-			s.pos.Seq = r.forgotten
-		default:
-			s.pos.Seq = p.Seq
-		}
-	}
+	missed := s.resume(who.Cursor)
 	s.pos.Version = r.version
 	id := r.hub.appendCursor(nil, s.pos)
-	if s.signals {
-		hello, _ := json.Marshal(struct { // of strings and numbers: cannot go wrong
-			ID        string  `json:"id"`
-			Ping      int     `json:"ping"`
-			Heartbeat float64 `json:"heartbeat"`
-		}{who.ClientID, who.Ping, who.Heartbeat.Seconds()})
-		open = sse.Append(open, &sse.Event{ID: id, Event: []byte(sse.Hello), Data: hello})
-	}
-	if gap {
-		open = appendGap(open, id, missed)
-	}
+	open := appendHello(sse.AppendRetry(nil, who.Retry), id, who)
+	open = appendGap(open, id, missed)
 	open = r.appendStates(open, id)
 
 	s.rest = append([]byte(nil), who.Prefix...)
@@ -108,7 +83,66 @@ func (r *Room) Join(who Reader) *Sub {
 	return s
 }
 
+// Poll makes a reader that gets one answer with an end: the opening that it returns,
+// and then the first batch of [Sub.Pending] that is not empty. Unlike a stream it
+// gets no state again that its cursor says it has; news says that the opening holds
+// something that it did not have.
+func (r *Room) Poll(who Reader) (s *Sub, opening []byte, news bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s = &Sub{room: r, signals: who.ClientID != ""}
+	missed := s.resume(who.Cursor)
+	known := missed == "" && s.pos.Version > 0 && s.pos.Version <= r.version
+	if !known {
+		s.pos.Version = r.version
+	}
+	id := r.hub.appendCursor(nil, s.pos)
+	opening = appendHello(sse.AppendRetry(nil, who.Retry), id, who)
+	if !known {
+		opening = r.appendStates(appendGap(opening, id, missed), id)
+	}
+	return s, opening, !known
+}
+
+// resume puts the reader where its cursor says, and returns how many events it has
+// missed by then: a number, "null" if that is not known, or "" if it has missed none.
+func (s *Sub) resume(cursor string) (missed string) {
+	r := s.room
+	s.pos = Position{Seq: r.seq}
+	if cursor == "" {
+		return ""
+	}
+	p, known := r.hub.parseCursor(cursor)
+	switch {
+	case !known || p.Seq > r.seq || p.Seq < r.base:
+		s.pos.Seq = r.forgotten
+		return "null"
+	case p.Seq < r.forgotten:
+		s.pos.Seq = r.forgotten
+		return strconv.FormatUint(r.forgotten-p.Seq, 10)
+	}
+	s.pos = p
+	return ""
+}
+
+// appendHello greets a reader that gave a client id.
+func appendHello(dst, id []byte, who Reader) []byte {
+	if who.ClientID == "" {
+		return dst
+	}
+	hello, _ := json.Marshal(struct { // of strings and numbers: cannot go wrong
+		ID        string  `json:"id"`
+		Ping      int     `json:"ping"`
+		Heartbeat float64 `json:"heartbeat"`
+	}{who.ClientID, who.Ping, who.Heartbeat.Seconds()})
+	return sse.Append(dst, &sse.Event{ID: id, Event: []byte(sse.Hello), Data: hello})
+}
+
+// appendGap says how many events were missed, if any were.
 func appendGap(dst, id []byte, missed string) []byte {
+	if missed == "" {
+		return dst
+	}
 	return sse.Append(dst, &sse.Event{ID: id, Event: []byte(sse.Gap), Data: []byte(`{"missed":` + missed + `}`)})
 }
 
@@ -120,6 +154,9 @@ func (r *Room) appendStates(dst, id []byte) []byte {
 	}
 	return dst
 }
+
+// Cursor returns the id of the last event that the reader has got.
+func (s *Sub) Cursor() string { return string(s.room.hub.appendCursor(nil, s.pos)) }
 
 // Room returns the room of the reader.
 func (s *Sub) Room() *Room { return s.room }
@@ -156,7 +193,7 @@ func (r *Room) pending(b *Batch, p Position, chunked bool) {
 		missed := r.forgotten - p.Seq
 		p = Position{Seq: r.forgotten, Version: r.version}
 		id := r.hub.appendCursor(nil, p)
-		gap := r.appendStates(appendGap(nil, id, fmt.Sprint(missed)), id)
+		gap := r.appendStates(appendGap(nil, id, strconv.FormatUint(missed, 10)), id)
 		if chunked {
 			gap = sse.AppendChunk(nil, gap)
 		}
@@ -188,13 +225,21 @@ func (r *Room) pending(b *Batch, p Position, chunked bool) {
 // Heartbeat fills b with a sign of life: a comment, or io:ping for a reader that
 // gave a client id. Call it when [Sub.Pending] had nothing.
 func (s *Sub) Heartbeat(b *Batch) {
-	b.reset()
-	beat := []byte(sse.Comment)
-	if s.signals {
-		id := s.room.hub.appendCursor(nil, s.pos)
-		beat = sse.Append(nil, &sse.Event{ID: id, Event: []byte(sse.Ping), Data: []byte("null")})
+	if !s.signals {
+		s.Comment(b)
+		return
 	}
-	b.add(s.frame(beat), s.pos)
+	b.reset()
+	id := s.room.hub.appendCursor(nil, s.pos)
+	ping := sse.Append(nil, &sse.Event{ID: id, Event: []byte(sse.Ping), Data: []byte("null")})
+	b.add(s.frame(ping), s.pos)
+}
+
+// Comment fills b with a comment, which no reader sees. Call it when [Sub.Pending]
+// had nothing.
+func (s *Sub) Comment(b *Batch) {
+	b.reset()
+	b.add(s.frame([]byte(sse.Comment)), s.pos)
 }
 
 // Farewell fills b with the last words of a stream that ends cleanly: when to come

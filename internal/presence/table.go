@@ -5,7 +5,8 @@
 // concurrent use.
 //
 // What is counted is the size of a set, never a number that goes up and down: a user
-// is in a room's set while it has an open stream or its lease runs.
+// is in a room's set while it has an open stream or its lease runs. A stream that may
+// outlive its reader counts by its lease alone.
 package presence
 
 import (
@@ -44,6 +45,7 @@ type Ticket struct {
 	user   *user // nil for a stream without client id
 	next   *Ticket
 	stream Stream
+	leased bool // being open proves nothing: its user is counted while a lease runs
 	closed bool
 }
 
@@ -108,9 +110,28 @@ func (t *Table) Open(name, id string, s Stream) *Ticket {
 	return k
 }
 
+// Lease says that the stream of k proves nothing by being open, because it came
+// through a proxy, which may keep it open without its reader: its user is counted
+// until a time, and longer if [Table.Renew] is called. It changes nothing for a
+// stream without client id.
+func (t *Table) Lease(k *Ticket, until time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	u := k.user
+	if u == nil || k.closed || u.room.named[u.id] != u {
+		return
+	}
+	k.leased = true
+	t.setLease(u, later(u.until, until))
+}
+
 // Close says that the stream of k has ended. A client id lingers, from now on; a
 // stream without one is gone. Closing twice is as closing once.
-func (t *Table) Close(k *Ticket, now time.Time) {
+func (t *Table) Close(k *Ticket, now time.Time) { t.CloseFor(k, now, 0) }
+
+// CloseFor is Close for a reader that was told to come back and is given that much
+// longer to do so.
+func (t *Table) CloseFor(k *Ticket, now time.Time, longer time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if k.closed {
@@ -130,11 +151,30 @@ func (t *Table) Close(k *Ticket, now time.Time) {
 		}
 	}
 	if u.open == nil && u.room.named[u.id] == u {
-		t.setLease(u, later(u.until, now.Add(t.linger)))
+		// Also where a lease would run longer: the stream is known to have ended.
+		t.setLease(u, now.Add(t.linger+longer))
 		if !u.until.After(now) {
 			t.remove(u)
 		}
 	}
+}
+
+// proven says that the user has an open stream that proves it is there.
+func (u *user) proven() bool {
+	for k := u.open; k != nil; k = k.next {
+		if !k.leased {
+			return true
+		}
+	}
+	return false
+}
+
+func (u *user) streams() []Stream {
+	var open []Stream
+	for k := u.open; k != nil; k = k.next {
+		open = append(open, k.stream)
+	}
+	return open
 }
 
 func later(a, b time.Time) time.Time {
@@ -144,12 +184,14 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// Renew counts the client id until a time at least, also if it was not counted.
-func (t *Table) Renew(name, id string, until time.Time) {
+// Renew counts the client id until a time at least, also if it was not counted, and
+// returns its open streams.
+func (t *Table) Renew(name, id string, until time.Time) []Stream {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	u := t.room(name).user(id)
 	t.setLease(u, later(u.until, until))
+	return u.streams()
 }
 
 // Leave takes the client id out of the count now, and tells its streams to end.
@@ -158,9 +200,7 @@ func (t *Table) Leave(name, id string) {
 	var left []Stream
 	if r := t.rooms[name]; r != nil {
 		if u := r.named[id]; u != nil {
-			for k := u.open; k != nil; k = k.next {
-				left = append(left, k.stream)
-			}
+			left = u.streams()
 			t.remove(u)
 		}
 	}
@@ -170,26 +210,35 @@ func (t *Table) Leave(name, id string) {
 	}
 }
 
-// Expire removes everybody whose lease ended by now and who has no open stream, and
-// returns the rooms whose count it changed, each once.
+// Expire removes everybody whose lease ended by now and who has no open stream that
+// proves more, tells their streams to end, and returns the rooms whose count it
+// changed, each once.
 func (t *Table) Expire(now time.Time) []string {
+	changed, left := t.takeExpired(now)
+	for _, s := range left {
+		s.Left()
+	}
+	return changed
+}
+
+func (t *Table) takeExpired(now time.Time) (changed []string, left []Stream) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var changed []string
 	seen := make(map[string]struct{})
 	for len(t.due) > 0 && !t.due[0].until.After(now) {
 		u := t.due[0]
 		heap.Pop(&t.due)
-		if u.open != nil {
+		if u.proven() {
 			continue
 		}
+		left = append(left, u.streams()...)
 		t.remove(u)
 		if _, ok := seen[u.room.name]; !ok {
 			seen[u.room.name] = struct{}{}
 			changed = append(changed, u.room.name)
 		}
 	}
-	return changed
+	return changed, left
 }
 
 // Next returns when [Table.Expire] has something to do, and false if never.

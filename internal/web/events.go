@@ -10,7 +10,6 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"headcount/internal/hub"
 	"headcount/internal/sse"
 	"headcount/internal/wire"
 )
@@ -18,6 +17,9 @@ import (
 // subscription is what a request for a stream asks for.
 type subscription struct {
 	room, id, cursor string
+	poll             bool // one answer with an end
+	proxied          bool // the way leads, or may lead, through a proxy
+	browser          bool
 }
 
 func parseSubscription(r *http.Request) (subscription, error) {
@@ -25,12 +27,19 @@ func parseSubscription(r *http.Request) (subscription, error) {
 	if err != nil {
 		return subscription{}, badRequest(fmt.Errorf("query is not well formed: %w", err))
 	}
-	sub := subscription{id: q.Get("id"), cursor: r.Header.Get("Last-Event-ID")}
+	sub := subscription{id: q.Get("id"), cursor: r.Header.Get("Last-Event-ID"), proxied: proxied(r), browser: browser(r)}
 	if sub.cursor == "" {
 		sub.cursor = q.Get("lastEventId")
 	}
 	if sub.room, err = roomOf(q); err != nil {
 		return sub, err
+	}
+	switch q.Get("poll") {
+	case "", "0":
+	case "1":
+		sub.poll = true
+	default:
+		return sub, badRequest(fmt.Errorf("poll is %.20q; give 1, or leave it out", q.Get("poll")))
 	}
 	if q.Has("id") {
 		if err := sse.CheckClientID(sub.id); err != nil {
@@ -72,6 +81,9 @@ func (s *Server) events(c echo.Context) error {
 	if c.Request().Method == http.MethodHead {
 		return c.NoContent(http.StatusOK)
 	}
+	if want.poll {
+		return s.poll(c, want)
+	}
 	return s.serve(c, want)
 }
 
@@ -81,13 +93,13 @@ func (s *Server) serve(c echo.Context, want subscription) error {
 	if conn, ok := c.Request().Context().Value(connKey{}).(*net.TCPConn); ok && s.epoll != nil && c.Request().ProtoMajor == 1 {
 		return s.handOver(c, want, conn)
 	}
-	st, sub, err := s.join(want, hub.Reader{})
+	st, how, err := s.join(want)
 	if err != nil {
 		return err
 	}
 	reason := wire.Gone
 	defer func() { s.gone(st, reason) }() // also if a panic ends the request
-	out := wire.NewStream(sub, s.opt.Heartbeat)
+	out := wire.NewStream(st.room.Join(how), s.opt.Heartbeat, want.browser)
 	st.writes(out)
 	reason = out.Run(c.Request().Context(), c.Response())
 	return nil
@@ -100,12 +112,13 @@ func (s *Server) handOver(c echo.Context, want subscription, conn *net.TCPConn) 
 		s.log.Warn("stream refused", "error", err)
 		return unavailable("this server has no room for another stream; come back in a few seconds")
 	}
-	chunked := c.Request().ProtoAtLeast(1, 1)
-	st, sub, err := s.join(want, hub.Reader{Chunked: chunked, Prefix: header(c, chunked)})
+	st, how, err := s.join(want)
 	if err != nil {
 		wire.Discard(fd)
 		return err
 	}
+	how.Chunked = c.Request().ProtoAtLeast(1, 1)
+	how.Prefix = header(c, how.Chunked)
 	old, _, err := c.Response().Hijack()
 	if err != nil {
 		wire.Discard(fd)
@@ -114,7 +127,7 @@ func (s *Server) handOver(c echo.Context, want subscription, conn *net.TCPConn) 
 	}
 	c.Response().Committed = true // whatever happens now, there is no answer to give
 	_ = old.Close()               // the connection lives on in fd
-	st.writes(s.epoll.Take(fd, sub, st))
+	st.writes(s.epoll.Take(fd, st.room.Join(how), want.browser, st))
 	return nil
 }
 

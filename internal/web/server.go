@@ -34,6 +34,7 @@ type Options struct {
 	History    int           // events kept per room; default 1000
 	HistoryAge time.Duration // how long an event is kept; default 10 min
 	MaxStreams int           // streams open at once; 0 = no limit
+	MaxAge     time.Duration // of proxied streams without id; 0 = no limit
 
 	Portable bool         // the portable writer for every stream
 	Dev      bool         // assets and templates from disk
@@ -54,6 +55,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	streams  map[*stream]struct{}
+	leased   map[*stream]struct{}
 	draining bool
 	idle     chan struct{} // closed when draining and no stream is left
 }
@@ -71,12 +73,16 @@ func New(opt Options) (*Server, error) {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
-		opt:     opt,
-		log:     opt.Log,
-		hub:     hub.New(hub.Options{History: opt.History, HistoryAge: opt.HistoryAge}),
+		opt: opt,
+		log: opt.Log,
+		hub: hub.New(hub.Options{
+			History: opt.History, HistoryAge: opt.HistoryAge,
+			Idle: opt.Linger + time.Minute, // its users may come back that long
+		}),
 		table:   presence.New(opt.Linger),
 		expire:  make(chan struct{}, 1),
 		streams: make(map[*stream]struct{}),
+		leased:  make(map[*stream]struct{}),
 		idle:    make(chan struct{}),
 	}
 	var err error
@@ -118,6 +124,7 @@ func (s *Server) routes() *echo.Echo {
 	e.HEAD("/events", s.events, s.allowOrigin)
 	e.OPTIONS("/events", notAllowed(http.MethodGet, http.MethodHead))
 	e.POST("/emit", s.emit)
+	e.POST("/alive", s.alive)
 	e.POST("/leave", s.leave)
 	e.GET("/count", s.count, s.allowOrigin)
 
@@ -142,6 +149,8 @@ type connKey struct{}
 func (s *Server) Run(ctx context.Context) {
 	trim := time.NewTicker(10 * time.Second)
 	defer trim.Stop()
+	ask := time.NewTicker(time.Second)
+	defer ask.Stop()
 	due := time.NewTimer(0)
 	defer due.Stop()
 	for {
@@ -150,6 +159,8 @@ func (s *Server) Run(ctx context.Context) {
 			return
 		case now := <-trim.C:
 			s.hub.Trim(now)
+		case now := <-ask.C:
+			s.askLeased(now)
 		case <-s.expire:
 		case <-due.C:
 			for _, room := range s.table.Expire(time.Now()) {
@@ -213,7 +224,7 @@ func (s *Server) Drain(ctx context.Context) error {
 			case <-time.After(wait):
 			}
 		}
-		st.end()
+		st.end(retry())
 	}
 	select {
 	case <-ctx.Done():
@@ -226,3 +237,16 @@ func (s *Server) Drain(ctx context.Context) error {
 // retry is how long a reader is told to wait before it comes back: random, so that
 // many do not come at once.
 func retry() time.Duration { return time.Second + rand.N(2*time.Second) }
+
+// retry is that of a new stream. One with a client id is to be back while its id
+// lingers, so that the way back is no flicker in the count.
+func (s *Server) retry(named bool) time.Duration {
+	if span := s.opt.Linger - 1200*time.Millisecond; named && span > 0 && span < 2*time.Second {
+		return time.Second + rand.N(span)
+	}
+	return retry()
+}
+
+// soon is the retry of one who should come back at once, and not all together.
+// Never 0: it makes browsers spin.
+func soon() time.Duration { return 100*time.Millisecond + rand.N(200*time.Millisecond) }

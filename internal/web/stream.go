@@ -2,6 +2,7 @@ package web
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"headcount/internal/hub"
@@ -11,67 +12,88 @@ import (
 
 // stream is one open GET /events.
 type stream struct {
-	server *Server
-	room   *hub.Room
-	ticket *presence.Ticket
+	server    *Server
+	room      *hub.Room
+	ticket    *presence.Ticket
+	lease     *lease      // nil if being open proves that its reader is there
+	returning atomic.Bool // its reader was told to come back at once
 
 	mu    sync.Mutex
-	out   writer // nil until it is known who writes
-	ended bool
+	out   writer        // nil until it is known who writes
+	ended bool          // somebody asked for the end,
+	retry time.Duration // and what its reader is told
 }
 
 // writer is what wire has for one stream.
-type writer interface{ End(retry time.Duration) }
+type writer interface {
+	End(retry time.Duration)
+	Ping()
+}
 
-// Left ends the stream of a user that said goodbye.
-func (st *stream) Left() { st.end() }
+// Left ends the stream of a user that said goodbye or was given up.
+func (st *stream) Left() { st.end(retry()) }
 
 // Done takes a stream that the epoll writer has ended out of the count.
 func (st *stream) Done(reason wire.Reason) { st.server.gone(st, reason) }
 
 // end asks for a clean end, now or as soon as somebody writes.
-func (st *stream) end() {
+func (st *stream) end(retry time.Duration) {
 	st.mu.Lock()
 	out := st.out
-	st.ended = true
+	st.ended, st.retry = true, retry
 	st.mu.Unlock()
 	if out != nil {
-		out.End(retry())
+		out.End(retry)
+	}
+}
+
+func (st *stream) ping() {
+	st.mu.Lock()
+	out := st.out
+	st.mu.Unlock()
+	if out != nil {
+		out.Ping()
 	}
 }
 
 func (st *stream) writes(out writer) {
 	st.mu.Lock()
 	st.out = out
-	ended := st.ended
+	ended, retry := st.ended, st.retry
 	st.mu.Unlock()
 	if ended {
-		out.End(retry())
+		out.End(retry)
 	}
 }
 
-// join counts a new stream and makes its reader, whose first count includes it.
-// how says what is known of the way to it.
-func (s *Server) join(want subscription, how hub.Reader) (*stream, *hub.Sub, error) {
+// join counts a new stream and says how to make its reader, whose first count then
+// includes it.
+func (s *Server) join(want subscription) (*stream, hub.Reader, error) {
+	var how hub.Reader
 	st := &stream{server: s}
 	s.mu.Lock()
 	if s.draining {
 		s.mu.Unlock()
-		return nil, nil, unavailable("this server is stopping; come back in a few seconds")
+		return nil, how, unavailable("this server is stopping; come back in a few seconds")
 	}
 	if s.opt.MaxStreams > 0 && len(s.streams) >= s.opt.MaxStreams {
 		s.mu.Unlock()
-		return nil, nil, unavailable("this server has as many streams as it may; come back in a few seconds")
+		return nil, how, unavailable("this server has as many streams as it may; come back in a few seconds")
 	}
 	s.streams[st] = struct{}{}
 	s.mu.Unlock()
 
 	st.room = s.hub.Open(want.room)
 	st.ticket = s.table.Open(want.room, want.id, st)
+	named := want.id != ""
+	if want.proxied && !want.poll && (named || s.opt.MaxAge > 0) {
+		s.lease(st, named, time.Now())
+		how.Ping = int(pingEvery / time.Second)
+	}
 	s.recount(want.room)
 	how.ClientID, how.Cursor = want.id, want.cursor
-	how.Retry, how.Heartbeat = retry(), s.opt.Heartbeat
-	return st, st.room.Join(how), nil
+	how.Retry, how.Heartbeat = s.retry(named), s.opt.Heartbeat
+	return st, how, nil
 }
 
 // gone takes a stream that has ended out of the count. The users whose streams this
@@ -79,6 +101,7 @@ func (s *Server) join(want subscription, how hub.Reader) (*stream, *hub.Sub, err
 func (s *Server) gone(st *stream, reason wire.Reason) {
 	s.mu.Lock()
 	delete(s.streams, st)
+	delete(s.leased, st)
 	handedOver := s.draining && reason == wire.Ended
 	if s.draining && len(s.streams) == 0 {
 		close(s.idle)
@@ -86,7 +109,11 @@ func (s *Server) gone(st *stream, reason wire.Reason) {
 	s.mu.Unlock()
 
 	if !handedOver {
-		s.table.Close(st.ticket, time.Now())
+		var longer time.Duration
+		if st.returning.Load() {
+			longer = returnWithin
+		}
+		s.table.CloseFor(st.ticket, time.Now(), longer)
 		s.recount(st.room.Name())
 		s.wakeExpiry()
 	}

@@ -22,6 +22,11 @@ const (
 	Ended   Reason = "ended"   // End was called
 )
 
+// Push is how long after an event that nothing followed a comment goes out behind it,
+// to readers that want one: a box that holds each piece back until the next comes
+// (Kaspersky's, as reported) then lets the event go.
+const Push = 200 * time.Millisecond
+
 // StallTimeout is how long a reader may take for one write of the portable writer,
 // and how long the kernel keeps trying to get bytes acknowledged.
 const StallTimeout = 20 * time.Second

@@ -57,14 +57,17 @@ type Conn struct {
 	group *group
 	sub   *hub.Sub
 	owner Owner
+	push  bool
 
 	// Of the loop alone:
 	fd      int
-	index   int    // in group.conns
-	written uint32 // the tick of the last write
-	blocked bool   // the socket's buffer is full: EPOLLOUT will tell
-	over    bool   // the last bytes are on their way; then close
-	end     bool   // End was called
+	index   int           // in group.conns
+	written uint32        // the tick of the last write
+	event   time.Duration // when the last event went, since loop.start, where push is set
+	blocked bool          // the socket's buffer is full: EPOLLOUT will tell
+	pushing bool          // it is in loop.pushing
+	over    bool          // the last bytes are on their way; then close
+	end     bool          // End was called
 	retry   time.Duration
 }
 
@@ -91,10 +94,11 @@ func Dup(c *net.TCPConn) (int, error) {
 func Discard(fd int) { _ = unix.Close(fd) }
 
 // Take writes sub's events to fd, which it owns from now on, until the reader is
-// gone or [Conn.End] was called; then it tells owner.
-func (e *Epoll) Take(fd int, sub *hub.Sub, owner Owner) *Conn {
+// gone or [Conn.End] was called; then it tells owner. With push a comment follows
+// each last event, see [Push].
+func (e *Epoll) Take(fd int, sub *hub.Sub, push bool, owner Owner) *Conn {
 	l := e.loops[int(e.next.Add(1))%len(e.loops)]
-	c := &Conn{loop: l, fd: fd, sub: sub, owner: owner}
+	c := &Conn{loop: l, fd: fd, sub: sub, push: push, owner: owner}
 	l.tell(func() { l.joined = append(l.joined, c) })
 	return c
 }
@@ -103,6 +107,11 @@ func (e *Epoll) Take(fd int, sub *hub.Sub, owner Owner) *Conn {
 // It returns at once and may be called at any time, any number of times.
 func (c *Conn) End(retry time.Duration) {
 	c.loop.tell(func() { c.loop.ending = append(c.loop.ending, ending{c, retry}) })
+}
+
+// Ping sends a sign of life that wants an answer. It returns at once.
+func (c *Conn) Ping() {
+	c.loop.tell(func() { c.loop.pinged = append(c.loop.pinged, c) })
 }
 
 type ending struct {

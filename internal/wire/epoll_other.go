@@ -29,10 +29,13 @@ func Dup(*net.TCPConn) (int, error) { return -1, errors.ErrUnsupported }
 func Discard(int) {}
 
 // Take is never called, for there is no Epoll.
-func (*Epoll) Take(int, *hub.Sub, Owner) *Conn { panic("wire: no epoll on this system") }
+func (*Epoll) Take(int, *hub.Sub, bool, Owner) *Conn { panic("wire: no epoll on this system") }
 
 // Close does nothing.
 func (*Epoll) Close() error { return nil }
+
+// Ping does nothing.
+func (*Conn) Ping() {}
 
 // End does nothing.
 func (*Conn) End(time.Duration) {}

@@ -29,13 +29,16 @@ type loop struct {
 	fd      int // of set
 	wakeFD  int
 	asleep  atomic.Bool
+	start   time.Time
 	tick    time.Duration
 	ticked  time.Time // when the next tick is due
 	now     uint32    // ticks so far
 	conns   []*Conn   // by descriptor
 	open    int
 	groups  map[*hub.Room]*group
-	passing []*group // those with a pass under way or due, in turn
+	pushing []*Conn   // those that want a comment behind their last event
+	pushAt  time.Time // when they get it, if nothing has followed
+	passing []*group  // those with a pass under way or due, in turn
 	batch   hub.Batch
 	buffer  []byte
 	shared  shared
@@ -45,6 +48,7 @@ type loop struct {
 	joined []*Conn
 	dirty  []*group
 	ending []ending
+	pinged []*Conn
 	closed bool
 }
 
@@ -61,7 +65,7 @@ func newLoop(heartbeat time.Duration) (*loop, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make eventfd: %w", err), set.Close())
 	}
-	l := &loop{set: set, fd: fd, wakeFD: wakeFD, tick: heartbeat / ticks, groups: make(map[*hub.Room]*group)}
+	l := &loop{set: set, fd: fd, wakeFD: wakeFD, start: time.Now(), tick: heartbeat / ticks, groups: make(map[*hub.Room]*group)}
 	if l.raw, err = set.SyscallConn(); err == nil {
 		err = l.watch(unix.EPOLL_CTL_ADD, wakeFD, unix.EPOLLIN)
 	}
@@ -91,15 +95,20 @@ func (l *loop) run() {
 	defer l.close()
 	l.ticked = time.Now().Add(l.tick)
 	for {
-		n, timeout := l.poll(len(l.passing) == 0)
+		n := l.poll(len(l.passing) == 0)
 		for _, ev := range l.events[:n] {
 			l.handle(ev)
 		}
 		if !l.takeIn() {
 			return
 		}
-		if timeout || !time.Now().Before(l.ticked) {
+		now := time.Now()
+		if !now.Before(l.ticked) {
+			l.ticked = now.Add(l.tick)
 			l.heartbeats()
+		}
+		if len(l.pushing) > 0 && !now.Before(l.pushAt) {
+			l.pushComments(now)
 		}
 		if len(l.passing) > 0 {
 			l.pass()
@@ -109,12 +118,12 @@ func (l *loop) run() {
 
 // poll returns how many sockets have something to say. With wait it sleeps until
 // one has, until somebody calls tell, or until the next tick.
-func (l *loop) poll(wait bool) (n int, timeout bool) {
+func (l *loop) poll(wait bool) (n int) {
 	if wait {
 		l.asleep.Store(true)
 		// What was told before the flag was up woke nobody.
 		l.mu.Lock()
-		if len(l.joined)+len(l.dirty)+len(l.ending) > 0 || l.closed {
+		if len(l.joined)+len(l.dirty)+len(l.ending)+len(l.pinged) > 0 || l.closed {
 			wait = false
 		}
 		l.mu.Unlock()
@@ -122,20 +131,23 @@ func (l *loop) poll(wait bool) (n int, timeout bool) {
 	if !wait {
 		l.asleep.Store(false)
 		n, _ = unix.EpollWait(l.fd, l.events[:], 0) // EINTR: next time
-		return max(n, 0), false
+		return max(n, 0)
 	}
 	// With nobody to keep alive there are no ticks.
 	deadline := time.Time{}
 	if l.open > 0 {
 		deadline = l.ticked
 	}
+	if len(l.pushing) > 0 && l.pushAt.Before(deadline) {
+		deadline = l.pushAt
+	}
 	_ = l.set.SetReadDeadline(deadline)
-	err := l.raw.Read(func(uintptr) bool {
+	_ = l.raw.Read(func(uintptr) bool {
 		n, _ = unix.EpollWait(l.fd, l.events[:], 0)
 		return n > 0
 	})
 	l.asleep.Store(false)
-	return max(n, 0), errors.Is(err, os.ErrDeadlineExceeded)
+	return max(n, 0)
 }
 
 func (l *loop) handle(ev unix.EpollEvent) {
@@ -163,8 +175,8 @@ func (l *loop) handle(ev unix.EpollEvent) {
 // takeIn does what others told the loop. It returns false when that is to stop.
 func (l *loop) takeIn() bool {
 	l.mu.Lock()
-	joined, dirty, endings, closed := l.joined, l.dirty, l.ending, l.closed
-	l.joined, l.dirty, l.ending = nil, nil, nil
+	joined, dirty, endings, pinged, closed := l.joined, l.dirty, l.ending, l.pinged, l.closed
+	l.joined, l.dirty, l.ending, l.pinged = nil, nil, nil, nil
 	for _, g := range dirty {
 		g.news = false
 	}
@@ -178,6 +190,11 @@ func (l *loop) takeIn() bool {
 			l.passing = append(l.passing, g)
 		} else {
 			g.again = true
+		}
+	}
+	for _, c := range pinged {
+		if c.fd >= 0 && !c.blocked {
+			l.heartbeat(c)
 		}
 	}
 	for _, e := range endings {
@@ -260,18 +277,50 @@ func (l *loop) pass() {
 // heartbeats gives a sign of life to everybody who has heard nothing for long.
 func (l *loop) heartbeats() {
 	l.now++
-	l.ticked = time.Now().Add(l.tick)
 	for _, c := range l.conns {
-		if c == nil || c.blocked || l.now-c.written < ticks-1 {
-			continue
+		if c != nil && !c.blocked && l.now-c.written >= ticks-1 {
+			l.heartbeat(c)
 		}
-		if c.sub.Pending(&l.batch) {
-			l.flush(c)
-			continue
-		}
-		c.sub.Heartbeat(&l.batch)
-		l.send(c, &l.batch)
 	}
+}
+
+// heartbeat writes a sign of life, unless there is something better to write.
+func (l *loop) heartbeat(c *Conn) {
+	if c.sub.Pending(&l.batch) {
+		l.flush(c)
+		return
+	}
+	c.sub.Heartbeat(&l.batch)
+	l.send(c, &l.batch)
+}
+
+// pushComments writes a comment behind the last events, where nothing followed them
+// for [Push]; the others get theirs later.
+func (l *loop) pushComments(now time.Time) {
+	due := l.pushing
+	l.pushing = nil
+	for _, c := range due {
+		c.pushing = false
+		switch {
+		case c.fd < 0 || c.blocked:
+		case now.Sub(l.start)-c.event < Push:
+			l.pushLater(c)
+		case !c.sub.Pending(&l.batch):
+			c.sub.Comment(&l.batch)
+			l.send(c, &l.batch)
+		}
+	}
+}
+
+func (l *loop) pushLater(c *Conn) {
+	if c.pushing {
+		return
+	}
+	c.pushing = true
+	if due := l.start.Add(c.event + Push); len(l.pushing) == 0 || due.Before(l.pushAt) {
+		l.pushAt = due
+	}
+	l.pushing = append(l.pushing, c)
 }
 
 // shared is what many readers get in the same slice of a pass: made once.
@@ -292,6 +341,10 @@ func (l *loop) flush(c *Conn) {
 		}
 		if !l.send(c, b) {
 			return
+		}
+		if c.push {
+			c.event = time.Since(l.start)
+			l.pushLater(c)
 		}
 		if !b.Full() {
 			break // what has come since has been told since

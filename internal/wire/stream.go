@@ -14,13 +14,24 @@ import (
 type Stream struct {
 	sub       *hub.Sub
 	heartbeat time.Duration
+	push      bool
 	end       chan time.Duration
+	ping      chan struct{}
 }
 
 // NewStream returns a stream for sub, which must not have Chunked set: net/http
-// makes the chunks. heartbeat is the longest silence, more than 0.
-func NewStream(sub *hub.Sub, heartbeat time.Duration) *Stream {
-	return &Stream{sub: sub, heartbeat: heartbeat, end: make(chan time.Duration, 1)}
+// makes the chunks. heartbeat is the longest silence, more than 0; with push a
+// comment follows each last event, see [Push].
+func NewStream(sub *hub.Sub, heartbeat time.Duration, push bool) *Stream {
+	return &Stream{sub: sub, heartbeat: heartbeat, push: push, end: make(chan time.Duration, 1), ping: make(chan struct{}, 1)}
+}
+
+// Ping sends a sign of life that wants an answer. It returns at once.
+func (s *Stream) Ping() {
+	select {
+	case s.ping <- struct{}{}:
+	default: // one is on its way
+	}
 }
 
 // End asks the stream to end cleanly, telling its reader to come back after retry.
@@ -41,6 +52,7 @@ func (s *Stream) Run(ctx context.Context, w http.ResponseWriter) Reason {
 	var batch hub.Batch
 	silence := time.NewTimer(s.heartbeat)
 	defer silence.Stop()
+	var pushed <-chan time.Time // when a comment is due behind the last event
 	for {
 		changed := s.sub.Room().Changed()
 		for s.sub.Pending(&batch) {
@@ -48,6 +60,9 @@ func (s *Stream) Run(ctx context.Context, w http.ResponseWriter) Reason {
 				return reasonOf(err)
 			}
 			silence.Reset(s.heartbeat)
+			if s.push {
+				pushed = time.After(Push)
+			}
 		}
 		batch = hub.Batch{} // nothing is kept while there is nothing to write
 		idle := time.Now()
@@ -60,6 +75,14 @@ func (s *Stream) Run(ctx context.Context, w http.ResponseWriter) Reason {
 			if told := s.sub.Room().Told(); told.After(idle) {
 				s.sub.Room().Took(time.Since(told))
 			}
+		case <-pushed:
+			pushed = nil
+			s.sub.Comment(&batch)
+			if err := out.send(&batch, s.sub); err != nil {
+				return reasonOf(err)
+			}
+		case <-s.ping:
+			silence.Reset(0)
 		case <-silence.C:
 			s.sub.Heartbeat(&batch)
 			if err := out.send(&batch, s.sub); err != nil {

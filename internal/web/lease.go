@@ -1,0 +1,115 @@
+package web
+
+import (
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+// Leases. A proxy may keep its side of a stream open long after the reader has gone,
+// so a stream with a client id that came through one proves nothing by being open:
+// it is asked, and counts while it answers.
+const (
+	pingEvery = 25 * time.Second
+	// leaseTime is two pings without an answer and the time an answer may take: who
+	// vanished is gone within 60 s.
+	leaseTime = 2*pingEvery + 5*time.Second
+	// confirmWithin is how long the first answer may take. A stream that has not been
+	// answered by then is probably held back on the way; ending it cleanly hands what
+	// it holds over.
+	confirmWithin = 5 * time.Second
+	// returnWithin is how long one who was told to come back at once may take.
+	returnWithin = 3 * time.Second
+)
+
+// proxied says that the request came through a proxy, or may have: HTTP/2 is what a
+// proxy speaks to many readers on one connection, so its end says nothing of one.
+func proxied(r *http.Request) bool {
+	return r.ProtoMajor >= 2 || r.Header.Get("Via") != "" || r.Header.Get("Forwarded") != "" ||
+		r.Header.Get("X-Forwarded-For") != ""
+}
+
+// browser says that a browser sent the request. Only they have antivirus between
+// them and the network that holds back the last event, see wire.Push.
+func browser(r *http.Request) bool { return strings.HasPrefix(r.UserAgent(), "Mozilla/") }
+
+// alive serves POST /alive.
+func (s *Server) alive(c echo.Context) error {
+	u, err := readUsers(c)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	for _, id := range u.IDs {
+		for _, open := range s.table.Renew(u.Room, id, now.Add(leaseTime)) {
+			if st, ok := open.(*stream); ok {
+				st.confirm()
+			}
+		}
+	}
+	s.recount(u.Room)
+	s.wakeExpiry()
+	return c.NoContent(http.StatusNoContent)
+}
+
+// lease is what is known of a stream that proves nothing by being open.
+type lease struct {
+	named     bool // it has a client id: it is asked; the others only grow old
+	opened    time.Time
+	pinged    time.Time // guarded by Server.mu
+	confirmed atomic.Bool
+}
+
+// lease puts a stream under the rules of leases, until it is gone.
+func (s *Server) lease(st *stream, named bool, now time.Time) {
+	st.lease = &lease{named: named, opened: now, pinged: now}
+	s.table.Lease(st.ticket, now.Add(confirmWithin+returnWithin))
+	s.mu.Lock()
+	s.leased[st] = struct{}{}
+	s.mu.Unlock()
+	s.wakeExpiry()
+}
+
+// confirm says that the stream's reader has answered.
+func (st *stream) confirm() {
+	if st.lease != nil {
+		st.lease.confirmed.Store(true)
+	}
+}
+
+// askLeased pings the leased streams that are due, ends those that were never
+// answered, and those of proxied readers without id that have lasted long enough.
+func (s *Server) askLeased(now time.Time) {
+	var ping, mute, old []*stream
+	s.mu.Lock()
+	for st := range s.leased {
+		l := st.lease
+		switch {
+		case !l.named:
+			if now.Sub(l.opened) >= s.opt.MaxAge {
+				old = append(old, st)
+			}
+		case !l.confirmed.Load():
+			if now.Sub(l.opened) >= confirmWithin {
+				mute = append(mute, st)
+			}
+		case now.Sub(l.pinged) >= pingEvery:
+			l.pinged = now
+			ping = append(ping, st)
+		}
+	}
+	s.mu.Unlock()
+	for _, st := range ping {
+		st.ping()
+	}
+	for _, st := range old {
+		st.end(retry())
+	}
+	for _, st := range mute {
+		st.returning.Store(true)
+		st.end(soon())
+	}
+}
