@@ -252,6 +252,8 @@ func (s *Sub) Farewell(b *Batch, retry time.Duration) {
 	if s.chunked {
 		bye = append(bye, sse.LastChunk...)
 	}
+	// Nothing but rest comes from now on: not to be lost if none of it can go yet.
+	s.rest = bye
 	b.add(bye, s.pos)
 }
 
