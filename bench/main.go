@@ -4,7 +4,7 @@
 //
 // The map: [peers] are the servers (peer_*.go installs one each, peers/ holds their programs, floor/ the floor);
 // [scenarios] are the questions (scenario_*.go, one each); package load is the one generator that loads all of them;
-// report.go, table.go and picture.go tell what came out.
+// report.go, table.go, goal.go and picture.go tell what came out.
 package main
 
 import (
@@ -162,8 +162,8 @@ func (e entrant) takesPart(sc scenario) bool {
 	return e.peer.only == "" || strings.Contains(e.peer.only, sc.letter)
 }
 
-// measure asks one question of all servers, one after the other, so that a machine whose speed drifts is as unfair to
-// all of them.
+// measure asks one question of all servers, one after the other and each run beginning with another one, so that a
+// machine whose speed drifts is as unfair to all of them.
 func measure(ctx context.Context, sc scenario, entrants []entrant, run int, o options, r *report, stderr io.Writer) {
 	sizes := sc.streams
 	if o.quick {
@@ -173,7 +173,8 @@ func measure(ctx context.Context, sc scenario, entrants []entrant, run int, o op
 		sizes = []int{o.streams}
 	}
 	for _, streams := range sizes {
-		for _, e := range entrants {
+		for i := range entrants {
+			e := entrants[(i+run-1)%len(entrants)]
 			if ctx.Err() != nil || !e.takesPart(sc) {
 				continue
 			}

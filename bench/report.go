@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -17,6 +18,7 @@ import (
 // A report is everything that came out of one call of the benchmark.
 type report struct {
 	Machine string
+	Version string // of headcount
 	Date    string
 	Runs    int
 	Absent  []absence
@@ -38,7 +40,7 @@ type result struct {
 }
 
 func newReport(o options) *report {
-	return &report{Machine: machine(), Date: time.Now().Format(time.DateOnly), Runs: o.runs}
+	return &report{Machine: machine(), Version: version(), Date: time.Now().Format(time.DateOnly), Runs: o.runs}
 }
 
 func machine() string {
@@ -57,6 +59,15 @@ func machine() string {
 		kernel = unix.ByteSliceToString(uname.Release[:])
 	}
 	return fmt.Sprintf("%d × %s, Linux %s, %s", runtime.NumCPU(), model, kernel, runtime.Version())
+}
+
+// version is the commit that headcount was built from.
+func version() string {
+	out, err := exec.Command("git", "describe", "--always", "--dirty").Output()
+	if err != nil {
+		return "unknown version"
+	}
+	return strings.TrimSpace(string(out))
 }
 
 func (r *report) gaveUp(letter, name string, streams int) bool {
@@ -114,8 +125,8 @@ func (r *report) write(dir string, stdout io.Writer) error {
 		return err
 	}
 	var markdown strings.Builder
-	fmt.Fprintf(&markdown, "%s. %s, %d runs; median (smallest to largest); × = multiple of headcount's in the same run, median.\n",
-		r.Machine, r.Date, r.Runs)
+	fmt.Fprintf(&markdown, "%s; headcount %s, %s, %d runs. Median (smallest to largest); × = multiple of headcount's in the same run, median.\n",
+		r.Machine, r.Version, r.Date, r.Runs)
 	fmt.Fprintf(stdout, "\n%s", markdown.String())
 	for _, sc := range scenarios() {
 		rows := r.rows(sc)
@@ -128,6 +139,10 @@ func (r *report) write(dir string, stdout io.Writer) error {
 		if err := os.WriteFile(filepath.Join(dir, name), picture(sc, rows), 0o644); err != nil {
 			return fmt.Errorf("write picture: %w", err)
 		}
+	}
+	if table := goalTable(r.Results); table != "" {
+		fmt.Fprintf(&markdown, "\n### Goals\n\n%s", table)
+		fmt.Fprintf(stdout, "\n%s", table)
 	}
 	for _, a := range r.Absent {
 		fmt.Fprintf(&markdown, "\nNot installed: %s: %s\n", a.Peer, a.Why)
