@@ -30,7 +30,7 @@ const (
 )
 
 // policy is as strict as a site's can be. The pages of testdata are served with it.
-const policy = "default-src 'none'; script-src 'self'; connect-src 'self'"
+const policy = "default-src 'none'; script-src 'self'; connect-src 'self'; img-src data:"
 
 // A chrome is one running Chromium, with a profile of its own.
 type chrome struct {
@@ -104,7 +104,11 @@ func (tb *tab) hear(event any) {
 	case *runtime.EventConsoleAPICalled:
 		words := make([]string, len(e.Args))
 		for i, arg := range e.Args {
-			words[i] = strings.Trim(string(arg.Value), `"`)
+			words[i] = string(arg.Value)
+			var text string
+			if json.Unmarshal(arg.Value, &text) == nil {
+				words[i] = text
+			}
 		}
 		tb.mu.Lock()
 		defer tb.mu.Unlock()
@@ -228,12 +232,4 @@ func (tb *tab) faultless(but ...string) {
 	if faults := tb.faults(but...); len(faults) > 0 {
 		tb.t.Errorf("the browser reports:\n%s", strings.Join(faults, "\n"))
 	}
-}
-
-func quote(s string) string {
-	q, err := json.Marshal(s)
-	if err != nil {
-		panic(err) // a string is always marshalled
-	}
-	return string(q)
 }
