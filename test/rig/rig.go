@@ -33,7 +33,7 @@ type Server struct {
 	bin  string
 	args []string
 	env  []string
-	log  syncBuffer
+	log  Buffer
 	proc *process // nil while stopped
 }
 
@@ -130,13 +130,15 @@ func (s *Server) Stop() time.Duration {
 	return time.Since(begin)
 }
 
-// Kill ends the server with SIGKILL and waits for it.
-func (s *Server) Kill() {
+// Kill ends the server with SIGKILL and waits for it. It returns how long that took.
+func (s *Server) Kill() time.Duration {
+	begin := time.Now()
 	if p := s.proc; p != nil {
 		p.cmd.Process.Kill()
 		<-p.done
 		s.proc = nil
 	}
+	return time.Since(begin)
 }
 
 // Restart stops the server, if it runs, and starts it again at the same address with the same arguments.
@@ -219,19 +221,19 @@ func Environ() []string {
 	return env
 }
 
-// syncBuffer is a bytes.Buffer that one goroutine writes while others read.
-type syncBuffer struct {
+// Buffer is a bytes.Buffer that one goroutine writes while others read.
+type Buffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
 
-func (b *syncBuffer) Write(p []byte) (int, error) {
+func (b *Buffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.Write(p)
 }
 
-func (b *syncBuffer) String() string {
+func (b *Buffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.String()
