@@ -25,6 +25,11 @@ type config struct {
 	history    int
 	historyAge time.Duration
 	maxStreams streamLimit
+	maxPerIP   streamLimit
+	trusted    prefixes
+	admin      string
+	tlsCert    string
+	tlsKey     string
 	maxAge     time.Duration
 	writer     string
 	dev        bool
@@ -52,6 +57,13 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 	fs.DurationVar(&cfg.historyAge, "history-age", 10*time.Minute, "how long an event is kept, 1s to 24h")
 	cfg.maxStreams = auto
 	fs.Var(&cfg.maxStreams, "max-streams", "`streams` open at once, beyond: 503; 0 = no limit")
+	cfg.maxPerIP = auto
+	fs.Var(&cfg.maxPerIP, "max-streams-per-ip", "`streams` open at once from one address (IPv6: one /64), beyond: 503; 0 = no limit")
+	cfg.trusted = loopback()
+	fs.Var(&cfg.trusted, "trusted-proxies", "`CIDRs` whose X-Forwarded-For is believed, comma-separated")
+	fs.StringVar(&cfg.admin, "admin", defaultAdmin, "private listener, `host:port`: /metrics, /stats, /debug/pprof/; empty = off")
+	fs.StringVar(&cfg.tlsCert, "tls-cert", "", "`file` of the certificate, for HTTPS and HTTP/2 on -addr; read again when it changes")
+	fs.StringVar(&cfg.tlsKey, "tls-key", "", "`file` of the certificate's key")
 	fs.DurationVar(&cfg.maxAge, "max-age", 0, "when a stream without id that came through a proxy is ended, 1s to 24h; 0 = never")
 	fs.StringVar(&cfg.writer, "writer", "auto", "`way` that streams are written: auto, or stream for the portable one, to compare")
 	fs.BoolVar(&cfg.dev, "dev", false, "assets and templates from disk, read on every request")
@@ -74,7 +86,10 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 	return &cfg, nil
 }
 
-const envPrefix = "HEADCOUNT"
+const (
+	envPrefix    = "HEADCOUNT"
+	defaultAdmin = "127.0.0.1:8081"
+)
 
 // plain takes the words that ff puts before an error away, and says what to do.
 func plain(err error) error {
@@ -108,6 +123,14 @@ func (c *config) check() error {
 	}
 	if c.writer != "auto" && c.writer != "stream" {
 		return fmt.Errorf("-writer %q is unknown; give auto or stream", c.writer)
+	}
+	if c.admin != "" {
+		if _, _, err := net.SplitHostPort(c.admin); err != nil {
+			return fmt.Errorf("-admin %q is not host:port; try 127.0.0.1:8081, or nothing to switch it off", c.admin)
+		}
+	}
+	if (c.tlsCert == "") != (c.tlsKey == "") {
+		return errors.New("-tls-cert and -tls-key go together; give both or neither")
 	}
 	for _, d := range []struct {
 		name     string

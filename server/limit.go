@@ -2,7 +2,7 @@ package main
 
 import (
 	"errors"
-	"log/slog"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -46,20 +46,48 @@ func (l *streamLimit) String() string {
 }
 
 // resolve turns auto into a number: a stream is an open file, and some must stay
-// for everything else. It logs the number once, for that limit is what an operator
-// meets first.
-func (l streamLimit) resolve(log *slog.Logger) int {
+// for everything else.
+func (l streamLimit) resolve() int {
 	files := openFiles() // Go itself has raised the soft limit to the hard one
 	if l != auto {
-		if files > 0 && int(l) > files {
-			log.Warn("more streams are allowed than open files", "streams", int(l), "open_files", files)
-		}
 		return int(l)
 	}
 	if files == 0 {
 		return 0
 	}
-	streams := files - min(1000, files/4)
-	log.Info("streams are limited by open files", "open_files", files, "streams", streams)
-	return streams
+	return files - min(1000, files/4)
+}
+
+// prefixes is a list of address ranges.
+type prefixes []netip.Prefix
+
+func loopback() prefixes {
+	return prefixes{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+}
+
+func (p *prefixes) Set(text string) error {
+	var list prefixes
+	for part := range strings.SplitSeq(text, ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		one, err := netip.ParsePrefix(part)
+		if a, err2 := netip.ParseAddr(part); err2 == nil {
+			one, err = a.Prefix(a.BitLen())
+		}
+		if err != nil {
+			return errors.New("give address ranges such as 10.0.0.0/8, comma-separated")
+		}
+		list = append(list, one)
+	}
+	*p = list
+	return nil
+}
+
+func (p *prefixes) String() string {
+	words := make([]string, len(*p))
+	for i, one := range *p {
+		words[i] = one.String()
+	}
+	return strings.Join(words, ",")
 }

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,8 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -48,6 +51,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
+	maxStreams := cfg.maxStreams.resolve()
 
 	app, err := web.New(web.Options{
 		Heartbeat:  cfg.heartbeat,
@@ -58,7 +62,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		MaxEvent:   int64(cfg.maxEvent),
 		History:    cfg.history,
 		HistoryAge: cfg.historyAge,
-		MaxStreams: cfg.maxStreams.resolve(log),
+		MaxStreams: maxStreams,
+		MaxPerIP:   cfg.maxPerIP.resolve(),
+		Trusted:    cfg.trusted,
+		MaxAge:     cfg.maxAge,
 		Portable:   cfg.writer == "stream",
 		Dev:        cfg.dev,
 		Log:        log,
@@ -68,36 +75,59 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	defer app.Close()
 
-	var lc net.ListenConfig
-	lc.SetMultipathTCP(false) // its sockets refuse the options that streams need
-	listener, err := lc.Listen(ctx, "tcp", cfg.addr)
-	if err != nil {
-		return listenError(cfg.addr, err)
-	}
 	public := &http.Server{
-		Handler:           app,
-		ConnContext:       app.ConnContext,
+		Handler:     app,
+		ConnContext: app.ConnContext,
+		// WriteTimeout stays 0: it would end every stream. Each write of a stream
+		// has a deadline of its own.
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
-		// WriteTimeout stays 0: it would end every stream. Each write of a stream
-		// has a deadline of its own.
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	if cfg.tlsCert != "" {
+		cert, err := newCertificate(cfg.tlsCert, cfg.tlsKey, log)
+		if err != nil {
+			return err
+		}
+		public.TLSConfig = &tls.Config{GetCertificate: cert.get, MinVersion: tls.VersionTLS12}
+	}
+	private := &http.Server{Handler: app.Admin(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: public.ErrorLog}
+
+	listener, err := listen(ctx, "-addr", cfg.addr)
+	if err != nil {
+		return err
+	}
+	failed := make(chan error, 2)
+	var running sync.WaitGroup
+	defer running.Wait()
+	if cfg.admin != "" {
+		adminListener, err := listen(ctx, "-admin", cfg.admin)
+		switch {
+		case err == nil:
+			running.Go(func() { serve(private, adminListener, failed) })
+			defer private.Close() // pprof may be under way: nobody waits for it
+			log.Info("admin listening", "addr", adminListener.Addr().String())
+		case cfg.admin == defaultAdmin:
+			// A second server on one machine, most likely; it works without.
+			log.Warn("no admin listener", "error", err)
+		default:
+			return errors.Join(err, listener.Close())
+		}
 	}
 
 	// The users expire until the very end, also while streams are handed over.
 	expiry, stopExpiry := context.WithCancel(context.Background())
-	expired := make(chan struct{})
-	go func() { defer close(expired); app.Run(expiry) }()
-	defer func() { stopExpiry(); <-expired }()
+	running.Go(func() { app.Run(expiry) })
+	defer stopExpiry()
 
-	served := make(chan error, 1)
-	go func() { served <- public.Serve(listener) }()
-	log.Info("listening", "addr", listener.Addr().String(), "url", pageURL(listener.Addr()))
+	running.Go(func() { serve(public, listener, failed) })
+	log.Info("listening", "addr", listener.Addr().String(), "url", pageURL(listener.Addr(), cfg.tlsCert != ""),
+		"max_streams", maxStreams, "open_files", openFiles())
 
 	select {
-	case err := <-served:
-		return fmt.Errorf("serve %s: %w", cfg.addr, err)
+	case err := <-failed:
+		return errors.Join(err, public.Close())
 	case <-ctx.Done():
 	}
 	log.Info("stopping", "streams", app.Streams(), "drain", cfg.drain)
@@ -110,27 +140,49 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := public.Shutdown(last); err != nil {
 		_ = public.Close() // what did not end in time is cut
 	}
-	<-served
 	log.Info("stopped")
 	return nil
 }
 
+// listen opens the listener of an option.
+func listen(ctx context.Context, option, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false) // its sockets refuse the options that streams need
+	l, err := lc.Listen(ctx, "tcp", addr)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("address %s is in use; stop the program that has it, or choose another with %s", addr, option)
+	case err != nil:
+		return nil, fmt.Errorf("listen for %s: %w", option, err)
+	}
+	return l, nil
+}
+
+// serve answers on l until the server is closed, and says so if it ended otherwise.
+func serve(s *http.Server, l net.Listener, failed chan<- error) {
+	var err error
+	if s.TLSConfig != nil {
+		err = s.ServeTLS(l, "", "") // the config has the certificate
+	} else {
+		err = s.Serve(l)
+	}
+	if !errors.Is(err, http.ErrServerClosed) {
+		failed <- fmt.Errorf("serve %s: %w", l.Addr(), err)
+	}
+}
+
 // pageURL is where a person on this machine finds the page.
-func pageURL(a net.Addr) string {
+func pageURL(a net.Addr, secure bool) string {
 	tcp, ok := a.(*net.TCPAddr)
 	if !ok {
 		return ""
 	}
-	host := tcp.IP.String()
+	host, scheme := tcp.IP.String(), "http://"
 	if tcp.IP.IsUnspecified() || tcp.IP.IsLoopback() {
 		host = "localhost"
 	}
-	return "http://" + net.JoinHostPort(host, fmt.Sprint(tcp.Port))
-}
-
-func listenError(addr string, err error) error {
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("address %s is in use; stop the program that has it, or choose another with -addr", addr)
+	if secure {
+		scheme = "https://"
 	}
-	return fmt.Errorf("listen: %w", err)
+	return scheme + net.JoinHostPort(host, strconv.Itoa(tcp.Port))
 }

@@ -59,6 +59,7 @@ func (r *history) after(seq uint64) []*frame {
 type kept struct {
 	mu          sync.Mutex // taken after a Room's mu, never before
 	first, last *frame
+	events      int
 	bytes       int64
 }
 
@@ -72,6 +73,7 @@ func (k *kept) add(f *frame) {
 		k.last.next = f
 	}
 	k.last = f
+	k.events++
 	k.bytes += int64(len(f.chunk))
 }
 
@@ -89,6 +91,7 @@ func (k *kept) remove(f *frame) {
 		f.next.prev = f.prev
 	}
 	f.prev, f.next = nil, nil
+	k.events--
 	k.bytes -= int64(len(f.chunk))
 }
 

@@ -122,6 +122,13 @@ func (h *Hub) Rooms() int {
 	return len(h.rooms)
 }
 
+// History returns how many events are kept, and their encoded bytes.
+func (h *Hub) History() (events int, bytes int64) {
+	h.kept.mu.Lock()
+	defer h.kept.mu.Unlock()
+	return h.kept.events, h.kept.bytes
+}
+
 // Emit adds an event to the room called name and returns its cursor. data is JSON;
 // it is not checked here.
 func (h *Hub) Emit(name, event string, data []byte) string {

@@ -262,6 +262,23 @@ func (t *Table) Count(name string) int {
 	return len(r.named) + len(r.anon)
 }
 
+// Room is a room with its count.
+type Room struct {
+	Name  string `json:"room"`
+	Users int    `json:"users"`
+}
+
+// Rooms returns the rooms that have users, in no order.
+func (t *Table) Rooms() []Room {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	rooms := make([]Room, 0, len(t.rooms))
+	for name, r := range t.rooms {
+		rooms = append(rooms, Room{name, len(r.named) + len(r.anon)})
+	}
+	return rooms
+}
+
 func (t *Table) setLease(u *user, until time.Time) {
 	u.until = until
 	if u.index < 0 {

@@ -170,6 +170,7 @@ func (s *Server) answerError(err error, c echo.Context) {
 	default:
 		status, words = he.Code, fmt.Sprint(he.Message)
 	}
+	s.metrics.refused.WithLabelValues(strconv.Itoa(status)).Inc()
 	h := c.Response().Header()
 	for _, name := range []string{"Content-Type", "X-Accel-Buffering"} {
 		h.Del(name)

@@ -50,6 +50,7 @@ func (s *Server) emit(c echo.Context) error {
 		return badRequest(err)
 	}
 	done := s.keys.once(key, func() emitted {
+		s.metrics.emitted.Inc()
 		return emitted{ID: s.hub.Emit(*e.Room, e.Event, e.Data), Room: *e.Room}
 	})
 	return c.JSON(http.StatusOK, done)

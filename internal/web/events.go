@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"time"
 
@@ -20,6 +21,7 @@ type subscription struct {
 	poll             bool // one answer with an end
 	proxied          bool // the way leads, or may lead, through a proxy
 	browser          bool
+	address          netip.Prefix
 }
 
 func parseSubscription(r *http.Request) (subscription, error) {
@@ -71,6 +73,7 @@ func (s *Server) events(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	want.address = addressKey(c.Echo().IPExtractor, c.Request())
 	h := c.Response().Header()
 	h.Set("Content-Type", "text/event-stream") // bare: "; charset" has broken a CDN
 	// Each of these makes some proxy pass the stream on as it comes: no-transform
@@ -93,7 +96,7 @@ func (s *Server) serve(c echo.Context, want subscription) error {
 	if conn, ok := c.Request().Context().Value(connKey{}).(*net.TCPConn); ok && s.epoll != nil && c.Request().ProtoMajor == 1 {
 		return s.handOver(c, want, conn)
 	}
-	st, how, err := s.join(want)
+	st, how, err := s.join(want, byStream)
 	if err != nil {
 		return err
 	}
@@ -112,7 +115,7 @@ func (s *Server) handOver(c echo.Context, want subscription, conn *net.TCPConn) 
 		s.log.Warn("stream refused", "error", err)
 		return unavailable("this server has no room for another stream; come back in a few seconds")
 	}
-	st, how, err := s.join(want)
+	st, how, err := s.join(want, byEpoll)
 	if err != nil {
 		wire.Discard(fd)
 		return err

@@ -27,7 +27,9 @@ func (s *Server) poll(c echo.Context, want subscription) error {
 		// the count and so end the next. Its cursor carries a name that we give it.
 		want.cursor, user = cutPoller(want.cursor)
 	}
-	st, how, err := s.join(subscription{room: want.room, id: user, cursor: want.cursor, poll: true})
+	as := want
+	as.id = user
+	st, how, err := s.join(as, byPoll)
 	if err != nil {
 		return err
 	}

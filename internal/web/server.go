@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"sync"
 	"time"
@@ -29,12 +30,14 @@ type Options struct {
 	Drain     time.Duration // how long [Server.Drain] may take; 0 = all at once
 	Origins   []string      // other origins that may subscribe; "*" = any
 
-	Token      string        // of POST /emit; "" = emit is off
-	MaxEvent   int64         // largest body of POST /emit, in bytes; default 64 KiB
-	History    int           // events kept per room; default 1000
-	HistoryAge time.Duration // how long an event is kept; default 10 min
-	MaxStreams int           // streams open at once; 0 = no limit
-	MaxAge     time.Duration // of proxied streams without id; 0 = no limit
+	Token      string         // of POST /emit; "" = emit is off
+	MaxEvent   int64          // largest body of POST /emit, in bytes; default 64 KiB
+	History    int            // events kept per room; default 1000
+	HistoryAge time.Duration  // how long an event is kept; default 10 min
+	MaxStreams int            // streams open at once; 0 = no limit
+	MaxPerIP   int            // streams open at once from one client address; 0 = no limit
+	Trusted    []netip.Prefix // proxies whose X-Forwarded-For is believed
+	MaxAge     time.Duration  // of proxied streams without id; 0 = no limit
 
 	Portable bool         // the portable writer for every stream
 	Dev      bool         // assets and templates from disk
@@ -50,12 +53,14 @@ type Server struct {
 	pages   *pages
 	epoll   *wire.Epoll // nil where there is none
 	keys    keys
+	metrics *metrics
 	handler http.Handler
 	expire  chan struct{} // a lease may now end earlier than before
 
 	mu       sync.Mutex
 	streams  map[*stream]struct{}
 	leased   map[*stream]struct{}
+	clients  map[netip.Prefix]int // open streams by client address
 	draining bool
 	idle     chan struct{} // closed when draining and no stream is left
 }
@@ -80,9 +85,11 @@ func New(opt Options) (*Server, error) {
 			Idle: opt.Linger + time.Minute, // its users may come back that long
 		}),
 		table:   presence.New(opt.Linger),
+		metrics: newMetrics(),
 		expire:  make(chan struct{}, 1),
 		streams: make(map[*stream]struct{}),
 		leased:  make(map[*stream]struct{}),
+		clients: make(map[netip.Prefix]int),
 		idle:    make(chan struct{}),
 	}
 	var err error
@@ -113,6 +120,7 @@ func (s *Server) routes() *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = s.answerError
+	e.IPExtractor = clientAddress(s.opt.Trusted)
 	e.Use(middleware.RecoverWithConfig(middleware.RecoverConfig{LogErrorFunc: s.logPanic}))
 
 	e.GET("/", s.pages.home)
@@ -127,6 +135,7 @@ func (s *Server) routes() *echo.Echo {
 	e.POST("/alive", s.alive)
 	e.POST("/leave", s.leave)
 	e.GET("/count", s.count, s.allowOrigin)
+	e.GET("/badge.svg", s.badge)
 
 	e.GET("/healthz", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
 	e.GET("/readyz", s.readyz)

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,8 +16,10 @@ type stream struct {
 	server    *Server
 	room      *hub.Room
 	ticket    *presence.Ticket
-	lease     *lease      // nil if being open proves that its reader is there
-	returning atomic.Bool // its reader was told to come back at once
+	lease     *lease // nil if being open proves that its reader is there
+	by        transport
+	address   netip.Prefix // of its client, if those are limited
+	returning atomic.Bool  // its reader was told to come back at once
 
 	mu    sync.Mutex
 	out   writer        // nil until it is known who writes
@@ -68,9 +71,9 @@ func (st *stream) writes(out writer) {
 
 // join counts a new stream and says how to make its reader, whose first count then
 // includes it.
-func (s *Server) join(want subscription) (*stream, hub.Reader, error) {
+func (s *Server) join(want subscription, by transport) (*stream, hub.Reader, error) {
 	var how hub.Reader
-	st := &stream{server: s}
+	st := &stream{server: s, by: by}
 	s.mu.Lock()
 	if s.draining {
 		s.mu.Unlock()
@@ -80,7 +83,15 @@ func (s *Server) join(want subscription) (*stream, hub.Reader, error) {
 		s.mu.Unlock()
 		return nil, how, unavailable("this server has as many streams as it may; come back in a few seconds")
 	}
+	if s.opt.MaxPerIP > 0 && s.clients[want.address] >= s.opt.MaxPerIP {
+		s.mu.Unlock()
+		return nil, how, unavailable("your address has as many streams as it may; close one, or come back in a few seconds")
+	}
 	s.streams[st] = struct{}{}
+	if s.opt.MaxPerIP > 0 {
+		st.address = want.address
+		s.clients[st.address]++
+	}
 	s.mu.Unlock()
 
 	st.room = s.hub.Open(want.room)
@@ -102,6 +113,11 @@ func (s *Server) gone(st *stream, reason wire.Reason) {
 	s.mu.Lock()
 	delete(s.streams, st)
 	delete(s.leased, st)
+	if s.opt.MaxPerIP > 0 {
+		if s.clients[st.address]--; s.clients[st.address] == 0 {
+			delete(s.clients, st.address)
+		}
+	}
 	handedOver := s.draining && reason == wire.Ended
 	if s.draining && len(s.streams) == 0 {
 		close(s.idle)
@@ -118,6 +134,7 @@ func (s *Server) gone(st *stream, reason wire.Reason) {
 		s.wakeExpiry()
 	}
 	s.hub.Close(st.room)
+	s.metrics.ended.WithLabelValues(string(reason)).Inc()
 }
 
 // wakeExpiry has Run look again when the next lease ends.

@@ -1,0 +1,156 @@
+package web
+
+import (
+	"cmp"
+	"encoding/json"
+	"net/http"
+	"net/http/pprof"
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"headcount/internal/presence"
+)
+
+// transport is the way that a stream's bytes take.
+type transport string
+
+const (
+	byEpoll  transport = "epoll"
+	byStream transport = "stream"
+	byPoll   transport = "poll"
+)
+
+// Admin returns the routes of the private listener.
+func (s *Server) Admin() http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		s.metrics, census{s},
+	)
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /stats", s.stats)
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+// topRooms is how many rooms /stats lists.
+const topRooms = 100
+
+// stats serves GET /stats.
+func (s *Server) stats(w http.ResponseWriter, _ *http.Request) {
+	rooms := s.table.Rooms()
+	users := 0
+	for _, r := range rooms {
+		users += r.Users
+	}
+	slices.SortFunc(rooms, func(a, b presence.Room) int {
+		return cmp.Or(cmp.Compare(b.Users, a.Users), cmp.Compare(a.Name, b.Name))
+	})
+	open, ways := s.transports()
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	out := json.NewEncoder(w)
+	out.SetIndent("", "  ")
+	err := out.Encode(struct {
+		Users     int               `json:"users"`
+		Streams   int               `json:"streams"`
+		Transport map[transport]int `json:"by_transport"`
+		Rooms     int               `json:"rooms"`
+		ByRoom    []presence.Room   `json:"by_room"`
+	}{users, open, ways, len(rooms), rooms[:min(len(rooms), topRooms)]})
+	if err != nil {
+		s.log.Debug("answer did not go out", "error", err)
+	}
+}
+
+// transports counts the open streams, all and by their way.
+func (s *Server) transports() (int, map[transport]int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ways := map[transport]int{byEpoll: 0, byStream: 0, byPoll: 0}
+	for st := range s.streams {
+		ways[st.by]++
+	}
+	return len(s.streams), ways
+}
+
+// metrics is what has happened; what is so now comes from census.
+type metrics struct {
+	ended   *prometheus.CounterVec
+	refused *prometheus.CounterVec
+	emitted prometheus.Counter
+}
+
+func newMetrics() *metrics {
+	return &metrics{
+		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "headcount_streams_ended_total",
+			Help: "Streams that ended: gone (the reader closed or its path broke), stalled, ended (by this server).",
+		}, []string{"reason"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "headcount_requests_refused_total",
+			Help: "Requests that were answered with an error status.",
+		}, []string{"status"}),
+		emitted: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "headcount_events_emitted_total",
+			Help: "Events that POST /emit accepted.",
+		}),
+	}
+}
+
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	m.ended.Describe(ch)
+	m.refused.Describe(ch)
+	m.emitted.Describe(ch)
+}
+
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	m.ended.Collect(ch)
+	m.refused.Collect(ch)
+	m.emitted.Collect(ch)
+}
+
+// census counts the sets themselves at each scrape, so that no number can drift.
+type census struct{ s *Server }
+
+func (census) descs() (users, streams, rooms, events, bytes *prometheus.Desc) {
+	d := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, labels, nil)
+	}
+	return d("headcount_users", "Users counted now, over all rooms."),
+		d("headcount_streams", "Streams open now.", "transport"),
+		d("headcount_rooms", "Rooms that exist now."),
+		d("headcount_history_events", "Events kept now, over all rooms."),
+		d("headcount_history_bytes", "Encoded bytes of the events kept now.")
+}
+
+func (c census) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
+
+func (c census) Collect(ch chan<- prometheus.Metric) {
+	users, streams, rooms, events, bytes := c.descs()
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	n := 0
+	for _, r := range c.s.table.Rooms() {
+		n += r.Users
+	}
+	gauge(users, float64(n))
+	_, ways := c.s.transports()
+	for way, n := range ways {
+		gauge(streams, float64(n), string(way))
+	}
+	gauge(rooms, float64(c.s.hub.Rooms()))
+	kept, size := c.s.hub.History()
+	gauge(events, float64(kept))
+	gauge(bytes, float64(size))
+}
