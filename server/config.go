@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -30,6 +31,9 @@ type config struct {
 	admin      string
 	tlsCert    string
 	tlsKey     string
+	h2c        bool
+	log        string
+	version    bool
 	maxAge     time.Duration
 	writer     string
 	dev        bool
@@ -39,7 +43,8 @@ type config struct {
 type usageError struct{ error }
 
 // parseConfig reads args and the environment variables HEADCOUNT_<NAME>, which the
-// flags override. It returns nil if help was asked for and has been given.
+// flags override. It returns nil if help or the version was asked for and has been
+// given.
 func parseConfig(args []string, stdout io.Writer) (*config, error) {
 	var cfg config
 	var origins string
@@ -64,6 +69,9 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 	fs.StringVar(&cfg.admin, "admin", defaultAdmin, "private listener, `host:port`: /metrics, /stats, /debug/pprof/; empty = off")
 	fs.StringVar(&cfg.tlsCert, "tls-cert", "", "`file` of the certificate, for HTTPS and HTTP/2 on -addr; read again when it changes")
 	fs.StringVar(&cfg.tlsKey, "tls-key", "", "`file` of the certificate's key")
+	fs.BoolVar(&cfg.h2c, "h2c", false, "HTTP/2 without TLS on -addr too, for a proxy that speaks it")
+	fs.StringVar(&cfg.log, "log", "text", "`form` of the log on standard error: text or json")
+	fs.BoolVar(&cfg.version, "version", false, "print the version and end")
 	fs.DurationVar(&cfg.maxAge, "max-age", 0, "when a stream without id that came through a proxy is ended, 1s to 24h; 0 = never")
 	fs.StringVar(&cfg.writer, "writer", "auto", "`way` that streams are written: auto, or stream for the portable one, to compare")
 	fs.BoolVar(&cfg.dev, "dev", false, "assets and templates from disk, read on every request")
@@ -76,6 +84,10 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 		return nil, usageError{plain(err)}
 	case fs.NArg() > 0:
 		return nil, usageError{fmt.Errorf("unexpected argument %q; options begin with a dash, -h lists them", fs.Arg(0))}
+	}
+	if cfg.version {
+		_, err := fmt.Fprintln(stdout, version())
+		return nil, err
 	}
 	if cfg.origins, err = parseOrigins(origins); err != nil {
 		return nil, usageError{err}
@@ -121,6 +133,9 @@ func (c *config) check() error {
 	if strings.ContainsFunc(c.token, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return errors.New("-token has a space or another character that cannot go into a header; give visible ASCII")
 	}
+	if c.log != "text" && c.log != "json" {
+		return fmt.Errorf("-log %q is unknown; give text or json", c.log)
+	}
 	if c.writer != "auto" && c.writer != "stream" {
 		return fmt.Errorf("-writer %q is unknown; give auto or stream", c.writer)
 	}
@@ -164,6 +179,21 @@ func parseOrigins(list string) ([]string, error) {
 		origins = append(origins, o)
 	}
 	return origins, nil
+}
+
+// version is what the build says of itself.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "headcount, unknown version"
+	}
+	words := "headcount " + info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			words += " " + s.Value[:min(12, len(s.Value))]
+		}
+	}
+	return words + " " + info.GoVersion
 }
 
 // help prints every option with its default and its environment variable.

@@ -51,6 +51,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
+	if cfg.log == "json" {
+		log = slog.New(slog.NewJSONHandler(stderr, nil))
+	}
 	maxStreams := cfg.maxStreams.resolve()
 
 	app, err := web.New(web.Options{
@@ -84,6 +87,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	if cfg.h2c {
+		public.Protocols = new(http.Protocols)
+		public.Protocols.SetHTTP1(true)
+		public.Protocols.SetHTTP2(true)
+		public.Protocols.SetUnencryptedHTTP2(true)
 	}
 	if cfg.tlsCert != "" {
 		cert, err := newCertificate(cfg.tlsCert, cfg.tlsKey, log)

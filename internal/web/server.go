@@ -123,22 +123,23 @@ func (s *Server) routes() *echo.Echo {
 	e.IPExtractor = clientAddress(s.opt.Trusted)
 	e.Use(middleware.RecoverWithConfig(middleware.RecoverConfig{LogErrorFunc: s.logPanic}))
 
-	e.GET("/", s.pages.home)
-	e.HEAD("/", s.pages.home)
-	e.GET("/assets/*", s.pages.asset)
-	e.HEAD("/assets/*", s.pages.asset)
+	get := func(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) {
+		e.Match([]string{http.MethodGet, http.MethodHead}, path, h, m...)
+	}
+	get("/", s.pages.home)
+	get("/assets/*", s.pages.asset)
+	get("/badge.svg", s.badge)
 
-	e.GET("/events", s.events, s.allowOrigin)
-	e.HEAD("/events", s.events, s.allowOrigin)
+	get("/events", s.events, s.allowOrigin)
 	e.OPTIONS("/events", notAllowed(http.MethodGet, http.MethodHead))
-	e.POST("/emit", s.emit)
 	e.POST("/alive", s.alive)
 	e.POST("/leave", s.leave)
-	e.GET("/count", s.count, s.allowOrigin)
-	e.GET("/badge.svg", s.badge)
 
-	e.GET("/healthz", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
-	e.GET("/readyz", s.readyz)
+	e.POST("/emit", s.emit)
+	get("/count", s.count, s.allowOrigin)
+
+	get("/healthz", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
+	get("/readyz", s.readyz)
 	return e
 }
 
