@@ -120,8 +120,8 @@ func readReport(dir string) (*report, error) {
 }
 
 // write prints the tables and leaves them, with a picture for each scenario, in the directory.
-func (r *report) write(dir string, stdout io.Writer) error {
-	if err := r.save(dir); err != nil {
+func (r *report) write(o options, stdout io.Writer) error {
+	if err := r.save(o.out); err != nil {
 		return err
 	}
 	var markdown strings.Builder
@@ -133,10 +133,10 @@ func (r *report) write(dir string, stdout io.Writer) error {
 		if len(rows) == 0 {
 			continue
 		}
-		fmt.Fprintf(&markdown, "\n### (%s) %s\n\n%s", sc.letter, sc.title, markdownTable(sc, rows))
-		fmt.Fprintf(stdout, "\n(%s) %s\n%s", sc.letter, sc.title, plainTable(sc, rows))
 		name := "scenario-" + sc.letter + ".svg"
-		if err := os.WriteFile(filepath.Join(dir, name), picture(sc, rows), 0o644); err != nil {
+		fmt.Fprintf(&markdown, "\n### (%s) %s\n\n![%s](%s)\n\n%s", sc.letter, sc.title, sc.title, name, markdownTable(sc, rows))
+		fmt.Fprintf(stdout, "\n(%s) %s\n%s", sc.letter, sc.title, plainTable(sc, rows))
+		if err := os.WriteFile(filepath.Join(o.out, name), picture(sc, rows), 0o644); err != nil {
 			return fmt.Errorf("write picture: %w", err)
 		}
 	}
@@ -148,8 +148,38 @@ func (r *report) write(dir string, stdout io.Writer) error {
 		fmt.Fprintf(&markdown, "\nNot installed: %s: %s\n", a.Peer, a.Why)
 		fmt.Fprintf(stdout, "\nnot installed: %s: %s\n", a.Peer, a.Why)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "tables.md"), []byte(markdown.String()), 0o644); err != nil {
+	if o.doc != "" {
+		return embed(o.doc, o.out, markdown.String())
+	}
+	if err := os.WriteFile(filepath.Join(o.out, "tables.md"), []byte(markdown.String()), 0o644); err != nil {
 		return fmt.Errorf("write tables: %w", err)
+	}
+	return nil
+}
+
+const (
+	tablesBegin = "<!-- tables: written by the benchmark -->\n"
+	tablesEnd   = "<!-- end of tables -->\n"
+)
+
+// embed writes the tables into a document, between the two marks, with links to the pictures in dir.
+func embed(doc, dir, markdown string) error {
+	text, err := os.ReadFile(doc)
+	if err != nil {
+		return fmt.Errorf("embed tables: %w", err)
+	}
+	before, rest, begins := strings.Cut(string(text), tablesBegin)
+	_, after, ends := strings.Cut(rest, tablesEnd)
+	if !begins || !ends {
+		return fmt.Errorf("embed tables: %s lacks the line %q or %q", doc, tablesBegin, tablesEnd)
+	}
+	path, err := filepath.Rel(filepath.Dir(doc), dir)
+	if err != nil {
+		return fmt.Errorf("embed tables: %w", err)
+	}
+	markdown = strings.ReplaceAll(markdown, "](scenario-", "]("+filepath.ToSlash(path)+"/scenario-")
+	if err := os.WriteFile(doc, []byte(before+tablesBegin+markdown+tablesEnd+after), 0o644); err != nil {
+		return fmt.Errorf("embed tables: %w", err)
 	}
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -24,7 +26,12 @@ func sample() *report {
 func TestTables(t *testing.T) {
 	var printed bytes.Buffer
 	dir := t.TempDir()
-	if err := sample().write(dir, &printed); err != nil {
+	doc := filepath.Join(filepath.Dir(dir), "page.md")
+	if err := os.WriteFile(doc, []byte("before\n"+tablesBegin+"old\n"+tablesEnd+"after\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	o := options{out: dir, doc: doc}
+	if err := sample().write(o, &printed); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
@@ -36,12 +43,22 @@ func TestTables(t *testing.T) {
 			t.Errorf("printed: want %q in\n%s", want, printed.String())
 		}
 	}
+	text, err := os.ReadFile(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(text)
+	picture := "](" + filepath.Base(dir) + "/scenario-b.svg)"
+	if strings.Contains(page, "old") || !strings.Contains(page, picture) || !strings.HasPrefix(page, "before\n") ||
+		!strings.HasSuffix(page, "after\n") {
+		t.Errorf("page: want the tables with %q between before and after, got\n%s", picture, page)
+	}
 	again, err := readReport(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var repeated bytes.Buffer
-	if err := again.write(dir, &repeated); err != nil || repeated.String() != printed.String() {
+	if err := again.write(o, &repeated); err != nil || repeated.String() != printed.String() {
 		t.Errorf("from results.json: got %v and\n%s\nwant the same as before", err, repeated.String())
 	}
 }

@@ -29,8 +29,9 @@ type server struct {
 	http    *http.Client
 }
 
-// startServer runs a peer's command line and waits until it accepts connections.
-func startServer(ctx context.Context, p peer, line []string, dir string) (*server, error) {
+// startServer runs a peer's command line and waits until it accepts connections. Its end is up to stop, not to a context,
+// which would kill nginx and leave its workers.
+func startServer(p peer, line []string, dir string) (*server, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
@@ -39,7 +40,7 @@ func startServer(ctx context.Context, p peer, line []string, dir string) (*serve
 	for i, word := range line {
 		args[i] = strings.ReplaceAll(word, "PORT", strconv.Itoa(port))
 	}
-	s := &server{peer: p, port: port, command: exec.CommandContext(ctx, args[0], args[1:]...), ended: make(chan struct{}),
+	s := &server{peer: p, port: port, command: exec.Command(args[0], args[1:]...), ended: make(chan struct{}),
 		log: filepath.Join(dir, p.name+".log"), http: &http.Client{Timeout: publishLimit}}
 	log, err := os.Create(s.log)
 	if err != nil {

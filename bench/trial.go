@@ -58,7 +58,7 @@ func (t *trial) set(key string, value float64) { t.figures[key] = value }
 
 // runTrial starts the server and a generator for it, asks, and ends both.
 func runTrial(ctx context.Context, sc scenario, p peer, line []string, streams int, o options) (*trial, error) {
-	s, err := startServer(ctx, p, line, o.dir)
+	s, err := startServer(p, line, o.dir)
 	if err != nil {
 		return nil, err
 	}
