@@ -27,7 +27,7 @@ func TestCPUTime(t *testing.T) {
 	user, _ := strconv.Atoi(fields[12])
 	system, _ := strconv.Atoi(fields[13])
 	want := time.Duration(user+system) * 10 * time.Millisecond
-	if (got-want).Abs() > 40*time.Millisecond {
+	if (got - want).Abs() > 40*time.Millisecond {
 		t.Errorf("CPU time of this process: got %v, want about %v", got, want)
 	}
 }
