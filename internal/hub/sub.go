@@ -174,16 +174,22 @@ func (s *Sub) Clean() bool { return len(s.rest) == 0 }
 // one event, and reports whether there is anything. What more there is comes with
 // the next call, after [Sub.Advance].
 func (s *Sub) Pending(b *Batch) bool {
-	b.reset()
-	if len(s.rest) > 0 {
-		b.add(s.rest, s.pos)
-	}
-	if s.over {
-		return len(s.rest) > 0
+	if s.Rest(b); s.over {
+		return len(b.Bytes) > 0
 	}
 	s.room.mu.Lock()
 	defer s.room.mu.Unlock()
 	s.room.pending(b, s.pos, s.chunked)
+	return len(b.Bytes) > 0
+}
+
+// Rest fills b with what is left of a frame, and reports whether there is anything.
+// What must go soon need not wait for all of [Sub.Pending].
+func (s *Sub) Rest(b *Batch) bool {
+	b.reset()
+	if len(s.rest) > 0 {
+		b.add(s.rest, s.pos)
+	}
 	return len(b.Bytes) > 0
 }
 

@@ -67,6 +67,7 @@ type Conn struct {
 	blocked bool          // the socket's buffer is full: EPOLLOUT will tell
 	pushing bool          // it is in loop.pushing
 	over    bool          // the last bytes are on their way; then close
+	ping    bool          // Ping was called
 	end     bool          // End was called
 	retry   time.Duration
 }
@@ -99,17 +100,24 @@ func Discard(fd int) { _ = unix.Close(fd) }
 func (e *Epoll) Take(fd int, sub *hub.Sub, push bool, owner Owner) *Conn {
 	l := e.loops[int(e.next.Add(1))%len(e.loops)]
 	c := &Conn{loop: l, fd: fd, sub: sub, push: push, owner: owner}
-	l.tell(func() { l.joined = append(l.joined, c) })
+	l.tell(func() {
+		if l.over { // Close has cut the others
+			Discard(fd)
+			return
+		}
+		l.joined = append(l.joined, c)
+	})
 	return c
 }
 
-// End asks the stream to end cleanly, telling its reader to come back after retry.
-// It returns at once and may be called at any time, any number of times.
+// End asks the stream to end cleanly, behind at most one more batch of what there is,
+// telling its reader to come back after retry. It returns at once and may be called at any time, any number of times.
 func (c *Conn) End(retry time.Duration) {
 	c.loop.tell(func() { c.loop.ending = append(c.loop.ending, ending{c, retry}) })
 }
 
-// Ping sends a sign of life that wants an answer. It returns at once.
+// Ping sends a sign of life that wants an answer, also where there is news to write. It
+// returns at once.
 func (c *Conn) Ping() {
 	c.loop.tell(func() { c.loop.pinged = append(c.loop.pinged, c) })
 }

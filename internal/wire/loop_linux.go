@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -19,8 +18,8 @@ import (
 // is: a big room does not hold up a small one.
 const slice = 512
 
-// ticks is how many parts a heartbeat has: a reader gets its sign of life after
-// ticks-1 to ticks of them.
+// ticks is how many parts a heartbeat has: a reader gets its sign of life after ticks-2
+// to ticks-1 of them, so that a loop which is late is not later than the heartbeat.
 const ticks = 8
 
 type loop struct {
@@ -49,7 +48,8 @@ type loop struct {
 	dirty  []*group
 	ending []ending
 	pinged []*Conn
-	closed bool
+	closed bool // Close was called
+	over   bool // the loop has ended
 }
 
 func newLoop(heartbeat time.Duration) (*loop, error) {
@@ -193,8 +193,12 @@ func (l *loop) takeIn() bool {
 		}
 	}
 	for _, c := range pinged {
-		if c.fd >= 0 && !c.blocked {
-			l.heartbeat(c)
+		if c.fd < 0 {
+			continue
+		}
+		c.ping = true
+		if !c.blocked {
+			l.flush(c)
 		}
 	}
 	for _, e := range endings {
@@ -323,116 +327,6 @@ func (l *loop) pushLater(c *Conn) {
 	l.pushing = append(l.pushing, c)
 }
 
-// shared is what many readers get in the same slice of a pass: made once.
-type shared struct {
-	group   *group // whose slice it is; nil outside of passes
-	valid   bool
-	at      hub.Position
-	chunked bool
-	batch   hub.Batch
-}
-
-// flush writes what c still has to get, as far as its socket takes it.
-func (l *loop) flush(c *Conn) {
-	for {
-		b := l.pending(c)
-		if b == nil {
-			break
-		}
-		if !l.send(c, b) {
-			return
-		}
-		if c.push {
-			c.event = time.Since(l.start)
-			l.pushLater(c)
-		}
-		if !b.Full() {
-			break // what has come since has been told since
-		}
-	}
-	switch {
-	case c.over:
-		l.end(c)
-	case c.end:
-		c.over = true
-		c.sub.Farewell(&l.batch, c.retry)
-		if l.send(c, &l.batch) {
-			l.end(c)
-		}
-	}
-}
-
-// pending returns what c has to get next, or nil. In a pass most readers are at the
-// same place and get the same.
-func (l *loop) pending(c *Conn) *hub.Batch {
-	s := &l.shared
-	if s.group != c.group || !c.sub.Clean() {
-		if c.sub.Pending(&l.batch) {
-			return &l.batch
-		}
-		return nil
-	}
-	if !s.valid || s.at != c.sub.Position() || s.chunked != c.sub.Chunked() {
-		s.valid, s.at, s.chunked = true, c.sub.Position(), c.sub.Chunked()
-		c.sub.Pending(&s.batch)
-	}
-	if s.batch.Len() == 0 {
-		return nil
-	}
-	return &s.batch
-}
-
-// end closes a stream whose last byte has been written. What its reader sent and
-// nobody read must go first: closing over it would reset the connection, and could
-// take the last bytes away from the reader.
-func (l *loop) end(c *Conn) {
-	l.buffer = append(l.buffer[:0], make([]byte, 4<<10)...)
-	for range 16 {
-		if n, err := unix.Read(c.fd, l.buffer); n <= 0 || err != nil {
-			break
-		}
-	}
-	l.gone(c, Ended)
-}
-
-// send writes b and reports whether all of it went and c still lives. If the socket
-// is full, the rest goes when it has room again.
-func (l *loop) send(c *Conn, b *hub.Batch) bool {
-	p := b.Bytes[0]
-	if len(b.Bytes) > 1 {
-		l.buffer = l.buffer[:0]
-		for _, part := range b.Bytes {
-			l.buffer = append(l.buffer, part...)
-		}
-		p = l.buffer
-	}
-	c.written = l.now
-	n, errno := write(c.fd, p)
-	if errno != 0 && errno != unix.EAGAIN && errno != unix.EINTR {
-		l.gone(c, Gone)
-		return false
-	}
-	c.sub.Advance(b, n)
-	if n == len(p) {
-		return true
-	}
-	c.blocked = true
-	if err := l.watch(unix.EPOLL_CTL_MOD, c.fd, unix.EPOLLRDHUP|unix.EPOLLOUT); err != nil {
-		l.gone(c, Gone)
-	}
-	return false
-}
-
-// write is write(2) without telling Go's scheduler, for the socket does not block:
-// at most it copies 64 KiB.
-func write(fd int, p []byte) (n int, errno syscall.Errno) {
-	r, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(r), 0
-}
-
 // close cuts what is left.
 func (l *loop) close() {
 	for _, c := range l.conns {
@@ -440,9 +334,12 @@ func (l *loop) close() {
 			_ = unix.Close(c.fd)
 		}
 	}
-	for _, c := range l.joined {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.joined { // since the last takeIn; Take closes what comes later
 		_ = unix.Close(c.fd)
 	}
+	l.joined, l.over = nil, true
 	_ = unix.Close(l.wakeFD)
 	_ = l.set.Close()
 }

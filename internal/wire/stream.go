@@ -26,7 +26,8 @@ func NewStream(sub *hub.Sub, heartbeat time.Duration, push bool) *Stream {
 	return &Stream{sub: sub, heartbeat: heartbeat, push: push, end: make(chan time.Duration, 1), ping: make(chan struct{}, 1)}
 }
 
-// Ping sends a sign of life that wants an answer. It returns at once.
+// Ping sends a sign of life that wants an answer, also where there is news to write. It
+// returns at once.
 func (s *Stream) Ping() {
 	select {
 	case s.ping <- struct{}{}:
@@ -34,8 +35,8 @@ func (s *Stream) Ping() {
 	}
 }
 
-// End asks the stream to end cleanly, telling its reader to come back after retry.
-// It returns at once and may be called at any time, any number of times.
+// End asks the stream to end cleanly, behind at most one more batch of what there is,
+// telling its reader to come back after retry. It returns at once and may be called at any time, any number of times.
 func (s *Stream) End(retry time.Duration) {
 	select {
 	case s.end <- retry:
@@ -53,9 +54,11 @@ func (s *Stream) Run(ctx context.Context, w http.ResponseWriter) Reason {
 	silence := time.NewTimer(s.heartbeat)
 	defer silence.Stop()
 	var pushed <-chan time.Time // when a comment is due behind the last event
+	goOn := make(chan struct{})
+	close(goOn)
 	for {
 		changed := s.sub.Room().Changed()
-		for s.sub.Pending(&batch) {
+		if s.sub.Pending(&batch) {
 			if err := out.send(&batch, s.sub); err != nil {
 				return reasonOf(err)
 			}
@@ -64,7 +67,11 @@ func (s *Stream) Run(ctx context.Context, w http.ResponseWriter) Reason {
 				pushed = time.After(Push)
 			}
 		}
-		batch = hub.Batch{} // nothing is kept while there is nothing to write
+		if batch.Full() {
+			changed = goOn // there may be more; but also End and Ping get their turn
+		} else {
+			batch = hub.Batch{} // nothing is kept while there is nothing to write
+		}
 		idle := time.Now()
 		select {
 		case <-ctx.Done():
@@ -82,21 +89,38 @@ func (s *Stream) Run(ctx context.Context, w http.ResponseWriter) Reason {
 				return reasonOf(err)
 			}
 		case <-s.ping:
-			silence.Reset(0)
+			if err := s.beat(out, &batch); err != nil {
+				return reasonOf(err)
+			}
+			silence.Reset(s.heartbeat)
 		case <-silence.C:
-			s.sub.Heartbeat(&batch)
-			if err := out.send(&batch, s.sub); err != nil {
+			if err := s.beat(out, &batch); err != nil {
 				return reasonOf(err)
 			}
 			silence.Reset(s.heartbeat)
 		case retry := <-s.end:
-			s.sub.Farewell(&batch, retry)
-			if err := out.send(&batch, s.sub); err != nil {
-				return reasonOf(err)
-			}
-			return Ended
+			return s.farewell(out, &batch, retry)
 		}
 	}
+}
+
+func (s *Stream) beat(out output, b *hub.Batch) error {
+	s.sub.Heartbeat(b)
+	return out.send(b, s.sub)
+}
+
+// farewell ends the response, behind one more batch of what there is.
+func (s *Stream) farewell(out output, b *hub.Batch, retry time.Duration) Reason {
+	if s.sub.Pending(b) {
+		if err := out.send(b, s.sub); err != nil {
+			return reasonOf(err)
+		}
+	}
+	s.sub.Farewell(b, retry)
+	if err := out.send(b, s.sub); err != nil {
+		return reasonOf(err)
+	}
+	return Ended
 }
 
 func reasonOf(err error) Reason {

@@ -1,0 +1,137 @@
+package wire
+
+import (
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"headcount/internal/hub"
+)
+
+// shared is what many readers get in the same slice of a pass: made once.
+type shared struct {
+	group   *group // whose slice it is; nil outside of passes
+	valid   bool
+	at      hub.Position
+	chunked bool
+	batch   hub.Batch
+}
+
+// flush writes what c still has to get, as far as its socket takes it. A ping that was
+// asked for and the end do not wait until a reader that is behind has caught up.
+func (l *loop) flush(c *Conn) {
+	for more := true; more; {
+		var b *hub.Batch
+		b, more = l.due(c)
+		if b != nil {
+			if !l.send(c, b) {
+				return
+			}
+			if c.push {
+				c.event = time.Since(l.start)
+				l.pushLater(c)
+			}
+		}
+		switch {
+		case c.over:
+			l.end(c)
+			return
+		case c.end:
+			c.over = true
+			c.sub.Farewell(&l.batch, c.retry)
+			if l.send(c, &l.batch) {
+				l.end(c)
+			}
+			return
+		case c.ping:
+			c.sub.Heartbeat(&l.batch)
+			sent := l.send(c, &l.batch)
+			c.ping = !sent && c.sub.Clean() // nothing of it went: once more later
+			if !sent {
+				return
+			}
+		}
+	}
+}
+
+// due returns what to write to c now, or nil, and whether there may be more.
+func (l *loop) due(c *Conn) (b *hub.Batch, more bool) {
+	if (c.ping || c.end) && c.sub.Rest(&l.batch) {
+		return &l.batch, true
+	}
+	b = l.pending(c)
+	return b, b != nil && b.Full() // else what has come since has been told since
+}
+
+// pending returns what c has to get next, or nil. In a pass most readers are at the
+// same place and get the same.
+func (l *loop) pending(c *Conn) *hub.Batch {
+	s := &l.shared
+	if s.group != c.group || !c.sub.Clean() {
+		if c.sub.Pending(&l.batch) {
+			return &l.batch
+		}
+		return nil
+	}
+	if !s.valid || s.at != c.sub.Position() || s.chunked != c.sub.Chunked() {
+		s.valid, s.at, s.chunked = true, c.sub.Position(), c.sub.Chunked()
+		c.sub.Pending(&s.batch)
+	}
+	if s.batch.Len() == 0 {
+		return nil
+	}
+	return &s.batch
+}
+
+// end closes a stream whose last byte has been written. What its reader sent and
+// nobody read must go first: closing over it would reset the connection, and could
+// take the last bytes away from the reader.
+func (l *loop) end(c *Conn) {
+	l.buffer = append(l.buffer[:0], make([]byte, 4<<10)...)
+	for range 16 {
+		if n, err := unix.Read(c.fd, l.buffer); n <= 0 || err != nil {
+			break
+		}
+	}
+	l.gone(c, Ended)
+}
+
+// send writes b and reports whether all of it went and c still lives. If the socket
+// is full, the rest goes when it has room again.
+func (l *loop) send(c *Conn, b *hub.Batch) bool {
+	p := b.Bytes[0]
+	if len(b.Bytes) > 1 {
+		l.buffer = l.buffer[:0]
+		for _, part := range b.Bytes {
+			l.buffer = append(l.buffer, part...)
+		}
+		p = l.buffer
+	}
+	c.written = l.now
+	n, errno := write(c.fd, p)
+	if errno != 0 && errno != unix.EAGAIN && errno != unix.EINTR {
+		l.gone(c, Gone)
+		return false
+	}
+	c.sub.Advance(b, n)
+	if n == len(p) {
+		return true
+	}
+	c.blocked = true
+	if err := l.watch(unix.EPOLL_CTL_MOD, c.fd, unix.EPOLLRDHUP|unix.EPOLLOUT); err != nil {
+		l.gone(c, Gone)
+	}
+	return false
+}
+
+// write is write(2) without telling Go's scheduler, for the socket does not block:
+// at most it copies 64 KiB.
+func write(fd int, p []byte) (n int, errno syscall.Errno) {
+	r, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(r), 0
+}
