@@ -1,0 +1,113 @@
+//go:build linux
+
+package wire_test
+
+import (
+	"testing"
+	"time"
+)
+
+// After silence comes a sign of life, never later than the heartbeat says: a comment,
+// or io:ping for who gave an id.
+func TestHeartbeat(t *testing.T) {
+	for _, tt := range []struct{ name, query, want string }{
+		{"comment", "room=a", ""},
+		{"ping", "room=a&id=abcdefgh", "io:ping"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
+				r := start(func(r *rig) { r.heartbeat = 400 * time.Millisecond })
+				c := r.open(tt.query)
+				c.Block() // retry
+				if tt.want != "" {
+					c.event() // io:hello
+				}
+				begin := time.Now()
+				for range 4 {
+					b, err := c.Block()
+					if err != nil {
+						t.Fatal(err)
+					}
+					if tt.want == "" && (b.Comments != 1 || b.Dispatched) || tt.want != "" && b.Name != tt.want {
+						t.Fatalf("got %+v, want a heartbeat", b)
+					}
+				}
+				// As many as that, and no more: half of the time each at least.
+				took := time.Since(begin)
+				if took < 4*r.heartbeat/2 || took > 4*r.heartbeat+2*time.Second {
+					t.Errorf("4 heartbeats took %v, want about %v", took, 4*r.heartbeat)
+				}
+			})
+		})
+	}
+}
+
+// A ping that wants an answer goes out at once, also where other news does: who is not
+// asked cannot answer, and would be taken for gone.
+func TestPing(t *testing.T) {
+	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
+		r := start()
+		c := r.open("room=a&id=abcdefgh")
+		s := r.stream(0)
+		c.event() // io:hello
+		s.ping()
+		if e := c.event(); e.Name != "io:ping" {
+			t.Fatalf("got %v, want a ping", e)
+		}
+		for n := 1; n <= 200; n++ {
+			r.emit("a", n, n, 0)
+			s.ping()
+			news, ping := 0, 0
+			for news+ping < 2 {
+				switch e := c.event(); e.Name {
+				case "io:ping":
+					ping++
+				default:
+					news++
+				}
+			}
+			if news != 1 || ping != 1 {
+				t.Fatalf("round %d: got %d events and %d pings, want one of each", n, news, ping)
+			}
+		}
+	})
+}
+
+// So does one for a reader that was blocked when it was asked for.
+func TestPingOfBlockedReader(t *testing.T) {
+	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
+		r := start(tinyBuffer)
+		c := r.subscribe("room=a&id=abcdefgh", tiny)
+		s := r.stream(0)
+		r.emit("a", 1, 100, 1<<10)
+		s.ping()
+		c.answer(nil)
+		for next, pinged := 1, false; next <= 100 || !pinged; {
+			switch e := c.event(); e.Name {
+			case "io:ping":
+				pinged = true
+			case "n":
+				next++
+			}
+		}
+	})
+}
+
+// A comment follows the last event, to push it through what holds each piece back
+// until the next one comes.
+func TestPush(t *testing.T) {
+	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
+		r := start(func(r *rig) { r.push = true })
+		c := r.open("room=a")
+		r.stream(0)
+		for round := range 2 {
+			if b, err := c.Block(); err != nil || b.Comments != 0 {
+				t.Fatalf("round %d: got %+v, %v, want an event or the opening", round, b, err)
+			}
+			if b, err := c.Block(); err != nil || b.Comments != 1 || b.Dispatched {
+				t.Fatalf("round %d: got %+v, %v, want a comment", round, b, err)
+			}
+			r.emit("a", round, round, 0)
+		}
+	})
+}

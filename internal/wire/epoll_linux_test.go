@@ -1,0 +1,132 @@
+package wire_test
+
+import (
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"headcount/internal/hub"
+	"headcount/internal/wire"
+)
+
+// owner is told by the loop.
+type owner chan wire.Reason
+
+func (o owner) Done(r wire.Reason) { o <- r }
+
+// pair returns both ends of a loopback connection, the server's as a descriptor.
+func pair(t testing.TB) (client *net.TCPConn, fd int) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	out, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = out.Close() })
+	in, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if fd, err = wire.Dup(in.(*net.TCPConn)); err != nil {
+		t.Fatal(err)
+	}
+	_ = out.SetDeadline(time.Now().Add(patience))
+	return out.(*net.TCPConn), fd
+}
+
+// A stream that comes after Close is closed, not forgotten; End does no harm.
+func TestTakeAfterClose(t *testing.T) {
+	e, err := wire.NewEpoll(time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h := hub.New(hub.Options{})
+	client, fd := pair(t)
+	e.Take(fd, h.Open("a").Join(hub.Reader{}), false, make(owner, 1)).End(0)
+	if _, err := client.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("got %v, want the end of the connection", err)
+	}
+}
+
+// A pass costs the same whatever the number of readers: what they get is made once.
+func TestNoAllocationPerDelivery(t *testing.T) {
+	const readers = 300
+	e, err := wire.NewEpoll(time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := hub.New(hub.Options{History: 1})
+	room := h.Open("a")
+	var clients []*net.TCPConn
+	for range readers {
+		client, fd := pair(t)
+		e.Take(fd, room.Join(hub.Reader{Chunked: true}), false, make(owner, 1))
+		clients = append(clients, client)
+	}
+	data, buffer := []byte(`"`+strings.Repeat("x", 200)+`"`), make([]byte, 4<<10)
+	emit := func() {
+		h.Emit("a", "n", data)
+		for _, c := range clients {
+			n := 0
+			for n < len(data) || string(buffer[n-4:n]) != "\n\n\r\n" {
+				k, err := c.Read(buffer[n:])
+				if err != nil {
+					t.Fatal(err)
+				}
+				n += k
+			}
+		}
+	}
+	emit() // also reads the opening
+	if got := testing.AllocsPerRun(50, emit); got >= readers/10 {
+		t.Errorf("an event to %d readers takes %v allocations, want a few", readers, got)
+	}
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// BenchmarkPass is the fan-out of one event to 1,000 readers on this machine, their
+// reading included.
+func BenchmarkPass(b *testing.B) {
+	const readers = 1000
+	e, err := wire.NewEpoll(time.Hour)
+	if err != nil {
+		b.Fatal(err)
+	}
+	h := hub.New(hub.Options{History: 1})
+	room := h.Open("a")
+	var clients []*net.TCPConn
+	buffer := make([]byte, 4<<10)
+	for range readers {
+		client, fd := pair(b)
+		e.Take(fd, room.Join(hub.Reader{Chunked: true}), false, make(owner, 1))
+		if _, err := client.Read(buffer); err != nil { // the opening
+			b.Fatal(err)
+		}
+		clients = append(clients, client)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		h.Emit("a", "n", []byte("1"))
+		for _, c := range clients {
+			if _, err := c.Read(buffer); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/readers, "ns/delivery")
+	if err := e.Close(); err != nil {
+		b.Error(err)
+	}
+}

@@ -1,0 +1,381 @@
+//go:build linux
+
+package wire_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"headcount/internal/hub"
+	"headcount/internal/sse/ssetest"
+	"headcount/internal/wire"
+)
+
+// patience is how long a test waits for what must happen soon: a failure, not a
+// pause.
+const patience = 15 * time.Second
+
+// rig is a real http.Server on a loopback address whose streams one of the two
+// writers serves. Its handler does what headcount's does.
+type rig struct {
+	t         *testing.T
+	hub       *hub.Hub
+	heartbeat time.Duration
+	sndbuf    int // of accepted sockets, 0 = as the system has it
+	push      bool
+	epoll     *wire.Epoll
+	server    *http.Server
+	addr      string
+
+	mu    sync.Mutex
+	taken []*taken
+	came  chan struct{} // closed and made anew when a stream was taken
+}
+
+// taken is a stream on the server's side.
+type taken struct {
+	end    func(retry time.Duration)
+	ping   func()
+	ends   atomic.Int32
+	reason chan wire.Reason
+}
+
+// Done is what the writer calls.
+func (s *taken) Done(r wire.Reason) {
+	if s.ends.Add(1) == 1 {
+		s.reason <- r
+	}
+}
+
+// writers runs the test with both writers, and then looks for what they left.
+func writers(t *testing.T, test func(t *testing.T, start func(...func(*rig)) *rig)) {
+	for _, name := range []string{"stream", "epoll"} {
+		t.Run(name, func(t *testing.T) {
+			files, goroutines := openFiles(t), runtime.NumGoroutine()
+			t.Run("run", func(t *testing.T) {
+				test(t, func(with ...func(*rig)) *rig { return startRig(t, name == "epoll", with...) })
+			})
+			eventually(t, func() error {
+				if n := openFiles(t); n > files {
+					return fmt.Errorf("%d files are open, %d before the test", n, files)
+				}
+				if n := runtime.NumGoroutine(); n > goroutines {
+					all := make([]byte, 64<<10)
+					return fmt.Errorf("%d goroutines, %d before the test:\n%s", n, goroutines, all[:runtime.Stack(all, true)])
+				}
+				return nil
+			})
+		})
+	}
+}
+
+func startRig(t *testing.T, epoll bool, with ...func(*rig)) *rig {
+	t.Helper()
+	r := &rig{t: t, hub: hub.New(hub.Options{}), heartbeat: time.Hour, came: make(chan struct{})}
+	for _, f := range with {
+		f(r)
+	}
+	if epoll {
+		var err error
+		if r.epoll, err = wire.NewEpoll(r.heartbeat); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.addr = l.Addr().String()
+	r.server = &http.Server{
+		Handler: http.HandlerFunc(r.events),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			wire.Tune(c)
+			if r.sndbuf > 0 {
+				if err := c.(*net.TCPConn).SetWriteBuffer(r.sndbuf); err != nil {
+					t.Error(err)
+				}
+			}
+			return context.WithValue(ctx, connKey{}, c)
+		},
+	}
+	served := make(chan error, 1)
+	go func() { served <- r.server.Serve(l) }()
+	t.Cleanup(func() {
+		_ = r.server.Close()
+		<-served
+		if r.epoll != nil {
+			_ = r.epoll.Close()
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for i, s := range r.taken {
+			if n := s.ends.Load(); n > 1 {
+				t.Errorf("the owner of stream %d was told its end %d times, want once", i, n)
+			}
+		}
+	})
+	return r
+}
+
+type connKey struct{}
+
+func (r *rig) events(w http.ResponseWriter, req *http.Request) {
+	q := req.URL.Query()
+	room := r.hub.Open(q.Get("room"))
+	who := hub.Reader{ClientID: q.Get("id"), Cursor: q.Get("cursor"), Retry: 1500 * time.Millisecond, Heartbeat: r.heartbeat}
+	s := &taken{reason: make(chan wire.Reason, 1)}
+	w.Header().Set("Content-Type", "text/event-stream")
+	if r.epoll == nil {
+		out := wire.NewStream(room.Join(who), r.heartbeat, r.push)
+		s.end, s.ping = out.End, out.Ping
+		r.took(s)
+		s.Done(out.Run(req.Context(), w))
+		r.hub.Close(room)
+		return
+	}
+	conn := req.Context().Value(connKey{}).(*net.TCPConn)
+	who.Chunked = req.ProtoAtLeast(1, 1)
+	who.Prefix = []byte("HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+	if who.Chunked {
+		who.Prefix = []byte("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+	}
+	fd, err := wire.Dup(conn)
+	if err != nil {
+		r.t.Error(err)
+		return
+	}
+	old, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		wire.Discard(fd)
+		r.t.Error(err)
+		return
+	}
+	_ = old.Close()
+	c := r.epoll.Take(fd, room.Join(who), r.push, closing{s, r.hub, room})
+	s.end, s.ping = c.End, c.Ping
+	r.took(s)
+}
+
+// closing is a stream that closes its room when it has ended.
+type closing struct {
+	*taken
+	hub  *hub.Hub
+	room *hub.Room
+}
+
+func (c closing) Done(why wire.Reason) {
+	c.hub.Close(c.room)
+	c.taken.Done(why)
+}
+
+func (r *rig) took(s *taken) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.taken = append(r.taken, s)
+	close(r.came)
+	r.came = make(chan struct{})
+}
+
+// stream returns the i-th stream that the server took, when it has.
+func (r *rig) stream(i int) *taken {
+	r.t.Helper()
+	deadline := time.After(patience)
+	for {
+		r.mu.Lock()
+		came := r.came
+		if i < len(r.taken) {
+			defer r.mu.Unlock()
+			return r.taken[i]
+		}
+		r.mu.Unlock()
+		select {
+		case <-came:
+		case <-deadline:
+			r.t.Fatalf("the server took no stream %d", i)
+		}
+	}
+}
+
+// wantEnd waits for the end of a stream.
+func (s *taken) wantEnd(t *testing.T, want wire.Reason) {
+	t.Helper()
+	select {
+	case got := <-s.reason:
+		if got != want {
+			t.Errorf("stream ended as %s, want %s", got, want)
+		}
+	case <-time.After(patience):
+		t.Errorf("stream has not ended, want %s", want)
+	}
+}
+
+// emit sends the numbers from..to as events called "n", each padded to size bytes.
+func (r *rig) emit(room string, from, to, size int) {
+	for n := from; n <= to; n++ {
+		text := strconv.Itoa(n)
+		r.hub.Emit(room, "n", []byte(text+strings.Repeat(" ", max(0, size-len(text)))))
+	}
+}
+
+// count sets the state "user count" of a room that somebody has open.
+func (r *rig) count(room string, n int) {
+	r.hub.Lookup(room).Update("user count", func() []byte { return []byte(strconv.Itoa(n)) })
+}
+
+// reader is a client: a socket, and the events that come from it.
+type reader struct {
+	t    *testing.T
+	conn *net.TCPConn
+	body io.Reader
+	*ssetest.Reader
+}
+
+// ask dials with a receive buffer of rcvbuf bytes (0 = the system's) and sends a
+// request as it is written.
+func (r *rig) ask(rcvbuf int, request string) *reader {
+	r.t.Helper()
+	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		if rcvbuf == 0 {
+			return nil
+		}
+		// Before connecting, or the window has been agreed on already.
+		if e := c.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, rcvbuf) }); e != nil {
+			return e
+		}
+		return err
+	}}
+	conn, err := d.DialContext(r.t.Context(), "tcp", r.addr)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	c := &reader{t: r.t, conn: conn.(*net.TCPConn)}
+	r.t.Cleanup(func() { _ = c.conn.Close() })
+	_ = c.conn.SetDeadline(time.Now().Add(2 * patience))
+	if _, err := io.WriteString(conn, request); err != nil {
+		r.t.Fatal(err)
+	}
+	return c
+}
+
+// subscribe opens a stream and leaves the answer unread.
+func (r *rig) subscribe(query string, rcvbuf int) *reader {
+	r.t.Helper()
+	return r.ask(rcvbuf, "GET /events?"+query+" HTTP/1.1\r\nHost: x\r\n\r\n")
+}
+
+// open opens a stream and reads the header of the answer.
+func (r *rig) open(query string) *reader {
+	r.t.Helper()
+	return r.subscribe(query, 0).answer(nil)
+}
+
+// answer reads the header, through in if that is not nil.
+func (c *reader) answer(in io.Reader) *reader {
+	c.t.Helper()
+	if in == nil {
+		in = c.conn
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(in), nil)
+	if err != nil {
+		c.t.Fatalf("read answer: %v", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		c.t.Fatalf("got status %s, want 200", resp.Status)
+	}
+	c.body = resp.Body
+	c.Reader = ssetest.NewReader(resp.Body)
+	return c
+}
+
+// event returns the next event.
+func (c *reader) event() ssetest.Event {
+	c.t.Helper()
+	e, err := c.Next()
+	if err != nil {
+		c.t.Fatalf("read event: %v", err)
+	}
+	return e
+}
+
+// number returns the number of the next event, which must be called name.
+func (c *reader) number(name string) int {
+	c.t.Helper()
+	e := c.event()
+	n, err := strconv.Atoi(strings.TrimSpace(e.Data))
+	if e.Name != name || err != nil {
+		c.t.Fatalf("got event %q with %.40q, want a number called %q", e.Name, e.Data, name)
+	}
+	return n
+}
+
+// wantNumbers reads the events "n" from..to.
+func (c *reader) wantNumbers(from, to int) {
+	c.t.Helper()
+	for want := from; want <= to; want++ {
+		if got := c.number("n"); got != want {
+			c.t.Fatalf("got event %d, want %d", got, want)
+		}
+	}
+}
+
+// wantFarewell reads what is left: nothing but a retry time, and a clean end.
+func (c *reader) wantFarewell(retry string) {
+	c.t.Helper()
+	b, err := c.Block()
+	if err != nil || b.Retry != retry || b.Dispatched {
+		c.t.Fatalf("got block %+v, %v, want a farewell with retry %s", b, err, retry)
+	}
+	if b, err := c.Block(); err != io.EOF {
+		c.t.Fatalf("got %+v, %v behind the farewell, want a clean end", b, err)
+	}
+}
+
+// eventually waits until check finds nothing wrong.
+func eventually(t *testing.T, check func() error) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	files, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(files)
+}
+
+// oneByte reads one byte at a time.
+type oneByte struct{ io.Reader }
+
+func (r oneByte) Read(p []byte) (int, error) { return r.Reader.Read(p[:min(len(p), 1)]) }
+
+func isReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
