@@ -1,0 +1,418 @@
+package browser
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"headcount/test/rig"
+)
+
+var pictures = flag.String("pictures", "", "directory into which TestPictures also writes what it looks at")
+
+// A screen is how the page is looked at.
+type screen struct {
+	scheme        string
+	width, height int64
+	scale         float64
+}
+
+func screens() []screen {
+	return []screen{
+		{"light", 1280, 800, 1},
+		{"dark", 1280, 800, 1},
+		{"light", 390, 844, 2},
+		{"dark", 390, 844, 2},
+	}
+}
+
+func (s screen) String() string { return fmt.Sprintf("%s-%dx%d", s.scheme, s.width, s.height) }
+
+// look makes the tab such a screen.
+func (tb *tab) look(s screen) {
+	tb.t.Helper()
+	_, err := chromedp.Call(tb.ctx, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
+		Width: s.width, Height: s.height, DeviceScaleFactor: s.scale, Mobile: s.width < 500,
+	})
+	if err == nil {
+		_, err = chromedp.Call(tb.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{
+				{Name: "prefers-color-scheme", Value: s.scheme},
+				{Name: "prefers-reduced-motion", Value: "reduce"}, // a picture of a movement is never the same twice
+			},
+		})
+	}
+	if err != nil {
+		tb.t.Fatalf("look at %v: %v", s, err)
+	}
+}
+
+func (tb *tab) text(id string) string {
+	tb.t.Helper()
+	return eval[string](tb, `document.getElementById('`+id+`').textContent`)
+}
+
+func (tb *tab) shows(deadline time.Duration, id, want string) {
+	tb.t.Helper()
+	rig.Wait(tb.t, deadline, fmt.Sprintf("%q in #%s", want, id), func() bool { return tb.text(id) == want })
+}
+
+// subscribe opens n streams as curl would, until the test ends or the returned function is called.
+func subscribe(t *testing.T, server *rig.Server, n int) (leave func()) {
+	t.Helper()
+	var streams []*http.Response
+	leave = func() {
+		for _, stream := range streams {
+			stream.Body.Close()
+		}
+		streams = nil
+	}
+	t.Cleanup(leave)
+	for range n {
+		stream, err := http.Get(server.URL + "/events")
+		if err != nil {
+			t.Fatalf("subscribe: %v", err)
+		}
+		streams = append(streams, stream)
+	}
+	return leave
+}
+
+func TestPageWithoutJavaScript(t *testing.T) {
+	server := rig.Start(t)
+	subscribe(t, server, 3)
+	rig.Wait(t, slow, "3 users", func() bool { return server.Count("lobby") == 3 })
+	tb := newChrome(t).attach()
+	if _, err := chromedp.Call(tb.ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
+		t.Fatalf("switch JavaScript off: %v", err)
+	}
+	tb.goTo(server.URL + "/")
+	if got := tb.text("users"); got != "3" {
+		t.Errorf("the page says %s, want 3", got)
+	}
+	if got := tb.text("peak"); got != "3" {
+		t.Errorf("the peak is %s, want 3", got)
+	}
+	if got := tb.text("way"); !strings.Contains(got, "not live") {
+		t.Errorf("the page says %q, want that it is not live", got)
+	}
+	if got := eval[string](tb, `document.title`); got != "(3) headcount" {
+		t.Errorf("the title is %q", got)
+	}
+	tb.faultless()
+}
+
+func TestPage(t *testing.T) {
+	server := rig.Start(t)
+	chrome := newChrome(t)
+	tb := chrome.open(server.URL + "/")
+	title := func(want string) {
+		t.Helper()
+		rig.Wait(t, slow, "the title "+want, func() bool { return eval[string](tb, `document.title`) == want })
+	}
+
+	tb.shows(slow, "users", "1")
+	tb.shows(slow, "noun", "user")
+	tb.shows(slow, "way", "Live over a stream")
+	title("(1) headcount")
+
+	leave := subscribe(t, server, 4)
+	tb.shows(slow, "users", "5")
+	tb.shows(slow, "noun", "users")
+	title("(5) headcount")
+	leave()
+	tb.shows(slow, "users", "1")
+	tb.shows(slow, "peak", "5")
+
+	// What the server draws for a new tab is what this tab has drawn meanwhile.
+	var drawn []string
+	defer func() {
+		if t.Failed() {
+			t.Logf("lines of the server and of the script:\n%s", strings.Join(drawn, "\n"))
+		}
+	}()
+	rig.Wait(t, slow, "the same line from server and script", func() bool {
+		drawn = eval[[]string](tb, `(async () => {
+			const page = new DOMParser().parseFromString(await (await fetch('/')).text(), 'text/html')
+			const parts = (doc) => [...doc.querySelectorAll('#chart path')].map((path) => path.getAttribute('d')).join(' ') + doc.querySelector('figcaption').textContent
+			return [parts(page), parts(document)]
+		})()`)
+		return drawn[0] == drawn[1] && strings.Contains(drawn[0], "V")
+	})
+
+	tb.do("open another tab", chromedp.Click(chromedp.ID("more")))
+	tb.shows(slow, "users", "2")
+
+	server.Kill()
+	rig.Wait(t, slow, "the page to say that it is not live", func() bool { return strings.HasPrefix(tb.text("way"), "Not live") })
+	server.Restart()
+	tb.shows(slow, "way", "Live over a stream")
+	tb.shows(slow, "users", "2")
+	// The old peak died with the server; the page does not go on showing it.
+	tb.shows(slow, "peak", "2")
+	tb.faultless("net::ERR_")
+}
+
+func TestPageOfRoom(t *testing.T) {
+	server := rig.Start(t)
+	const room = `<b> & 'ü'`
+	tb := newChrome(t).attach()
+	tb.goTo(server.URL + "/?room=%3Cb%3E+%26+%27%C3%BC%27")
+	tb.shows(slow, "users", "1")
+	tb.shows(slow, "way", "Live over a stream")
+	if got := eval[string](tb, `document.querySelector('h1 bdi').textContent`); got != room {
+		t.Errorf("the page shows the room as %q, want %q", got, room)
+	}
+	if got := server.Count("lobby"); got != 0 {
+		t.Errorf("the lobby has %d users, want 0", got)
+	}
+	// What the page tells people to paste leads to the same room.
+	if got := eval[int](tb, `(async () => {
+		const address = /io\('(.*)'\)/.exec(document.getElementById('code').textContent)[1]
+		const socket = io(address)
+		return new Promise((resolve) => socket.on('user count', resolve))
+	})()`); got != 1 {
+		t.Errorf("the code of the page leads to a room with %d users, want 1", got)
+	}
+	line := strings.Fields(tb.text("curl"))
+	if got := eval[int](tb, `fetch('/count?' + `+strings.ReplaceAll(line[len(line)-1], "'", "`")+`.split('?')[1]).then((r) => r.json()).then((c) => c.users)`); got != 1 {
+		t.Errorf("the curl line leads to a room with %d users, want 1", got)
+	}
+	tb.faultless()
+}
+
+func TestPageCopies(t *testing.T) {
+	server := rig.Start(t)
+	tb := newChrome(t).attach()
+	for _, name := range []string{"clipboard-read", "clipboard-write"} {
+		if _, err := chromedp.CallBrowser(tb.ctx, browser.SetPermission, browser.SetPermissionParams{
+			Permission: &browser.PermissionDescriptor{Name: name}, Setting: browser.PermissionSettingGranted,
+		}); err != nil {
+			t.Fatalf("grant %s: %v", name, err)
+		}
+	}
+	tb.goTo(server.URL + "/")
+	tb.shows(slow, "way", "Live over a stream")
+
+	// By keyboard: everything there is to press is reached, in the order of the page.
+	var order []string
+	for range 4 {
+		tb.do("press Tab", chromedp.KeyEvent(kb.Tab))
+		order = append(order, eval[string](tb, `document.activeElement.dataset.copy || document.activeElement.id || document.activeElement.textContent`))
+	}
+	if got, want := strings.Join(order, " "), "headcount more code curl"; got != want {
+		t.Errorf("Tab goes to %s, want %s", got, want)
+	}
+	tb.do("press Enter", chromedp.KeyEvent(kb.Enter))
+	rig.Wait(t, slow, "Copied", func() bool {
+		return eval[string](tb, `document.querySelector('[data-copy=curl]').textContent`) == "Copied"
+	})
+	if got, want := eval[string](tb, `navigator.clipboard.readText()`), "curl -N '"+server.URL+"/events'"; got != want {
+		t.Errorf("copied %q, want %q", got, want)
+	}
+
+	// Where the browser gives no clipboard, which is so on plain http.
+	eval[bool](tb, `Object.defineProperty(navigator, 'clipboard', { value: undefined }); document.querySelector('[data-copy=code]').focus(); true`)
+	tb.do("press Enter", chromedp.KeyEvent(kb.Enter))
+	rig.Wait(t, slow, "Copied", func() bool {
+		return eval[string](tb, `document.querySelector('[data-copy=code]').textContent`) == "Copied"
+	})
+	tb.faultless()
+}
+
+// Who listens to the page is told the number at most every 10 s, and the last one in the end.
+func TestPageSpeaksSeldom(t *testing.T) {
+	server := rig.Start(t)
+	tb := newChrome(t).attach()
+	tb.goTo(server.URL + "/")
+	tb.shows(slow, "said", "1 user now.")
+	eval[bool](tb, `
+		window.said = []
+		new MutationObserver(() => said.push(performance.now())).observe(document.getElementById('said'), { childList: true })
+		document.getElementById('users').closest('[aria-live], [role=status]') === null`)
+	begin := time.Now()
+	for range 5 {
+		leave := subscribe(t, server, 2)
+		tb.shows(slow, "users", "3")
+		leave()
+		tb.shows(slow, "users", "1")
+	}
+	subscribe(t, server, 6)
+	tb.shows(slow, "users", "7")
+	if time.Since(begin) < 8*time.Second && eval[int](tb, `said.length`) > 0 {
+		t.Error("spoke again within 8 s")
+	}
+	tb.shows(slow, "said", "7 users now.")
+	if n := eval[int](tb, `said.length`); n != 1 {
+		t.Errorf("spoke %d times, want once", n)
+	}
+}
+
+func TestPageMovesOnlyIfWanted(t *testing.T) {
+	server := rig.Start(t)
+	chrome := newChrome(t)
+	for motion, want := range map[string]bool{"reduce": false, "no-preference": true} {
+		tb := chrome.attach()
+		if _, err := chromedp.Call(tb.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-reduced-motion", Value: motion}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		tb.goTo(server.URL + "/")
+		tb.shows(slow, "users", "1")
+		eval[bool](tb, `
+			window.moved = false
+			const animate = Element.prototype.animate
+			Element.prototype.animate = function (...args) { window.moved = true; return animate.apply(this, args) }
+			true`)
+		leave := subscribe(t, server, 1)
+		tb.shows(slow, "users", "2")
+		if got := eval[bool](tb, `window.moved`); got != want {
+			t.Errorf("with %s: moved is %v, want %v", motion, got, want)
+		}
+		leave()
+		tb.close()
+		rig.Wait(t, slow, "nobody", func() bool { return server.Count("lobby") == 0 })
+	}
+}
+
+// The page looked at as a picture: paper and ink are those of the scheme, the number is there, nothing sticks out.
+func TestPictures(t *testing.T) {
+	server := rig.Start(t)
+	chrome := newChrome(t)
+	for _, s := range screens() {
+		t.Run(s.String(), func(t *testing.T) {
+			tb := chrome.attach()
+			tb.t = t
+			tb.look(s)
+			tb.goTo(server.URL + "/")
+			tb.shows(slow, "way", "Live over a stream")
+			tb.shows(slow, "users", "1")
+			shot, err := chromedp.Call(tb.ctx, page.CaptureScreenshot, page.CaptureScreenshotParams{})
+			if err != nil {
+				t.Fatalf("take picture: %v", err)
+			}
+			if *pictures != "" {
+				if err := os.WriteFile(filepath.Join(*pictures, s.String()+".png"), shot.Data, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			picture, err := png.Decode(bytes.NewReader(shot.Data))
+			if err != nil {
+				t.Fatalf("decode picture: %v", err)
+			}
+			if got, want := picture.Bounds().Size(), image.Pt(int(float64(s.width)*s.scale), int(float64(s.height)*s.scale)); got != want {
+				t.Errorf("the picture is %v, want %v", got, want)
+			}
+			paper := brightness(picture.At(2, 2))
+			if dark := paper < 0.2; dark != (s.scheme == "dark") || !dark && paper < 0.8 {
+				t.Errorf("the paper's brightness is %.2f", paper)
+			}
+			box := eval[[]float64](tb, `(() => { const b = document.getElementById('users').getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom] })()`)
+			if share := inked(picture, box, s.scale, paper); share < 0.02 || share > 0.6 {
+				t.Errorf("%.1f %% of the number's place is inked, want 2 to 60", share*100)
+			}
+			if height := box[3] - box[1]; height < 100 {
+				t.Errorf("the number is %.0f pixels high, want at least 100", height)
+			}
+			if out := eval[int](tb, `document.documentElement.scrollWidth - innerWidth`); out > 0 {
+				t.Errorf("the page is %d pixels too wide", out)
+			}
+			tb.faultless()
+			tb.close()
+		})
+	}
+}
+
+// inked is the share of pixels in the box that differ from the paper as much as text must.
+func inked(picture image.Image, box []float64, scale, paper float64) float64 {
+	var all, ink float64
+	for y := int(box[1] * scale); y < int(box[3]*scale); y++ {
+		for x := int(box[0] * scale); x < int(box[2]*scale); x++ {
+			all++
+			if b := brightness(picture.At(x, y)); max(b, paper)-min(b, paper) > 0.6 {
+				ink++
+			}
+		}
+	}
+	return ink / all
+}
+
+// brightness is 0 for black and 1 for white.
+func brightness(c color.Color) float64 {
+	return float64(color.GrayModel.Convert(c).(color.Gray).Y) / 255
+}
+
+func TestAccessible(t *testing.T) {
+	axe := axeSource(t)
+	server := rig.Start(t)
+	subscribe(t, server, 2)
+	chrome := newChrome(t)
+	for _, s := range screens() {
+		t.Run(s.String(), func(t *testing.T) {
+			tb := chrome.attach()
+			tb.t = t
+			tb.look(s)
+			tb.goTo(server.URL + "/")
+			tb.shows(slow, "way", "Live over a stream")
+			if got := axeFinds(tb, axe); got != "" {
+				t.Errorf("axe while live: %s", got)
+			}
+			tb.close()
+		})
+	}
+	t.Run("not live", func(t *testing.T) {
+		tb := chrome.attach()
+		tb.t = t
+		tb.goTo(server.URL + "/")
+		tb.shows(slow, "way", "Live over a stream")
+		server.Kill()
+		rig.Wait(t, slow, "not live", func() bool { return strings.HasPrefix(tb.text("way"), "Not live") })
+		if got := axeFinds(tb, axe); got != "" {
+			t.Errorf("axe while not live: %s", got)
+		}
+	})
+}
+
+// axeFinds runs every rule of axe and returns the violations, one a line.
+func axeFinds(tb *tab, axe string) string {
+	tb.t.Helper()
+	eval[bool](tb, axe+`; true`)
+	if n := eval[int](tb, `axe.run().then((result) => { window.found = result; return result.passes.length })`); n < 10 {
+		tb.t.Errorf("axe: only %d rules applied", n)
+	}
+	return eval[string](tb, `found.violations.map((v) => v.id + ': ' + v.help + ' ' + v.nodes.map((n) => n.html).join(' ')).join('\n')`)
+}
+
+// axeSource is axe-core of package-lock.json, installed if it is not there yet.
+func axeSource(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join("node_modules", "axe-core", "axe.min.js")
+	if _, err := os.Stat(path); err != nil {
+		npm := rig.Need(t, "npm", "apt-get install npm")
+		if out, err := exec.Command(npm, "ci").CombinedOutput(); err != nil {
+			t.Fatalf("npm ci in test/browser: %v\n%s", err, out)
+		}
+	}
+	source, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("axe-core is missing; install it: (cd test/browser && npm ci)")
+	}
+	return string(source)
+}
