@@ -72,9 +72,9 @@
   let began // when the last step began, of performance.now()
   let stale = false
 
-  const load = (svg) => {
+  const load = (svg, at) => {
     points = JSON.parse(svg.dataset.points)
-    began = performance.now() - svg.dataset.into
+    began = at - svg.dataset.into
   }
 
   const advance = () => {
@@ -121,7 +121,8 @@
     stale = false
     const response = await fetch(location.href).catch(() => {})
     if (!response?.ok) return
-    load(new DOMParser().parseFromString(await response.text(), 'text/html').getElementById('chart'))
+    const at = performance.now()
+    load(new DOMParser().parseFromString(await response.text(), 'text/html').getElementById('chart'), at)
     if (count === undefined) draw()
     else note(count)
   }
@@ -129,11 +130,13 @@
   socket.on('disconnect', () => {
     stale = true
   })
-  load(chart)
-  setInterval(() => {
+  load(chart, performance.getEntriesByType('navigation')[0].responseStart)
+  const step = () => {
     advance()
     draw()
-  }, STEP)
+    setTimeout(step, began + STEP - performance.now())
+  }
+  step()
 
   // --- copying ---
 
