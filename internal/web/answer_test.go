@@ -1,0 +1,114 @@
+package web_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"headcount/internal/web"
+)
+
+// Bad input is one sentence, and disturbs nobody.
+func TestBadInput(t *testing.T) {
+	many := strings.TrimSuffix(strings.Repeat(`"abcdefgh",`, 101), ",")
+	inBubble(t, web.Options{}, func(t *testing.T, b *bubble) {
+		watcher := b.open("")
+		for _, tt := range []struct {
+			name, method, path, body string
+			status                   int
+			want                     string // in the sentence
+		}{
+			{"empty room", "GET", "/events?room=", "", 400, "room is empty"},
+			{"empty room by its other name", "GET", "/events?stream=", "", 400, "room is empty"},
+			{"long room", "GET", "/events?room=" + strings.Repeat("a", 129), "", 400, "129 bytes"},
+			{"NUL in room", "GET", "/events?room=a%00", "", 400, "control character"},
+			{"newline in room", "GET", "/events?room=a%0ab", "", 400, "control character"},
+			{"room that is no UTF-8", "GET", "/events?room=%ff", "", 400, "UTF-8"},
+			{"short id", "GET", "/events?id=abcdefg", "", 400, "8 to 64"},
+			{"long id", "GET", "/events?id=" + strings.Repeat("a", 65), "", 400, "8 to 64"},
+			{"empty id", "GET", "/events?id=", "", 400, "8 to 64"},
+			{"id with a dot", "GET", "/events?id=abcdefg.", "", 400, "8 to 64"},
+			{"query", "GET", "/events?%", "", 400, "query"},
+			{"query of count", "GET", "/count?%", "", 400, "query"},
+			{"room of count", "GET", "/count?room=", "", 400, "room is empty"},
+			{"leave without body", "POST", "/leave", "", 400, "body is not"},
+			{"leave with half a body", "POST", "/leave", `{"ids":[`, 400, "body is not"},
+			{"leave of a number", "POST", "/leave", `{"ids":1}`, 400, "body is not"},
+			{"leave of nobody", "POST", "/leave", `{}`, 400, "0 entries"},
+			{"leave of a bad id", "POST", "/leave", `{"ids":["abcdefgh","x"]}`, 400, "ids[1]"},
+			{"leave of too many", "POST", "/leave", `{"ids":[` + many + `]}`, 400, "101 entries"},
+			{"leave of a bad room", "POST", "/leave", `{"room":"\u0000","ids":["abcdefgh"]}`, 400, "control character"},
+			{"leave with a large body", "POST", "/leave", strings.Repeat(" ", 20<<10), 413, "larger"},
+			{"emit without token", "POST", "/emit", `{"event":"x"}`, 403, "-token"},
+		} {
+			if words := b.do(tt.method, tt.path, tt.body).wantError(t, tt.status); !strings.Contains(words, tt.want) {
+				t.Errorf("%s: got %q, want something with %q", tt.name, words, tt.want)
+			}
+		}
+		watcher.wantCounts("1")
+		if err := watcher.ended(); err != nil {
+			t.Errorf("a stream ended with %v", err)
+		}
+	})
+}
+
+func TestCountAnswers(t *testing.T) {
+	inBubble(t, web.Options{}, func(t *testing.T, b *bubble) {
+		b.open("room=a%20b")
+		for _, tt := range []struct{ path, accept, want string }{
+			{"/count", "", `{"room":"lobby","users":0}`},
+			{"/count?room=a%20b", "*/*", `{"room":"a b","users":1}`},
+			{"/count?stream=a%20b", "application/json", `{"room":"a b","users":1}`},
+			{"/count?room=a%20b", "text/plain", "1"},
+		} {
+			a := b.do("GET", tt.path, "", "Accept", tt.accept)
+			if got := strings.TrimSpace(a.body); got != tt.want || a.StatusCode != 200 {
+				t.Errorf("%s %s: got %s %s, want %s", tt.path, tt.accept, a.Status, got, tt.want)
+			}
+			if a.Header.Get("Cache-Control") != "no-store" {
+				t.Errorf("%s may be cached: %v", tt.path, a.Header)
+			}
+		}
+	})
+}
+
+// Pages of other origins may subscribe only if they are named.
+func TestOrigins(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		origins []string
+		header  []string
+		status  int
+		allow   string // Access-Control-Allow-Origin
+	}{
+		{"no browser", nil, nil, 200, ""},
+		{"same host", nil, []string{"Origin", "http://headcount.test"}, 200, ""},
+		{"same host, behind TLS", nil, []string{"Origin", "https://headcount.test"}, 200, ""},
+		{"same origin, host rewritten", nil, []string{"Origin", "https://public.test", "Sec-Fetch-Site", "same-origin"}, 200, ""},
+		{"other", nil, []string{"Origin", "https://evil.test"}, 403, ""},
+		{"other that says cross-site", nil, []string{"Origin", "https://evil.test", "Sec-Fetch-Site", "cross-site"}, 403, ""},
+		{"sandboxed", nil, []string{"Origin", "null"}, 403, ""},
+		{"named", []string{"https://friend.test"}, []string{"Origin", "https://friend.test"}, 200, "https://friend.test"},
+		{"not the one named", []string{"https://friend.test"}, []string{"Origin", "https://friend.test.evil.test"}, 403, ""},
+		{"any", []string{"*"}, []string{"Origin", "https://evil.test"}, 200, "*"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, web.Options{Origins: tt.origins}, func(t *testing.T, b *bubble) {
+				for _, path := range []string{"/count", "/events"} {
+					method := "GET"
+					if path == "/events" {
+						method = "HEAD"
+					}
+					a := b.do(method, path, "", tt.header...)
+					if a.StatusCode != tt.status || a.Header.Get("Access-Control-Allow-Origin") != tt.allow {
+						t.Errorf("%s: got %s and allowed %q, want %d and %q", path, a.Status,
+							a.Header.Get("Access-Control-Allow-Origin"), tt.status, tt.allow)
+					}
+					if !strings.Contains(fmt.Sprint(a.Header.Values("Vary")), "Origin") {
+						t.Errorf("%s does not vary by Origin: %v", path, a.Header)
+					}
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,27 @@
+package web
+
+import (
+	"net/http"
+	"net/http/httptest"
+
+	"github.com/labstack/echo/v4"
+)
+
+// HandlePanic adds a route whose handler panics.
+func (s *Server) HandlePanic(path string) {
+	s.handler.(*echo.Echo).GET(path, func(echo.Context) error { panic("as asked") })
+}
+
+// Users returns how many users the room has.
+func (s *Server) Users(room string) int { return s.table.Count(room) }
+
+// ParseSubscription returns what a GET of the query asks for.
+func ParseSubscription(query, lastEventID string) (room, id, cursor string, poll bool, err error) {
+	r := httptest.NewRequest(http.MethodGet, "/events", nil)
+	r.URL.RawQuery = query
+	if lastEventID != "" {
+		r.Header.Set("Last-Event-ID", lastEventID)
+	}
+	sub, err := parseSubscription(r)
+	return sub.room, sub.id, sub.cursor, sub.poll, err
+}
