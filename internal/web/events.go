@@ -104,7 +104,9 @@ func (s *Server) serve(c echo.Context, want subscription) error {
 	defer func() { s.gone(st, reason) }() // also if a panic ends the request
 	out := wire.NewStream(st.room.Join(how), s.opt.Heartbeat, want.browser)
 	st.writes(out)
-	reason = out.Run(c.Request().Context(), c.Response())
+	c.Response().Committed = true // from now on there is no other answer to give
+	// Not through Echo's own writer, which keeps the errors of Flush to itself.
+	reason = out.Run(c.Request().Context(), c.Response().Writer)
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
@@ -254,6 +255,11 @@ func TestStalledReader(t *testing.T) {
 		b.wantUsers("lobby", 1)
 		time.Sleep(30 * time.Second)
 		b.wantUsers("lobby", 0)
+		metrics := httptest.NewRecorder()
+		b.app.Admin().ServeHTTP(metrics, httptest.NewRequest("GET", "/metrics", nil))
+		if want := `headcount_streams_ended_total{reason="stalled"} 1`; !strings.Contains(metrics.Body.String(), want) {
+			t.Errorf("the metrics lack %s", want)
+		}
 	})
 }
 
