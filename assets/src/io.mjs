@@ -243,7 +243,7 @@ export const io = (uri = '/', options = {}) => {
   if (!links.has(key)) links.set(key, newLink(origin, room))
   const socket = new Socket(
     links.get(key),
-    `A browser only listens. To emit, ask the server: curl ${origin}/emit -H "Authorization: Bearer TOKEN" -d room="${room}" -d event=news -d data=hi`
+    `Browsers only listen. Emit from a server: curl ${origin}/emit -H "Authorization: Bearer TOKEN" -d room="${room}" -d event=news -d data=hi`
   )
   return options.autoConnect === false ? socket : socket.connect()
 }
