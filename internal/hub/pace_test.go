@@ -1,0 +1,147 @@
+package hub_test
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"headcount/internal/hub"
+)
+
+// shown is a reader that looks at each piece of news, and notes when it came.
+func shown(t *testing.T, room *hub.Room) (values func() (all []string, at []time.Time)) {
+	t.Helper()
+	c := join(room, hub.Reader{})
+	c.read()
+	begin := len(c.events())
+	var at []time.Time
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			changed := room.Changed()
+			for range len(c.events()) - begin - len(at) {
+				at = append(at, time.Now())
+			}
+			select {
+			case <-changed:
+			case <-stop:
+				return
+			}
+		}
+	}()
+	synctest.Wait()
+	return func() ([]string, []time.Time) {
+		close(stop)
+		<-done
+		return c.events()[begin:], at
+	}
+}
+
+// When a room is quiet a change is shown at once.
+func TestPaceOfQuietRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		room := hub.New(hub.Options{}).Open("a")
+		values := shown(t, room)
+		begin := time.Now()
+		for n := range 10 {
+			room.Update("user count", set(strconv.Itoa(n)))
+			time.Sleep(time.Second)
+		}
+		all, at := values()
+		if len(all) != 10 {
+			t.Fatalf("got %v, want 10 values", all)
+		}
+		for n := range at {
+			if want := begin.Add(time.Duration(n) * time.Second); !at[n].Equal(want) {
+				t.Errorf("value %d was shown %v late", n, at[n].Sub(want))
+			}
+		}
+	})
+}
+
+// 10,000 changes in a second are tens of showings, the last one among them and soon.
+func TestPaceOfStorm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		room := hub.New(hub.Options{}).Open("a")
+		values := shown(t, room)
+		for n := range 10_000 {
+			room.Update("user count", set(strconv.Itoa(n+1)))
+			time.Sleep(100 * time.Microsecond)
+		}
+		end := time.Now()
+		time.Sleep(time.Second)
+		all, at := values()
+		if len(all) < 5 || len(all) > 60 {
+			t.Errorf("got %d showings, want 5 to 60", len(all))
+		}
+		if last := all[len(all)-1]; last != "user count 10000" {
+			t.Errorf("the last one shown is %s, want 10000", last)
+		}
+		if late := at[len(at)-1].Sub(end); late > 200*time.Millisecond {
+			t.Errorf("the last one was shown %v after the end, want 200 ms at most", late)
+		}
+		for i := 1; i < len(at); i++ {
+			if pause := at[i].Sub(at[i-1]); pause < 20*time.Millisecond {
+				t.Errorf("showings %d and %d are %v apart, want 20 ms at least", i-1, i, pause)
+			}
+		}
+		// Quiet again: at once again.
+		values = shown(t, room)
+		begin := time.Now()
+		room.Update("user count", set("0"))
+		synctest.Wait()
+		if all, at := values(); len(all) != 1 || !at[0].Equal(begin) {
+			t.Errorf("after the storm a change was shown as %v at %v, want at once", all, at)
+		}
+	})
+}
+
+// After a pass that took long the next one waits four times as long, but no more than a
+// second; the last value is shown nevertheless.
+func TestPaceAfterLongPass(t *testing.T) {
+	for _, tt := range []struct{ pass, wait time.Duration }{
+		{time.Millisecond, 20 * time.Millisecond},
+		{100 * time.Millisecond, 400 * time.Millisecond},
+		{time.Hour, time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			room := hub.New(hub.Options{}).Open("a")
+			values := shown(t, room)
+			room.Update("user count", set("1"))
+			synctest.Wait()
+			room.Took(tt.pass)
+			room.Took(0) // of another writer, who was quicker
+			room.Update("user count", set("2"))
+			room.Update("user count", set("3"))
+			time.Sleep(2 * time.Second)
+			all, at := values()
+			if got := strings.Join(all, ", "); got != "user count 1, user count 3" {
+				t.Fatalf("after %v: got %s", tt.pass, got)
+			}
+			if got := at[1].Sub(at[0]); got != tt.wait {
+				t.Errorf("after a pass of %v the next came %v later, want %v", tt.pass, got, tt.wait)
+			}
+		})
+	}
+}
+
+// Setting a state to what it is shows nothing; events wait for no pace.
+func TestPaceOfNothingNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := hub.New(hub.Options{})
+		room := h.Open("a")
+		values := shown(t, room)
+		for n := range 5 {
+			room.Update("user count", set("1"))
+			h.Emit("a", "n", []byte(strconv.Itoa(n)))
+		}
+		synctest.Wait()
+		all, at := values()
+		if got := strings.Join(all, ", "); got != "user count 1, n 0, n 1, n 2, n 3, n 4" || !at[5].Equal(at[0]) {
+			t.Errorf("got %s", got)
+		}
+	})
+}
