@@ -73,10 +73,17 @@ func hello(ping int, heartbeat float64) string {
 	return fmt.Sprintf("retry: 2000\n\nid: h\nevent: io:hello\ndata: {\"id\":\"x\",\"ping\":%d,\"heartbeat\":%g}\n\n", ping, heartbeat)
 }
 
-// listen opens the client on the script; everything it hears goes to the console.
+// listen opens the client on the script.
 func (s *script) listen(t *testing.T) *tab {
 	t.Helper()
 	tb := newChrome(t).open(s.URL + "/test/client.html")
+	listen(tb)
+	return tb
+}
+
+// listen opens the client in a tab; everything it hears goes to the console.
+func listen(tb *tab) {
+	tb.t.Helper()
 	eval[bool](tb, `
 		window.socket = io()
 		socket.on('connect', () => console.log('connected'))
@@ -84,7 +91,6 @@ func (s *script) listen(t *testing.T) *tab {
 		socket.on('connect_error', (error) => console.log('connect_error', error.message))
 		socket.onAny((name, data) => console.log(name, JSON.stringify(data)))
 		true`)
-	return tb
 }
 
 func (s *script) request(t *testing.T, n int) url.Values {
@@ -115,11 +121,24 @@ func TestPieces(t *testing.T) {
 			<-r.Context().Done()
 			return
 		}
-		for i := range len(stream) {
-			say(w, stream[i:i+1])
-		}
+		say(w, stream)
 	})
-	tb := s.listen(t)
+	tb := newChrome(t).open(s.URL + "/test/client.html")
+	// The network joins what is written apart, so the response is cut in the page: each byte comes alone.
+	eval[bool](tb, `
+		const real = fetch
+		window.fetch = async (...args) => {
+			window.fetch = real
+			const response = await real(...args)
+			const bytes = new Uint8Array(await response.arrayBuffer())
+			let i = 0
+			const body = new ReadableStream({
+				pull: (stream) => (i < bytes.length ? stream.enqueue(bytes.subarray(i, ++i)) : stream.close())
+			})
+			return new Response(body, response)
+		}
+		true`)
+	listen(tb)
 	tb.expect(slow, `disconnect "transport close"`)
 	want := []string{
 		"connected", `news {"a":"人😀"}`, `x "without a space, without a name"`, `text "{no json"`, `gap {"missed":null}`,
@@ -134,6 +153,29 @@ func TestPieces(t *testing.T) {
 	}
 	if first.Get("id") != second.Get("id") || first.Get("room") != "lobby" {
 		t.Errorf("came as %v and %v, want the same id", first, second)
+	}
+}
+
+// What came together with an event whose listener leaves belongs to a connection that is over.
+func TestLeavingInAListener(t *testing.T) {
+	s := newScript(t, func(n int, w http.ResponseWriter, r *http.Request) {
+		if n == 0 {
+			say(w, hello(0, 10)+"event: a\ndata: 1\n\nevent: b\ndata: 2\n\n")
+		} else {
+			say(w, hello(0, 10)+"event: c\ndata: 3\n\n")
+		}
+		<-r.Context().Done()
+	})
+	tb := newChrome(t).open(s.URL + "/test/client.html")
+	listen(tb)
+	eval[bool](tb, `socket.once('a', () => socket.disconnect().connect()); true`)
+	tb.expect(slow, "c 3")
+	want := "connected\ndisconnect \"io client disconnect\"\na 1\nconnected\nc 3"
+	if got := strings.Join(tb.lines(), "\n"); got != want {
+		t.Errorf("heard\n%s\nwant\n%s", got, want)
+	}
+	if s.request(t, 0).Get("id") == s.request(t, 1).Get("id") {
+		t.Error("came back with the id that has left")
 	}
 }
 
