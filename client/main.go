@@ -1,4 +1,4 @@
-// Command client shows a headcount server's events on a terminal or to a script.
+// Command client is headcount on a terminal and for scripts: it shows a server's events and sends new ones.
 package main
 
 import (
@@ -18,7 +18,7 @@ func main() {
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	ended := make(chan int, 1)
-	go func() { ended <- run(ctx, os.Args[1:], os.Stdout, os.Stderr) }()
+	go func() { ended <- run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}) }()
 
 	select {
 	case status := <-ended:
@@ -41,25 +41,33 @@ const (
 	statusUsage  = 2
 )
 
+// streams are where a command reads and writes.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
 // command is one sub-command.
 type command struct {
 	name  string
+	args  string   // its arguments, for -h
 	about string   // one line for -h
+	notes string   // more lines for -h, if any
 	flags []string // the names of the flags it takes
-	run   func(ctx context.Context, o *options, args []string, stdout, stderr io.Writer) error
+	run   func(ctx context.Context, o *options, args []string, std streams) error
 }
 
 // commands returns all sub-commands; the first one is meant when none is named.
 func commands() []command {
-	return []command{watchCommand()}
+	return []command{watchCommand(), emitCommand()}
 }
 
 // run is the whole program; it returns the exit status.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args []string, std streams) int {
 	all := commands()
 	cmd, o, args, err := parse(all, args)
 	if err == nil {
-		err = cmd.run(ctx, o, args, stdout, stderr)
+		err = cmd.run(ctx, o, args, std)
 	}
 
 	var usage usageError
@@ -67,13 +75,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err == nil, errors.Is(err, syscall.EPIPE):
 		return statusOK
 	case errors.Is(err, flag.ErrHelp):
-		io.WriteString(stdout, help(all))
+		io.WriteString(std.out, help(all))
 		return statusOK
 	case errors.As(err, &usage):
-		fmt.Fprintln(stderr, usageLine(usage))
+		fmt.Fprintln(std.err, usageLine(usage))
 		return statusUsage
 	default:
-		fmt.Fprintln(stderr, errorLine(err))
+		fmt.Fprintln(std.err, errorLine(err))
 		return statusFailed
 	}
 }

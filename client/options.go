@@ -24,6 +24,8 @@ type options struct {
 	events names
 	json   bool
 	once   bool
+	token  string
+	lines  bool
 }
 
 // newFlags returns the flags of all sub-commands, which set o.
@@ -34,6 +36,8 @@ func newFlags(o *options) *flag.FlagSet {
 	fs.Var(&o.events, "event", aboutEvent)
 	fs.BoolVar(&o.json, "json", false, aboutJSON)
 	fs.BoolVar(&o.once, "once", false, aboutOnce)
+	fs.StringVar(&o.token, "token", "", aboutToken)
+	fs.BoolVar(&o.lines, "lines", false, aboutLines)
 	return fs
 }
 

@@ -93,12 +93,21 @@ func TestMistakes(t *testing.T) {
 		{"no host", []string{"http://:80"}, "no host"},
 		{"bad port", []string{"http://localhost:port"}, "port"},
 		{"query", []string{"http://localhost:1/?room=x"}, "-room"},
+		{"emit without event", []string{"emit"}, "EVENT"},
+		{"emit without event behind a URL", []string{"emit", "localhost:1"}, "EVENT"},
+		{"emit of too much", []string{"emit", "localhost:1", "a", "b", "c"}, "4 arguments"},
+		{"emit of the server's own", []string{"emit", "user count", "5"}, "server's own"},
+		{"emit to no room", []string{"emit", "-room", "", "news"}, "room is empty"},
+		{"emit of two inputs", []string{"emit", "-lines", "news", "x"}, "standard input"},
+		{"emit of bytes", []string{"emit", "news", "\xff"}, "UTF-8"},
+		{"token with a line end", []string{"emit", "-token", "a\nb", "news"}, "token"},
+		{"flag of another sub-command", []string{"emit", "-once", "news"}, "emit does not take -once"},
 		{"terminal codes", []string{"\x1b[31m"}, "neither"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var stdout, stderr strings.Builder
-			status := run(context.Background(), tt.args, &stdout, &stderr)
+			status := run(context.Background(), tt.args, streams{strings.NewReader(""), &stdout, &stderr})
 			line := stderr.String()
 			if status != statusUsage || stdout.Len() > 0 || strings.Count(line, "\n") != 1 ||
 				!strings.Contains(line, tt.want) || strings.Contains(line, "\x1b") {
@@ -111,7 +120,7 @@ func TestMistakes(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	var stdout, stderr strings.Builder
-	if status := run(context.Background(), []string{"watch", "-h"}, &stdout, &stderr); status != statusOK || stderr.Len() > 0 {
+	if status := run(context.Background(), []string{"watch", "-h"}, streams{strings.NewReader(""), &stdout, &stderr}); status != statusOK || stderr.Len() > 0 {
 		t.Errorf("got status %d, standard error %q; want 0 and none", status, stderr.String())
 	}
 	for _, want := range []string{"-room", "-event", "-json", "-once", "HEADCOUNT_ROOM", "default lobby", defaultURL} {

@@ -196,6 +196,7 @@ func (s *subscription) streamURL() string {
 type refusedError struct {
 	why   string
 	after time.Duration // Retry-After, 0 if there was none
+	again bool          // to ask again may help
 }
 
 func (e *refusedError) Error() string { return e.why }
@@ -204,11 +205,10 @@ func (e *refusedError) Error() string { return e.why }
 func validate(resp *http.Response) error {
 	if resp.StatusCode != http.StatusOK {
 		var answer struct{ Error string }
-		why := "it answers " + resp.Status
-		if json.NewDecoder(io.LimitReader(resp.Body, 4096)).Decode(&answer) == nil && answer.Error != "" {
-			why += ": " + answer.Error
+		if json.NewDecoder(io.LimitReader(resp.Body, 4096)).Decode(&answer) != nil {
+			answer.Error = ""
 		}
-		return &refusedError{why: why, after: parseRetryAfter(resp.Header.Get("Retry-After"), time.Now())}
+		return &refusedError{why: whyRefused(resp, answer.Error), after: parseRetryAfter(resp.Header.Get("Retry-After"), time.Now())}
 	}
 	kind := resp.Header.Get("Content-Type")
 	if media, _, err := mime.ParseMediaType(kind); err != nil || media != "text/event-stream" {

@@ -17,7 +17,9 @@ import (
 func watchCommand() command {
 	return command{
 		name:  "watch",
+		args:  "[URL]",
 		about: aboutWatch,
+		notes: notesWatch,
 		flags: []string{"room", "event", "json", "once"},
 		run:   watch,
 	}
@@ -27,7 +29,7 @@ func watchCommand() command {
 var errOnce = errors.New("one event was enough")
 
 // watch prints the events of a room until ctx ends.
-func watch(ctx context.Context, o *options, args []string, stdout, stderr io.Writer) error {
+func watch(ctx context.Context, o *options, args []string, std streams) error {
 	if len(args) > 1 {
 		return usageError{fmt.Errorf("watch takes one URL, got %d arguments", len(args))}
 	}
@@ -41,11 +43,11 @@ func watch(ctx context.Context, o *options, args []string, stdout, stderr io.Wri
 
 	following, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stop := whenReaderGone(stdout, func() { cancel(syscall.EPIPE) })
+	stop := whenReaderGone(std.out, func() { cancel(syscall.EPIPE) })
 	defer stop()
 
-	out := &printer{w: stdout, room: o.room, json: o.json}
-	err = newSubscription(base, o.room, stderr, func(e *sse.Event) error {
+	out := &printer{w: std.out, room: o.room, json: o.json}
+	err = newSubscription(base, o.room, std.err, func(e *sse.Event) error {
 		if len(o.events) > 0 && !slices.Contains(o.events, eventName(e)) {
 			return nil
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -19,12 +21,26 @@ import (
 
 // What the flags do, for -h. A word in back quotes names the value.
 const (
-	aboutRoom  = "the `ROOM` to listen to"
+	aboutRoom  = "the `ROOM`"
 	aboutEvent = "print only the event `NAME`; may be repeated (default all)"
-	aboutJSON  = "print one JSON object a line: event, data, id, room"
+	aboutJSON  = "print one JSON object a line instead of words"
 	aboutOnce  = "end after the first event"
+	aboutToken = "the server's `TOKEN`"
+	aboutLines = "emit each line of standard input as an event of its own"
 
 	aboutWatch = "print the events of a room as they happen"
+	notesWatch = `
+-json: {"event":…,"data":…,"id":…,"room":…}
+`
+	aboutEmit = "send an event to all in a room"
+	notesEmit = `
+DATA is JSON, else a string; - is standard input, without its last line end; none is null. DATA that begins with
+a dash follows --. The URL has a scheme or a port where DATA is left out. An event that the server has accepted
+is in everybody's stream: its id is printed, with -json the answer {"id":…,"room":…}. While there is no answer it
+is sent again, for 30 s; the server knows it by its Idempotency-Key and never passes it on twice. With -lines the
+next event is sent when the one before is accepted; the first one that is refused ends it.
+Exit status: 0 accepted, 1 refused or not answered, 2 a mistake on the command line.
+`
 )
 
 // help is the answer to -h.
@@ -34,11 +50,14 @@ func help(all []command) string {
 	fmt.Fprintf(&b, "URL is the headcount server, %s if none is given.\n", defaultURL)
 	b.WriteString("Output goes to standard output, everything else to standard error; ctrl-C ends.\n")
 	for i, cmd := range all {
-		fmt.Fprintf(&b, "\n%s [URL]: %s", cmd.name, cmd.about)
+		fmt.Fprintf(&b, "\n%s %s: %s", cmd.name, cmd.args, cmd.about)
 		if i == 0 {
 			b.WriteString(" (the default)")
 		}
 		b.WriteString("\n")
+		for line := range strings.Lines(strings.TrimPrefix(cmd.notes, "\n")) {
+			b.WriteString("  " + line)
+		}
 		newFlags(&options{}).VisitAll(func(f *flag.Flag) {
 			if !slices.Contains(cmd.flags, f.Name) {
 				return
@@ -91,6 +110,62 @@ func (c *console) lost(err error, wait time.Duration) {
 	c.say("no connection to %s: %s; reconnecting in %.1f s, and on until it works", c.server, reason, wait.Seconds())
 }
 
+// notAccepted is told of each attempt to emit that failed and is made again.
+func (c *console) notAccepted(err error) {
+	reason := reasonOf(err)
+	if reason == c.reason {
+		return
+	}
+	c.reason = reason
+	c.say("event not accepted by %s yet: %s; trying again for up to %.0f s", c.server, reason, emitTime.Seconds())
+}
+
+// accepted is told of each event that the server has accepted.
+func (c *console) accepted() {
+	if c.reason != "" {
+		c.say("event accepted by %s now", c.server)
+	}
+	c.reason = ""
+}
+
+// interrupted is told when ctrl-C came while an event was on its way.
+func (c *console) interrupted() {
+	c.say("ended before %s said whether it accepted the event", c.server)
+}
+
+// Error says that an event found no answer until there was no more time.
+func (e *unansweredError) Error() string {
+	return fmt.Sprintf("event not accepted within %.0f s: %s; is the server up?", emitTime.Seconds(), reasonOf(e.error))
+}
+
+// whyRefused says what an answer says that is not the one hoped for; sentence is the server's own, if there is one.
+func whyRefused(resp *http.Response, sentence string) string {
+	why := "it answers " + resp.Status
+	if sentence != "" {
+		why += ": " + sentence
+	}
+	return why
+}
+
+// whyEmitRefused is whyRefused in the terms of this command.
+func whyEmitRefused(resp *http.Response, sentence string) string {
+	why := "event not accepted: " + whyRefused(resp, sentence)
+	if resp.StatusCode == http.StatusUnauthorized {
+		why += "; here it goes into -token or " + envPrefix + "_TOKEN"
+	}
+	return why
+}
+
+func whyRedirected(resp *http.Response) string {
+	return fmt.Sprintf("event not accepted: it answers %s and points to %q; give the URL that it points to",
+		resp.Status, resp.Header.Get("Location"))
+}
+
+func whyNoAnswer(resp *http.Response) string {
+	return fmt.Sprintf("event not accepted: it answers with %q without an id; is it a headcount server?",
+		resp.Header.Get("Content-Type"))
+}
+
 // gap is told of the data of an io:gap.
 func (c *console) gap(data []byte) {
 	var gap struct{ Missed *int }
@@ -127,6 +202,8 @@ func reasonOf(err error) string {
 		return oneLine(refused.Error())
 	case errors.As(err, &dns):
 		return fmt.Sprintf("host %s not found", oneLine(dns.Name))
+	case errors.Is(err, context.DeadlineExceeded):
+		return "no answer in time"
 	case errors.As(err, &cert):
 		return "its certificate is signed by nobody known here"
 	case errors.As(err, &system):
