@@ -150,12 +150,20 @@ func (t *Table) CloseFor(k *Ticket, now time.Time, longer time.Duration) {
 			break
 		}
 	}
-	if u.open == nil && u.room.named[u.id] == u {
+	if u.room.named[u.id] != u {
+		return // it has left, or has been given up
+	}
+	lingers := now.Add(t.linger + longer)
+	switch {
+	case u.open == nil:
 		// Also where a lease would run longer: the stream is known to have ended.
-		t.setLease(u, now.Add(t.linger+longer))
+		t.setLease(u, lingers)
 		if !u.until.After(now) {
 			t.remove(u)
 		}
+	case !u.proven():
+		// What is left proves nothing, and its lease may have run out meanwhile.
+		t.setLease(u, later(u.until, lingers))
 	}
 }
 

@@ -1,0 +1,382 @@
+package presence_test
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"headcount/internal/presence"
+)
+
+// Whatever opens, closes, leaves, renews and expires, in whatever order: the table
+// counts as a naive model does, and nothing is left in the end.
+func TestModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		linger := rapid.SampledFrom([]time.Duration{0, time.Second, 5 * time.Second}).Draw(t, "linger")
+		m := &model{
+			T: t, linger: linger, table: presence.New(linger), now: time.Unix(1e9, 0),
+			users: map[userKey]*modelUser{}, anon: map[string]int{},
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"open":             m.open,
+			"open again":       m.open, // twice as likely
+			"open leased":      m.openLeased,
+			"lease":            m.lease,
+			"close":            m.close,
+			"renew":            m.renew,
+			"leave":            m.leave,
+			"time":             m.time,
+			"expire":           m.expire,
+			"expire when told": m.expireWhenTold,
+			"":                 m.check,
+		})
+		m.finish()
+	})
+}
+
+type userKey struct{ room, id string }
+
+// modelUser is who is counted.
+type modelUser struct {
+	open  []*modelStream
+	until time.Time
+}
+
+type modelStream struct {
+	table  *presence.Table
+	ticket *presence.Ticket
+	key    userKey
+	leased bool
+	closed bool
+	left   int // how often the table told it to end
+	told   int // how often it should have
+}
+
+// Left is called without any lock: calling the table back must not wait for ever.
+func (s *modelStream) Left() {
+	s.left++
+	s.table.Count(s.key.room)
+}
+
+func (u *modelUser) proven() bool {
+	return slices.ContainsFunc(u.open, func(s *modelStream) bool { return !s.leased })
+}
+
+type model struct {
+	*rapid.T
+	linger  time.Duration
+	table   *presence.Table
+	now     time.Time
+	users   map[userKey]*modelUser
+	anon    map[string]int
+	streams []*modelStream // all that ever were, also those closed and those that left
+}
+
+func (m *model) key(t *rapid.T) userKey {
+	return userKey{
+		rapid.SampledFrom([]string{"a", "b"}).Draw(t, "room"),
+		rapid.SampledFrom([]string{"x", "y", "z"}).Draw(t, "id"),
+	}
+}
+
+func (m *model) add(k userKey) *modelStream {
+	s := &modelStream{table: m.table, key: k}
+	s.ticket = m.table.Open(k.room, k.id, s)
+	m.streams = append(m.streams, s)
+	if k.id == "" {
+		m.anon[k.room]++
+		return s
+	}
+	u := m.user(k)
+	u.open = append(u.open, s)
+	return s
+}
+
+func (m *model) user(k userKey) *modelUser {
+	if m.users[k] == nil {
+		m.users[k] = &modelUser{}
+	}
+	return m.users[k]
+}
+
+func (m *model) open(t *rapid.T) {
+	k := m.key(t)
+	if rapid.IntRange(0, 3).Draw(t, "anonymous") == 0 {
+		k.id = ""
+	}
+	m.add(k)
+}
+
+func (m *model) openLeased(t *rapid.T) { m.setLeased(t, m.add(m.key(t))) }
+
+// lease may also meet a stream that has ended, or one without id.
+func (m *model) lease(t *rapid.T) {
+	if s := m.pick(t); s != nil {
+		m.setLeased(t, s)
+	}
+}
+
+func (m *model) setLeased(t *rapid.T, s *modelStream) {
+	until := m.now.Add(m.span(t))
+	m.table.Lease(s.ticket, until)
+	if u := m.users[s.key]; s.key.id != "" && u != nil && slices.Contains(u.open, s) {
+		s.leased = true
+		u.until = later(u.until, until)
+	}
+}
+
+func (m *model) span(t *rapid.T) time.Duration {
+	return time.Duration(rapid.IntRange(0, 10).Draw(t, "seconds")) * time.Second
+}
+
+func (m *model) pick(t *rapid.T) *modelStream {
+	if len(m.streams) == 0 {
+		return nil
+	}
+	return m.streams[rapid.IntRange(0, len(m.streams)-1).Draw(t, "stream")]
+}
+
+// close may also meet a stream that is closed, or whose user has left since.
+func (m *model) close(t *rapid.T) {
+	if s := m.pick(t); s != nil {
+		m.end(s, time.Duration(rapid.IntRange(0, 2).Draw(t, "longer"))*time.Second)
+	}
+}
+
+func (m *model) end(s *modelStream, longer time.Duration) {
+	if longer == 0 {
+		m.table.Close(s.ticket, m.now)
+	} else {
+		m.table.CloseFor(s.ticket, m.now, longer)
+	}
+	if s.closed {
+		return
+	}
+	s.closed = true
+	if s.key.id == "" {
+		m.anon[s.key.room]--
+		return
+	}
+	u := m.users[s.key]
+	if u == nil || !slices.Contains(u.open, s) {
+		return
+	}
+	u.open = slices.DeleteFunc(u.open, func(o *modelStream) bool { return o == s })
+	until := m.now.Add(m.linger + longer)
+	switch {
+	case len(u.open) == 0:
+		if u.until = until; !until.After(m.now) {
+			delete(m.users, s.key)
+		}
+	case !u.proven():
+		u.until = later(u.until, until)
+	}
+}
+
+func (m *model) renew(t *rapid.T) {
+	k, until := m.key(t), m.now.Add(m.span(t))
+	got := m.table.Renew(k.room, k.id, until)
+	u := m.user(k)
+	u.until = later(u.until, until)
+	if len(got) != len(u.open) {
+		m.Fatalf("renew returned %d streams, want %d", len(got), len(u.open))
+	}
+	for _, s := range got {
+		if !slices.Contains(u.open, s.(*modelStream)) {
+			m.Fatalf("renew returned a stream of somebody else")
+		}
+	}
+}
+
+func (m *model) leave(t *rapid.T) {
+	k := m.key(t)
+	m.table.Leave(k.room, k.id)
+	if u := m.users[k]; u != nil {
+		for _, s := range u.open {
+			s.told++
+		}
+		delete(m.users, k)
+	}
+}
+
+func (m *model) time(t *rapid.T) {
+	m.now = m.now.Add(time.Duration(rapid.IntRange(0, 6000).Draw(t, "ms")) * time.Millisecond)
+}
+
+func (m *model) expire(*rapid.T) {
+	var want []string
+	for k, u := range m.users {
+		if u.proven() || u.until.After(m.now) {
+			continue
+		}
+		for _, s := range u.open {
+			s.told++
+		}
+		delete(m.users, k)
+		if !slices.Contains(want, k.room) {
+			want = append(want, k.room)
+		}
+	}
+	got := m.table.Expire(m.now)
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		m.Fatalf("expire changed %q, want %q", got, want)
+	}
+}
+
+func (m *model) expireWhenTold(t *rapid.T) {
+	if next, ok := m.table.Next(); ok {
+		m.now = later(m.now, next)
+		m.expire(t)
+	}
+}
+
+func (m *model) check(*rapid.T) {
+	next, ok := m.table.Next()
+	want := map[string]int{}
+	for room, n := range m.anon {
+		want[room] += n
+	}
+	for k, u := range m.users {
+		want[k.room]++
+		// Whoever is to expire is waited for.
+		if !u.proven() && (!ok || next.After(u.until)) {
+			m.Fatalf("next is %v, %v, but %v ends at %v", next, ok, k, u.until)
+		}
+	}
+	for _, room := range []string{"a", "b", "nobody's"} {
+		if got := m.table.Count(room); got != want[room] {
+			m.Fatalf("got %d users in %s, want %d", got, room, want[room])
+		}
+	}
+	for _, r := range m.table.Rooms() {
+		if r.Users != want[r.Name] || r.Users == 0 {
+			m.Fatalf("got room %+v, want %d users, and no empty room", r, want[r.Name])
+		}
+		delete(want, r.Name)
+	}
+	for room, n := range want {
+		if n > 0 {
+			m.Fatalf("room %s with %d users is not among the rooms", room, n)
+		}
+	}
+	for _, s := range m.streams {
+		if s.left != s.told {
+			m.Fatalf("a stream of %v was told to end %d times, want %d", s.key, s.left, s.told)
+		}
+	}
+}
+
+func (m *model) finish() {
+	for _, s := range m.streams {
+		m.end(s, 0)
+	}
+	m.now = m.now.Add(time.Hour)
+	m.expire(m.T)
+	m.check(m.T)
+	if rooms := m.table.Rooms(); len(rooms) != 0 {
+		m.Fatalf("left are rooms %v, want none", rooms)
+	}
+	if next, ok := m.table.Next(); ok {
+		m.Fatalf("next is %v with nobody there", next)
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// stream is one that nobody needs to tell anything.
+type stream struct{}
+
+func (stream) Left() {}
+
+// A user whose stream went through a proxy and another that did not, which ends: the
+// one that is left proves nothing, so the user does not stay for ever.
+func TestProvingStreamEndsBeforeLeasedOne(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	table := presence.New(2 * time.Second)
+	leased := table.Open("a", "x", stream{})
+	table.Lease(leased, now.Add(5*time.Second))
+	direct := table.Open("a", "x", stream{})
+	now = now.Add(10 * time.Second)
+	if got := table.Expire(now); len(got) != 0 || table.Count("a") != 1 {
+		t.Fatalf("the lease's end changed %v, want nothing: a stream proves the user is there", got)
+	}
+	table.Close(direct, now)
+	now = now.Add(2 * time.Second)
+	if got := table.Expire(now); len(got) != 1 || table.Count("a") != 0 {
+		t.Errorf("expire changed %v and leaves %d users, want a and 0", got, table.Count("a"))
+	}
+	table.Close(leased, now)
+	if got := len(table.Rooms()); got != 0 {
+		t.Errorf("%d rooms are left, want 0", got)
+	}
+}
+
+func TestConcurrently(t *testing.T) {
+	table := presence.New(0)
+	now := time.Unix(1e9, 0)
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for n := range 300 {
+				room, id := fmt.Sprint("room", n%3), strings.Repeat("x", n%4)
+				k := table.Open(room, id, stream{})
+				table.Lease(k, now.Add(time.Duration(n)))
+				table.Renew(room, strconv.Itoa(i), now)
+				table.Count(room)
+				table.Next()
+				if n%5 == 0 {
+					table.Leave(room, id)
+				}
+				table.Close(k, now)
+				table.Leave(room, strconv.Itoa(i))
+				table.Expire(now)
+			}
+		})
+	}
+	all.Wait()
+	if got := table.Rooms(); len(got) != 0 {
+		t.Errorf("left are %v, want nothing", got)
+	}
+}
+
+func BenchmarkOpenClose(b *testing.B) {
+	for _, id := range []string{"", "abcdefgh"} {
+		b.Run("id="+id, func(b *testing.B) {
+			table := presence.New(0)
+			now := time.Unix(1e9, 0)
+			for i := range 10_000 {
+				table.Open("a", "user"+strconv.Itoa(i), stream{})
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				table.Close(table.Open("a", id, stream{}), now)
+			}
+		})
+	}
+}
+
+func BenchmarkRenew(b *testing.B) {
+	table := presence.New(0)
+	now := time.Unix(1e9, 0)
+	for i := range 10_000 {
+		table.Renew("a", "user"+strconv.Itoa(i), now.Add(time.Duration(i)))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		now = now.Add(1)
+		table.Renew("a", "user5000", now)
+	}
+}
