@@ -1,0 +1,238 @@
+package sse_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	r3labs "github.com/r3labs/sse/v2"
+	"gopkg.in/cenkalti/backoff.v1"
+
+	"headcount/internal/sse"
+	"headcount/internal/sse/ssetest"
+)
+
+// golden is one event and its form on the wire: testdata/golden/NAME.json and .sse.
+type golden struct {
+	name    string
+	wire    []byte
+	ID      string
+	Event   string
+	Data    string
+	Decoded *string // what Data is once read, if line ends made it another
+}
+
+func (g *golden) event() *sse.Event {
+	e := &sse.Event{Event: []byte(g.Event), Data: []byte(g.Data)}
+	if g.ID != "" {
+		e.ID = []byte(g.ID)
+	}
+	return e
+}
+
+func goldens(t testing.TB) []*golden {
+	t.Helper()
+	files, err := filepath.Glob("testdata/golden/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no golden files: %v", err)
+	}
+	var all []*golden
+	for _, file := range files {
+		g := &golden{name: strings.TrimSuffix(filepath.Base(file), ".json")}
+		text, err := os.ReadFile(file)
+		if err == nil {
+			err = json.Unmarshal(text, g)
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		if g.wire, err = os.ReadFile(strings.TrimSuffix(file, "json") + "sse"); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, g)
+	}
+	return all
+}
+
+// The encoder writes the golden files, and two decoders that are not ours read them.
+func TestGolden(t *testing.T) {
+	for _, g := range goldens(t) {
+		t.Run(g.name, func(t *testing.T) {
+			if got := sse.Append(nil, g.event()); !bytes.Equal(got, g.wire) {
+				t.Errorf("got %q, want %q", got, g.wire)
+			}
+			want := ssetest.Event{ID: g.ID, Name: g.Event, Data: g.Data}
+			if g.Decoded != nil {
+				want.Data = *g.Decoded
+			}
+			for who, got := range decoders(t, g.wire) {
+				if len(got) != 1 || got[0] != want {
+					t.Errorf("%s reads %q, want %q", who, got, want)
+				}
+			}
+		})
+	}
+}
+
+// decoders returns what each of them makes of a stream.
+func decoders(t testing.TB, stream []byte) map[string][]ssetest.Event {
+	t.Helper()
+	return map[string][]ssetest.Event{"WHATWG": ssetest.Parse(stream), "r3labs": r3labsParse(t, stream)}
+}
+
+// r3labsParse has the client of github.com/r3labs/sse/v2 read the stream.
+func r3labsParse(t testing.TB, stream []byte) []ssetest.Event {
+	t.Helper()
+	c := r3labs.NewClient("http://headcount.test/events", r3labs.ClientMaxBufferSize(1<<24))
+	c.ReconnectStrategy = &backoff.StopBackOff{}
+	c.Connection = &http.Client{Transport: roundTrip(func(r *http.Request) *http.Response {
+		return &http.Response{
+			StatusCode: http.StatusOK, Request: r, Header: http.Header{"Content-Type": {"text/event-stream"}},
+			Body: io.NopCloser(bytes.NewReader(stream)),
+		}
+	})}
+	var all []ssetest.Event
+	if err := c.SubscribeRaw(func(e *r3labs.Event) {
+		all = append(all, ssetest.Event{ID: string(e.ID), Name: string(e.Event), Data: string(e.Data)})
+	}); err != nil {
+		t.Fatalf("r3labs's client: %v", err)
+	}
+	return all
+}
+
+type roundTrip func(*http.Request) *http.Response
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r), nil }
+
+func TestFields(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		event sse.Event
+		want  string
+	}{
+		{"nothing", sse.Event{}, "\n"},
+		{"comment", sse.Event{Comment: []byte("hello")}, ": hello\n\n"},
+		{"retry", sse.Event{Retry: []byte("100")}, "retry: 100\n\n"},
+		{"id alone", sse.Event{ID: []byte("1")}, "id: 1\n\n"},
+		{"id that is taken back", sse.Event{ID: []byte{}}, "id: \n\n"},
+		{"all", sse.Event{Comment: []byte("c"), Retry: []byte("1"), ID: []byte("2"), Event: []byte("e"), Data: []byte("d")},
+			": c\nretry: 1\nid: 2\nevent: e\ndata: d\n\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := string(sse.Append([]byte("before "), &tt.event)); got != "before "+tt.want {
+				t.Errorf("got %q, want %q behind what was there", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestAppendRetry(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		1500 * time.Millisecond: "retry: 1500\n\n",
+		0:                       "retry: 0\n\n",
+		time.Hour:               "retry: 3600000\n\n",
+	} {
+		got := string(sse.AppendRetry(nil, d))
+		if got != want {
+			t.Errorf("%v: got %q, want %q", d, got, want)
+		}
+		if b, err := ssetest.NewReader(strings.NewReader(got)).Block(); err != nil || b.Retry == "" || b.Dispatched {
+			t.Errorf("%v is read as %+v, %v", d, b, err)
+		}
+	}
+}
+
+func TestComment(t *testing.T) {
+	b, err := ssetest.NewReader(strings.NewReader(sse.Comment)).Block()
+	if err != nil || b.Comments != 1 || b.Dispatched {
+		t.Errorf("the comment is read as %+v, %v", b, err)
+	}
+}
+
+// FuzzAppend: any data under any name that may travel comes out as it went in, in one
+// event, with nothing forged before, in or behind it.
+func FuzzAppend(f *testing.F) {
+	for _, g := range goldens(f) {
+		f.Add(g.Event, []byte(g.Data))
+	}
+	for _, data := range []string{
+		"\r", "\n", "\r\n", "\n\r", "x\r\n\r\nevent: forged\r\ndata: 1\r\n\r\n", "\x00", "\ufeff", "\u2028data: x", "a\xffb", "data: \n:",
+	} {
+		f.Add("news", []byte(data))
+	}
+	f.Fuzz(func(t *testing.T, name string, data []byte) {
+		if sse.CheckRoom(name) != nil { // the form of a name, reserved or not
+			t.Skip("not a name")
+		}
+		if data == nil {
+			data = []byte{}
+		}
+		before := bytes.Clone(data)
+		stream := sse.AppendRetry(nil, time.Second)
+		stream = sse.Append(stream, &sse.Event{ID: []byte("1"), Event: []byte(name), Data: data})
+		stream = sse.Append(stream, &sse.Event{ID: []byte("2"), Event: []byte("last"), Data: []byte("end")})
+		if !bytes.Equal(before, data) {
+			t.Fatalf("the encoder changed the data from %q to %q", before, data)
+		}
+		lines := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(string(data))
+		want := []ssetest.Event{{ID: "1", Name: name, Data: lines}, {ID: "2", Name: "last", Data: "end"}}
+		for who, got := range decoders(t, stream) {
+			if who == "r3labs" { // it also reports a block that has a retry time alone
+				got = got[1:]
+			}
+			if len(got) != 2 || got[1] != want[1] || got[0].Name != name || got[0].ID != "1" {
+				t.Fatalf("%s reads %q, want %q", who, got, want)
+			}
+			if got[0].Data != lines && (utf8.Valid(data) || who == "r3labs") {
+				t.Fatalf("%s reads %q, want %q", who, got[0].Data, lines)
+			}
+		}
+	})
+}
+
+// FuzzChunk: pieces in chunks are the pieces in one, and end where they end.
+func FuzzChunk(f *testing.F) {
+	f.Add([]byte("a"), []byte("b"))
+	f.Add([]byte{}, []byte("\r\n0\r\n\r\n"))
+	f.Add(bytes.Repeat([]byte("x"), 70_000), []byte{})
+	f.Fuzz(func(t *testing.T, one, two []byte) {
+		body := append(sse.AppendChunk(sse.AppendChunk(nil, one), two), sse.LastChunk...)
+		in := bytes.NewReader(append(body, "behind"...))
+		got, err := io.ReadAll(httputil.NewChunkedReader(in))
+		if err != nil || !bytes.Equal(got, append(bytes.Clone(one), two...)) {
+			t.Fatalf("got %q, %v, want %q and %q", got, err, one, two)
+		}
+	})
+}
+
+func BenchmarkAppend(b *testing.B) {
+	for _, size := range []int{10, 200, 64 << 10} {
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
+			e := &sse.Event{ID: []byte("abcdefgh.1.abcd.2"), Event: []byte("news"), Data: bytes.Repeat([]byte("x"), size)}
+			buffer := make([]byte, 0, 2*size+200)
+			b.ReportAllocs()
+			b.SetBytes(int64(size))
+			for b.Loop() {
+				buffer = sse.Append(buffer[:0], e)
+			}
+		})
+	}
+}
+
+func BenchmarkAppendChunk(b *testing.B) {
+	p := bytes.Repeat([]byte("x"), 300)
+	buffer := make([]byte, 0, 400)
+	b.ReportAllocs()
+	for b.Loop() {
+		buffer = sse.AppendChunk(buffer[:0], p)
+	}
+}
