@@ -16,32 +16,34 @@ type Position struct {
 // A cursor is a position as text, the id: of every event. It is opaque to
 // clients. Its four parts are the epoch that Seq counts in, Seq, the node that
 // Version counts on, and Version. A restart is a new epoch, so a cursor from
-// before it is told apart from one that is merely old.
+// before it is told apart from one that is merely old. Where the events come from a
+// [Source] the epoch is the source's, and only Version is the node's own.
 
-func (h *Hub) appendCursor(dst []byte, p Position) []byte {
-	dst = append(dst, h.epoch...)
+// appendCursor writes the cursor of p; r.mu is held.
+func (r *Room) appendCursor(dst []byte, p Position) []byte {
+	dst = append(dst, r.epoch...)
 	dst = append(dst, '.')
 	dst = strconv.AppendUint(dst, p.Seq, 10)
 	dst = append(dst, '.')
-	dst = append(dst, h.node...)
+	dst = append(dst, r.hub.node...)
 	dst = append(dst, '.')
 	return strconv.AppendUint(dst, p.Version, 10)
 }
 
 // parseCursor reads what appendCursor wrote. known is false if it was not written
 // in this epoch; a Version from another node is 0, for nothing is known of it.
-func (h *Hub) parseCursor(s string) (p Position, known bool) {
+func (r *Room) parseCursor(s string) (p Position, known bool) {
 	epoch, rest, _ := strings.Cut(s, ".")
 	seq, rest, _ := strings.Cut(rest, ".")
 	node, version, ok := strings.Cut(rest, ".")
-	if !ok || epoch != h.epoch {
+	if !ok || epoch != r.epoch {
 		return Position{}, false
 	}
 	var err error
 	if p.Seq, err = strconv.ParseUint(seq, 10, 64); err != nil {
 		return Position{}, false
 	}
-	if node == h.node {
+	if node == r.hub.node {
 		// What is no number is no version: 0, and the states are sent again.
 		p.Version, _ = strconv.ParseUint(version, 10, 64)
 	}

@@ -1,6 +1,8 @@
 package hub
 
 import (
+	"cmp"
+	"slices"
 	"sync"
 	"time"
 )
@@ -28,7 +30,7 @@ func (f *frame) bytes(chunked bool) []byte {
 
 // history is the last events of a room, oldest first.
 type history struct {
-	frames []*frame // frames[i].at.Seq == frames[0].at.Seq + i
+	frames []*frame // at.Seq grows; by one each time, but for events from a Source
 }
 
 func (r *history) add(f *frame) { r.frames = append(r.frames, f) }
@@ -44,14 +46,18 @@ func (r *history) dropOldest(n int) {
 
 // after returns the events that come after seq.
 func (r *history) after(seq uint64) []*frame {
-	if len(r.frames) == 0 {
+	// Most readers are at the end, or one event before it.
+	n := len(r.frames)
+	if n == 0 || r.frames[n-1].at.Seq <= seq {
 		return nil
 	}
-	first := r.frames[0].at.Seq
-	if seq < first {
-		return r.frames
+	if n == 1 || r.frames[n-2].at.Seq <= seq {
+		return r.frames[n-1:]
 	}
-	return r.frames[min(seq-first+1, uint64(len(r.frames))):]
+	i, _ := slices.BinarySearchFunc(r.frames, seq+1, func(f *frame, seq uint64) int {
+		return cmp.Compare(f.at.Seq, seq)
+	})
+	return r.frames[i:]
 }
 
 // kept is the events of all rooms in the order in which they came, to bound their

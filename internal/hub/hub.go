@@ -2,6 +2,7 @@ package hub
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -11,16 +12,20 @@ type Options struct {
 	HistoryAge   time.Duration // how long an event is kept; default 10 min
 	HistoryBytes int64         // encoded bytes kept in all rooms together; default 64 MiB
 	Idle         time.Duration // how long a room outlives its last reader, for those who come back; default 1 min
+
+	Source Source // of the events; default: the hub's own, by [Hub.Emit]
+	Node   string // name of this node in cursors, without a dot; default random
 }
 
 // Hub is all rooms of one node.
 type Hub struct {
-	opt   Options
-	epoch string
-	node  string
+	opt  Options
+	node string
+	tip  atomic.Uint64 // the last sequence of the source that is known
 
 	kept kept
 
+	epoch    string     // guarded by mu
 	mu       sync.Mutex // taken before a Room's mu, never after
 	rooms    map[string]*Room
 	idle     map[*Room]time.Time // those that nobody has open, and since when
@@ -43,7 +48,10 @@ func New(opt Options) *Hub {
 		opt.Idle = time.Minute
 	}
 	tag := randomTag()
-	return &Hub{opt: opt, epoch: tag, node: tag[:4], rooms: make(map[string]*Room), idle: make(map[*Room]time.Time)}
+	if opt.Node == "" {
+		opt.Node = tag[:4]
+	}
+	return &Hub{opt: opt, epoch: tag, node: opt.Node, rooms: make(map[string]*Room), idle: make(map[*Room]time.Time)}
 }
 
 // Open returns the room called name, which exists from now on until [Hub.Close] has
@@ -54,11 +62,17 @@ func (h *Hub) Open(name string) *Room {
 	r := h.rooms[name]
 	if r == nil {
 		r = &Room{
-			hub: h, name: name,
+			hub: h, name: name, epoch: h.epoch,
 			seq: h.seqs, base: h.seqs, forgotten: h.seqs, version: h.versions,
 			changed: make(chan struct{}),
 		}
 		h.rooms[name] = r
+		if h.opt.Source != nil {
+			// Until it is loaded the room knows of nothing up to now.
+			r.base, r.seq = 0, h.tip.Load()
+			r.forgotten = r.seq
+			h.opt.Source.Watch(r)
+		}
 	}
 	r.opened++
 	delete(h.idle, r)
@@ -87,6 +101,9 @@ func (h *Hub) dropIdle(t time.Time) {
 		if at, ok := r.shut(); ok {
 			delete(h.idle, r)
 			delete(h.rooms, r.name)
+			if h.opt.Source != nil {
+				h.opt.Source.Unwatch(r)
+			}
 			h.seqs = max(h.seqs, at.Seq)
 			h.versions = max(h.versions, at.Version)
 		}
@@ -94,11 +111,13 @@ func (h *Hub) dropIdle(t time.Time) {
 }
 
 // shut stops the timer of a room without history, and returns where the room stands.
-// With history it returns false.
+// With history it returns false, unless the history can be loaded again.
 func (r *Room) shut() (Position, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.history.frames) > 0 {
+	if n := len(r.history.frames); n > 0 && r.hub.opt.Source != nil {
+		r.dropOldest(n)
+	} else if n > 0 {
 		return Position{}, false
 	}
 	if r.pace.timer != nil {
@@ -130,7 +149,7 @@ func (h *Hub) History() (events int, bytes int64) {
 }
 
 // Emit adds an event to the room called name and returns its cursor. data is JSON;
-// it is not checked here.
+// it is not checked here. It is for a hub without Options.Source.
 func (h *Hub) Emit(name, event string, data []byte) string {
 	r := h.Open(name)
 	defer h.Close(r)

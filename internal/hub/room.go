@@ -16,17 +16,19 @@ type Room struct {
 	name   string
 	opened int // guarded by hub.mu
 
-	mu        sync.Mutex
-	seq       uint64 // of the last event
-	base      uint64 // seq at which the room began: older cursors are of a room before it
-	forgotten uint64 // of the last event that is not in the history any more
-	version   uint64 // of the newest value of any state
-	history   history
-	states    []*state // as published, oldest first
-	pace      pace
-	told      time.Time     // when the last piece of news came
-	changed   chan struct{} // closed and made anew with each piece of news
-	wakers    []waker
+	mu         sync.Mutex
+	epoch      string // what seq counts in
+	generation uint32 // how often that has changed
+	seq        uint64 // of the last event
+	base       uint64 // seq at which the room began: older cursors are of a room before it
+	forgotten  uint64 // of the last event that is not in the history any more
+	version    uint64 // of the newest value of any state
+	history    history
+	states     []*state // as published, oldest first
+	pace       pace
+	told       time.Time     // when the last piece of news came
+	changed    chan struct{} // closed and made anew with each piece of news
+	wakers     []waker
 }
 
 // state is an event of which only the latest value matters. Its value may be ahead
@@ -148,7 +150,7 @@ func (r *Room) publish() {
 // encode makes the frame after which a reader is at at; its id is the cursor of
 // id, which differs where a reader must come back to an earlier place.
 func (r *Room) encode(at, id Position, name string, data []byte) *frame {
-	raw := sse.Append(nil, &sse.Event{ID: r.hub.appendCursor(nil, id), Event: []byte(name), Data: data})
+	raw := sse.Append(nil, &sse.Event{ID: r.appendCursor(nil, id), Event: []byte(name), Data: data})
 	chunk := sse.AppendChunk(make([]byte, 0, len(raw)+10), raw)
 	start := bytes.IndexByte(chunk, '\n') + 1
 	return &frame{at: at, chunk: chunk, raw: chunk[start : start+len(raw)]}
@@ -158,17 +160,23 @@ func (r *Room) encode(at, id Position, name string, data []byte) *frame {
 func (r *Room) emit(name string, data []byte) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.seq++
-	at := Position{Seq: r.seq, Version: r.shownVersion()}
-	f := r.encode(at, at, name, data)
-	f.room, f.time = r, time.Now()
+	at := r.add(Event{Seq: r.seq + 1, Time: time.Now(), Name: name, Data: data})
+	r.tell()
+	return string(r.appendCursor(nil, at))
+}
+
+// add appends an event to the history and returns where it is; r.mu is held.
+func (r *Room) add(e Event) Position {
+	r.seq = e.Seq
+	at := Position{Seq: e.Seq, Version: r.shownVersion()}
+	f := r.encode(at, at, e.Name, e.Data)
+	f.room, f.time = r, e.Time
 	r.history.add(f)
 	r.hub.kept.add(f)
 	if over := len(r.history.frames) - r.hub.opt.History; over > 0 {
 		r.dropOldest(over)
 	}
-	r.tell()
-	return string(r.hub.appendCursor(nil, at))
+	return at
 }
 
 // shownVersion is the version up to which all states have been published.

@@ -29,6 +29,8 @@ type Sub struct {
 	chunked bool
 	signals bool
 	over    bool // the farewell was the last frame
+
+	generation uint32 // of the room's sequence that pos counts in
 }
 
 // Batch is what one write may send. The zero value is ready; use it again and
@@ -66,10 +68,10 @@ const maxBatch = 64 << 10
 func (r *Room) Join(who Reader) *Sub {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := &Sub{room: r, chunked: who.Chunked, signals: who.ClientID != ""}
+	s := &Sub{room: r, chunked: who.Chunked, signals: who.ClientID != "", generation: r.generation}
 	missed := s.resume(who.Cursor)
 	s.pos.Version = r.version
-	id := r.hub.appendCursor(nil, s.pos)
+	id := r.appendCursor(nil, s.pos)
 	open := appendHello(sse.AppendRetry(nil, who.Retry), id, who)
 	open = appendGap(open, id, missed)
 	open = r.appendStates(open, id)
@@ -90,13 +92,13 @@ func (r *Room) Join(who Reader) *Sub {
 func (r *Room) Poll(who Reader) (s *Sub, opening []byte, news bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s = &Sub{room: r, signals: who.ClientID != ""}
+	s = &Sub{room: r, signals: who.ClientID != "", generation: r.generation}
 	missed := s.resume(who.Cursor)
 	known := missed == "" && s.pos.Version > 0 && s.pos.Version <= r.version
 	if !known {
 		s.pos.Version = r.version
 	}
-	id := r.hub.appendCursor(nil, s.pos)
+	id := r.appendCursor(nil, s.pos)
 	opening = appendHello(sse.AppendRetry(nil, who.Retry), id, who)
 	if !known {
 		opening = r.appendStates(appendGap(opening, id, missed), id)
@@ -112,17 +114,26 @@ func (s *Sub) resume(cursor string) (missed string) {
 	if cursor == "" {
 		return ""
 	}
-	p, known := r.hub.parseCursor(cursor)
+	p, known := r.parseCursor(cursor)
 	switch {
-	case !known || p.Seq > r.seq || p.Seq < r.base:
+	case !known || p.Seq > max(r.seq, r.hub.tip.Load()) || p.Seq < r.base:
 		s.pos.Seq = r.forgotten
 		return "null"
 	case p.Seq < r.forgotten:
 		s.pos.Seq = r.forgotten
-		return strconv.FormatUint(r.forgotten-p.Seq, 10)
+		return r.missedBy(p)
 	}
 	s.pos = p
 	return ""
+}
+
+// missedBy says how many events a reader at p can not get any more, if that is known:
+// in a sequence that rooms share, nobody knows whose the forgotten ones were.
+func (r *Room) missedBy(p Position) string {
+	if r.hub.opt.Source != nil {
+		return "null"
+	}
+	return strconv.FormatUint(r.forgotten-p.Seq, 10)
 }
 
 // appendHello greets a reader that gave a client id.
@@ -156,7 +167,25 @@ func (r *Room) appendStates(dst, id []byte) []byte {
 }
 
 // Cursor returns the id of the last event that the reader has got.
-func (s *Sub) Cursor() string { return string(s.room.hub.appendCursor(nil, s.pos)) }
+func (s *Sub) Cursor() string {
+	s.room.mu.Lock()
+	defer s.room.mu.Unlock()
+	return string(s.cursor())
+}
+
+// cursor returns the id of where the reader is; the room's mu is held.
+func (s *Sub) cursor() []byte {
+	r := s.room
+	if s.generation != r.generation {
+		return r.appendCursor(nil, Position{Seq: r.forgotten}) // what Pending will say
+	}
+	// In a shared sequence a quiet room moves on; so must the cursors there, or they
+	// grow older than the history.
+	if s.pos.Seq >= r.forgotten && len(r.history.after(s.pos.Seq)) == 0 {
+		s.pos.Seq = max(s.pos.Seq, r.seq)
+	}
+	return r.appendCursor(nil, s.pos)
+}
 
 // Room returns the room of the reader.
 func (s *Sub) Room() *Room { return s.room }
@@ -179,8 +208,26 @@ func (s *Sub) Pending(b *Batch) bool {
 	}
 	s.room.mu.Lock()
 	defer s.room.mu.Unlock()
-	s.room.pending(b, s.pos, s.chunked)
+	if s.generation != s.room.generation {
+		s.restart(b)
+	} else {
+		s.room.pending(b, s.pos, s.chunked)
+	}
 	return len(b.Bytes) > 0
+}
+
+// restart tells a reader that the sequence it was in is no more, and puts it at the
+// beginning of what is kept of the new one. What is left of a frame goes first.
+func (s *Sub) restart(b *Batch) {
+	if len(s.rest) > 0 {
+		return
+	}
+	r := s.room
+	s.generation = r.generation
+	s.pos = Position{Seq: r.forgotten, Version: r.version}
+	id := r.appendCursor(nil, s.pos)
+	s.rest = s.frame(r.appendStates(appendGap(nil, id, "null"), id))
+	b.add(s.rest, s.pos)
 }
 
 // Rest fills b with what is left of a frame, and reports whether there is anything.
@@ -196,10 +243,10 @@ func (s *Sub) Rest(b *Batch) bool {
 // pending adds the frames behind p, history and states merged in their order.
 func (r *Room) pending(b *Batch, p Position, chunked bool) {
 	if p.Seq < r.forgotten {
-		missed := r.forgotten - p.Seq
+		missed := r.missedBy(p)
 		p = Position{Seq: r.forgotten, Version: r.version}
-		id := r.hub.appendCursor(nil, p)
-		gap := r.appendStates(appendGap(nil, id, strconv.FormatUint(missed, 10)), id)
+		id := r.appendCursor(nil, p)
+		gap := r.appendStates(appendGap(nil, id, missed), id)
 		if chunked {
 			gap = sse.AppendChunk(nil, gap)
 		}
@@ -236,7 +283,9 @@ func (s *Sub) Heartbeat(b *Batch) {
 		return
 	}
 	b.reset()
-	id := s.room.hub.appendCursor(nil, s.pos)
+	s.room.mu.Lock()
+	id := s.cursor()
+	s.room.mu.Unlock()
 	ping := sse.Append(nil, &sse.Event{ID: id, Event: []byte(sse.Ping), Data: []byte("null")})
 	b.add(s.frame(ping), s.pos)
 }

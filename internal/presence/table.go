@@ -22,6 +22,7 @@ type Table struct {
 	mu    sync.Mutex
 	rooms map[string]*room
 	due   dueHeap
+	away  map[*room]map[*user]struct{} // see Yield; nil until somebody is
 }
 
 type room struct {
@@ -105,6 +106,7 @@ func (t *Table) Open(name, id string, s Stream) *Ticket {
 		return k
 	}
 	u := r.user(id)
+	t.setAway(u, false)
 	k.user, k.next = u, u.open
 	u.open = k
 	return k
@@ -158,7 +160,7 @@ func (t *Table) CloseFor(k *Ticket, now time.Time, longer time.Duration) {
 	case u.open == nil:
 		// Also where a lease would run longer: the stream is known to have ended.
 		t.setLease(u, lingers)
-		if !u.until.After(now) {
+		if !u.until.After(now) || t.isAway(u) {
 			t.remove(u)
 		}
 	case !u.proven():
@@ -267,8 +269,10 @@ func (t *Table) Count(name string) int {
 	if r == nil {
 		return 0
 	}
-	return len(r.named) + len(r.anon)
+	return t.count(r)
 }
+
+func (t *Table) count(r *room) int { return len(r.named) - len(t.away[r]) + len(r.anon) }
 
 // Room is a room with its count.
 type Room struct {
@@ -282,7 +286,7 @@ func (t *Table) Rooms() []Room {
 	defer t.mu.Unlock()
 	rooms := make([]Room, 0, len(t.rooms))
 	for name, r := range t.rooms {
-		rooms = append(rooms, Room{name, len(r.named) + len(r.anon)})
+		rooms = append(rooms, Room{name, t.count(r)})
 	}
 	return rooms
 }
@@ -300,6 +304,7 @@ func (t *Table) remove(u *user) {
 	if u.index >= 0 {
 		heap.Remove(&t.due, u.index)
 	}
+	t.setAway(u, false)
 	delete(u.room.named, u.id)
 	t.dropIfEmpty(u.room)
 }

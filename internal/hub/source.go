@@ -1,0 +1,129 @@
+package hub
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Source is where the events of a hub's rooms come from if they are not the hub's
+// own: a log that several nodes share. Its sequence is what a [Position] counts in,
+// one for all rooms, so that a cursor means the same on every node, and the events
+// of one room have gaps between them.
+//
+// Both methods are called with the hub locked. They must not wait, nor call the hub.
+type Source interface {
+	// Watch says that r exists from now on. Its history is to be brought by
+	// [Room.Load], and what happens in it by [Room.Deliver].
+	Watch(r *Room)
+	// Unwatch says that r exists no more.
+	Unwatch(r *Room)
+}
+
+// Event is an event that a [Source] brings.
+type Event struct {
+	Seq  uint64
+	Time time.Time // when it was emitted
+	Name string
+	Data []byte // JSON
+}
+
+// Reset says that from now on the source counts in epoch, and that the last sequence
+// there is tip. What every room has kept is forgotten, and who reads is told by an
+// io:gap; the source loads the rooms again.
+func (h *Hub) Reset(epoch string, tip uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.epoch = epoch
+	h.tip.Store(tip)
+	for _, r := range h.rooms {
+		r.reset(epoch)
+	}
+}
+
+func (r *Room) reset(epoch string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := len(r.history.frames); n > 0 {
+		r.dropOldest(n)
+	}
+	r.epoch, r.seq, r.forgotten = epoch, 0, 0
+	r.generation++
+	r.tell()
+}
+
+// Advance says that the source's last sequence is tip at least. A cursor up to there
+// is not of the future, also if this node has heard of nothing behind it yet.
+func (h *Hub) Advance(tip uint64) {
+	for {
+		old := h.tip.Load()
+		if tip <= old || h.tip.CompareAndSwap(old, tip) {
+			return
+		}
+	}
+}
+
+// Load gives a room its history: events are all of its events that came after the
+// sequence after, up to upTo. It is for rooms that nothing was delivered to.
+func (r *Room) Load(after, upTo uint64, events []Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.history.frames) > 0 {
+		return
+	}
+	seq := r.seq
+	r.forgotten = after
+	for _, e := range events {
+		r.add(e)
+	}
+	r.seq = max(seq, upTo, r.seq)
+	r.tell()
+}
+
+// Deliver adds the events that follow, those that the room has already left out.
+// upTo is the sequence up to which they are all that there are.
+func (r *Room) Deliver(upTo uint64, events ...Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	news := false
+	for _, e := range events {
+		if e.Seq > r.seq {
+			r.add(e)
+			news = true
+		}
+	}
+	r.seq = max(r.seq, upTo)
+	if news {
+		r.tell()
+	}
+}
+
+// Lose says that the room may have had events up to upTo which nobody can bring any
+// more: its readers are told, by an io:gap.
+func (r *Room) Lose(upTo uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := len(r.history.frames); n > 0 {
+		r.dropOldest(n)
+	}
+	r.seq, r.forgotten = max(r.seq, upTo), max(r.forgotten, upTo)
+	r.tell()
+}
+
+// SharedCursor returns the id of the event with the sequence seq as every node of the
+// same log writes it: without what only the node knows that the reader is on.
+func SharedCursor(epoch string, seq uint64) string {
+	return epoch + "." + strconv.FormatUint(seq, 10) + ".0.0"
+}
+
+// CursorOf returns what a cursor says of the place where its reader was last: the
+// epoch and sequence there, and the node. It is for a [Source]; ok is false if the
+// text is no cursor at all.
+func CursorOf(cursor string) (epoch string, seq uint64, node string, ok bool) {
+	parts := strings.Split(cursor, ".")
+	if len(parts) < 4 {
+		return "", 0, "", false
+	}
+	seq, err := strconv.ParseUint(parts[1], 10, 64)
+	return parts[0], seq, parts[2], err == nil
+}
