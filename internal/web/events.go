@@ -74,13 +74,7 @@ func (s *Server) events(c echo.Context) error {
 		return err
 	}
 	want.address = addressKey(c.Echo().IPExtractor, c.Request())
-	h := c.Response().Header()
-	h.Set("Content-Type", "text/event-stream") // bare: "; charset" has broken a CDN
-	// Each of these makes some proxy pass the stream on as it comes: no-transform
-	// stops compression, no-store stops Varnish from sharing it, and nginx obeys
-	// X-Accel-Buffering.
-	h.Set("Cache-Control", "no-cache, no-store, no-transform")
-	h.Set("X-Accel-Buffering", "no")
+	setStreamHeader(c.Response().Header())
 	if c.Request().Method == http.MethodHead {
 		return c.NoContent(http.StatusOK)
 	}
@@ -88,6 +82,16 @@ func (s *Server) events(c echo.Context) error {
 		return s.poll(c, want)
 	}
 	return s.serve(c, want)
+}
+
+// setStreamHeader sets the header of a stream.
+func setStreamHeader(h http.Header) {
+	h.Set("Content-Type", "text/event-stream") // bare: "; charset" has broken a CDN
+	// Each of these makes some proxy pass the stream on as it comes: no-transform
+	// stops compression, no-store stops Varnish from sharing it, and nginx obeys
+	// X-Accel-Buffering.
+	h.Set("Cache-Control", "no-cache, no-store, no-transform")
+	h.Set("X-Accel-Buffering", "no")
 }
 
 // serve counts the reader and has it written to until one of them ends. Plain

@@ -28,8 +28,12 @@ const (
 // proxied says that the request came through a proxy, or may have: HTTP/2 is what a
 // proxy speaks to many readers on one connection, so its end says nothing of one.
 func proxied(r *http.Request) bool {
-	return r.ProtoMajor >= 2 || r.Header.Get("Via") != "" || r.Header.Get("Forwarded") != "" ||
-		r.Header.Get("X-Forwarded-For") != ""
+	return r.ProtoMajor >= 2 || forwarded(r)
+}
+
+// forwarded says that a proxy on the way has said so.
+func forwarded(r *http.Request) bool {
+	return r.Header.Get("Via") != "" || r.Header.Get("Forwarded") != "" || r.Header.Get("X-Forwarded-For") != ""
 }
 
 // browser says that a browser sent the request. Only they have antivirus between

@@ -53,6 +53,7 @@ type Server struct {
 	pages   *pages
 	epoll   *wire.Epoll // nil where there is none
 	keys    keys
+	probes  probes
 	metrics *metrics
 	handler http.Handler
 	expire  chan struct{} // a lease may now end earlier than before
@@ -86,6 +87,7 @@ func New(opt Options) (*Server, error) {
 		}),
 		table:   presence.New(opt.Linger),
 		metrics: newMetrics(),
+		probes:  probes{stop: make(chan struct{})},
 		expire:  make(chan struct{}, 1),
 		streams: make(map[*stream]struct{}),
 		leased:  make(map[*stream]struct{}),
@@ -137,6 +139,7 @@ func (s *Server) routes() *echo.Echo {
 
 	e.POST("/emit", s.emit)
 	get("/count", s.count, s.allowOrigin)
+	get("/doctor/:probe", s.doctor, s.allowOrigin)
 
 	get("/healthz", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
 	get("/readyz", s.readyz)
@@ -213,6 +216,7 @@ func (s *Server) Drain(ctx context.Context) error {
 		return errors.New("drain: it has begun already")
 	}
 	s.draining = true
+	close(s.probes.stop)
 	open := make([]*stream, 0, len(s.streams))
 	for st := range s.streams { // in no order, but not a random one either
 		open = append(open, st)
