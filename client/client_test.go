@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -35,6 +36,7 @@ func TestScripts(t *testing.T) {
 			},
 			Cmds:                script.Commands(),
 			RequireExplicitExec: true,
+			Deadline:            time.Now().Add(4 * time.Minute), // a command that does not end is an error, not a long wait
 		})
 	})
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"os/exec"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -23,5 +24,6 @@ func TestScripts(t *testing.T) {
 		Setup:               script.Setup,
 		Cmds:                script.Commands(),
 		RequireExplicitExec: true,
+		Deadline:            time.Now().Add(4 * time.Minute), // a command that does not end is an error, not a long wait
 	})
 }
