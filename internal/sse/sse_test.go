@@ -203,7 +203,7 @@ func FuzzAppend(f *testing.F) {
 func FuzzChunk(f *testing.F) {
 	f.Add([]byte("a"), []byte("b"))
 	f.Add([]byte{}, []byte("\r\n0\r\n\r\n"))
-	f.Add(bytes.Repeat([]byte("x"), 70_000), []byte{})
+	f.Add(bytes.Repeat([]byte("x"), 300), []byte{})
 	f.Fuzz(func(t *testing.T, one, two []byte) {
 		body := append(sse.AppendChunk(sse.AppendChunk(nil, one), two), sse.LastChunk...)
 		in := bytes.NewReader(append(body, "behind"...))
