@@ -28,12 +28,20 @@ const (
 // proxied says that the request came through a proxy, or may have: HTTP/2 is what a
 // proxy speaks to many readers on one connection, so its end says nothing of one.
 func proxied(r *http.Request) bool {
-	return r.ProtoMajor >= 2 || forwarded(r)
+	return r.ProtoMajor >= 2 || forwarded(r) || relayed(r)
 }
 
 // forwarded says that a proxy on the way has said so.
 func forwarded(r *http.Request) bool {
 	return r.Header.Get("Via") != "" || r.Header.Get("Forwarded") != "" || r.Header.Get("X-Forwarded-For") != ""
+}
+
+// relayed recognizes the proxies that name themselves in no header unless they are
+// told to. Nginx speaks HTTP/1.0, and every browser asks for keep-alive: nginx and
+// Node's http-proxy make "close" of it, HAProxy drops it. Nothing tells Privoxy from a
+// browser, and nothing tells these from a program that connects like them.
+func relayed(r *http.Request) bool {
+	return !r.ProtoAtLeast(1, 1) || browser(r) && !strings.EqualFold(r.Header.Get("Connection"), "keep-alive")
 }
 
 // browser says that a browser sent the request. Only they have antivirus between
