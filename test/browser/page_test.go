@@ -9,7 +9,6 @@ import (
 	"image/png"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -357,62 +356,4 @@ func inked(picture image.Image, box []float64, scale, paper float64) float64 {
 // brightness is 0 for black and 1 for white.
 func brightness(c color.Color) float64 {
 	return float64(color.GrayModel.Convert(c).(color.Gray).Y) / 255
-}
-
-func TestAccessible(t *testing.T) {
-	axe := axeSource(t)
-	server := rig.Start(t)
-	subscribe(t, server, 2)
-	chrome := newChrome(t)
-	for _, s := range screens() {
-		t.Run(s.String(), func(t *testing.T) {
-			tb := chrome.attach()
-			tb.t = t
-			tb.look(s)
-			tb.goTo(server.URL + "/")
-			tb.shows(slow, "way", "Live over a stream")
-			if got := axeFinds(tb, axe); got != "" {
-				t.Errorf("axe while live: %s", got)
-			}
-			tb.close()
-		})
-	}
-	t.Run("not live", func(t *testing.T) {
-		tb := chrome.attach()
-		tb.t = t
-		tb.goTo(server.URL + "/")
-		tb.shows(slow, "way", "Live over a stream")
-		server.Kill()
-		rig.Wait(t, slow, "not live", func() bool { return strings.HasPrefix(tb.text("way"), "Not live") })
-		if got := axeFinds(tb, axe); got != "" {
-			t.Errorf("axe while not live: %s", got)
-		}
-	})
-}
-
-// axeFinds runs every rule of axe and returns the violations, one a line.
-func axeFinds(tb *tab, axe string) string {
-	tb.t.Helper()
-	eval[bool](tb, axe+`; true`)
-	if n := eval[int](tb, `axe.run().then((result) => { window.found = result; return result.passes.length })`); n < 10 {
-		tb.t.Errorf("axe: only %d rules applied", n)
-	}
-	return eval[string](tb, `found.violations.map((v) => v.id + ': ' + v.help + ' ' + v.nodes.map((n) => n.html).join(' ')).join('\n')`)
-}
-
-// axeSource is axe-core of package-lock.json, installed if it is not there yet.
-func axeSource(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join("node_modules", "axe-core", "axe.min.js")
-	if _, err := os.Stat(path); err != nil {
-		npm := rig.Need(t, "npm", "apt-get install npm")
-		if out, err := exec.Command(npm, "ci").CombinedOutput(); err != nil {
-			t.Fatalf("npm ci in test/browser: %v\n%s", err, out)
-		}
-	}
-	source, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatalf("axe-core is missing; install it: (cd test/browser && npm ci)")
-	}
-	return string(source)
 }
