@@ -6,6 +6,7 @@
 //	start NAME COMMAND...    starts a command; its output goes to the files NAME.out and NAME.err
 //	await FILE REGEXP        waits until the file matches
 //	signal NAME SIGNAL       sends INT, TERM, KILL or STOP to a started command
+//	insist NAME SIGNAL       sends it again and again until the command has ended, as an impatient user does
 //	ended NAME N TIME        a started command ends with exit status N within TIME (-1: killed by a signal)
 //
 // Commands that a script leaves running are killed when it ends.
@@ -40,6 +41,7 @@ func Commands() map[string]func(ts *testscript.TestScript, neg bool, args []stri
 		"start":   plain(2, start),
 		"await":   plain(2, await),
 		"signal":  plain(2, signal),
+		"insist":  plain(2, insist),
 		"ended":   plain(3, ended),
 	}
 }
@@ -200,6 +202,24 @@ func signal(ts *testscript.TestScript, args []string) error {
 		return fmt.Errorf("unknown signal %q", args[1])
 	}
 	return p.cmd.Process.Signal(sig)
+}
+
+func insist(ts *testscript.TestScript, args []string) error {
+	p, err := started(ts, args[0])
+	if err != nil {
+		return err
+	}
+	for end := time.Now().Add(awaitTime); time.Now().Before(end); {
+		if err := signal(ts, args); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return err
+		}
+		select {
+		case <-p.ended:
+			return nil
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	return fmt.Errorf("%s still runs after %v of %s", args[0], awaitTime, args[1])
 }
 
 func ended(ts *testscript.TestScript, args []string) error {
