@@ -155,8 +155,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 // listen opens the listener of an option.
 func listen(ctx context.Context, option, addr string) (net.Listener, error) {
-	var lc net.ListenConfig
-	lc.SetMultipathTCP(false) // its sockets refuse the options that streams need
+	lc := web.ListenConfig()
 	l, err := lc.Listen(ctx, "tcp", addr)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):

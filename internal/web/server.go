@@ -149,9 +149,16 @@ func (s *Server) routes() *echo.Echo {
 // ServeHTTP serves one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// ConnContext is for http.Server: it prepares each accepted connection for streams.
+// ListenConfig returns how to listen for the public listener, so that the kernel
+// gives up readers that vanished.
+func ListenConfig() net.ListenConfig {
+	var lc net.ListenConfig
+	wire.Tune(&lc)
+	return lc
+}
+
+// ConnContext is for http.Server: it lets the epoll writer find a request's connection.
 func (s *Server) ConnContext(ctx context.Context, c net.Conn) context.Context {
-	wire.Tune(c)
 	return context.WithValue(ctx, connKey{}, c)
 }
 

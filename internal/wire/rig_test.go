@@ -96,7 +96,7 @@ func startRig(t *testing.T, epoll bool, with ...func(*rig)) *rig {
 		}
 	}
 	var lc net.ListenConfig
-	lc.SetMultipathTCP(false)
+	wire.Tune(&lc)
 	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +105,6 @@ func startRig(t *testing.T, epoll bool, with ...func(*rig)) *rig {
 	r.server = &http.Server{
 		Handler: http.HandlerFunc(r.events),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			wire.Tune(c)
 			if r.sndbuf > 0 {
 				if err := c.(*net.TCPConn).SetWriteBuffer(r.sndbuf); err != nil {
 					t.Error(err)

@@ -7,11 +7,9 @@ import (
 	"time"
 )
 
-// Tune prepares an accepted connection for streams, so that the kernel gives up a
+// Tune prepares what lc will listen on for streams, so that the kernel gives up a
 // reader that vanished without a word. Only keepalive can be set on every system;
 // with bytes under way it does not work, and the system's own patience counts.
-func Tune(c net.Conn) {
-	if tcp, ok := c.(*net.TCPConn); ok {
-		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 2})
-	}
+func Tune(lc *net.ListenConfig) {
+	lc.KeepAliveConfig = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 2}
 }
