@@ -210,11 +210,12 @@ func FreeAddr(t testing.TB) string {
 	return ""
 }
 
-// Environ is the environment without what would configure headcount behind the test's back.
+// Environ is the environment without what would configure headcount behind the test's back. HEADCOUNT_WRITER stays: with
+// HEADCOUNT_WRITER=stream all tests run with the portable writer.
 func Environ() []string {
 	env := []string{"HEADCOUNT_ADMIN=127.0.0.1:0"} // several servers on one machine: no fixed private port
 	for _, kv := range os.Environ() {
-		if !strings.HasPrefix(kv, "HEADCOUNT_") {
+		if !strings.HasPrefix(kv, "HEADCOUNT_") || strings.HasPrefix(kv, "HEADCOUNT_WRITER=") {
 			env = append(env, kv)
 		}
 	}
