@@ -3,14 +3,16 @@ package hub
 import "time"
 
 // Pacing of states. When a room is quiet a change is shown at once. While changes
-// keep coming, each showing waits for the last one's cost: four times as long as
-// the last pass over the readers took, so that telling the count costs at most a
-// fifth of the time; and the waits grow up to calm, because nobody reads a number
+// keep coming, each showing waits for the last one's cost: from its begin, share times
+// as long as the last pass over the readers took, so that telling the count costs at
+// most half of the time (with more the last of 10,000 who join at once would be told
+// too late); and the waits grow up to calm, because nobody reads a number
 // that moves more often than that. The last change is always shown.
 const (
 	minPace = 20 * time.Millisecond
 	calm    = 150 * time.Millisecond
 	maxPace = time.Second
+	share   = 2
 )
 
 type pace struct {
@@ -48,7 +50,7 @@ func (r *Room) shownLater() {
 }
 
 func (p *pace) show(r *Room) {
-	p.wait = min(max(p.wait, 4*p.pass), maxPace)
+	p.wait = min(max(p.wait, share*p.pass), maxPace)
 	p.pass = 0
 	p.shown = time.Now()
 	r.publish()
@@ -60,7 +62,7 @@ func (r *Room) Took(pass time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.pace.pass = max(r.pace.pass, pass)
-	r.pace.wait = min(max(r.pace.wait, 4*pass), maxPace)
+	r.pace.wait = min(max(r.pace.wait, share*pass), maxPace)
 }
 
 // Told returns when the last piece of news came.

@@ -99,12 +99,12 @@ func TestPaceOfStorm(t *testing.T) {
 	})
 }
 
-// After a pass that took long the next one waits four times as long, but no more than a
+// After a pass that took long the next one waits twice as long, but no more than a
 // second; the last value is shown nevertheless.
 func TestPaceAfterLongPass(t *testing.T) {
 	for _, tt := range []struct{ pass, wait time.Duration }{
 		{time.Millisecond, 20 * time.Millisecond},
-		{100 * time.Millisecond, 400 * time.Millisecond},
+		{100 * time.Millisecond, 200 * time.Millisecond},
 		{time.Hour, time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
