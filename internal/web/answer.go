@@ -8,9 +8,11 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -55,9 +57,9 @@ type users struct {
 // readUsers reads JSON whatever its content type: sendBeacon says text/plain.
 func readUsers(c echo.Context) (users, error) {
 	var u users
-	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, maxBody))
+	body, err := readBody(c, maxBody)
 	if err != nil {
-		return u, bodyError(err, maxBody)
+		return u, err
 	}
 	if err := json.Unmarshal(body, &u); err != nil {
 		return u, badRequest(fmt.Errorf(`body is not {"room":"…","ids":["…"]}: %w`, err))
@@ -139,12 +141,39 @@ func notAllowed(methods ...string) echo.HandlerFunc {
 
 func badRequest(err error) error { return echo.NewHTTPError(http.StatusBadRequest, err.Error()) }
 
-func bodyError(err error, limit int64) error {
-	var tooBig *http.MaxBytesError
-	if errors.As(err, &tooBig) {
-		return echo.NewHTTPError(http.StatusRequestEntityTooLarge, fmt.Sprintf("body is larger than %d bytes; send less", limit))
+// bodyTime is how long a client may take to send a body.
+const bodyTime = 10 * time.Second
+
+// readBody reads at most limit bytes, and not for ever.
+func readBody(c echo.Context, limit int64) ([]byte, error) {
+	control := http.NewResponseController(c.Response().Writer)
+	if err := control.SetReadDeadline(time.Now().Add(bodyTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return nil, fmt.Errorf("set read deadline: %w", err)
 	}
-	return badRequest(fmt.Errorf("read body: %w", err))
+	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, limit))
+	var tooBig *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooBig):
+		return nil, echo.NewHTTPError(http.StatusRequestEntityTooLarge, fmt.Sprintf("body is larger than %d bytes; send less", limit))
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, echo.NewHTTPError(http.StatusRequestTimeout, fmt.Sprintf("body was not there within %v; send it faster", bodyTime))
+	case err != nil:
+		return nil, badRequest(fmt.Errorf("read body: %w", err))
+	}
+	return body, nil
+}
+
+// protect sets the headers that every answer but a stream bears.
+func protect(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if c.Path() != "/events" { // its first write is to be small
+			c.Response().Header().Set("X-Content-Type-Options", "nosniff")
+		}
+		if c.IsTLS() {
+			c.Response().Header().Set("Strict-Transport-Security", "max-age=31536000")
+		}
+		return next(c)
+	}
 }
 
 // unavailable is a 503; the error handler adds when to come back.

@@ -41,9 +41,9 @@ func (s *Server) emit(c echo.Context) error {
 	if len(key) > maxKey {
 		return badRequest(fmt.Errorf("Idempotency-Key is %d bytes long; give at most %d", len(key), maxKey))
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, s.opt.MaxEvent))
+	body, err := readBody(c, s.opt.MaxEvent)
 	if err != nil {
-		return bodyError(err, s.opt.MaxEvent)
+		return err
 	}
 	e, err := parseEmission(c.Request().Header.Get("Content-Type"), body)
 	if err != nil {
