@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +20,9 @@ type Source interface {
 	// Unwatch says that r exists no more.
 	Unwatch(r *Room)
 }
+
+// ErrTooLarge says that a source takes no events of that size.
+var ErrTooLarge = errors.New("event is too large")
 
 // Event is an event that a [Source] brings.
 type Event struct {
@@ -63,6 +67,9 @@ func (h *Hub) Advance(tip uint64) {
 	}
 }
 
+// Tip returns the last sequence of the source that is known.
+func (h *Hub) Tip() uint64 { return h.tip.Load() }
+
 // Load gives a room its history: events are all of its events that came after the
 // sequence after, up to upTo. It is for rooms that nothing was delivered to.
 func (r *Room) Load(after, upTo uint64, events []Event) {
@@ -73,7 +80,12 @@ func (r *Room) Load(after, upTo uint64, events []Event) {
 	}
 	seq := r.seq
 	r.forgotten = after
+	old := time.Now().Add(-r.hub.opt.HistoryAge)
 	for _, e := range events {
+		if e.Time.Before(old) {
+			r.forgotten = e.Seq
+			continue
+		}
 		r.add(e)
 	}
 	r.seq = max(seq, upTo, r.seq)

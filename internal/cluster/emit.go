@@ -1,0 +1,142 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"headcount/internal/hub"
+)
+
+const (
+	emitTime = 5 * time.Second         // how long NATS may take to store an event
+	emitTry  = 1500 * time.Millisecond // for one attempt
+	sayAgain = 250 * time.Millisecond  // until the room is told of its last event again
+)
+
+// Emit stores an event for all nodes and returns its id, and the room that it is in.
+// key is its idempotency key, or "": an event with the key of another is not stored
+// again, and the id and room are the other's. An error says that the event is not
+// accepted; whether NATS has it after all is not known where the error is about time.
+func (n *Node) Emit(ctx context.Context, room, event string, data []byte, key string) (id, in string, err error) {
+	if n.Epoch() == "" {
+		return "", "", n.Ready()
+	}
+	// Each attempt bears the same id, so that NATS keeps one of them.
+	msgID := "random " + rand.Text()
+	if key != "" {
+		msgID = "key " + key
+	}
+	body := encode(stored{Room: room, Event: event, Data: data})
+	if limit := n.nc.MaxPayload(); limit > 0 && int64(len(body)+len(msgID)+256) > limit {
+		return "", "", fmt.Errorf("%w: NATS takes at most %d bytes", hub.ErrTooLarge, limit)
+	}
+	t := token(room)
+	ack, err := n.store(ctx, &nats.Msg{Subject: n.names.emit(t), Data: body}, msgID)
+	if err != nil {
+		return "", "", scrub(err, n.secrets)
+	}
+	if ack.Duplicate {
+		if room, err = n.roomAt(ctx, ack.Sequence); err != nil {
+			return "", "", scrub(err, n.secrets)
+		}
+	} else {
+		n.hub.Advance(ack.Sequence)
+		n.said.add(t, ack.Sequence, n.confirm)
+	}
+	return hub.SharedCursor(n.Epoch(), ack.Sequence), room, nil
+}
+
+// store publishes until NATS says that it has the message, for as long as it may take.
+func (n *Node) store(ctx context.Context, m *nats.Msg, id string) (*jetstream.PubAck, error) {
+	ctx, cancel := context.WithTimeout(ctx, emitTime)
+	defer cancel()
+	begin := time.Now()
+	for {
+		if !n.nc.IsConnected() {
+			// There may be another server, and a connection to it in a moment.
+			if time.Since(begin) >= emitTry {
+				return nil, n.away()
+			}
+			select {
+			case <-ctx.Done():
+				return nil, n.away()
+			case <-time.After(50 * time.Millisecond):
+			}
+			continue
+		}
+		try, stop := context.WithTimeout(ctx, emitTry)
+		ack, err := n.js.PublishMsg(try, m, jetstream.WithMsgID(id), jetstream.WithExpectStream(n.names.events()))
+		stop()
+		if err == nil {
+			return ack, nil
+		}
+		var refused *jetstream.APIError
+		if errors.As(err, &refused) && refused.Code < 500 {
+			return nil, fmt.Errorf("store event: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("store event: %w", err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// roomAt returns the room of a stored event.
+func (n *Node) roomAt(ctx context.Context, seq uint64) (string, error) {
+	m, err := n.streams.Load().events.GetMsg(ctx, seq)
+	if err != nil {
+		return "", fmt.Errorf("find the event of the idempotency key: %w", err)
+	}
+	var s stored
+	if err := json.Unmarshal(m.Data, &s); err != nil {
+		return "", fmt.Errorf("read the event of the idempotency key: %w", err)
+	}
+	return s.Room, nil
+}
+
+// confirm says to all that have the room open which its last event is. It goes out a
+// moment after the event itself, which NATS may have lost on the way: what it sends
+// to readers of a stream, it sends once.
+func (n *Node) confirm(token string, seq uint64) {
+	if r := n.roomOf(token); r != nil {
+		r.feed.onStored(seq)
+	}
+	if err := n.nc.Publish(n.names.live(token), encode(shout{Stored: seq})); err != nil {
+		n.lost() // the others will look for themselves
+	}
+}
+
+// confirms is what is to be confirmed: of each room the last event only.
+type confirms struct {
+	mu   sync.Mutex
+	last map[string]uint64 // by token
+}
+
+func (c *confirms) add(token string, seq uint64, confirm func(string, uint64)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last == nil {
+		c.last = make(map[string]uint64)
+	}
+	_, waiting := c.last[token]
+	c.last[token] = max(c.last[token], seq)
+	if waiting {
+		return
+	}
+	time.AfterFunc(sayAgain, func() {
+		c.mu.Lock()
+		seq := c.last[token]
+		delete(c.last, token)
+		c.mu.Unlock()
+		confirm(token, seq)
+	})
+}

@@ -1,0 +1,330 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"headcount/internal/hub"
+)
+
+// feed brings the events of one room to the hub: all, once, in their order.
+type feed struct {
+	node *Node
+	room *room
+	hub  *hub.Room
+
+	catching sync.Mutex // held while what was missed is fetched
+
+	mu         sync.Mutex // held while the hub is told, so that it is told in order
+	generation int        // of the stream
+	loaded     bool       // the hub has the history
+	last       uint64     // the hub has every event up to this sequence
+	hole       bool       // something is missing, and is being fetched
+	early      []live     // what came behind the hole
+}
+
+// live is an event as it is published again once it is stored.
+type live struct {
+	hub.Event
+	before uint64 // sequence of the room's event before it
+}
+
+// maxEarly is how many events are kept while a hole is filled. Beyond, they are
+// forgotten and become part of the hole.
+const maxEarly = 1000
+
+var errStale = errors.New("the stream is another one by now")
+
+// forget has the feed begin anew, with another stream.
+func (f *feed) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.generation++
+	f.loaded, f.hole, f.last, f.early = false, false, 0, nil
+}
+
+// onLive takes an event as it comes.
+func (f *feed) onLive(e live) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.hole || !f.loaded {
+		if len(f.early) < maxEarly {
+			f.early = append(f.early, e)
+		} else {
+			f.early = append(f.early[:0], e)
+		}
+		return
+	}
+	if !f.take(e) {
+		f.hole = true
+		f.early = append(f.early, e)
+		f.node.tasks.add(f.fill)
+	}
+}
+
+// take gives the event to the hub, unless one before it is missing; f.mu is held.
+func (f *feed) take(e live) bool {
+	switch {
+	case e.Seq <= f.last:
+	case e.before > f.last:
+		return false
+	default:
+		f.hub.Deliver(e.Seq, e.Event)
+		f.last = e.Seq
+	}
+	return true
+}
+
+// onStored hears that the room has an event with that sequence.
+func (f *feed) onStored(seq uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.loaded && !f.hole && seq > f.last {
+		f.hole = true
+		f.node.tasks.add(f.fill)
+	}
+}
+
+// fill fetches what is missing, for as long as that takes.
+func (f *feed) fill(ctx context.Context) {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		if err := f.catchUp(ctx); err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.room.gone:
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// catchUp brings the hub everything that is stored by now.
+func (f *feed) catchUp(ctx context.Context) error {
+	f.catching.Lock()
+	defer f.catching.Unlock()
+	f.mu.Lock()
+	f.hole = true
+	f.mu.Unlock()
+	for {
+		done, err := f.node.slot(ctx)
+		if err != nil {
+			return err
+		}
+		closed, err := f.fetch(ctx)
+		done()
+		if err != nil || closed {
+			return err
+		}
+	}
+}
+
+// fetch reads what is stored behind what the hub has, and reports whether no hole is
+// left.
+func (f *feed) fetch(ctx context.Context) (closed bool, err error) {
+	n := f.node
+	s := n.streams.Load()
+	if s == nil {
+		return false, errAway
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*patience)
+	defer cancel()
+	f.mu.Lock()
+	generation, loaded, last := f.generation, f.loaded, f.last
+	f.mu.Unlock()
+
+	subject := n.names.emit(f.room.token)
+	info, err := s.events.Info(ctx, jetstream.WithSubjectFilter(subject))
+	if err != nil {
+		return false, fmt.Errorf("ask for room: %w", err)
+	}
+	if epochOf(info) != n.Epoch() {
+		n.lost()
+		return false, errStale
+	}
+	var events []hub.Event
+	count := info.State.Subjects[subject]
+	if count > 0 && info.State.LastSeq > last {
+		if events, err = n.read(ctx, s.events, subject, last+1, count); err != nil {
+			return false, fmt.Errorf("read room: %w", err)
+		}
+	}
+	upTo := info.State.LastSeq
+	if len(events) > 0 {
+		upTo = max(upTo, events[len(events)-1].Seq)
+	}
+	// All that the stream holds no more is known to have been dropped by its age, up
+	// to its first event, or to make room for later events of this room.
+	lost := max(info.State.FirstSeq, 1) - 1
+	if limit := info.Config.MaxMsgsPerSubject; limit > 0 && len(events) >= int(limit) {
+		lost = events[0].Seq - 1
+	}
+
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.generation != generation {
+		return false, errStale
+	}
+	n.hub.Advance(upTo)
+	if !loaded {
+		f.hub.Load(lost, upTo, events)
+	} else {
+		if lost > last {
+			f.hub.Lose(lost)
+		}
+		f.hub.Deliver(upTo, events...)
+	}
+	f.loaded, f.last = true, max(f.last, upTo)
+	for i, e := range f.early {
+		if !f.take(e) {
+			f.early = f.early[i:]
+			return false, nil
+		}
+	}
+	f.hole, f.early = false, nil
+	return true, nil
+}
+
+// few is how many events are read one by one: more, and a consumer is worth making.
+const few = 16
+
+// read returns the events of a subject from a sequence on, of which there are at most
+// count.
+func (n *Node) read(ctx context.Context, s jetstream.Stream, subject string, from, count uint64) ([]hub.Event, error) {
+	var events []hub.Event
+	for range min(count, few) {
+		m, err := s.GetMsg(ctx, from, jetstream.WithGetMsgSubject(subject))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return events, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if e, ok := n.parse(m.Data, m.Sequence, m.Time); ok {
+			events = append(events, e)
+		}
+		from = m.Sequence + 1
+	}
+	if count <= few {
+		return events, nil
+	}
+	more, err := n.readMany(ctx, s, subject, from)
+	return append(events, more...), err
+}
+
+func (n *Node) readMany(ctx context.Context, s jetstream.Stream, subject string, from uint64) ([]hub.Event, error) {
+	c, err := s.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		FilterSubject: subject, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
+		AckPolicy: jetstream.AckNonePolicy, Replicas: 1, MemoryStorage: true, InactiveThreshold: 30 * time.Second,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = s.DeleteConsumer(context.WithoutCancel(ctx), c.CachedInfo().Name) }() // else NATS does, soon
+	var events []hub.Event
+	pending := c.CachedInfo().NumPending
+	for pending > 0 {
+		batch, err := c.Fetch(500, jetstream.FetchMaxWait(patience))
+		if err != nil {
+			return nil, err
+		}
+		got := 0
+		for m := range batch.Messages() {
+			meta, err := m.Metadata()
+			if err != nil {
+				return nil, err
+			}
+			got++
+			pending = meta.NumPending
+			if e, ok := n.parse(m.Data(), meta.Sequence.Stream, meta.Timestamp); ok {
+				events = append(events, e)
+			}
+			if pending == 0 {
+				return events, nil // Fetch would wait for 500
+			}
+		}
+		if err := batch.Error(); err != nil {
+			return nil, err
+		}
+		if got == 0 {
+			return nil, errors.New("NATS sends nothing of what it has")
+		}
+	}
+	return events, nil
+}
+
+func (n *Node) parse(data []byte, seq uint64, at time.Time) (hub.Event, bool) {
+	var s stored
+	if err := json.Unmarshal(data, &s); err != nil {
+		n.log.Warn("event in the stream is not well formed", "sequence", seq, "error", err)
+		return hub.Event{}, false
+	}
+	return hub.Event{Seq: seq, Time: at, Name: s.Event, Data: s.Data}, true
+}
+
+// compare reports whether the hub has the room's last event. If so it has everything
+// up to where the stream was known to be well before the question.
+func (f *feed) compare(ctx context.Context) (bool, error) {
+	n := f.node
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	s := n.streams.Load()
+	if s == nil {
+		return false, errAway
+	}
+	f.mu.Lock()
+	generation := f.generation
+	f.mu.Unlock()
+	tip := n.settled.Load()
+	var last uint64
+	m, err := s.events.GetLastMsgForSubject(ctx, n.names.emit(f.room.token))
+	switch {
+	case err == nil:
+		last = m.Sequence
+	case !errors.Is(err, jetstream.ErrMsgNotFound):
+		return false, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.generation != generation || !f.loaded || f.hole {
+		return true, nil // it is being looked after
+	}
+	if last > f.last {
+		return false, nil
+	}
+	f.hub.Deliver(tip)
+	f.last = max(f.last, tip)
+	return true, nil
+}
+
+// onLive takes a message for all that have a room open.
+func (n *Node) onLive(r *room, m *nats.Msg) {
+	number := m.Header.Get(jetstream.SequenceHeader)
+	if number == "" {
+		n.onShout(r, m)
+		return
+	}
+	seq, err := strconv.ParseUint(number, 10, 64)
+	if err != nil {
+		return
+	}
+	before, _ := strconv.ParseUint(m.Header.Get(jetstream.LastSequenceHeader), 10, 64)
+	at, err := time.Parse(time.RFC3339Nano, m.Header.Get(jetstream.TimeStampHeaer))
+	if err != nil {
+		at = time.Now() // NATS before 2.10 does not say
+	}
+	n.hub.Advance(seq)
+	if e, ok := n.parse(m.Data, seq, at); ok {
+		r.feed.onLive(live{Event: e, before: before})
+	}
+}

@@ -1,0 +1,113 @@
+package cluster
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+)
+
+// names is what everything is called on NATS.
+type names struct {
+	prefix string
+}
+
+// The streams. Their settings are in streams.go.
+func (n names) events() string { return n.prefix + "_events" }
+func (n names) counts() string { return "KV_" + n.prefix + "_counts" }
+func (n names) nodes() string  { return "KV_" + n.prefix + "_nodes" }
+
+// Where a room's events are published to be stored, and where they come from when
+// they are.
+func (n names) emit(token string) string { return n.prefix + ".emit." + token }
+func (n names) live(token string) string { return n.prefix + ".live." + token }
+
+// The keys of the buckets.
+func (n names) count(token, node string) string {
+	return "$KV." + n.prefix + "_counts." + token + "." + node
+}
+func (n names) beat(node string) string { return "$KV." + n.prefix + "_nodes." + node }
+func (n names) allCounts() string       { return "$KV." + n.prefix + "_counts.>" }
+func (n names) allBeats() string        { return "$KV." + n.prefix + "_nodes.>" }
+
+// direct is where one node hears what is for it alone.
+func (n names) direct(tag string) string { return n.prefix + ".node." + tag }
+
+// token returns the word that stands for a room in subjects: names of rooms may have
+// any characters and lengths.
+func token(room string) string {
+	sum := sha256.Sum256([]byte(room))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// stored is the payload of an event.
+type stored struct {
+	Room  string          `json:"room"`
+	Event string          `json:"event"`
+	Data  json.RawMessage `json:"data"`
+}
+
+// entry is what a node says of its users in a room: a value of the counts bucket.
+type entry struct {
+	ID      string `json:"id"` // of this opening of the room by this node
+	Room    string `json:"room"`
+	Version uint64 `json:"version"` // grows with each entry that the node writes
+	Users   int    `json:"users"`
+	Closed  bool   `json:"closed,omitempty"` // the node has no room of that name any more
+
+	// In is how many of the users were claimed from which other entry, and Out how
+	// many went to which, since this one began.
+	In  map[string]int `json:"in,omitempty"`
+	Out map[string]int `json:"out,omitempty"`
+
+	// Joined is the client ids that joined since the last entry without a claim.
+	Joined []string `json:"joined,omitempty"`
+}
+
+// beat is what a node says of itself: a value of the nodes bucket.
+type beat struct {
+	Interval float64 `json:"interval"` // seconds until the next one
+}
+
+// shout is what a node says to all that have a room open, besides the room's events.
+type shout struct {
+	Node   string   `json:"node,omitempty"`   // who asks
+	Stored uint64   `json:"stored,omitempty"` // the room's last event has this sequence at least
+	Leave  []string `json:"leave,omitempty"`  // these have said goodbye
+	Alive  []string `json:"alive,omitempty"`  // who has these: renew their leases, and say so
+	Roll   []string `json:"roll,omitempty"`   // who counts these?
+}
+
+// ask is what a node says to another one.
+type ask struct {
+	Room  string   `json:"room,omitempty"`
+	Claim string   `json:"claim,omitempty"` // this client id is now with
+	By    string   `json:"by,omitempty"`    // this entry
+	Has   []string `json:"has,omitempty"`   // which of these do you count?
+	Dead  string   `json:"dead,omitempty"`  // this name of yours is taken for dead
+}
+
+// answer is what comes back to an ask or a shout.
+type answer struct {
+	Entry string   `json:"entry,omitempty"` // that the claimed user was in
+	Had   bool     `json:"had,omitempty"`   // it was counted there
+	Node  string   `json:"node,omitempty"`
+	IDs   []string `json:"ids,omitempty"`
+}
+
+func encode(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("cluster: " + err.Error()) // structs of strings and numbers
+	}
+	return b
+}
+
+// lastWord returns what stands behind the last dot.
+func lastWord(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
+
+// tagOf returns the part of a node's name that stays when it takes a new one.
+func tagOf(node string) string {
+	tag, _, _ := strings.Cut(node, "-")
+	return tag
+}

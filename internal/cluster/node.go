@@ -1,0 +1,469 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"headcount/internal/hub"
+	"headcount/internal/presence"
+)
+
+const (
+	patience = 2 * time.Second  // for an answer of NATS
+	probing  = 2 * time.Second  // between two looks at the stream
+	doubt    = 10 * time.Second // how long a stream that ends too early may be an error
+	inbox    = 64 << 10         // messages that may wait to be looked at
+	requests = 32               // requests to NATS of rooms under way at once
+)
+
+// errAway is what everything that needs NATS says without it.
+var errAway = errors.New("NATS is away")
+
+// Local is this node's own side.
+type Local interface {
+	// Recount says that the count of the room may have changed.
+	Recount(room string)
+	// Renew renews the leases of those ids that have a stream or a lease here, and
+	// returns them.
+	Renew(room string, ids []string) []string
+}
+
+// Node is this node in the cluster. It is the [hub.Source] of its hub.
+type Node struct {
+	opt     Options
+	log     *slog.Logger
+	names   names
+	tag     string // of this process, in cursors
+	secrets []string
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	inbox   chan *nats.Msg
+	trouble chan struct{} // the connection came, went or lost something
+	slots   chan struct{}
+
+	hub   *hub.Hub
+	table *presence.Table
+	local Local
+
+	streams  atomic.Pointer[streams]             // nil until NATS was first reached
+	epoch    atomic.Pointer[string]              // "" until then
+	peers    atomic.Pointer[map[string]struct{}] // who is alive, besides this node
+	settled  atomic.Uint64                       // where the stream ended a look before the last
+	versions atomic.Uint64                       // of entries
+	openings atomic.Uint64                       // of rooms
+
+	tasks  tasks
+	said   confirms
+	behind time.Time // since when the stream has ended too early; for tend alone
+	probed uint64    // where the stream ended at the last look; likewise
+
+	mu     sync.Mutex
+	name   string // as others see it: the tag, and how often it came back from the dead
+	lives  int
+	rooms  map[string]*room // by name
+	tokens map[string]*room
+	heard  map[string]time.Time // from which node when last
+	dead   map[string]time.Time // who is taken for dead since when
+	beaten time.Time            // when this node was last heard of itself
+	synced bool                 // since the connection came
+	state  error                // why this node is not ready, nil if it is
+}
+
+// New connects to NATS, or keeps trying to: it fails only if the options are wrong.
+func New(opt Options) (*Node, error) {
+	if opt.Prefix == "" {
+		opt.Prefix = "headcount"
+	}
+	if opt.History == 0 {
+		opt.History = 1000
+	}
+	if opt.HistoryAge == 0 {
+		opt.HistoryAge = 10 * time.Minute
+	}
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := opt.Check(); err != nil {
+		return nil, err
+	}
+	urls, opts, err := opt.servers()
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{
+		opt: opt, log: opt.Log, names: names{opt.Prefix},
+		tag:     strings.ToLower(rand.Text()[:8]),
+		secrets: secrets(urls),
+		inbox:   make(chan *nats.Msg, inbox),
+		trouble: make(chan struct{}, 1),
+		slots:   make(chan struct{}, requests),
+		rooms:   make(map[string]*room),
+		tokens:  make(map[string]*room),
+		heard:   make(map[string]time.Time),
+		dead:    make(map[string]time.Time),
+		state:   fmt.Errorf("%w; it has not been reached yet", errAway),
+	}
+	n.tasks.more = make(chan struct{}, 1)
+	n.name = n.tag + "-0"
+	n.epoch.Store(new(string))
+	n.peers.Store(&map[string]struct{}{})
+	if err := n.connect(urls, opts); err != nil {
+		return nil, scrub(err, n.secrets)
+	}
+	return n, nil
+}
+
+func (n *Node) connect(urls []string, opts []nats.Option) error {
+	look := func(*nats.Conn) { n.notice() }
+	opts = append(opts,
+		nats.Name("headcount "+n.tag),
+		nats.NoEcho(),
+		nats.Timeout(patience),
+		nats.RetryOnFailedConnect(true),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(250*time.Millisecond),
+		nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
+		nats.IgnoreAuthErrorAbort(), // a password may be on its way to the servers
+		// What is said while NATS is away would be wrong by the time it is back.
+		nats.ReconnectBufSize(-1),
+		nats.PingInterval(2*time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.FlusherTimeout(patience),
+		nats.ConnectHandler(look),
+		nats.ReconnectHandler(look),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			n.log.Warn("NATS went away", "error", scrub(err, n.secrets))
+			n.lost()
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			n.log.Warn("NATS says", "error", scrub(err, n.secrets))
+			if errors.Is(err, nats.ErrSlowConsumer) {
+				n.lost()
+			}
+		}),
+	)
+	nc, err := nats.Connect(strings.Join(urls, ","), opts...)
+	if err != nil {
+		return fmt.Errorf("connect to NATS: %w", err)
+	}
+	n.nc = nc
+	n.js, err = jetstream.New(nc,
+		jetstream.WithDefaultTimeout(patience),
+		jetstream.WithPublishAsyncTimeout(patience),
+		jetstream.WithPublishAsyncMaxPending(16<<10),
+		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, m *nats.Msg, _ error) { n.unsaid(m) }),
+	)
+	if err != nil {
+		nc.Close()
+		return fmt.Errorf("use JetStream: %w", err)
+	}
+	return nil
+}
+
+// notice has the state of the connection looked at.
+func (n *Node) notice() {
+	select {
+	case n.trouble <- struct{}{}:
+	default:
+	}
+}
+
+// lost says that messages may have been missed.
+func (n *Node) lost() {
+	n.mu.Lock()
+	n.synced = false
+	n.mu.Unlock()
+	n.notice()
+}
+
+// Tag names the node in cursors.
+func (n *Node) Tag() string { return n.tag }
+
+// Bind says whose events and users these are. It is called once, before anything else
+// but Tag.
+func (n *Node) Bind(h *hub.Hub, t *presence.Table, local Local) {
+	n.hub, n.table, n.local = h, t, local
+}
+
+// Run does everything that others have to be told or asked, until ctx is done. It
+// closes the connection then; what this node last said of its users stays valid until
+// its name expires, so that those on their way elsewhere stay counted.
+func (n *Node) Run(ctx context.Context) {
+	var running sync.WaitGroup
+	running.Go(func() { n.tasks.run(ctx) })
+	running.Go(func() { n.receive(ctx) })
+	running.Go(func() { n.beat(ctx) })
+	n.tend(ctx)
+	running.Wait()
+	n.nc.Close()
+}
+
+// tend keeps this node in step with what NATS holds.
+func (n *Node) tend(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	var probed time.Time
+	subscribed := false
+	var chasing atomic.Bool
+	for {
+		if n.nc.IsConnected() {
+			if !subscribed {
+				subscribed = n.listen()
+			}
+			n.mu.Lock()
+			synced := n.synced
+			n.mu.Unlock()
+			switch {
+			case !synced:
+				n.report(n.sync(ctx))
+			case time.Since(probed) >= probing:
+				n.report(n.probe(ctx))
+				probed = time.Now()
+			}
+			n.sweep()
+			if !chasing.Load() {
+				chasing.Store(true)
+				n.tasks.add(func(ctx context.Context) {
+					defer chasing.Store(false)
+					n.chase(ctx)
+				})
+			}
+		} else {
+			n.report(n.away())
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-n.trouble:
+		}
+	}
+}
+
+// away is errAway with what is known of the reason.
+func (n *Node) away() error {
+	if err := n.nc.LastError(); err != nil {
+		return fmt.Errorf("%w: %w", errAway, err)
+	}
+	return errAway
+}
+
+// listen subscribes to what concerns the node as a whole.
+func (n *Node) listen() bool {
+	_, err := n.nc.ChanSubscribe(n.names.allBeats(), n.inbox)
+	if err == nil {
+		_, err = n.nc.ChanSubscribe(n.names.direct(n.tag), n.inbox)
+	}
+	return err == nil
+}
+
+// sync finds the streams, and brings everything that this node has open up to date.
+func (n *Node) sync(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*patience)
+	defer cancel()
+	n.mu.Lock()
+	n.synced = true // until something is lost again, which may be while this runs
+	n.mu.Unlock()
+	s, err := n.provide(ctx)
+	if err == nil {
+		n.streams.Store(s)
+		err = n.readBeats(ctx)
+	}
+	if err == nil {
+		err = n.enter(ctx)
+	}
+	if err != nil {
+		n.lost()
+		return err
+	}
+	n.log.Info("in step with NATS", "server", n.nc.ConnectedUrlRedacted(), "epoch", n.Epoch())
+	for _, r := range n.open() {
+		n.tasks.add(r.refresh)
+	}
+	return nil
+}
+
+// probe asks where the stream is.
+func (n *Node) probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := n.enter(ctx); err != nil {
+		// Whoever answers next may be another one, with something missed in between.
+		n.lost()
+		return err
+	}
+	return nil
+}
+
+// enter takes over the stream's epoch and its last sequence. Where it is another
+// stream than before, or one that has lost its last events, the rooms begin anew.
+func (n *Node) enter(ctx context.Context) error {
+	s := n.streams.Load()
+	if s == nil {
+		return errAway
+	}
+	tip := n.hub.Tip() // before the question: it moves on meanwhile
+	info, err := s.events.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("ask NATS for stream %s: %w", n.names.events(), err)
+	}
+	epoch, last := epochOf(info), info.State.LastSeq
+	old := n.Epoch()
+	if epoch == old && last >= tip {
+		n.behind = time.Time{}
+		n.settled.Store(n.probed)
+		n.probed = last
+		n.hub.Advance(last)
+		return nil
+	}
+	if epoch == old {
+		// A server that is cut off from the others may answer, too, for a while.
+		if n.behind.IsZero() {
+			n.behind = time.Now()
+		}
+		if time.Since(n.behind) < doubt {
+			return fmt.Errorf("stream %s ends at %d, and has been at %d", n.names.events(), last, tip)
+		}
+	}
+	n.behind = time.Time{}
+	if old != "" {
+		n.log.Warn("the stream has lost events or is another one; readers are told by an io:gap",
+			"epoch", epoch, "epoch_before", old, "last", last, "last_before", tip)
+	}
+	n.settled.Store(0)
+	n.probed = 0
+	n.epoch.Store(&epoch)
+	for _, r := range n.open() {
+		r.feed.forget() // what is under way is of the old stream
+	}
+	n.hub.Reset(epoch, last)
+	for _, r := range n.open() {
+		r.feed.forget()
+		n.tasks.add(r.refresh)
+	}
+	return nil
+}
+
+// report keeps why the node is not ready, and logs it when it changes.
+func (n *Node) report(err error) {
+	err = scrub(err, n.secrets)
+	n.mu.Lock()
+	was := n.state
+	n.state = err
+	n.mu.Unlock()
+	switch {
+	case err == nil && was != nil:
+		n.log.Info("NATS is there")
+	case err != nil && was == nil:
+		n.log.Warn("not ready", "error", err)
+	}
+}
+
+// Epoch is what the stream's sequence counts in, "" until NATS was first reached.
+func (n *Node) Epoch() string { return *n.epoch.Load() }
+
+// Ready returns why this node is not one with the others, or nil.
+func (n *Node) Ready() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.state
+}
+
+// open returns the rooms that this node has open.
+func (n *Node) open() []*room {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	rooms := make([]*room, 0, len(n.rooms))
+	for _, r := range n.rooms {
+		rooms = append(rooms, r)
+	}
+	return rooms
+}
+
+func (n *Node) room(name string) *room {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.rooms[name]
+}
+
+// Watch is for [hub.Source].
+func (n *Node) Watch(h *hub.Room) {
+	r := newRoom(n, h)
+	n.mu.Lock()
+	n.rooms[r.name], n.tokens[r.token] = r, r
+	n.mu.Unlock()
+	n.tasks.add(r.begin)
+}
+
+// Unwatch is for [hub.Source].
+func (n *Node) Unwatch(h *hub.Room) {
+	n.mu.Lock()
+	r := n.rooms[h.Name()]
+	delete(n.rooms, h.Name())
+	if r != nil {
+		delete(n.tokens, r.token)
+	}
+	n.mu.Unlock()
+	if r != nil {
+		n.tasks.add(r.close)
+	}
+}
+
+// tasks is what is to be done without waiting for it. Each runs with the context of
+// run, which waits for all.
+type tasks struct {
+	more chan struct{}
+
+	mu   sync.Mutex
+	list []func(context.Context)
+}
+
+func (t *tasks) add(f func(context.Context)) {
+	t.mu.Lock()
+	t.list = append(t.list, f)
+	t.mu.Unlock()
+	select {
+	case t.more <- struct{}{}:
+	default:
+	}
+}
+
+func (t *tasks) run(ctx context.Context) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.more:
+		}
+		t.mu.Lock()
+		list := t.list
+		t.list = nil
+		t.mu.Unlock()
+		for _, f := range list {
+			running.Go(func() { f(ctx) })
+		}
+	}
+}
+
+// slot waits until a request to NATS may be made for a room. The caller must call
+// what it returns when it is done.
+func (n *Node) slot(ctx context.Context) (func(), error) {
+	select {
+	case n.slots <- struct{}{}:
+		return func() { <-n.slots }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}

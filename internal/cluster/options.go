@@ -1,0 +1,123 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Options of a [Node].
+type Options struct {
+	// Servers is one or more URLs of NATS servers, comma-separated, such as
+	// nats://user:password@host:4222; tls:// for TLS. The query of a URL may name
+	// files: creds, nkey, ca, cert, key.
+	Servers string
+	// Prefix is the first word of every subject, stream and bucket: headcounts with
+	// different ones share a NATS without hearing each other. Default "headcount".
+	Prefix     string
+	History    int           // events kept per room; default 1000
+	HistoryAge time.Duration // how long an event is kept; default 10 min
+	Log        *slog.Logger  // default: none
+}
+
+var prefixForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
+
+// Check returns what is wrong with the options, in words for whoever gave them. It
+// never repeats a URL: there may be a password in it.
+func (o *Options) Check() error {
+	if o.Prefix != "" && !prefixForm.MatchString(o.Prefix) {
+		return fmt.Errorf("-nats-prefix %q is no name; give 1 to 32 of A-Za-z0-9_-", o.Prefix)
+	}
+	_, _, err := o.servers()
+	return err
+}
+
+// servers returns the URLs without their queries, and the options from those.
+func (o *Options) servers() (urls []string, opts []nats.Option, err error) {
+	var cert, key string
+	for i, text := range strings.Split(o.Servers, ",") {
+		text = strings.TrimSpace(text)
+		if !strings.Contains(text, "://") {
+			text = "nats://" + text
+		}
+		u, err := url.Parse(text)
+		if err != nil || u.Hostname() == "" {
+			return nil, nil, fmt.Errorf("-nats: address %d is not a URL; give nats://host:4222, or nats://user:password@host:4222 with special characters as %%XX", i+1)
+		}
+		switch u.Scheme {
+		case "nats", "tls", "ws", "wss":
+		default:
+			return nil, nil, fmt.Errorf("-nats: address %d begins with %s; give nats, tls, ws or wss", i+1, u.Scheme)
+		}
+		for name, values := range u.Query() {
+			switch file := values[0]; name {
+			case "creds":
+				opts = append(opts, nats.UserCredentials(file))
+			case "nkey":
+				opt, err := nats.NkeyOptionFromSeed(file)
+				if err != nil {
+					return nil, nil, fmt.Errorf("-nats: nkey: %w", err)
+				}
+				opts = append(opts, opt)
+			case "ca":
+				opts = append(opts, nats.RootCAs(file))
+			case "cert":
+				cert = file
+			case "key":
+				key = file
+			default:
+				return nil, nil, fmt.Errorf("-nats: address %d has %q behind the question mark; there may be creds, nkey, ca, cert, key", i+1, name)
+			}
+		}
+		u.RawQuery, u.Path = "", strings.TrimSuffix(u.Path, "/")
+		urls = append(urls, u.String())
+	}
+	if (cert == "") != (key == "") {
+		return nil, nil, errors.New("-nats: cert and key go together; give both or neither")
+	}
+	if cert != "" {
+		opts = append(opts, nats.ClientCert(cert, key))
+	}
+	return urls, opts, nil
+}
+
+// secrets returns what must not be seen of the URLs.
+func secrets(urls []string) []string {
+	var list []string
+	for _, text := range urls {
+		u, err := url.Parse(text)
+		if err != nil || u.User == nil {
+			continue
+		}
+		password, ok := u.User.Password()
+		if !ok {
+			password = u.User.Username() // a token
+		}
+		list = append(list, password, url.QueryEscape(password), url.PathEscape(password))
+	}
+	return list
+}
+
+// scrub takes the secrets out of an error.
+func scrub(err error, secrets []string) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	clean := text
+	for _, s := range secrets {
+		if s != "" {
+			clean = strings.ReplaceAll(clean, s, "xxxxx")
+		}
+	}
+	if clean == text {
+		return err
+	}
+	return errors.New(clean)
+}

@@ -1,0 +1,130 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	keyLife   = 2 * time.Minute // how long an idempotency key is remembered
+	countLife = 3 * time.Minute // how long a count entry outlives its last writing
+	beatLife  = 5 * time.Second // likewise for a node
+	replicas  = 3               // where NATS has as many servers
+)
+
+// streams is what is kept in JetStream. Nothing in it needs a NATS newer than 2.9.
+type streams struct {
+	events, counts, nodes jetstream.Stream
+}
+
+func (n *Node) eventsConfig() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:              n.names.events(),
+		Description:       "headcount: emitted events",
+		Subjects:          []string{n.names.emit(">")},
+		Storage:           jetstream.FileStorage,
+		MaxAge:            max(n.opt.HistoryAge, keyLife), // keys live no longer than events
+		MaxMsgsPerSubject: int64(n.opt.History),
+		Duplicates:        keyLife,
+		RePublish:         &jetstream.RePublish{Source: n.names.emit(">"), Destination: n.names.live(">")},
+	}
+}
+
+// bucketConfig is a KV bucket as NATS makes it, but for direct gets: these are answered
+// by followers too, which may lag behind, and who opens a room wants what is so now.
+func bucketConfig(name, subjects, description string, ttl time.Duration) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:              name,
+		Description:       description,
+		Subjects:          []string{subjects},
+		Storage:           jetstream.MemoryStorage, // it is all said again in a minute
+		MaxAge:            ttl,
+		MaxMsgsPerSubject: 1,
+		Duplicates:        min(ttl, keyLife),
+		Discard:           jetstream.DiscardNew,
+		AllowRollup:       true,
+		DenyDelete:        true,
+	}
+}
+
+// provide finds the streams, and makes those that are missing.
+func (n *Node) provide(ctx context.Context) (*streams, error) {
+	var s streams
+	var err error
+	for _, one := range []struct {
+		stream *jetstream.Stream
+		config jetstream.StreamConfig
+	}{
+		{&s.events, n.eventsConfig()},
+		{&s.counts, bucketConfig(n.names.counts(), n.names.allCounts(), "headcount: users by room and node", countLife)},
+		{&s.nodes, bucketConfig(n.names.nodes(), n.names.allBeats(), "headcount: nodes that are alive", beatLife)},
+	} {
+		if *one.stream, err = n.provideOne(ctx, one.config); err != nil {
+			return nil, fmt.Errorf("provide stream %s: %w", one.config.Name, err)
+		}
+	}
+	return &s, nil
+}
+
+// provideOne returns the stream as it is if there is one, but lets it keep as much as
+// this node wants to keep, on as many servers as it should.
+func (n *Node) provideOne(ctx context.Context, want jetstream.StreamConfig) (jetstream.Stream, error) {
+	s, err := n.js.Stream(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return n.create(ctx, want)
+	}
+	if err != nil {
+		return nil, err
+	}
+	have := s.CachedInfo().Config
+	grown := have
+	if have.MaxAge > 0 {
+		grown.MaxAge = max(have.MaxAge, want.MaxAge)
+	}
+	if have.MaxMsgsPerSubject > 0 {
+		grown.MaxMsgsPerSubject = max(have.MaxMsgsPerSubject, want.MaxMsgsPerSubject)
+	}
+	if grown.MaxAge != have.MaxAge || grown.MaxMsgsPerSubject != have.MaxMsgsPerSubject {
+		if s, err = n.js.UpdateStream(ctx, grown); err != nil {
+			return nil, err
+		}
+		n.log.Info("stream keeps more now", "stream", want.Name, "age", grown.MaxAge, "per_room", grown.MaxMsgsPerSubject)
+	}
+	if grown.Replicas < replicas && s.CachedInfo().Cluster != nil && s.CachedInfo().Cluster.Name != "" {
+		// It was made while fewer servers were there.
+		grown.Replicas = replicas
+		if more, err := n.js.UpdateStream(ctx, grown); err == nil {
+			n.log.Info("stream has more replicas now", "stream", want.Name, "replicas", replicas)
+			s = more
+		}
+	}
+	return s, nil
+}
+
+func (n *Node) create(ctx context.Context, want jetstream.StreamConfig) (jetstream.Stream, error) {
+	want.Replicas = replicas
+	s, err := n.js.CreateStream(ctx, want)
+	var refused *jetstream.APIError
+	if errors.As(err, &refused) && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		want.Replicas = 1
+		s, err = n.js.CreateStream(ctx, want)
+	}
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		return n.js.Stream(ctx, want.Name) // another node was faster
+	}
+	if err == nil {
+		n.log.Info("stream made", "stream", want.Name, "replicas", want.Replicas)
+	}
+	return s, err
+}
+
+// epochOf is what the sequence of a stream counts in: a stream that is made anew
+// begins at 1 again.
+func epochOf(info *jetstream.StreamInfo) string {
+	return strconv.FormatInt(info.Created.UnixNano(), 36)
+}

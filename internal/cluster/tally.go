@@ -1,0 +1,393 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	// pace is how often a node says at most how many users a room has there.
+	pace = 100 * time.Millisecond
+	// lag is how long a node that users have left waits before it says so: the one
+	// that they went to should be heard first.
+	lag = 30 * time.Millisecond
+	// most is how many ids one entry names: 64 bytes each, they must fit a message.
+	most = 2000
+)
+
+// tally is the users of one room, here and elsewhere.
+type tally struct {
+	node *Node
+	room *room
+
+	mu      sync.Mutex
+	mine    entry // what this node says of itself, but for Users
+	said    entry // as it was said last; Version 0: to be said again
+	saidAt  time.Time
+	others  map[string]entry  // by the name of the node
+	yielded map[string]string // by client id: the node that counts it, while it has streams here
+	joined  []string          // ids that the others are to be told
+	unsure  []claim           // of nodes that have not answered
+	armed   bool              // a timer will say it
+	mute    bool              // not to be said yet: it is not known who has gone
+	closed  bool
+}
+
+// reset starts an entry of that id.
+func (t *tally) reset(id string) {
+	t.mine = entry{ID: id, Room: t.room.name, In: map[string]int{}, Out: map[string]int{}}
+	t.said, t.saidAt = entry{}, time.Time{}
+	t.unsure = nil
+}
+
+// begin starts an entry anew, under the node's new name.
+func (t *tally) begin(id string, mute bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.reset(id)
+	t.mute = mute
+}
+
+// total returns how many users the room has, on all nodes that are alive.
+func (t *tally) total() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	here := t.node.table.Count(t.room.name)
+	if len(t.others) == 0 {
+		return here
+	}
+	mine := t.mine
+	mine.Users = here
+	entries := []entry{mine}
+	for name, e := range t.others {
+		if t.node.alive(name) {
+			entries = append(entries, e)
+		}
+	}
+	return max(sum(entries), here)
+}
+
+// sum adds the users of entries up. Of those who came from one of the entries to
+// another, some are in both, and some in neither: the entries do not arrive together.
+func sum(entries []entry) int {
+	users := 0
+	there := make(map[string]bool, len(entries))
+	for _, e := range entries {
+		if !e.Closed {
+			there[e.ID] = true
+		}
+	}
+	for _, e := range entries {
+		if e.Closed {
+			continue
+		}
+		users += e.Users
+		for from, count := range e.In {
+			if there[from] {
+				users -= count
+			}
+		}
+		for to, count := range e.Out {
+			if there[to] {
+				users += count
+			}
+		}
+	}
+	return users
+}
+
+// changed has this node's entry said if it has changed, not before after has passed
+// and at most once in pace.
+func (t *tally) changed(after time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.armed || t.closed || t.mute {
+		return
+	}
+	t.armed = true
+	time.AfterFunc(max(after, pace-time.Since(t.saidAt)), t.say)
+}
+
+// again has the entry said as if it had never been.
+func (t *tally) again() {
+	t.mu.Lock()
+	t.said = entry{}
+	t.mu.Unlock()
+	t.changed(0)
+}
+
+// say publishes the entry. Nodes that have the room open hear it at once; the bucket
+// keeps it for those that open it later.
+func (t *tally) say() {
+	n := t.node
+	t.mu.Lock()
+	t.armed = false
+	e := t.mine
+	e.Users = n.table.Count(t.room.name)
+	if t.closed || t.mute || !t.news(e) {
+		t.mu.Unlock()
+		return
+	}
+	e.Version = n.versions.Add(1)
+	e.In, e.Out = maps.Clone(e.In), maps.Clone(e.Out)
+	if len(t.others) == 0 {
+		t.joined = nil // nobody to tell
+	}
+	count := min(len(t.joined), most)
+	e.Joined, t.joined = t.joined[:count:count], t.joined[count:]
+	t.said, t.saidAt = e, time.Now()
+	t.said.Joined = nil
+	t.mine.Version = e.Version
+	more := len(t.joined) > 0
+	t.mu.Unlock()
+
+	if !n.put(t.room.token, e) && n.nc.IsConnected() {
+		t.unsaid()
+	}
+	if more {
+		t.changed(0)
+	}
+}
+
+// news says that e is something else than what was said last; t.mu is held.
+func (t *tally) news(e entry) bool {
+	switch {
+	case len(t.joined) > 0 && len(t.others) > 0:
+		return true
+	case !t.known(): // an entry without users need not exist
+		return e.Users > 0 || len(e.In) > 0 || len(e.Out) > 0
+	default:
+		return t.said.Version == 0 || e.Users != t.said.Users || !maps.Equal(e.In, t.said.In) || !maps.Equal(e.Out, t.said.Out)
+	}
+}
+
+// known says that others have heard of an entry; t.mu is held.
+func (t *tally) known() bool { return t.mine.Version > 0 }
+
+// unsaid says that what was said last is not in the bucket.
+func (t *tally) unsaid() {
+	t.mu.Lock()
+	t.said = entry{}
+	t.mu.Unlock()
+	t.changed(time.Second)
+}
+
+// close takes the entry back.
+func (t *tally) close() {
+	t.mu.Lock()
+	known := t.known()
+	e := entry{ID: t.mine.ID, Room: t.room.name, Closed: true}
+	t.closed = true
+	t.mu.Unlock()
+	if known {
+		e.Version = t.node.versions.Add(1)
+		t.node.put(t.room.token, e)
+	}
+}
+
+func (n *Node) put(token string, e entry) bool {
+	if !n.nc.IsConnected() {
+		return false // everything is said again when it is
+	}
+	node := e.ID[:strings.LastIndexByte(e.ID, '-')]
+	_, err := n.js.PublishMsgAsync(&nats.Msg{Subject: n.names.count(token, node), Data: encode(e)})
+	return err == nil
+}
+
+// unsaid hears that NATS did not keep a message.
+func (n *Node) unsaid(m *nats.Msg) {
+	var e entry
+	if json.Unmarshal(m.Data, &e) == nil && n.nc.IsConnected() {
+		if r := n.room(e.Room); r != nil {
+			r.tally.unsaid()
+		}
+	}
+}
+
+// onCount hears the entry of another node.
+func (n *Node) onCount(token, name string, data []byte) {
+	r := n.roomOf(token)
+	if r == nil {
+		return
+	}
+	var e entry
+	if err := json.Unmarshal(data, &e); err != nil {
+		n.log.Warn("count of another node is not well formed", "node", name, "error", err)
+		return
+	}
+	n.onEntry(r, name, e)
+}
+
+func (n *Node) onEntry(r *room, name string, e entry) {
+	n.mu.Lock()
+	_, dead := n.dead[name]
+	n.mu.Unlock()
+	if dead || tagOf(name) == n.tag || e.Room != r.name {
+		return
+	}
+	if news, gave := r.tally.hear(name, e); news {
+		if gave {
+			r.tally.changed(lag)
+		}
+		n.local.Recount(r.name)
+	}
+}
+
+// hear takes the entry of another node. gave says that it took a user from this one.
+func (t *tally) hear(name string, e entry) (news, gave bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := t.others[name]
+	if old.Version >= e.Version {
+		return false, false
+	}
+	if old.ID != e.ID {
+		t.dropMoves(old.ID)
+	}
+	if e.Closed {
+		t.dropMoves(e.ID)
+	}
+	for _, id := range e.Joined {
+		// Counted where it joined last: there.
+		counted, open := t.node.table.Yield(t.room.name, id)
+		gave = gave || counted
+		if counted && open {
+			if t.yielded == nil {
+				t.yielded = make(map[string]string)
+			}
+			t.yielded[id] = name
+		}
+	}
+	e.Joined, e.Room = nil, ""
+	if t.others == nil {
+		t.others = make(map[string]entry)
+	}
+	t.others[name] = e
+	return true, gave
+}
+
+// dropMoves forgets who came from and went to an entry that is no more; t.mu is held.
+func (t *tally) dropMoves(id string) {
+	delete(t.mine.In, id)
+	delete(t.mine.Out, id)
+	t.unsure = slices.DeleteFunc(t.unsure, func(c claim) bool { return c.entry == id })
+}
+
+// bury forgets what a dead node has said, and counts whom it took here again. It
+// reports whether that changes anything.
+func (t *tally) bury(name string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e, known := t.others[name]
+	if known {
+		t.dropMoves(e.ID)
+		delete(t.others, name)
+	}
+	for id, by := range t.yielded {
+		if by == name {
+			delete(t.yielded, id)
+			known = t.node.table.Take(t.room.name, id) || known
+		}
+	}
+	return known
+}
+
+func (t *tally) knows(name string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, ok := t.others[name]
+	return ok
+}
+
+// populated returns how many other nodes have users in the room.
+func (t *tally) populated() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	count := 0
+	for name, e := range t.others {
+		if e.Users > 0 && t.node.alive(name) {
+			count++
+		}
+	}
+	return count
+}
+
+// readCounts reads what the bucket has of a room.
+func (n *Node) readCounts(ctx context.Context, token string) (map[string]entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	done, err := n.slot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	s := n.streams.Load()
+	if s == nil {
+		return nil, errAway
+	}
+	keys, err := subjects(ctx, s.counts, n.names.count(token, "*"))
+	if err != nil {
+		return nil, fmt.Errorf("read counts: %w", err)
+	}
+	entries := make(map[string]entry, len(keys))
+	for _, key := range keys {
+		name := lastWord(key)
+		if tagOf(name) == n.tag {
+			continue
+		}
+		m, err := s.counts.GetLastMsgForSubject(ctx, key)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read count of %s: %w", name, err)
+		}
+		var e entry
+		if err := json.Unmarshal(m.Data, &e); err != nil {
+			return nil, fmt.Errorf("read count of %s: %w", name, err)
+		}
+		entries[name] = e
+	}
+	return entries, nil
+}
+
+// Users returns how many users the room has on all nodes. Of a room that this node
+// does not have open it asks NATS; without NATS the answer is of this node alone.
+func (n *Node) Users(ctx context.Context, name string) int {
+	if r := n.room(name); r != nil {
+		return r.tally.total()
+	}
+	here := n.table.Count(name)
+	if !n.nc.IsConnected() {
+		return here
+	}
+	entries, err := n.readCounts(ctx, token(name))
+	if err != nil {
+		n.log.Debug("count of the local users alone", "room", name, "error", err)
+		return here
+	}
+	list := []entry{{Users: here}}
+	for name, e := range entries {
+		if n.alive(name) {
+			list = append(list, e)
+		}
+	}
+	return max(sum(list), here)
+}
+
+// Changed says that this node's users of the room may have changed.
+func (n *Node) Changed(name string) {
+	if r := n.room(name); r != nil {
+		r.tally.changed(0)
+	}
+}
