@@ -18,6 +18,15 @@ const badgeSVG = `<svg xmlns="http://www.w3.org/2000/svg" width="%[1]d" height="
 	`<g fill="#fff" text-anchor="middle" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11">` +
 	`<text x="23" y="14">online</text><text x="%[4]d" y="14">%[2]s</text></g></svg>` + "\n"
 
+// favicon serves GET /favicon.ico, which browsers ask for on pages that name no icon.
+func (s *Server) favicon(c echo.Context) error {
+	icon, err := s.pages.assets.url("icon.svg")
+	if err != nil {
+		return err
+	}
+	return c.Redirect(http.StatusFound, icon)
+}
+
 // badge serves GET /badge.svg: the count of a room as a picture, for any page.
 func (s *Server) badge(c echo.Context) error {
 	q, err := url.ParseQuery(c.Request().URL.RawQuery)

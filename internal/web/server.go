@@ -132,6 +132,7 @@ func (s *Server) routes() *echo.Echo {
 	get("/", s.pages.home)
 	get("/assets/*", s.pages.asset)
 	get("/badge.svg", s.badge)
+	get("/favicon.ico", s.favicon)
 
 	get("/events", s.events, s.allowOrigin)
 	e.OPTIONS("/events", notAllowed(http.MethodGet, http.MethodHead))
