@@ -1,0 +1,148 @@
+// Command feed emits the load of this machine, once a second, as an event that pages show as it happens:
+//
+//	HEADCOUNT_TOKEN=secret go run ./examples/feed http://localhost:8080
+//
+// It is a program to copy: it needs nothing but the standard library, and an event is neither lost nor sent twice when
+// the server is away for a while or an answer does not arrive.
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	mathrand "math/rand/v2"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	room := flag.String("room", "machine", "the room to emit to")
+	every := flag.Duration("every", time.Second, "time between two events")
+	flag.Parse()
+	server := "http://localhost:8080"
+	if flag.NArg() > 0 {
+		server = strings.TrimSuffix(flag.Arg(0), "/")
+	}
+	to := target{server: server, token: os.Getenv("HEADCOUNT_TOKEN"), room: *room, log: os.Stderr}
+	if err := feed(ctx, to, *every); err != nil {
+		fmt.Fprintln(os.Stderr, "feed:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// feed emits until ctx ends.
+func feed(ctx context.Context, to target, every time.Duration) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		now, err := readLoad("/proc/loadavg")
+		if err != nil {
+			return err
+		}
+		if err := to.emit(ctx, "load", now); err != nil && ctx.Err() == nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// load is how busy a machine is.
+type load struct {
+	Minute   float64 `json:"minute"` // mean number of runnable tasks in the last minute
+	Runnable int     `json:"runnable"`
+	Tasks    int     `json:"tasks"`
+}
+
+// readLoad reads what Linux says in /proc/loadavg: "0.42 0.31 0.30 2/345 6789".
+func readLoad(path string) (load, error) {
+	var l load
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return l, fmt.Errorf("read load: %w; this example is for Linux", err)
+	}
+	var five, fifteen float64
+	if _, err := fmt.Sscanf(string(text), "%f %f %f %d/%d", &l.Minute, &five, &fifteen, &l.Runnable, &l.Tasks); err != nil {
+		return l, fmt.Errorf("read load from %s: %w", path, err)
+	}
+	return l, nil
+}
+
+// target is where events go.
+type target struct {
+	server, token, room string
+	log                 io.Writer
+}
+
+// refusal is an answer that trying again would not change.
+type refusal struct{ why string }
+
+func (r *refusal) Error() string { return "the server refuses: " + r.why }
+
+// emit returns when the event has been accepted, or refused for good, or ctx ends. Between attempts it waits 1 s at first
+// and 30 s at most; the wait is capped first and jittered after, so that many who wait do not come back together.
+func (t target) emit(ctx context.Context, event string, data any) error {
+	body, err := json.Marshal(map[string]any{"event": event, "data": data, "room": t.room})
+	if err != nil {
+		return fmt.Errorf("encode event: %w", err)
+	}
+	// The same in every attempt: if only the answer got lost, the event is not sent again.
+	key := rand.Text()
+	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {
+		err := t.post(ctx, body, key)
+		var refused *refusal
+		if err == nil || errors.As(err, &refused) {
+			return err
+		}
+		pause := wait/2 + mathrand.N(wait/2)
+		fmt.Fprintf(t.log, "feed: %v; trying again in %.1f s\n", err, pause.Seconds())
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (t target) post(ctx context.Context, body []byte, key string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.server+"/emit", bytes.NewReader(body))
+	if err != nil {
+		return &refusal{err.Error()}
+	}
+	req.Header.Set("Authorization", "Bearer "+t.token)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Idempotency-Key", key)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("emit: %w", err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	if err != nil {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	switch why := resp.Status + " " + string(bytes.TrimSpace(answer)); {
+	case resp.StatusCode == http.StatusOK:
+		return nil
+	case resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests:
+		return fmt.Errorf("emit: %s", why)
+	default:
+		return &refusal{why}
+	}
+}
