@@ -97,7 +97,7 @@ func (s *Server) probeStream(c echo.Context) error {
 	}
 	out := &probeWriter{w: c.Response(), control: http.NewResponseController(c.Response()), begin: time.Now()}
 	// The connection may serve another request.
-	defer out.control.SetWriteDeadline(time.Time{})
+	defer func() { _ = out.control.SetWriteDeadline(time.Time{}) }()
 	// A comment, and letters beyond ASCII, for those who change streams on the way to show themselves.
 	out.text = append(out.text, ": headcount, für 🩺\n\n"...)
 	cursor := c.Request().Header.Get("Last-Event-ID")
