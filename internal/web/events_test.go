@@ -135,7 +135,7 @@ func TestClientIDs(t *testing.T) {
 		second.cancel()
 		time.Sleep(2*time.Second - 1)
 		b.wantUsers("lobby", 2)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		b.wantUsers("lobby", 1)
 		other.wantCounts("2", "1")
 	})
@@ -203,7 +203,7 @@ func TestLeave(t *testing.T) {
 		again.cancel()
 		time.Sleep(time.Minute - 1)
 		b.wantUsers("lobby", 3)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		b.wantUsers("lobby", 2)
 	})
 }
