@@ -77,12 +77,6 @@ func (c *client) events() []string {
 	return all
 }
 
-// cursor returns the id of the last event.
-func (c *client) cursor() string {
-	all := c.blocks()
-	return all[len(all)-1].ID
-}
-
 func (c *client) want(t *testing.T, what string, events ...string) {
 	t.Helper()
 	if got := strings.Join(c.events(), ", "); got != strings.Join(events, ", ") {
