@@ -41,7 +41,7 @@ func (l *lease) renew(ctx context.Context) {
 			return
 		case <-l.wanted:
 			ctx, cancel := context.WithTimeout(ctx, aliveTime)
-			l.s.post(ctx, "alive")
+			_ = l.s.post(ctx, "alive")
 			cancel()
 		}
 	}
@@ -52,7 +52,7 @@ func (l *lease) renew(ctx context.Context) {
 func (s *subscription) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
 	defer cancel()
-	s.post(ctx, "leave")
+	_ = s.post(ctx, "leave")
 }
 
 // post sends the room and the client id to one of the server's paths.
