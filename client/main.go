@@ -75,7 +75,7 @@ func run(ctx context.Context, args []string, std streams) int {
 	case err == nil, errors.Is(err, syscall.EPIPE):
 		return statusOK
 	case errors.Is(err, flag.ErrHelp):
-		io.WriteString(std.out, help(all))
+		_, _ = io.WriteString(std.out, help(all))
 		return statusOK
 	case errors.As(err, &usage):
 		fmt.Fprintln(std.err, usageLine(usage))
