@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/url"
 	"runtime/debug"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/peterbourgon/ff/v3"
+
+	"headcount/internal/cluster"
 )
 
 // config is what the flags and the environment say.
@@ -36,6 +39,8 @@ type config struct {
 	version    bool
 	maxAge     time.Duration
 	writer     string
+	nats       string
+	natsPrefix string
 	dev        bool
 }
 
@@ -74,6 +79,8 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 	fs.BoolVar(&cfg.version, "version", false, "print the version and end")
 	fs.DurationVar(&cfg.maxAge, "max-age", 0, "when a stream without id that came through a proxy is ended, 1s to 24h; 0 = never")
 	fs.StringVar(&cfg.writer, "writer", "auto", "`way` that streams are written: auto, or stream for the portable one, to compare")
+	fs.StringVar(&cfg.nats, "nats", "", "`URLs` of NATS servers, comma-separated: all nodes with the same ones are one headcount")
+	fs.StringVar(&cfg.natsPrefix, "nats-prefix", "headcount", "first `word` of all names on NATS, so that several headcounts can share it")
 	fs.BoolVar(&cfg.dev, "dev", false, "assets and templates from disk, read on every request")
 
 	err := ff.Parse(fs, args, ff.WithEnvVarPrefix(envPrefix))
@@ -117,7 +124,17 @@ func plain(err error) error {
 	}
 }
 
+// cluster is the options of the cluster, for -nats.
+func (c *config) cluster(log *slog.Logger) *cluster.Options {
+	return &cluster.Options{Servers: c.nats, Prefix: c.natsPrefix, History: c.history, HistoryAge: c.historyAge, Log: log}
+}
+
 func (c *config) check() error {
+	if c.nats != "" {
+		if err := c.cluster(nil).Check(); err != nil {
+			return err
+		}
+	}
 	if _, _, err := net.SplitHostPort(c.addr); err != nil {
 		return fmt.Errorf("-addr %q is not host:port; try :8080", c.addr)
 	}

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"headcount/internal/cluster"
 	"headcount/internal/web"
 )
 
@@ -56,7 +57,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	maxStreams := cfg.maxStreams.resolve()
 
-	app, err := web.New(web.Options{
+	options := web.Options{
 		Heartbeat:  cfg.heartbeat,
 		Linger:     cfg.linger,
 		Drain:      cfg.drain,
@@ -72,7 +73,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		Portable:   cfg.writer == "stream",
 		Dev:        cfg.dev,
 		Log:        log,
-	})
+	}
+	var node *cluster.Node
+	if cfg.nats != "" {
+		if node, err = cluster.New(*cfg.cluster(log)); err != nil {
+			return err
+		}
+		options.Cluster = node
+	}
+	app, err := web.New(options)
 	if err != nil {
 		return err
 	}
@@ -129,6 +138,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	expiry, stopExpiry := context.WithCancel(context.Background())
 	running.Go(func() { app.Run(expiry) })
 	defer stopExpiry()
+	if node != nil {
+		// Likewise: the others are to know who has been handed over.
+		node.Bind(app.Hub(), app.Table(), app)
+		running.Go(func() { node.Run(expiry) })
+	}
 
 	running.Go(func() { serve(public, listener, failed) })
 	log.Info("listening", "addr", listener.Addr().String(), "url", pageURL(listener.Addr(), cfg.tlsCert != ""),

@@ -385,6 +385,15 @@ func (n *Node) Users(ctx context.Context, name string) int {
 	return max(sum(list), here)
 }
 
+// Total returns how many users a room that this node has open has on all nodes.
+func (n *Node) Total(name string) (users int, open bool) {
+	r := n.room(name)
+	if r == nil {
+		return 0, false
+	}
+	return r.tally.total(), true
+}
+
 // Changed says that this node's users of the room may have changed.
 func (n *Node) Changed(name string) {
 	if r := n.room(name); r != nil {

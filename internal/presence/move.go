@@ -55,6 +55,13 @@ func (t *Table) Has(name, id string) bool {
 	return u != nil && !t.isAway(u)
 }
 
+// Knows says that the client id is counted here, or has streams here and is not.
+func (t *Table) Knows(name, id string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.lookup(name, id) != nil
+}
+
 // Named returns the client ids that the room counts, in no order.
 func (t *Table) Named(name string) []string {
 	t.mu.Lock()

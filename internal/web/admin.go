@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"slices"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -66,10 +67,43 @@ func (s *Server) stats(w http.ResponseWriter, _ *http.Request) {
 		Transport map[transport]int `json:"by_transport"`
 		Rooms     int               `json:"rooms"`
 		ByRoom    []presence.Room   `json:"by_room"`
-	}{users, open, ways, len(rooms), rooms[:min(len(rooms), topRooms)]})
+		Nodes     []nodeSeen        `json:"nodes,omitempty"`
+		Cluster   string            `json:"cluster,omitempty"`
+	}{users, open, ways, len(rooms), rooms[:min(len(rooms), topRooms)], s.nodes(), s.clusterState()})
 	if err != nil {
 		s.log.Debug("answer did not go out", "error", err)
 	}
+}
+
+// nodeSeen is a node, and how long ago it was last heard of.
+type nodeSeen struct {
+	Node string  `json:"node"`
+	Self bool    `json:"self,omitempty"`
+	Age  float64 `json:"last_seen_seconds"`
+}
+
+// nodes returns the nodes of the cluster, none where there is no cluster.
+func (s *Server) nodes() []nodeSeen {
+	if s.opt.Cluster == nil {
+		return nil
+	}
+	var list []nodeSeen
+	for name, age := range s.opt.Cluster.Nodes() {
+		list = append(list, nodeSeen{name, strings.HasPrefix(name, s.opt.Cluster.Tag()), age.Seconds()})
+	}
+	slices.SortFunc(list, func(a, b nodeSeen) int { return cmp.Compare(a.Node, b.Node) })
+	return list
+}
+
+// clusterState says in words whether this node is one with the others.
+func (s *Server) clusterState() string {
+	if s.opt.Cluster == nil {
+		return ""
+	}
+	if err := s.opt.Cluster.Ready(); err != nil {
+		return err.Error()
+	}
+	return "ok"
 }
 
 // transports counts the open streams, all and by their way.

@@ -38,7 +38,7 @@ func (s *Server) count(c echo.Context) error {
 	h := c.Response().Header()
 	h.Set("Cache-Control", "no-store")
 	h.Add("Vary", "Accept")
-	users := s.table.Count(room)
+	users := s.everywhere(c.Request().Context(), room)
 	if strings.HasPrefix(c.Request().Header.Get("Accept"), "text/plain") {
 		return c.String(http.StatusOK, strconv.Itoa(users))
 	}
@@ -89,6 +89,9 @@ func (s *Server) leave(c echo.Context) error {
 	}
 	for _, id := range u.IDs {
 		s.table.Leave(u.Room, id)
+	}
+	if s.opt.Cluster != nil {
+		s.opt.Cluster.Leave(u.Room, u.IDs)
 	}
 	s.recount(u.Room)
 	return c.NoContent(http.StatusNoContent)

@@ -37,7 +37,7 @@ func (s *Server) badge(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	users := strconv.Itoa(s.table.Count(room))
+	users := strconv.Itoa(s.everywhere(c.Request().Context(), room))
 	width := 12 + 7*len(users)
 	h := c.Response().Header()
 	// Picture proxies (GitHub's) keep what they may keep; a count is old at once.

@@ -49,6 +49,9 @@ func (s *Server) emit(c echo.Context) error {
 	if err != nil {
 		return badRequest(err)
 	}
+	if s.opt.Cluster != nil {
+		return s.emitEverywhere(c, e, key)
+	}
 	done := s.keys.once(key, func() emitted {
 		s.metrics.emitted.Inc()
 		return emitted{ID: s.hub.Emit(*e.Room, e.Event, e.Data), Room: *e.Room}

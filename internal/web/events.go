@@ -100,7 +100,7 @@ func (s *Server) serve(c echo.Context, want subscription) error {
 	if conn, ok := c.Request().Context().Value(connKey{}).(*net.TCPConn); ok && s.epoll != nil && c.Request().ProtoMajor == 1 {
 		return s.handOver(c, want, conn)
 	}
-	st, how, err := s.join(want, byStream)
+	st, how, err := s.join(c.Request().Context(), want, byStream)
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func (s *Server) handOver(c echo.Context, want subscription, conn *net.TCPConn) 
 		s.log.Warn("stream refused", "error", err)
 		return unavailable("this server has no room for another stream; come back in a few seconds")
 	}
-	st, how, err := s.join(want, byEpoll)
+	st, how, err := s.join(c.Request().Context(), want, byEpoll)
 	if err != nil {
 		wire.Discard(fd)
 		return err

@@ -54,17 +54,25 @@ func (s *Server) alive(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	now := time.Now()
-	for _, id := range u.IDs {
-		for _, open := range s.table.Renew(u.Room, id, now.Add(leaseTime)) {
-			if st, ok := open.(*stream); ok {
-				st.confirm()
-			}
+	if s.opt.Cluster != nil {
+		s.renewAnywhere(c.Request().Context(), u.Room, u.IDs)
+	} else {
+		for _, id := range u.IDs {
+			s.renew(u.Room, id)
 		}
 	}
 	s.recount(u.Room)
 	s.wakeExpiry()
 	return c.NoContent(http.StatusNoContent)
+}
+
+// renew counts the id for another leaseTime.
+func (s *Server) renew(room, id string) {
+	for _, open := range s.table.Renew(room, id, time.Now().Add(leaseTime)) {
+		if st, ok := open.(*stream); ok {
+			st.confirm()
+		}
+	}
 }
 
 // lease is what is known of a stream that proves nothing by being open.

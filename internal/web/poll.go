@@ -29,7 +29,7 @@ func (s *Server) poll(c echo.Context, want subscription) error {
 	}
 	as := want
 	as.id = user
-	st, how, err := s.join(as, byPoll)
+	st, how, err := s.join(c.Request().Context(), as, byPoll)
 	if err != nil {
 		return err
 	}

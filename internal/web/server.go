@@ -39,6 +39,7 @@ type Options struct {
 	Trusted    []netip.Prefix // proxies whose X-Forwarded-For is believed
 	MaxAge     time.Duration  // of proxied streams without id; 0 = no limit
 
+	Cluster  Cluster      // the other nodes; nil = this one is alone
 	Portable bool         // the portable writer for every stream
 	Dev      bool         // assets and templates from disk
 	Log      *slog.Logger // default: none
@@ -79,12 +80,8 @@ func New(opt Options) (*Server, error) {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
-		opt: opt,
-		log: opt.Log,
-		hub: hub.New(hub.Options{
-			History: opt.History, HistoryAge: opt.HistoryAge,
-			Idle: opt.Linger + time.Minute, // its users may come back that long
-		}),
+		opt:     opt,
+		log:     opt.Log,
 		table:   presence.New(opt.Linger),
 		metrics: newMetrics(),
 		probes:  probes{stop: make(chan struct{})},
@@ -94,8 +91,17 @@ func New(opt Options) (*Server, error) {
 		clients: make(map[netip.Prefix]int),
 		idle:    make(chan struct{}),
 	}
+	rooms := hub.Options{
+		History: opt.History, HistoryAge: opt.HistoryAge,
+		Idle: opt.Linger + time.Minute, // its users may come back that long
+	}
+	if opt.Cluster != nil {
+		rooms.Source, rooms.Node = opt.Cluster, opt.Cluster.Tag()
+	}
+	s.hub = hub.New(rooms)
+	count := func(room string) int { return s.everywhere(context.Background(), room) }
 	var err error
-	s.pages, err = newPages(pageConfig{Dev: opt.Dev, Count: s.table.Count, Now: time.Now})
+	s.pages, err = newPages(pageConfig{Dev: opt.Dev, Count: count, Now: time.Now})
 	if err != nil {
 		return nil, err
 	}
@@ -195,9 +201,17 @@ func (s *Server) Run(ctx context.Context) {
 	}
 }
 
-// recount tells the room how many users it has now.
+// recount tells the room, and the other nodes, how many users it has now.
 func (s *Server) recount(room string) {
-	s.pages.counted(room, s.table.Count(room))
+	if s.opt.Cluster != nil {
+		s.opt.Cluster.Changed(room)
+	}
+	s.tell(room)
+}
+
+// tell tells the room how many users it has now.
+func (s *Server) tell(room string) {
+	s.pages.counted(room, s.total(room))
 	if r := s.hub.Lookup(room); r != nil {
 		r.Update(sse.UserCount, s.users(room))
 	}
@@ -205,8 +219,14 @@ func (s *Server) recount(room string) {
 
 // users returns the data of the room's user count, as [hub.Room.Update] wants it.
 func (s *Server) users(room string) func() []byte {
-	return func() []byte { return strconv.AppendInt(nil, int64(s.table.Count(room)), 10) }
+	return func() []byte { return strconv.AppendInt(nil, int64(s.total(room)), 10) }
 }
+
+// Hub returns the rooms of this node.
+func (s *Server) Hub() *hub.Hub { return s.hub }
+
+// Table returns the users of this node.
+func (s *Server) Table() *presence.Table { return s.table }
 
 // Streams returns how many streams are open.
 func (s *Server) Streams() int {

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,7 @@ type stream struct {
 	by        transport
 	address   netip.Prefix // of its client, if those are limited
 	returning atomic.Bool  // its reader was told to come back at once
+	named     bool         // it has a client id, or a name that we gave it
 
 	mu    sync.Mutex
 	out   writer        // nil until it is known who writes
@@ -71,9 +73,10 @@ func (st *stream) writes(out writer) {
 
 // join counts a new stream and says how to make its reader, whose first count then
 // includes it.
-func (s *Server) join(want subscription, by transport) (*stream, hub.Reader, error) {
+func (s *Server) join(ctx context.Context, want subscription, by transport) (*stream, hub.Reader, error) {
 	var how hub.Reader
-	st := &stream{server: s, by: by}
+	named := want.id != ""
+	st := &stream{server: s, by: by, named: named}
 	s.mu.Lock()
 	if s.draining {
 		s.mu.Unlock()
@@ -95,8 +98,11 @@ func (s *Server) join(want subscription, by transport) (*stream, hub.Reader, err
 	s.mu.Unlock()
 
 	st.room = s.hub.Open(want.room)
-	st.ticket = s.table.Open(want.room, want.id, st)
-	named := want.id != ""
+	if err := s.arrive(ctx, st, want); err != nil {
+		s.release(st)
+		s.hub.Close(st.room)
+		return nil, how, err
+	}
 	if want.proxied && !want.poll && (named || s.opt.MaxAge > 0) {
 		s.lease(st, named, time.Now())
 		how.Ping = int(pingEvery / time.Second)
@@ -110,21 +116,9 @@ func (s *Server) join(want subscription, by transport) (*stream, hub.Reader, err
 // gone takes a stream that has ended out of the count. The users whose streams this
 // server ended to stop stay counted: they are on their way to the next one.
 func (s *Server) gone(st *stream, reason wire.Reason) {
-	s.mu.Lock()
-	delete(s.streams, st)
-	delete(s.leased, st)
-	if s.opt.MaxPerIP > 0 {
-		if s.clients[st.address]--; s.clients[st.address] == 0 {
-			delete(s.clients, st.address)
-		}
-	}
-	handedOver := s.draining && reason == wire.Ended
-	if s.draining && len(s.streams) == 0 {
-		close(s.idle)
-	}
-	s.mu.Unlock()
-
-	if !handedOver {
+	draining := s.release(st)
+	// Without a name nobody can tell that it is the same who comes back elsewhere.
+	if handedOver := draining && reason == wire.Ended && (st.named || s.opt.Cluster == nil); !handedOver {
 		var longer time.Duration
 		if st.returning.Load() {
 			longer = returnWithin
@@ -135,6 +129,23 @@ func (s *Server) gone(st *stream, reason wire.Reason) {
 	}
 	s.hub.Close(st.room)
 	s.metrics.ended.WithLabelValues(string(reason)).Inc()
+}
+
+// release takes a stream off the lists, and says whether the server is stopping.
+func (s *Server) release(st *stream) (draining bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.streams, st)
+	delete(s.leased, st)
+	if s.opt.MaxPerIP > 0 {
+		if s.clients[st.address]--; s.clients[st.address] == 0 {
+			delete(s.clients, st.address)
+		}
+	}
+	if s.draining && len(s.streams) == 0 {
+		close(s.idle)
+	}
+	return s.draining
 }
 
 // wakeExpiry has Run look again when the next lease ends.
@@ -150,6 +161,11 @@ func (s *Server) ready() error {
 	defer s.mu.Unlock()
 	if s.draining {
 		return unavailable("stopping")
+	}
+	if s.opt.Cluster != nil {
+		if err := s.opt.Cluster.Ready(); err != nil {
+			return unavailable(err.Error())
+		}
 	}
 	return nil
 }
