@@ -11,6 +11,8 @@ import (
 type Position struct {
 	Seq     uint64 // of the room's last event that was read
 	Version uint64 // of the newest state that was read
+
+	generation uint32 // of the sequence that Seq counts in, see Hub.Reset
 }
 
 // A cursor is a position as text, the id: of every event. It is opaque to
@@ -39,6 +41,7 @@ func (r *Room) parseCursor(s string) (p Position, known bool) {
 	if !ok || epoch != r.epoch {
 		return Position{}, false
 	}
+	p.generation = r.generation
 	var err error
 	if p.Seq, err = strconv.ParseUint(seq, 10, 64); err != nil {
 		return Position{}, false

@@ -123,7 +123,7 @@ func (r *Room) shut() (Position, bool) {
 	if r.pace.timer != nil {
 		r.pace.timer.Stop()
 	}
-	return Position{r.seq, r.version}, true
+	return Position{Seq: r.seq, Version: r.version}, true
 }
 
 // Lookup returns the room called name if it exists, or nil. The caller must not

@@ -426,3 +426,35 @@ func BenchmarkJoin(b *testing.B) {
 		room.Join(hub.Reader{ClientID: "abcdefgh", Chunked: true})
 	}
 }
+
+// When the sequence begins anew each reader is told so once, also one inside of an
+// event and one that has been told while others had not.
+func TestReset(t *testing.T) {
+	h := hub.New(hub.Options{})
+	room := h.Open("a")
+	room.Update("user count", set("1"))
+	level, inside, behind := join(room, hub.Reader{}), join(room, hub.Reader{}), join(room, hub.Reader{})
+	old := h.Emit("a", "n", []byte("1"))
+	level.read()
+	inside.read()
+	h.Emit("a", "n", []byte("2"))
+	level.read()
+	inside.sub.Pending(&inside.batch)
+	inside.take(5)
+	h.Reset("anew", 0)
+	anew := []string{`io:gap {"missed":null}`, "user count 1"}
+	level.want(t, "level", append([]string{"user count 1", "n 1", "n 2"}, anew...)...)
+	last := h.Emit("a", "n", []byte("1"))
+	anew = append(anew, "n 1")
+	level.want(t, "level", append([]string{"user count 1", "n 1", "n 2"}, anew...)...)
+	inside.want(t, "inside", append([]string{"user count 1", "n 1", "n 2"}, anew...)...)
+	behind.want(t, "behind", append([]string{"user count 1"}, anew...)...)
+	join(room, hub.Reader{Cursor: old}).want(t, "back with an old cursor", anew...)
+	join(room, hub.Reader{Cursor: last}).want(t, "back with a new cursor", "user count 1")
+	for range 2000 {
+		h.Emit("a", "n", []byte("x"))
+	}
+	if got := join(room, hub.Reader{Cursor: last}).events()[0]; got != `io:gap {"missed":1000}` {
+		t.Errorf("got %s, want 1000 missed", got)
+	}
+}

@@ -29,8 +29,6 @@ type Sub struct {
 	chunked bool
 	signals bool
 	over    bool // the farewell was the last frame
-
-	generation uint32 // of the room's sequence that pos counts in
 }
 
 // Batch is what one write may send. The zero value is ready; use it again and
@@ -68,7 +66,7 @@ const maxBatch = 64 << 10
 func (r *Room) Join(who Reader) *Sub {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := &Sub{room: r, chunked: who.Chunked, signals: who.ClientID != "", generation: r.generation}
+	s := &Sub{room: r, chunked: who.Chunked, signals: who.ClientID != ""}
 	missed := s.resume(who.Cursor)
 	s.pos.Version = r.version
 	id := r.appendCursor(nil, s.pos)
@@ -92,7 +90,7 @@ func (r *Room) Join(who Reader) *Sub {
 func (r *Room) Poll(who Reader) (s *Sub, opening []byte, news bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s = &Sub{room: r, signals: who.ClientID != "", generation: r.generation}
+	s = &Sub{room: r, signals: who.ClientID != ""}
 	missed := s.resume(who.Cursor)
 	known := missed == "" && s.pos.Version > 0 && s.pos.Version <= r.version
 	if !known {
@@ -110,7 +108,7 @@ func (r *Room) Poll(who Reader) (s *Sub, opening []byte, news bool) {
 // missed by then: a number, "null" if that is not known, or "" if it has missed none.
 func (s *Sub) resume(cursor string) (missed string) {
 	r := s.room
-	s.pos = Position{Seq: r.seq}
+	s.pos = Position{Seq: r.seq, generation: r.generation}
 	if cursor == "" {
 		return ""
 	}
@@ -128,9 +126,10 @@ func (s *Sub) resume(cursor string) (missed string) {
 }
 
 // missedBy says how many events a reader at p can not get any more, if that is known:
-// in a sequence that rooms share, nobody knows whose the forgotten ones were.
+// in a sequence that rooms share, nobody knows whose the forgotten ones were, and one
+// that begins anew says nothing of the one before.
 func (r *Room) missedBy(p Position) string {
-	if r.hub.opt.Source != nil {
+	if r.hub.opt.Source != nil || p.generation != r.generation {
 		return "null"
 	}
 	return strconv.FormatUint(r.forgotten-p.Seq, 10)
@@ -176,7 +175,7 @@ func (s *Sub) Cursor() string {
 // cursor returns the id of where the reader is; the room's mu is held.
 func (s *Sub) cursor() []byte {
 	r := s.room
-	if s.generation != r.generation {
+	if s.pos.generation != r.generation {
 		return r.appendCursor(nil, Position{Seq: r.forgotten}) // what Pending will say
 	}
 	// In a shared sequence a quiet room moves on; so must the cursors there, or they
@@ -208,26 +207,8 @@ func (s *Sub) Pending(b *Batch) bool {
 	}
 	s.room.mu.Lock()
 	defer s.room.mu.Unlock()
-	if s.generation != s.room.generation {
-		s.restart(b)
-	} else {
-		s.room.pending(b, s.pos, s.chunked)
-	}
+	s.room.pending(b, s.pos, s.chunked)
 	return len(b.Bytes) > 0
-}
-
-// restart tells a reader that the sequence it was in is no more, and puts it at the
-// beginning of what is kept of the new one. What is left of a frame goes first.
-func (s *Sub) restart(b *Batch) {
-	if len(s.rest) > 0 {
-		return
-	}
-	r := s.room
-	s.generation = r.generation
-	s.pos = Position{Seq: r.forgotten, Version: r.version}
-	id := r.appendCursor(nil, s.pos)
-	s.rest = s.frame(r.appendStates(appendGap(nil, id, "null"), id))
-	b.add(s.rest, s.pos)
 }
 
 // Rest fills b with what is left of a frame, and reports whether there is anything.
@@ -242,9 +223,9 @@ func (s *Sub) Rest(b *Batch) bool {
 
 // pending adds the frames behind p, history and states merged in their order.
 func (r *Room) pending(b *Batch, p Position, chunked bool) {
-	if p.Seq < r.forgotten {
+	if p.generation != r.generation || p.Seq < r.forgotten {
 		missed := r.missedBy(p)
-		p = Position{Seq: r.forgotten, Version: r.version}
+		p = Position{Seq: r.forgotten, Version: r.version, generation: r.generation}
 		id := r.appendCursor(nil, p)
 		gap := r.appendStates(appendGap(nil, id, missed), id)
 		if chunked {

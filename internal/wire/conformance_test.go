@@ -342,3 +342,47 @@ func TestResume(t *testing.T) {
 		c.wantNumbers(2001, 2001)
 	})
 }
+
+// When the sequence that events count in begins anew, every reader is told so, once.
+func TestSequenceBeginsAnew(t *testing.T) {
+	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
+		r := start()
+		var all []*reader
+		for i := range 30 {
+			all = append(all, r.open("room=a&id=abcdefgh"))
+			r.stream(i)
+			all[i].event() // io:hello
+		}
+		r.count("a", 1)
+		r.emit("a", 1, 2, 0)
+		for _, c := range all {
+			if got := c.number("user count"); got != 1 {
+				t.Fatalf("got count %d, want 1", got)
+			}
+			c.wantNumbers(1, 2)
+		}
+		r.hub.Reset("anew", 0)
+		for _, c := range all {
+			if e := c.event(); e.Name != "io:gap" || e.Data != `{"missed":null}` {
+				t.Fatalf("got %v, want a gap", e)
+			}
+			if got := c.number("user count"); got != 1 {
+				t.Fatalf("got count %d behind the gap, want 1", got)
+			}
+		}
+		for n := 1; n <= 3; n++ {
+			r.emit("a", n, n, 0)
+			for i, c := range all {
+				if e := c.event(); e.Name != "n" || e.Data != strconv.Itoa(n) {
+					t.Fatalf("reader %d: got %v, want event %d", i, e, n)
+				}
+			}
+		}
+		for i, c := range all { // each by itself
+			r.stream(i).ping()
+			if e := c.event(); e.Name != "io:ping" {
+				t.Fatalf("reader %d: got %v, want a ping", i, e)
+			}
+		}
+	})
+}
