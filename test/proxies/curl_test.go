@@ -1,0 +1,138 @@
+package proxies
+
+import (
+	"bytes"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"headcount/test/rig"
+)
+
+// curl is a running curl -N, and when it printed each line.
+type curl struct {
+	ended chan struct{} // closed when it has ended
+
+	mu    sync.Mutex
+	rest  []byte
+	lines []line
+}
+
+type line struct {
+	text string
+	at   time.Time
+}
+
+// startCurl starts curl on a path of the server, through the proxy. It is killed when
+// the test ends.
+func startCurl(t testing.TB, via *Running, path string) *curl {
+	t.Helper()
+	c := &curl{ended: make(chan struct{})}
+	// --compressed: what every browser says it can read.
+	cmd := exec.Command(need(t, "curl", "apt-get install curl"), "-sN", "--compressed", "--insecure", via.URL+path)
+	if via.Via != nil {
+		cmd.Args = append(cmd.Args, "--proxy", via.Via.String(), "--noproxy", "")
+	}
+	cmd.Stdout, cmd.Stderr = c, c
+	cmd.SysProcAttr = attributes()
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("start curl: %v", err)
+	}
+	go func() {
+		_ = cmd.Wait() // how it ended is seen in what it printed
+		close(c.ended)
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-c.ended
+	})
+	return c
+}
+
+// Write takes what curl prints.
+func (c *curl) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rest = append(c.rest, p...)
+	for {
+		end := bytes.IndexByte(c.rest, '\n')
+		if end < 0 {
+			return len(p), nil
+		}
+		c.lines = append(c.lines, line{string(c.rest[:end]), time.Now()})
+		c.rest = c.rest[end+1:]
+	}
+}
+
+// when returns when curl printed a line, the zero time if it has not.
+func (c *curl) when(text string) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, l := range c.lines {
+		if l.text == text {
+			return l.at
+		}
+	}
+	return time.Time{}
+}
+
+func (c *curl) text() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all strings.Builder
+	for _, l := range c.lines {
+		all.WriteString(l.text + "\n")
+	}
+	return all.String()
+}
+
+// wait waits for a line and returns when it came; the zero time if it did not.
+func (c *curl) wait(deadline time.Duration, text string) time.Time {
+	for end := time.Now().Add(deadline); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		if at := c.when(text); !at.IsZero() {
+			return at
+		}
+	}
+	return time.Time{}
+}
+
+// The times of judge.
+const (
+	startOf = 3 * time.Second        // a stream that has brought nothing by then is held back
+	step    = 700 * time.Millisecond // between two events, so that it is seen which one pushed which out
+)
+
+// judge says what the proxy does to a stream of curl -N, and how much later than
+// emitted an event comes.
+func judge(t *testing.T, server *rig.Server, via *Running) (Verdict, time.Duration) {
+	t.Helper()
+	const room = "/events?room=curl"
+	c := startCurl(t, via, room)
+	if c.wait(startOf, "data: 1").IsZero() {
+		if text := c.text(); text != "" {
+			t.Errorf("a stream without any event printed:\n%s", text)
+		}
+		return Whole, 0
+	}
+	names := []string{"one", "two", "three", "four"}
+	emitted := make([]time.Time, len(names)+1)
+	for i, name := range names {
+		emitted[i] = time.Now()
+		emit(t, server, "curl", name, name)
+		c.wait(step, `data: "`+name+`"`)
+		rig.Wait(t, 2*step, "the next event's turn", func() bool { return time.Since(emitted[i]) >= step })
+	}
+	emitted[len(names)] = time.Now()
+	verdict, worst := Live, time.Duration(0)
+	for i, name := range names {
+		at := c.when(`data: "` + name + `"`)
+		if at.IsZero() || at.After(emitted[i+1]) {
+			verdict = Late
+			continue
+		}
+		worst = max(worst, at.Sub(emitted[i]))
+	}
+	return verdict, worst
+}

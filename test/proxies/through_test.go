@@ -1,0 +1,153 @@
+package proxies
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"headcount/test/rig"
+)
+
+// Every configuration, one after another: what becomes of a stream, whether polls and
+// cursors pass, whether readers are back after the server's restart, and what the
+// browser's client makes of it.
+func TestThrough(t *testing.T) {
+	t.Parallel() // with TestGone, which waits
+	chrome := startChrome(t)
+	fmt.Println("| proxy | a stream passes | each event later by | the page takes | and shows the count after | back after a restart of the server |\n|---|---|---|---|---|---|")
+	for _, p := range All() {
+		t.Run(p.Name, func(t *testing.T) {
+			server := rig.Start(t, "-token", token, "-drain", "1s")
+			via := p.Start(t, server.Addr)
+
+			held := startCurl(t, via, "/events?room=held&id=held-back")
+			verdict, delay := judge(t, server, via)
+			if verdict != p.Streams {
+				t.Errorf("stream of curl passes %s, want %s", verdict, p.Streams)
+			}
+			polls(t, server, via)
+			resumes(t, server, via)
+			transport, shown := chrome.shows(t, server, via)
+			// The server ends a stream that nobody answers, which hands over what was held.
+			if p.Streams == Whole && !p.Disguised {
+				rig.Wait(t, 8*time.Second, "the held stream to end", func() bool {
+					select {
+					case <-held.ended:
+						return true
+					default:
+						return false
+					}
+				})
+				if held.when("data: 1").IsZero() {
+					t.Errorf("the stream that the server ended printed:\n%s", held.text())
+				}
+			}
+			back := returns(t, server, via)
+			later := "–"
+			if verdict == Live {
+				later = fmt.Sprintf("%.0f ms", float64(delay)/float64(time.Millisecond))
+			}
+			fmt.Printf("| %s | %s | %s | %s | %.1f s | %.1f s |\n", p.Name, verdict, later, transport, shown.Seconds(), back.Seconds())
+		})
+	}
+}
+
+// polls checks poll mode: an answer at once, every event within a second and once, the
+// right count.
+func polls(t *testing.T, server *rig.Server, via *Running) {
+	t.Helper()
+	it := read(t, via, "polls", "poller-one", true)
+	it.expect(time.Second, "user count", "1")
+	other := read(t, via, "polls", "poller-two", true)
+	other.expect(time.Second, "user count", "2")
+	it.expect(time.Second, "user count", "2")
+	for i := range 3 {
+		emit(t, server, "polls", "news", fmt.Sprint(i))
+		it.expect(time.Second, "news", fmt.Sprint(i))
+	}
+	other.leave()
+	it.expect(time.Second, "user count", "1")
+	if got := server.Count("polls"); got != 1 {
+		t.Errorf("server counts %d pollers, want 1", got)
+	}
+	if got := it.got("news"); len(got) != 3 {
+		t.Errorf("a poller got %d news, want 3: %v", len(got), got)
+	}
+	if got := it.got("io:gap"); len(got) > 0 {
+		t.Errorf("a poller was told of a gap: %v", got)
+	}
+	it.leave()
+}
+
+// resumes checks that the header Last-Event-ID passes, with a poll, and with a stream
+// where those are live.
+func resumes(t *testing.T, server *rig.Server, via *Running) {
+	t.Helper()
+	modes := []bool{true}
+	if via.Streams == Live {
+		modes = append(modes, false)
+	}
+	for i, poll := range modes {
+		room := fmt.Sprint("resumes-", i)
+		emit(t, server, room, "first", "seen")
+		before := read(t, via, room, "resumer-one", true)
+		before.expect(2*time.Second, "user count", "1")
+		before.leave()
+		before.mu.Lock()
+		cursor := before.cursor
+		before.mu.Unlock()
+		const missed = "missed"
+		emit(t, server, room, missed, "now")
+
+		query := url.Values{"room": {room}}
+		if poll {
+			query.Set("poll", "1")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		q := before.request(ctx, http.MethodGet, "/events", query, nil)
+		q.Header.Set("Last-Event-ID", cursor)
+		client := &http.Client{Transport: via.Transport()}
+		answer, err := client.Do(q)
+		if err != nil {
+			t.Fatalf("come back with a cursor: %v", err)
+		}
+		var text strings.Builder
+		buf := make([]byte, 4<<10)
+		for !strings.Contains(text.String(), "event: "+missed+"\n") {
+			n, err := answer.Body.Read(buf)
+			text.Write(buf[:n])
+			if err != nil {
+				break
+			}
+		}
+		answer.Body.Close()
+		cancel()
+		client.CloseIdleConnections()
+		if got := text.String(); !strings.Contains(got, "event: "+missed+"\n") || strings.Contains(got, "event: first") || strings.Contains(got, "io:gap") {
+			t.Errorf("after Last-Event-ID %s (poll: %v) came\n%s\nwant the event %s, nothing older and no gap", cursor, poll, got, missed)
+		}
+	}
+}
+
+// returns restarts the server and returns how long a reader took to be back.
+func returns(t *testing.T, server *rig.Server, via *Running) time.Duration {
+	t.Helper()
+	it := read(t, via, "returns", "returner", via.Streams != Live)
+	it.expect(4*time.Second, "user count", "1")
+	seen := len(it.got("user count"))
+	server.Stop()
+	server.Restart()
+	began := time.Now()
+	rig.Wait(t, 20*time.Second, "the reader to be back", func() bool { return len(it.got("user count")) > seen })
+	took := time.Since(began)
+	it.expect(time.Second, "user count", "1")
+	if got := server.Count("returns"); got != 1 {
+		t.Errorf("server counts %d after its restart, want 1", got)
+	}
+	it.leave()
+	return took
+}
