@@ -57,21 +57,26 @@ func (s *subscription) leave(ctx context.Context) {
 
 // post sends the room and the client id to one of the server's paths.
 func (s *subscription) post(ctx context.Context, path string) error {
+	return postUsers(ctx, s.http, s.base.JoinPath(path).String(), s.room, []string{s.id})
+}
+
+// postUsers sends a room and client ids to a server's /alive or /leave.
+func postUsers(ctx context.Context, client *http.Client, url, room string, ids []string) error {
 	body, err := json.Marshal(struct {
 		Room string   `json:"room"`
 		IDs  []string `json:"ids"`
-	}{s.room, []string{s.id}})
+	}{room, ids})
 	if err != nil {
-		return fmt.Errorf("encode %s: %w", path, err)
+		return fmt.Errorf("encode users: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.base.JoinPath(path).String(), bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("make request: %w", err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := s.http.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
-		return fmt.Errorf("post %s: %w", path, err)
+		return fmt.Errorf("post users: %w", err)
 	}
 	defer resp.Body.Close()
 	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, 4096)) // so that the connection can be used again

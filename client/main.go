@@ -1,4 +1,5 @@
-// Command client is headcount on a terminal and for scripts: it shows a server's events and sends new ones.
+// Command client is headcount on a terminal and for scripts: it shows a server's events, sends new
+// ones and examines the way there.
 package main
 
 import (
@@ -36,10 +37,16 @@ func main() {
 
 // Exit statuses.
 const (
-	statusOK     = 0
-	statusFailed = 1
-	statusUsage  = 2
+	statusOK      = 0
+	statusFailed  = 1
+	statusUsage   = 2
+	statusPolling = 3 // doctor: streams do not work, polling does
 )
+
+// statusError ends a command that has said all there was to say.
+type statusError int
+
+func (e statusError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
 // streams are where a command reads and writes.
 type streams struct {
@@ -59,7 +66,7 @@ type command struct {
 
 // commands returns all sub-commands; the first one is meant when none is named.
 func commands() []command {
-	return []command{watchCommand(), emitCommand()}
+	return []command{watchCommand(), emitCommand(), doctorCommand()}
 }
 
 // run is the whole program; it returns the exit status.
@@ -71,9 +78,12 @@ func run(ctx context.Context, args []string, std streams) int {
 	}
 
 	var usage usageError
+	var status statusError
 	switch {
 	case err == nil, errors.Is(err, syscall.EPIPE):
 		return statusOK
+	case errors.As(err, &status):
+		return int(status)
 	case errors.Is(err, flag.ErrHelp):
 		_, _ = io.WriteString(std.out, help(all))
 		return statusOK

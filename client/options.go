@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/peterbourgon/ff/v3"
 )
@@ -26,6 +27,8 @@ type options struct {
 	once   bool
 	token  string
 	lines  bool
+
+	silence time.Duration
 }
 
 // newFlags returns the flags of all sub-commands, which set o.
@@ -38,6 +41,7 @@ func newFlags(o *options) *flag.FlagSet {
 	fs.BoolVar(&o.once, "once", false, aboutOnce)
 	fs.StringVar(&o.token, "token", "", aboutToken)
 	fs.BoolVar(&o.lines, "lines", false, aboutLines)
+	fs.DurationVar(&o.silence, "silence", 35*time.Second, aboutSilence)
 	return fs
 }
 

@@ -101,6 +101,8 @@ func TestMistakes(t *testing.T) {
 		{"emit of two inputs", []string{"emit", "-lines", "news", "x"}, "standard input"},
 		{"emit of bytes", []string{"emit", "news", "\xff"}, "UTF-8"},
 		{"token with a line end", []string{"emit", "-token", "a\nb", "news"}, "token"},
+		{"doctor of two", []string{"doctor", "localhost:1", "localhost:2"}, "one URL"},
+		{"short silence", []string{"doctor", "-silence", "10ms"}, "1s to 2m"},
 		{"flag of another sub-command", []string{"emit", "-once", "news"}, "emit does not take -once"},
 		{"terminal codes", []string{"\x1b[31m"}, "neither"},
 	}

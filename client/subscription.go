@@ -204,15 +204,20 @@ func (e *refusedError) Error() string { return e.why }
 // validate returns an error unless resp is an event stream.
 func validate(resp *http.Response) error {
 	if resp.StatusCode != http.StatusOK {
-		var answer struct{ Error string }
-		if json.NewDecoder(io.LimitReader(resp.Body, 4096)).Decode(&answer) != nil {
-			answer.Error = ""
-		}
-		return &refusedError{why: whyRefused(resp, answer.Error), after: parseRetryAfter(resp.Header.Get("Retry-After"), time.Now())}
+		return &refusedError{why: whyRefused(resp, errorOf(resp)), after: parseRetryAfter(resp.Header.Get("Retry-After"), time.Now())}
 	}
 	kind := resp.Header.Get("Content-Type")
 	if media, _, err := mime.ParseMediaType(kind); err != nil || media != "text/event-stream" {
 		return &refusedError{why: fmt.Sprintf("it answers with %q, not with a stream; is it a headcount server?", kind)}
 	}
 	return nil
+}
+
+// errorOf returns the server's own sentence of an answer that refuses something, if it has one.
+func errorOf(resp *http.Response) string {
+	var answer struct{ Error string }
+	if json.NewDecoder(io.LimitReader(resp.Body, 4096)).Decode(&answer) != nil {
+		return ""
+	}
+	return answer.Error
 }

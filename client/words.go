@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// All words that people read are in this file. Each message is one line and begins with "client:"; one that tells of
+// All words that people read are in this file, but those of the doctor, which are in diagnosis.go. Each message is one line and begins with "client:"; one that tells of
 // trouble also says what happens next or what to do.
 
 // What the flags do, for -h. A word in back quotes names the value.
@@ -34,11 +34,11 @@ const (
 `
 	aboutEmit = "send an event to all in a room"
 	notesEmit = `
-DATA is JSON, else a string; - is standard input, without its last line end; none is null. DATA that begins with
-a dash follows --. The URL has a scheme or a port where DATA is left out. An event that the server has accepted
-is in everybody's stream: its id is printed, with -json the answer {"id":…,"room":…}. While there is no answer it
-is sent again, for 30 s; the server knows it by its Idempotency-Key and never passes it on twice. With -lines the
-next event is sent when the one before is accepted; the first one that is refused ends it.
+DATA is JSON, else a string; "-" is standard input, without its last line end; none is null.
+DATA that begins with a dash goes behind "--". Where DATA is left out, a URL needs a scheme or port.
+Prints the id of the event once the server has accepted it; -json: {"id":…,"room":…}
+An event without an answer is sent again, for 30 s, and never passed on twice (Idempotency-Key).
+With -lines each line waits until the one before is accepted; the first that is refused ends it.
 Exit status: 0 accepted, 1 refused or not answered, 2 a mistake on the command line.
 `
 )
@@ -67,7 +67,7 @@ func help(all []command) string {
 				about += fmt.Sprintf(" (default %s)", f.DefValue)
 			}
 			env := envPrefix + "_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-			fmt.Fprintf(&b, "  %-12s  %s [%s]\n", strings.TrimSpace("-"+f.Name+" "+value), about, env)
+			fmt.Fprintf(&b, "  %-13s  %s [%s]\n", strings.TrimSpace("-"+f.Name+" "+value), about, env)
 		})
 	}
 	b.WriteString("\nThe variable in brackets stands for a flag that is not given.\n")

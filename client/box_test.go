@@ -1,0 +1,234 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// box is something between a client and a server that does what boxes do to streams. Its zero value passes all on, but
+// WebSockets, as most do by default.
+type box struct {
+	// answer may answer a request itself; then it returns true.
+	answer func(w http.ResponseWriter, r *http.Request) bool
+	// header may change what the server gets; the box says who it is in any case.
+	header func(h http.Header)
+	// response may change the header of what the client gets.
+	response func(h http.Header)
+	// pass hands the body over, in pieces as they come; without it each piece goes on at once.
+	pass func(w http.ResponseWriter, r *http.Request, pieces <-chan []byte)
+	// deaf boxes do not tell the server that the client has gone.
+	deaf bool
+}
+
+// start returns the address of a box in front of the server.
+func (b box) start(t *testing.T, server string) string {
+	t.Helper()
+	upstream, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{DisableCompression: true}
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { b.serve(w, r, transport, upstream) }))
+	t.Cleanup(func() {
+		front.CloseClientConnections()
+		transport.CloseIdleConnections()
+		front.Close()
+	})
+	return front.URL
+}
+
+func (b box) serve(w http.ResponseWriter, r *http.Request, transport http.RoundTripper, upstream *url.URL) {
+	if b.answer != nil && b.answer(w, r) {
+		return
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	if b.deaf {
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(r.Context()), 30*time.Second)
+	}
+	out := r.Clone(ctx)
+	out.URL.Scheme, out.URL.Host, out.RequestURI = upstream.Scheme, upstream.Host, ""
+	out.Header.Del("Connection")
+	out.Header.Del("Upgrade")
+	out.Header.Set("Via", "1.1 box")
+	if b.header != nil {
+		b.header(out.Header)
+	}
+	resp, err := transport.RoundTrip(out)
+	if err != nil {
+		cancel()
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
+	pieces := make(chan []byte)
+	go func() {
+		defer cancel()
+		defer resp.Body.Close()
+		defer close(pieces)
+		for {
+			piece := make([]byte, 4096)
+			n, err := resp.Body.Read(piece)
+			if n > 0 {
+				select {
+				case pieces <- piece[:n]:
+				case <-r.Context().Done(): // a deaf box reads on
+				}
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	for name, values := range resp.Header {
+		w.Header()[name] = slices.Clone(values)
+	}
+	if b.response != nil {
+		b.response(w.Header())
+	}
+	if b.pass != nil && strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") && resp.ContentLength < 0 {
+		b.pass(w, r, pieces)
+		return
+	}
+	w.WriteHeader(resp.StatusCode)
+	passAt(w, pieces, 0)
+}
+
+// passAt hands each piece over after a delay.
+func passAt(w http.ResponseWriter, pieces <-chan []byte, delay time.Duration) {
+	for piece := range pieces {
+		time.Sleep(delay)
+		w.Write(piece)
+		w.(http.Flusher).Flush()
+	}
+}
+
+// hold hands all over when it is complete.
+func hold(w http.ResponseWriter, _ *http.Request, pieces <-chan []byte) {
+	var all []byte
+	for piece := range pieces {
+		all = append(all, piece...)
+	}
+	w.Write(all)
+}
+
+// oneBehind hands each piece over when the next one comes.
+func oneBehind(w http.ResponseWriter, _ *http.Request, pieces <-chan []byte) {
+	var before []byte
+	for piece := range pieces {
+		w.Write(before)
+		w.(http.Flusher).Flush()
+		before = piece
+	}
+	w.Write(before)
+}
+
+func lateBy(delay time.Duration) func(http.ResponseWriter, *http.Request, <-chan []byte) {
+	return func(w http.ResponseWriter, _ *http.Request, pieces <-chan []byte) { passAt(w, pieces, delay) }
+}
+
+// zip compresses for those who can read it, each piece at once or all in one.
+func zip(eager bool) func(http.ResponseWriter, *http.Request, <-chan []byte) {
+	return func(w http.ResponseWriter, r *http.Request, pieces <-chan []byte) {
+		if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+			passAt(w, pieces, 0)
+			return
+		}
+		w.Header().Set("Content-Encoding", "gzip")
+		packed := gzip.NewWriter(w)
+		for piece := range pieces {
+			packed.Write(piece)
+			if eager {
+				packed.Flush()
+				w.(http.Flusher).Flush()
+			}
+		}
+		packed.Close()
+	}
+}
+
+// cutSilent breaks what says nothing for a time.
+func cutSilent(limit time.Duration) func(http.ResponseWriter, *http.Request, <-chan []byte) {
+	return func(w http.ResponseWriter, _ *http.Request, pieces <-chan []byte) {
+		for {
+			select {
+			case piece, ok := <-pieces:
+				if !ok {
+					return
+				}
+				w.Write(piece)
+				w.(http.Flusher).Flush()
+			case <-time.After(limit):
+				panic(http.ErrAbortHandler)
+			}
+		}
+	}
+}
+
+// cutOld breaks what has lasted for a time.
+func cutOld(limit time.Duration) func(http.ResponseWriter, *http.Request, <-chan []byte) {
+	return func(w http.ResponseWriter, _ *http.Request, pieces <-chan []byte) {
+		end := time.After(limit)
+		for {
+			select {
+			case piece, ok := <-pieces:
+				if !ok {
+					return
+				}
+				w.Write(piece)
+				w.(http.Flusher).Flush()
+			case <-end:
+				panic(http.ErrAbortHandler)
+			}
+		}
+	}
+}
+
+// giveUp holds all back and answers 504 when that lasts too long.
+func giveUp(limit time.Duration) func(http.ResponseWriter, *http.Request, <-chan []byte) {
+	return func(w http.ResponseWriter, _ *http.Request, pieces <-chan []byte) {
+		var all []byte
+		end := time.After(limit)
+		for {
+			select {
+			case piece, ok := <-pieces:
+				if !ok {
+					w.Write(all)
+					return
+				}
+				all = append(all, piece...)
+			case <-end:
+				w.WriteHeader(http.StatusGatewayTimeout)
+				return
+			}
+		}
+	}
+}
+
+// rewrite changes what it passes on.
+func rewrite(w http.ResponseWriter, _ *http.Request, pieces <-chan []byte) {
+	for piece := range pieces {
+		w.Write(bytes.ReplaceAll(piece, []byte(": headcount, für"), []byte(": headcount, fuer")))
+		w.(http.Flusher).Flush()
+	}
+}
+
+// refuse answers what begins with one of the paths.
+func refuse(status int, paths ...string) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		if !slices.ContainsFunc(paths, func(p string) bool { return strings.HasPrefix(r.URL.RequestURI(), p) }) {
+			return false
+		}
+		w.Header().Set("Content-Type", "text/html")
+		w.WriteHeader(status)
+		io.WriteString(w, "<html>no")
+		return true
+	}
+}
