@@ -128,6 +128,25 @@ func TestPaceAfterLongPass(t *testing.T) {
 	}
 }
 
+// What the last pass took is remembered over a quiet time.
+func TestPaceRemembersLastPass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		room := hub.New(hub.Options{}).Open("a")
+		values := shown(t, room)
+		room.Update("user count", set("1"))
+		room.Took(100 * time.Millisecond)
+		time.Sleep(time.Minute)
+		begin := time.Now()
+		room.Update("user count", set("2"))
+		room.Update("user count", set("3"))
+		time.Sleep(time.Second)
+		_, at := values()
+		if len(at) != 3 || !at[1].Equal(begin) || at[2].Sub(begin) != 200*time.Millisecond {
+			t.Errorf("got showings at %v, want one at once and one after 200 ms", at)
+		}
+	})
+}
+
 // Setting a state to what it is shows nothing; events wait for no pace.
 func TestPaceOfNothingNew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

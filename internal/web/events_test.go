@@ -160,6 +160,21 @@ func TestLinger(t *testing.T) {
 	})
 }
 
+// The end of a short time is told as exactly as that of a long one.
+func TestShortLinger(t *testing.T) {
+	inBubble(t, web.Options{Linger: 300 * time.Millisecond}, func(t *testing.T, b *bubble) {
+		watcher := b.open("")
+		time.Sleep(time.Second)
+		s := b.open("id=" + idA)
+		time.Sleep(100 * time.Millisecond)
+		s.cancel()
+		time.Sleep(300*time.Millisecond - 1)
+		watcher.wantCounts("1", "2")
+		time.Sleep(1)
+		watcher.wantCounts("1", "2", "1")
+	})
+}
+
 func TestNoLinger(t *testing.T) {
 	inBubble(t, web.Options{}, func(t *testing.T, b *bubble) {
 		s := b.open("id=" + idA)
@@ -211,10 +226,14 @@ func TestLeave(t *testing.T) {
 // A goodbye while the id lingers takes it out at once.
 func TestLeaveWhileLingering(t *testing.T) {
 	inBubble(t, web.Options{Linger: time.Minute}, func(t *testing.T, b *bubble) {
+		watcher := b.open("")
+		time.Sleep(time.Second)
 		b.open("id=" + idA).cancel()
-		b.wantUsers("lobby", 1)
+		b.wantUsers("lobby", 2)
+		time.Sleep(time.Second)
 		b.do("POST", "/leave", `{"room":"lobby","ids":["`+idA+`","`+idB+`"]}`)
-		b.wantUsers("lobby", 0)
+		b.wantUsers("lobby", 1)
+		watcher.wantCounts("1", "2", "1")
 	})
 }
 

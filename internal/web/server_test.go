@@ -58,6 +58,7 @@ func TestMethods(t *testing.T) {
 func TestHead(t *testing.T) {
 	inBubble(t, web.Options{}, func(t *testing.T, b *bubble) {
 		watcher := b.open("")
+		time.Sleep(time.Second)
 		a := b.do("HEAD", "/events?id=abcdefgh", "")
 		if a.StatusCode != 200 || a.Header.Get("Content-Type") != "text/event-stream" ||
 			a.Header.Get("Cache-Control") != "no-cache, no-store, no-transform" || a.Header.Get("X-Accel-Buffering") != "no" {
@@ -66,6 +67,7 @@ func TestHead(t *testing.T) {
 		if a := b.do("HEAD", "/events?id=no", ""); a.StatusCode != 400 {
 			t.Errorf("got %s for a bad id, want 400", a.Status)
 		}
+		time.Sleep(time.Second)
 		watcher.wantCounts("1")
 	})
 }

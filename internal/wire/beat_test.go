@@ -22,7 +22,7 @@ func TestHeartbeat(t *testing.T) {
 				if tt.want != "" {
 					c.event() // io:hello
 				}
-				begin := time.Now()
+				shortest, last := time.Hour, time.Now()
 				for range 4 {
 					b, err := c.Block()
 					if err != nil {
@@ -31,11 +31,12 @@ func TestHeartbeat(t *testing.T) {
 					if tt.want == "" && (b.Comments != 1 || b.Dispatched) || tt.want != "" && b.Name != tt.want {
 						t.Fatalf("got %+v, want a heartbeat", b)
 					}
+					now := time.Now()
+					shortest, last = min(shortest, now.Sub(last)), now
 				}
-				// As many as that, and no more: half of the time each at least.
-				took := time.Since(begin)
-				if took < 4*r.heartbeat/2 || took > 4*r.heartbeat+2*time.Second {
-					t.Errorf("4 heartbeats took %v, want about %v", took, 4*r.heartbeat)
+				// A busy machine makes some late, but not each.
+				if shortest < r.heartbeat/2 || shortest > r.heartbeat+r.heartbeat/10 {
+					t.Errorf("the shortest of 4 silences is %v, want %v to %v", shortest, r.heartbeat/2, r.heartbeat)
 				}
 			})
 		})

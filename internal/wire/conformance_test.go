@@ -235,6 +235,13 @@ func TestRubbishBehindRequest(t *testing.T) {
 		s.end(time.Second)
 		c.wantFarewell("1000")
 		s.wantEnd(t, wire.Ended)
+		if r.epoll == nil {
+			return // net/http goes on to read the rubbish as the next request
+		}
+		// No reset, which could overtake the last bytes.
+		if _, err := c.conn.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("got %v behind the response, want the end of the connection", err)
+		}
 	})
 }
 
@@ -249,11 +256,11 @@ func TestGoneAfterRubbish(t *testing.T) {
 	})
 }
 
-// Thousands of streams in several rooms, with some that leave and join during the
+// A crowd of streams in several rooms, with some that leave and join during the
 // passes: nobody who stays misses the last count, or hears another room's events.
 func TestCrowd(t *testing.T) {
 	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
-		const streams, rooms, rounds = 2000, 4, 30
+		const streams, rooms, rounds = 1000, 4, 10
 		r := start()
 		var readers sync.WaitGroup
 		var mu sync.Mutex
@@ -261,6 +268,7 @@ func TestCrowd(t *testing.T) {
 		read := func(i int, leaves bool) {
 			room := fmt.Sprint("room", i%rooms)
 			c := r.open("room=" + room)
+			_ = c.conn.SetDeadline(time.Now().Add(8 * patience)) // all of this takes its time
 			readers.Go(func() {
 				defer c.conn.Close()
 				until := rounds

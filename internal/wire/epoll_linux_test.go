@@ -1,9 +1,12 @@
 package wire_test
 
 import (
+	"bytes"
 	"io"
 	"net"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -55,6 +58,69 @@ func TestTakeAfterClose(t *testing.T) {
 	e.Take(fd, h.Open("a").Join(hub.Reader{}), false, make(owner, 1)).End(0)
 	if _, err := client.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("got %v, want the end of the connection", err)
+	}
+}
+
+// A room of more readers than a pass serves at a time: what comes during the pass, and
+// who goes during it, costs nobody the last event.
+func TestPassOfBigRoom(t *testing.T) {
+	const readers, rounds = 2500, 8
+	e, err := wire.NewEpoll(time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := hub.New(hub.Options{})
+	room := h.Open("a")
+	var clients []*net.TCPConn
+	ended := make(owner, readers)
+	for range readers {
+		client, fd := pair(t)
+		e.Take(fd, room.Join(hub.Reader{Chunked: true}), false, ended)
+		clients = append(clients, client)
+	}
+	emitted := 0
+	for round := range rounds {
+		going := clients[:100]
+		clients = clients[100:]
+		var all sync.WaitGroup
+		all.Go(func() {
+			for range 20 {
+				emitted++
+				h.Emit("a", "n", []byte(strconv.Itoa(emitted)))
+			}
+		})
+		all.Go(func() {
+			for _, c := range going {
+				_ = c.SetLinger(0)
+				_ = c.Close()
+			}
+		})
+		all.Wait()
+		last := []byte("data: " + strconv.Itoa(emitted) + "\n\n\r\n")
+		buffer := make([]byte, 64<<10)
+		for i, c := range clients {
+			_ = c.SetDeadline(time.Now().Add(patience))
+			for n := 0; !bytes.HasSuffix(buffer[:n], last); {
+				k, err := c.Read(buffer[n:])
+				if err != nil {
+					t.Fatalf("round %d: reader %d has not got event %d, but %q: %v", round, i, emitted, buffer[:n], err)
+				}
+				n += k
+			}
+		}
+	}
+	for range rounds * 100 {
+		select {
+		case why := <-ended:
+			if why != wire.Gone {
+				t.Errorf("a stream ended as %s, want gone", why)
+			}
+		case <-time.After(patience):
+			t.Fatal("not every reader that went was noticed")
+		}
+	}
+	if err := e.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
