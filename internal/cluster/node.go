@@ -286,6 +286,7 @@ func (n *Node) sync(ctx context.Context) error {
 		n.lost()
 		return err
 	}
+	n.beatOnce(time.Now()) // who comes next finds it in the bucket
 	n.log.Info("in step with NATS", "server", n.nc.ConnectedUrlRedacted(), "epoch", n.Epoch())
 	for _, r := range n.open() {
 		n.tasks.add(r.refresh)

@@ -1,0 +1,124 @@
+package cluster
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"headcount/test/rig"
+)
+
+// Whoever joins or leaves anywhere is in everybody's count.
+func TestCountOverNodes(t *testing.T) {
+	url := startNATS(t, 0, t.TempDir()).ClientURL()
+	a, b := startNode(t, url).ready(t), startNode(t, url).ready(t)
+	one := read(t, a.URL, "lobby", "client-0001")
+	one.await(t, 1)
+	two := read(t, b.URL, "lobby", "")
+	if got := two.seen()[0]; got != 2 {
+		t.Errorf("first count on the second node: got %d, want 2", got)
+	}
+	one.await(t, 2)
+	three := read(t, b.URL, "lobby", "client-0003")
+	one.await(t, 3)
+	two.await(t, 3)
+	for _, n := range []*node{a, b} {
+		if got := count(n.URL, "lobby"); got != 3 {
+			t.Errorf("/count: got %d, want 3", got)
+		}
+	}
+	two.stop()
+	one.await(t, 2)
+	three.await(t, 2)
+	three.strand()
+	post(t, a.URL+"/leave", "lobby", "client-0003") // on the node that does not have it
+	one.await(t, 1)
+	c := startNode(t, url).ready(t)
+	if got := count(c.URL, "lobby"); got != 1 {
+		t.Errorf("/count on a node that does not have the room open: got %d, want 1", got)
+	}
+}
+
+// A join on one node is in the count that the other displays within 300 ms.
+func TestJoinLatency(t *testing.T) {
+	url := startNATS(t, 0, t.TempDir()).ClientURL()
+	a, b := startNode(t, url).ready(t), startNode(t, url).ready(t)
+	watcher := read(t, b.URL, "lobby", "client-watch")
+	var slowest time.Duration
+	for i := range 20 {
+		begin := time.Now()
+		newReader(t, []string{a.URL}, "lobby", fmt.Sprintf("client-%04d", i))
+		watcher.await(t, i+2)
+		slowest = max(slowest, time.Since(begin))
+	}
+	t.Logf("slowest of 20 joins: %v", slowest)
+	if slowest > 300*time.Millisecond {
+		t.Errorf("slowest join took %v, want at most 300ms", slowest)
+	}
+}
+
+// A reader that goes from node to node is one user all the time, in everybody's eyes.
+func TestMovesAreInvisible(t *testing.T) {
+	url := startNATS(t, 0, t.TempDir()).ClientURL()
+	nodes := []*node{startNode(t, url).ready(t), startNode(t, url).ready(t), startNode(t, url).ready(t)}
+	var watchers []*reader
+	for i, n := range nodes {
+		watchers = append(watchers, read(t, n.URL, "lobby", fmt.Sprintf("watcher-%d", i)))
+	}
+	mover := read(t, nodes[0].URL, "lobby", "client-mover")
+	for _, w := range watchers {
+		w.await(t, 4)
+		w.forget()
+	}
+	for i := range 20 {
+		opens := mover.opens()
+		mover.hop(nodes[(i+1)%3].URL)
+		rig.Wait(t, 5*time.Second, "mover is back", func() bool { return mover.opens() > opens })
+	}
+	time.Sleep(300 * time.Millisecond) // what is still on its way would show by now
+	for i, w := range watchers {
+		for _, got := range w.seen() {
+			if got != 4 {
+				t.Errorf("watcher %d saw %v, want 4 only", i, w.seen())
+				break
+			}
+		}
+	}
+	for _, got := range mover.seen()[1:] {
+		if got != 4 {
+			t.Errorf("the mover saw %v, want 4 only", mover.seen())
+			break
+		}
+	}
+}
+
+// An id with streams on two nodes is one user, and stays one when either ends.
+func TestOneIDTwice(t *testing.T) {
+	url := startNATS(t, 0, t.TempDir()).ClientURL()
+	a, b := startNode(t, url).ready(t), startNode(t, url).ready(t)
+	watcher := read(t, b.URL, "lobby", "client-watch")
+	first := read(t, a.URL, "lobby", "client-twice")
+	watcher.await(t, 2)
+	second := read(t, b.URL, "lobby", "client-twice")
+	atRest(t, 2, a, b)
+	second.stop()
+	atRest(t, 2, a, b)
+	first.stop()
+	atRest(t, 1, a, b)
+}
+
+// atRest waits until all nodes say a count and keep saying it.
+func atRest(t *testing.T, want int, nodes ...*node) {
+	t.Helper()
+	since := time.Now()
+	for end := time.Now().Add(15 * time.Second); time.Since(since) < 500*time.Millisecond; time.Sleep(5 * time.Millisecond) {
+		for _, n := range nodes {
+			if got := count(n.URL, "lobby"); got != want {
+				since = time.Now()
+				if time.Now().After(end) {
+					t.Fatalf("count of %s: got %d, want %d", n.URL, got, want)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,211 @@
+package cluster
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"headcount/internal/sse/ssetest"
+	"headcount/test/rig"
+)
+
+// reader is a client that stays: it comes back after every end, to the node that is set, with its cursor, like a browser
+// without the long delays.
+type reader struct {
+	room, id string
+
+	mu      sync.Mutex
+	node    string // URL; "" = a random one of nodes
+	nodes   []string
+	cut     func() // ends the connection that is open
+	cursor  string
+	events  []ssetest.Event // all but counts and io:ping
+	counts  []int
+	last    time.Time // when the last count came
+	opened  int
+	headers http.Header
+
+	stop    func()
+	stopped chan struct{}
+}
+
+// read opens a stream and keeps it until the test ends.
+func read(t *testing.T, node, room, id string) *reader {
+	t.Helper()
+	r := newReader(t, []string{node}, room, id)
+	rig.Wait(t, 10*time.Second, "first count of "+id+" at "+node, func() bool { return r.count() > 0 })
+	return r
+}
+
+func newReader(t *testing.T, nodes []string, room, id string) *reader {
+	return newReaderFrom(t, nodes, room, id, "")
+}
+
+func newReaderFrom(t *testing.T, nodes []string, room, id, cursor string) *reader {
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &reader{room: room, id: id, nodes: nodes, cursor: cursor, stopped: make(chan struct{})}
+	r.stop = func() {
+		cancel()
+		<-r.stopped
+	}
+	t.Cleanup(r.stop)
+	go func() {
+		defer close(r.stopped)
+		for ctx.Err() == nil {
+			r.once(ctx)
+			select {
+			case <-ctx.Done():
+			case <-time.After(10*time.Millisecond + rand.N(50*time.Millisecond)):
+			}
+		}
+	}()
+	return r
+}
+
+// once reads one stream to its end.
+func (r *reader) once(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r.mu.Lock()
+	r.cut = cancel
+	node, cursor := r.node, r.cursor
+	if node == "" {
+		node = r.nodes[rand.IntN(len(r.nodes))]
+	}
+	r.mu.Unlock()
+	q := url.Values{"room": {r.room}}
+	if r.id != "" {
+		q.Set("id", r.id)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, node+"/events?"+q.Encode(), nil)
+	if err != nil {
+		return
+	}
+	if cursor != "" {
+		req.Header.Set("Last-Event-ID", cursor)
+	}
+	transport := &http.Transport{DisableKeepAlives: true, ResponseHeaderTimeout: 5 * time.Second}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return
+	}
+	r.mu.Lock()
+	r.opened++
+	r.mu.Unlock()
+	silence := time.AfterFunc(10*time.Second, cancel)
+	defer silence.Stop()
+	in := ssetest.NewReader(resp.Body)
+	for {
+		e, err := in.Next()
+		if err != nil {
+			return
+		}
+		silence.Reset(10 * time.Second)
+		r.take(e)
+	}
+}
+
+func (r *reader) take(e ssetest.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cursor = e.ID
+	switch e.Name {
+	case "io:ping", "io:hello":
+	case "user count":
+		n, _ := strconv.Atoi(e.Data)
+		r.counts = append(r.counts, n)
+		r.last = time.Now()
+	default:
+		r.events = append(r.events, e)
+	}
+}
+
+// hop goes to a node now.
+func (r *reader) hop(node string) {
+	r.mu.Lock()
+	r.node = node
+	cut := r.cut
+	r.mu.Unlock()
+	if cut != nil {
+		cut()
+	}
+}
+
+// strand has the reader stay where it is, and nowhere once that ends.
+func (r *reader) strand() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.node = "http://127.0.0.1:1"
+}
+
+// count is the last count, 0 before the first.
+func (r *reader) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.counts) == 0 {
+		return 0
+	}
+	return r.counts[len(r.counts)-1]
+}
+
+// seen returns all counts so far.
+func (r *reader) seen() []int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]int(nil), r.counts...)
+}
+
+// forget drops the counts that were seen, but for the last.
+func (r *reader) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counts = append([]int(nil), r.counts[len(r.counts)-1])
+}
+
+func (r *reader) opens() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.opened
+}
+
+func (r *reader) at() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.cursor
+}
+
+// data returns the data of all events so far, an io:gap as its name.
+func (r *reader) data() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []string
+	for _, e := range r.events {
+		if e.Name == "io:gap" {
+			list = append(list, e.Name)
+		} else {
+			list = append(list, e.Data)
+		}
+	}
+	return list
+}
+
+// await waits for the count.
+func (r *reader) await(t *testing.T, count int) {
+	t.Helper()
+	end := time.Now().Add(10 * time.Second)
+	for r.count() != count {
+		if time.Now().After(end) {
+			t.Fatalf("count of %s: got %v, want %d", r.id, r.seen(), count)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}

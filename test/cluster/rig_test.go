@@ -1,0 +1,209 @@
+// Package cluster puts several real nodes on real NATS servers: the fast tests in one process, the others with a process
+// for each of them.
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"headcount/internal/cluster"
+	"headcount/internal/web"
+	"headcount/test/rig"
+)
+
+const token = "secret"
+
+// startNATS runs a NATS server in this process, on the port, 0 = any, and keeps its files in dir.
+func startNATS(t *testing.T, port int, dir string) *server.Server {
+	t.Helper()
+	if port == 0 {
+		port = -1
+	}
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("NATS does not start")
+	}
+	t.Cleanup(func() { stopNATS(s) })
+	return s
+}
+
+func stopNATS(s *server.Server) {
+	s.Shutdown()
+	s.WaitForShutdown()
+}
+
+// node is one node in this process.
+type node struct {
+	URL     string
+	web     *web.Server
+	cluster *cluster.Node // nil if it is alone
+	log     *rig.Buffer
+	stop    func()
+}
+
+// startNode runs a node; urls is "" for one that is alone. It is ready when it is returned, if NATS is.
+func startNode(t *testing.T, urls string, change ...func(*web.Options, *cluster.Options)) *node {
+	t.Helper()
+	n := &node{log: &rig.Buffer{}}
+	log := slog.New(slog.NewTextHandler(n.log, nil))
+	opt := web.Options{Heartbeat: time.Second, Linger: 2 * time.Second, Token: token, Log: log}
+	copt := cluster.Options{Servers: urls, Log: log}
+	for _, f := range change {
+		f(&opt, &copt)
+	}
+	if urls != "" {
+		var err error
+		if n.cluster, err = cluster.New(copt); err != nil {
+			t.Fatal(err)
+		}
+		opt.Cluster = n.cluster
+	}
+	app, err := web.New(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.web = app
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { app.Run(ctx) })
+	if n.cluster != nil {
+		n.cluster.Bind(app.Hub(), app.Table(), app)
+		running.Go(func() { n.cluster.Run(ctx) })
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	public := &http.Server{Handler: app, ConnContext: app.ConnContext}
+	running.Go(func() { public.Serve(l) })
+	n.URL = "http://" + l.Addr().String()
+	var once sync.Once
+	n.stop = func() {
+		once.Do(func() {
+			public.Close()
+			app.Close()
+			cancel()
+			running.Wait()
+		})
+	}
+	t.Cleanup(func() {
+		n.stop()
+		if t.Failed() {
+			t.Logf("log of %s:\n%s", n.URL, n.log)
+		}
+	})
+	return n
+}
+
+// ready waits until the node says so.
+func (n *node) ready(t *testing.T) *node {
+	t.Helper()
+	rig.Wait(t, 10*time.Second, n.URL+" is ready", func() bool { return status(n.URL+"/readyz") == http.StatusOK })
+	return n
+}
+
+func status(url string) int {
+	resp, err := http.Get(url)
+	if err != nil {
+		return 0
+	}
+	defer resp.Body.Close()
+	io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode
+}
+
+// emitted is the answer of POST /emit.
+type emitted struct{ ID, Room, Error string }
+
+// emit sends an event and returns the status and the answer.
+func emit(node, room, event, data, key string) (int, emitted, error) {
+	body := fmt.Sprintf(`{"event":%q,"data":%s,"room":%q}`, event, data, room)
+	req, err := http.NewRequest(http.MethodPost, node+"/emit", strings.NewReader(body))
+	if err != nil {
+		return 0, emitted{}, err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, emitted{}, err
+	}
+	defer resp.Body.Close()
+	var a emitted
+	err = json.NewDecoder(resp.Body).Decode(&a)
+	return resp.StatusCode, a, err
+}
+
+// mustEmit is emit where nothing may go wrong.
+func mustEmit(t *testing.T, node, room, event, data string) emitted {
+	t.Helper()
+	code, a, err := emit(node, room, event, data, "")
+	if err != nil || code != http.StatusOK {
+		t.Fatalf("emit %s: got %d %v %v, want 200", event, code, a, err)
+	}
+	return a
+}
+
+// count is what GET /count says.
+func count(node, room string) int {
+	resp, err := http.Get(node + "/count?room=" + url.QueryEscape(room))
+	if err != nil {
+		return -1
+	}
+	defer resp.Body.Close()
+	a := struct{ Users int }{-1}
+	json.NewDecoder(resp.Body).Decode(&a)
+	return a.Users
+}
+
+// post sends a body to /alive or /leave.
+func post(t *testing.T, url, room string, ids ...string) {
+	t.Helper()
+	body, _ := json.Marshal(map[string]any{"room": room, "ids": ids})
+	resp, err := http.Post(url, "text/plain", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusNoContent {
+		t.Fatalf("%s: got %s, want 204", url, resp.Status)
+	}
+}
+
+// jetStream is a connection of the test's own.
+func jetStream(t *testing.T, url string) (*nats.Conn, jetstream.JetStream) {
+	t.Helper()
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return nc, js
+}
