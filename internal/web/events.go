@@ -47,7 +47,11 @@ func parseSubscription(r *http.Request) (subscription, error) {
 		if err := sse.CheckClientID(sub.id); err != nil {
 			return sub, badRequest(err)
 		}
+		return sub, nil
 	}
+	// Node's http-proxy, which never closes a stream, gives itself away by this alone.
+	// Programs may do so too, but a reader without id is only told to come again.
+	sub.proxied = sub.proxied || r.Close
 	return sub, nil
 }
 
