@@ -6,7 +6,6 @@ import (
 	"net"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,7 +18,6 @@ import (
 // an idle one costs no goroutine, no buffer and no timer.
 type Epoll struct {
 	loops []*loop
-	next  atomic.Uint32
 	wait  sync.WaitGroup
 }
 
@@ -55,7 +53,7 @@ func (e *Epoll) Close() error {
 type Conn struct {
 	loop  *loop
 	group *group
-	sub   *hub.Sub
+	sub   hub.Sub // in place: one object to look at for each delivery
 	owner Owner
 	push  bool
 
@@ -98,8 +96,9 @@ func Discard(fd int) { _ = unix.Close(fd) }
 // gone or [Conn.End] was called; then it tells owner. With push a comment follows
 // each last event, see [Push].
 func (e *Epoll) Take(fd int, sub *hub.Sub, push bool, owner Owner) *Conn {
-	l := e.loops[int(e.next.Add(1))%len(e.loops)]
-	c := &Conn{loop: l, fd: fd, sub: sub, push: push, owner: owner}
+	l := e.pick()
+	l.load.Add(1)
+	c := &Conn{loop: l, fd: fd, sub: *sub, push: push, owner: owner}
 	l.tell(func() {
 		if l.over { // Close has cut the others
 			Discard(fd)
@@ -108,6 +107,25 @@ func (e *Epoll) Take(fd int, sub *hub.Sub, push bool, owner Owner) *Conn {
 		l.joined = append(l.joined, c)
 	})
 	return c
+}
+
+// enough is how many streams a loop has before the next one is used: two loops that
+// share a small room's readers cost more processor time than one, which writes to
+// that many in some milliseconds.
+const enough = 1024
+
+// pick returns the loop that a new stream goes to.
+func (e *Epoll) pick() *loop {
+	least := e.loops[0]
+	for _, l := range e.loops {
+		if l.load.Load() < enough {
+			return l
+		}
+		if l.load.Load() < least.load.Load() {
+			least = l
+		}
+	}
+	return least
 }
 
 // End asks the stream to end cleanly, behind at most one more batch of what there is,

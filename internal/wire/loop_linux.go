@@ -28,6 +28,7 @@ type loop struct {
 	fd      int // of set
 	wakeFD  int
 	asleep  atomic.Bool
+	load    atomic.Int32 // streams taken and not yet gone
 	start   time.Time
 	tick    time.Duration
 	ticked  time.Time // when the next tick is due
@@ -243,6 +244,7 @@ func (l *loop) gone(c *Conn, why Reason) {
 	}
 	l.conns[c.fd] = nil
 	l.open--
+	l.load.Add(-1)
 	_ = unix.Close(c.fd) // takes it out of the epoll set as well
 	c.fd = -1
 	c.owner.Done(why)
