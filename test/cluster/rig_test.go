@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -46,6 +47,13 @@ func startNATS(t *testing.T, port int, dir string) *server.Server {
 	}
 	t.Cleanup(func() { stopNATS(s) })
 	return s
+}
+
+// port is the port of a URL.
+func port(text string) int {
+	u, _ := url.Parse(text)
+	n, _ := strconv.Atoi(u.Port())
+	return n
 }
 
 func stopNATS(s *server.Server) {

@@ -1,0 +1,197 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"headcount/internal/cluster"
+	"headcount/internal/web"
+	"headcount/test/rig"
+)
+
+// A cursor of one node is good on another, also when all nodes have been restarted in between.
+func TestResumeAcrossRestart(t *testing.T) {
+	url := startNATS(t, 0, t.TempDir()).ClientURL()
+	a, b := startNode(t, url).ready(t), startNode(t, url).ready(t)
+	r := read(t, a.URL, "lobby", "client-0001")
+	emitNumbers(t, b.URL, 1, 3)
+	awaitData(t, r, numbers(1, 3)...)
+	r.stop()
+	emitNumbers(t, b.URL, 4, 5)
+	a.stop()
+	b.stop()
+	c, d := startNode(t, url).ready(t), startNode(t, url).ready(t)
+	emitNumbers(t, d.URL, 6, 7)
+	awaitData(t, newReaderFrom(t, []string{c.URL}, "lobby", "client-0001", r.at()), numbers(4, 7)...)
+}
+
+// NATS goes away and comes back, with what it kept.
+func TestNATSAway(t *testing.T) {
+	dir := t.TempDir()
+	s := startNATS(t, 0, dir)
+	url := s.ClientURL()
+	a, b := startNode(t, url).ready(t), startNode(t, url).ready(t)
+	ra, rb := read(t, a.URL, "lobby", "client-000a"), read(t, b.URL, "lobby", "client-000b")
+	ra.await(t, 2)
+	rb.await(t, 2)
+	emitNumbers(t, a.URL, 1, 2)
+	awaitData(t, rb, "1", "2")
+
+	stopNATS(s)
+	rig.Wait(t, 10*time.Second, "not ready", func() bool { return status(a.URL+"/readyz") == http.StatusServiceUnavailable })
+	begin := time.Now()
+	code, answer, err := emit(a.URL, "lobby", "n", "99", "")
+	if err != nil || code != http.StatusServiceUnavailable || !strings.Contains(answer.Error, "NATS") {
+		t.Errorf("emit without NATS: got %d %v %v, want 503 that says why", code, answer, err)
+	}
+	t.Logf("503 after %v", time.Since(begin))
+	// The other's users leave the count, the own ones stay, and come and go.
+	ra.await(t, 1)
+	rb.await(t, 1)
+	newcomer := read(t, a.URL, "lobby", "client-000c")
+	ra.await(t, 2)
+	if ra.opens() != 1 || rb.opens() != 1 {
+		t.Errorf("streams were opened %d and %d times, want once", ra.opens(), rb.opens())
+	}
+
+	startNATS(t, port(url), dir)
+	a.ready(t)
+	b.ready(t)
+	ra.await(t, 3)
+	rb.await(t, 3)
+	newcomer.await(t, 3)
+	emitNumbers(t, b.URL, 3, 4)
+	awaitData(t, ra, numbers(1, 4)...)
+	awaitData(t, rb, numbers(1, 4)...)
+	if ra.opens() != 1 || rb.opens() != 1 {
+		t.Errorf("streams were opened %d and %d times, want once", ra.opens(), rb.opens())
+	}
+}
+
+// NATS comes back without what it had kept: readers are told, and all goes on.
+func TestNATSLosesEverything(t *testing.T) {
+	s := startNATS(t, 0, t.TempDir())
+	a, b := startNode(t, s.ClientURL()).ready(t), startNode(t, s.ClientURL()).ready(t)
+	ra := read(t, a.URL, "lobby", "client-000a")
+	away := read(t, b.URL, "lobby", "client-000b")
+	emitNumbers(t, a.URL, 1, 5)
+	awaitData(t, ra, numbers(1, 5)...)
+	awaitData(t, away, numbers(1, 5)...)
+	away.stop()
+	stopNATS(s)
+	rig.Wait(t, 10*time.Second, "not ready", func() bool { return status(a.URL+"/readyz") != http.StatusOK })
+	startNATS(t, port(s.ClientURL()), t.TempDir())
+	a.ready(t)
+	b.ready(t)
+	emitNumbers(t, b.URL, 6, 7)
+	awaitData(t, ra, "1", "2", "3", "4", "5", "io:gap", "6", "7")
+	awaitData(t, newReaderFrom(t, []string{b.URL}, "lobby", "client-000b", away.at()), "io:gap", "6", "7")
+}
+
+// Events that NATS stores and does not send out reach the readers all the same.
+func TestEventsThatAreNotSent(t *testing.T) {
+	s := startNATS(t, 0, t.TempDir())
+	a, b := startNode(t, s.ClientURL()).ready(t), startNode(t, s.ClientURL()).ready(t)
+	ra, rb := read(t, a.URL, "lobby", "client-000a"), read(t, b.URL, "lobby", "client-000b")
+	emitNumbers(t, a.URL, 1, 2)
+	awaitData(t, rb, "1", "2")
+	republish(t, s.ClientURL(), false)
+	emitNumbers(t, a.URL, 3, 5)
+	awaitData(t, rb, numbers(1, 5)...) // told so by the node that stored them
+	emitNumbers(t, a.URL, 6, 7)
+	republish(t, s.ClientURL(), true)
+	emitNumbers(t, a.URL, 8, 8) // shows a hole
+	awaitData(t, rb, numbers(1, 8)...)
+	awaitData(t, ra, numbers(1, 8)...)
+}
+
+func republish(t *testing.T, url string, on bool) {
+	t.Helper()
+	_, js := jetStream(t, url)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	stream, err := js.Stream(ctx, "headcount_events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := stream.CachedInfo().Config
+	config.RePublish = nil
+	if on {
+		config.RePublish = &jetstream.RePublish{Source: "headcount.emit.>", Destination: "headcount.live.>"}
+	}
+	if _, err := js.UpdateStream(ctx, config); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Several headcounts on one NATS do not hear each other.
+func TestPrefixes(t *testing.T) {
+	url := startNATS(t, 0, t.TempDir()).ClientURL()
+	other := func(_ *web.Options, c *cluster.Options) { c.Prefix = "other" }
+	a, b := startNode(t, url).ready(t), startNode(t, url, other).ready(t)
+	ra, rb := read(t, a.URL, "lobby", "client-000a"), read(t, b.URL, "lobby", "client-000b")
+	mustEmit(t, a.URL, "lobby", "n", "1")
+	mustEmit(t, b.URL, "lobby", "n", "2")
+	awaitData(t, ra, "1")
+	awaitData(t, rb, "2")
+	atRest(t, 1, a, b)
+}
+
+// Nodes hear the events of rooms that have readers there, and no others.
+func TestInterest(t *testing.T) {
+	s := startNATS(t, 0, t.TempDir())
+	a, b := startNode(t, s.ClientURL()).ready(t), startNode(t, s.ClientURL()).ready(t)
+	read(t, a.URL, "here", "client-000a")
+	read(t, b.URL, "lobby", "client-000b")
+	before, err := s.Varz(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const events = 300
+	big := fmt.Sprintf("%q", strings.Repeat("x", 10_000))
+	for range events {
+		mustEmit(t, a.URL, "elsewhere", "n", big)
+	}
+	after, err := s.Varz(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, out := after.InBytes-before.InBytes, after.OutBytes-before.OutBytes
+	t.Logf("%d events of 10,000 bytes in a room without readers: NATS took %d bytes and sent %d", events, in, out)
+	if in < events*10_000 || out > events*1_000 {
+		t.Errorf("NATS took %d bytes and sent %d, want more than %d and less than %d", in, out, events*10_000, events*1_000)
+	}
+}
+
+// A password is in no log and in no answer.
+func TestNoPasswordInLogs(t *testing.T) {
+	const password = "hunter2-äß"
+	addr := rig.FreeAddr(t)
+	urls := "nats://me:hunter2-%C3%A4%C3%9F@" + addr
+	n := startNode(t, urls)
+	rig.Wait(t, 5*time.Second, "not ready", func() bool { return status(n.URL+"/readyz") == http.StatusServiceUnavailable })
+	code, answer, _ := emit(n.URL, "lobby", "n", "1", "")
+	if code != http.StatusServiceUnavailable {
+		t.Errorf("emit: got %d, want 503", code)
+	}
+	if got := status(n.URL + "/events"); got != http.StatusServiceUnavailable {
+		t.Errorf("stream before NATS was ever reached: got %d, want 503", got)
+	}
+	for _, text := range []string{n.log.String(), answer.Error} {
+		if strings.Contains(text, password) || strings.Contains(text, "hunter2") {
+			t.Errorf("password in %q", text)
+		}
+	}
+	for _, bad := range []string{"nats://me:hunter2@%zz", "http://me:hunter2@host", "nats://me:hunter2@host?x=1", "nats://me:hunter2@:4222"} {
+		_, err := cluster.New(cluster.Options{Servers: bad})
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: got error %v, want one without the password", bad, err)
+		}
+	}
+}
