@@ -50,7 +50,7 @@ func (d *doctor) openVisit(ctx context.Context) *visit {
 		other := rand.Text()
 		if _, err := d.poll(ctx, v.room, other, ""); err == nil {
 			v.news = v.await(counts, "2", begin)
-			d.post(ctx, "leave", v.room, other)
+			_ = d.post(ctx, "leave", v.room, other)
 		}
 	}
 	if v.news == 0 {
@@ -83,7 +83,7 @@ func (v *visit) read(ctx context.Context, counts chan<- block) error {
 	return readBlocks(resp.Body, func(b block) {
 		switch b.name {
 		case sse.Hello, sse.Ping:
-			v.d.post(ctx, "alive", v.room, v.id)
+			_ = v.d.post(ctx, "alive", v.room, v.id)
 		case sse.UserCount:
 			select {
 			case counts <- b:
@@ -135,7 +135,7 @@ func (v *visit) close(ctx context.Context, limit time.Duration) (noticed time.Du
 func (v *visit) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
 	defer cancel()
-	v.d.post(ctx, "leave", v.room, v.id)
+	_ = v.d.post(ctx, "leave", v.room, v.id)
 }
 
 // tryPolling asks in poll mode, as often as it takes, until the joining of another user is told. It returns how long
@@ -147,7 +147,7 @@ func (d *doctor) tryPolling(ctx context.Context) (time.Duration, error) {
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
 		defer cancel()
-		d.post(ctx, "leave", room, id, other)
+		_ = d.post(ctx, "leave", room, id, other)
 	}()
 	first, err := d.poll(ctx, room, id, "")
 	if err != nil {
