@@ -170,7 +170,7 @@ func TestShortLinger(t *testing.T) {
 		s.cancel()
 		time.Sleep(300*time.Millisecond - 1)
 		watcher.wantCounts("1", "2")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		watcher.wantCounts("1", "2", "1")
 	})
 }
