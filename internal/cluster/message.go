@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"strings"
+	"time"
 )
 
 // names is what everything is called on NATS.
@@ -62,6 +63,8 @@ type entry struct {
 
 	// Joined is the client ids that joined since the last entry without a claim.
 	Joined []string `json:"joined,omitempty"`
+
+	heard time.Time // when it came
 }
 
 // beat is what a node says of itself: a value of the nodes bucket.
@@ -105,6 +108,9 @@ func encode(v any) []byte {
 
 // lastWord returns what stands behind the last dot.
 func lastWord(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
+
+// nodeOf returns the name of the node that an entry is of.
+func nodeOf(entry string) string { return entry[:max(strings.LastIndexByte(entry, '-'), 0)] }
 
 // tagOf returns the part of a node's name that stays when it takes a new one.
 func tagOf(node string) string {

@@ -102,17 +102,13 @@ func (n *Node) claim(ctx context.Context, r *room, id, tag string) (from string,
 	if tag == "" || tag == n.tag || len(tag) != len(n.tag) {
 		return "", nil
 	}
-	name := n.peer(tag)
-	if name == "" {
-		return "", nil
-	}
-	if !n.silent(name) {
+	if name := n.peer(tag); name != "" && !n.silent(name) {
 		a, err := n.ask(ctx, r, id, tag)
 		if err == nil {
 			return a.Entry, nil
 		}
 	}
-	if from = r.tally.entryOf(name); from == "" {
+	if from = r.tally.entryOf(tag); from == "" {
 		return "", nil
 	}
 	return from, &claim{id: id, tag: tag, entry: from}
@@ -140,14 +136,21 @@ func (t *tally) id() string {
 	return t.mine.ID
 }
 
-// entryOf returns the node's entry if it has users.
-func (t *tally) entryOf(name string) string {
+// entryOf returns the last entry of the process with that tag if it has users. It may
+// be dead: where that is not known yet, its users are still counted.
+func (t *tally) entryOf(tag string) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if e := t.others[name]; e.Users > 0 && !e.Closed {
-		return e.ID
+	var last entry
+	for name, e := range t.others {
+		if tagOf(name) == tag && e.Version > last.Version {
+			last = e
+		}
 	}
-	return ""
+	if last.Closed || last.Users == 0 {
+		return ""
+	}
+	return last.ID
 }
 
 // giveUp answers the claim of another node.
@@ -181,7 +184,9 @@ func end(streams []presence.Stream) {
 // chase repeats the claims that were not answered, and asks for users that were
 // yielded whether they are still where they went.
 func (n *Node) chase(ctx context.Context) {
+	dead := n.longDead()
 	for _, r := range n.open() {
+		r.tally.forget(dead)
 		unsure, yielded := r.tally.open()
 		for _, c := range unsure {
 			if name := n.peer(c.tag); name == "" || n.silent(name) {
@@ -200,6 +205,23 @@ func (n *Node) chase(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// remembered is how long the entries of a dead node are kept.
+const remembered = 15 * time.Second
+
+// longDead returns whether a node that is not alive has been dead for long. Of those
+// that this node forgot while it was away itself, nobody knows.
+func (n *Node) longDead() func(string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	young := make(map[string]bool)
+	for name, at := range n.dead {
+		if time.Since(at) < remembered {
+			young[name] = true
+		}
+	}
+	return func(name string) bool { return !young[name] }
 }
 
 // open returns the claims without an answer, and the yielded ids by who took them.

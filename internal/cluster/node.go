@@ -205,6 +205,12 @@ func (n *Node) Run(ctx context.Context) {
 	running.Go(func() { n.beat(ctx) })
 	n.tend(ctx)
 	running.Wait()
+	for _, r := range n.open() {
+		r.tally.say() // the last word
+	}
+	if n.nc.IsConnected() {
+		_ = n.nc.FlushTimeout(patience)
+	}
 	n.nc.Close()
 }
 

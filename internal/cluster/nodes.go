@@ -99,8 +99,10 @@ func (n *Node) onBeat(name string, now time.Time) {
 		_ = n.nc.Publish(n.names.direct(tagOf(name)), encode(ask{Dead: name}))
 		return
 	}
-	_, known := n.heard[name]
-	n.heard[name] = now
+	last, known := n.heard[name]
+	if now.After(last) {
+		n.heard[name] = now
+	}
 	before := ""
 	for other := range n.heard {
 		if other != name && tagOf(other) == tagOf(name) {
@@ -125,21 +127,40 @@ func (n *Node) onBeat(name string, now time.Time) {
 // readBeats takes those for alive that the bucket has: who starts need not wait a
 // second for the others.
 func (n *Node) readBeats(ctx context.Context) error {
-	names, err := subjects(ctx, n.streams.Load().nodes, n.names.allBeats())
+	nodes := n.streams.Load().nodes
+	info, err := nodes.Info(ctx, jetstream.WithSubjectFilter(n.names.allBeats()))
 	if err != nil {
 		return fmt.Errorf("read nodes: %w", err)
 	}
-	now := time.Now()
-	for _, subject := range names {
-		name := lastWord(subject)
-		n.mu.Lock()
-		_, dead := n.dead[name]
-		n.mu.Unlock()
-		if !dead {
-			n.onBeat(name, now)
+	now := info.TimeStamp // by the clock of NATS, as what follows
+	beats := make(map[string]time.Time)
+	for subject := range info.State.Subjects {
+		m, err := nodes.GetLastMsgForSubject(ctx, subject)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read node: %w", err)
+		}
+		beats[lastWord(subject)] = m.Time
+		if now.Before(m.Time) {
+			now = m.Time
+		}
+	}
+	for name, at := range beats {
+		// All nodes should take a dead one for dead at the same time.
+		if age := now.Sub(at); age < deadAfter && !n.isDead(name) {
+			n.onBeat(name, time.Now().Add(-age))
 		}
 	}
 	return nil
+}
+
+func (n *Node) isDead(name string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_, dead := n.dead[name]
+	return dead
 }
 
 // subjects lists what a stream has under a pattern.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -74,15 +73,17 @@ func (t *tally) total() int {
 			entries = append(entries, e)
 		}
 	}
-	return max(sum(entries), here)
+	return max(sum(entries, t.node.alive), here)
 }
 
 // sum adds the users of entries up. Of those who came from one of the entries to
 // another, some are in both, and some in neither: the entries do not arrive together.
-func sum(entries []entry) int {
+func sum(entries []entry, alive func(node string) bool) int {
 	users := 0
 	there := make(map[string]bool, len(entries))
+	known := make(map[string]bool, len(entries))
 	for _, e := range entries {
+		known[nodeOf(e.ID)] = true
 		if !e.Closed {
 			there[e.ID] = true
 		}
@@ -98,7 +99,8 @@ func sum(entries []entry) int {
 			}
 		}
 		for to, count := range e.Out {
-			if there[to] {
+			// Of a node that is alive and has said nothing yet, the entry is on its way.
+			if node := nodeOf(to); there[to] || !known[node] && alive(node) {
 				users += count
 			}
 		}
@@ -199,8 +201,7 @@ func (n *Node) put(token string, e entry) bool {
 	if !n.nc.IsConnected() {
 		return false // everything is said again when it is
 	}
-	node := e.ID[:strings.LastIndexByte(e.ID, '-')]
-	_, err := n.js.PublishMsgAsync(&nats.Msg{Subject: n.names.count(token, node), Data: encode(e)})
+	_, err := n.js.PublishMsgAsync(&nats.Msg{Subject: n.names.count(token, nodeOf(e.ID)), Data: encode(e)})
 	return err == nil
 }
 
@@ -229,10 +230,7 @@ func (n *Node) onCount(token, name string, data []byte) {
 }
 
 func (n *Node) onEntry(r *room, name string, e entry) {
-	n.mu.Lock()
-	_, dead := n.dead[name]
-	n.mu.Unlock()
-	if dead || tagOf(name) == n.tag || e.Room != r.name {
+	if n.isDead(name) || tagOf(name) == n.tag || e.Room != r.name {
 		return
 	}
 	if news, gave := r.tally.hear(name, e); news {
@@ -268,7 +266,7 @@ func (t *tally) hear(name string, e entry) (news, gave bool) {
 			t.yielded[id] = name
 		}
 	}
-	e.Joined, e.Room = nil, ""
+	e.Joined, e.Room, e.heard = nil, "", time.Now()
 	if t.others == nil {
 		t.others = make(map[string]entry)
 	}
@@ -283,16 +281,13 @@ func (t *tally) dropMoves(id string) {
 	t.unsure = slices.DeleteFunc(t.unsure, func(c claim) bool { return c.entry == id })
 }
 
-// bury forgets what a dead node has said, and counts whom it took here again. It
-// reports whether that changes anything.
+// bury counts those here again whom a dead node took. It reports whether the count of
+// the room may have changed. What the node said is kept for a while: its users are
+// still coming, and some other node may not know yet that it is dead.
 func (t *tally) bury(name string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e, known := t.others[name]
-	if known {
-		t.dropMoves(e.ID)
-		delete(t.others, name)
-	}
+	_, known := t.others[name]
 	for id, by := range t.yielded {
 		if by == name {
 			delete(t.yielded, id)
@@ -300,6 +295,19 @@ func (t *tally) bury(name string) bool {
 		}
 	}
 	return known
+}
+
+// forget drops what nodes have said that were dead long enough, as far as the caller
+// knows.
+func (t *tally) forget(long func(name string) bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for name, e := range t.others {
+		if !t.node.alive(name) && long(name) && time.Since(e.heard) > remembered {
+			t.dropMoves(e.ID)
+			delete(t.others, name)
+		}
+	}
 }
 
 func (t *tally) knows(name string) bool {
@@ -382,7 +390,7 @@ func (n *Node) Users(ctx context.Context, name string) int {
 			list = append(list, e)
 		}
 	}
-	return max(sum(list), here)
+	return max(sum(list, n.alive), here)
 }
 
 // Total returns how many users a room that this node has open has on all nodes.

@@ -47,6 +47,7 @@ func run() error {
 			opts.Routes = append(opts.Routes, u)
 		}
 	}
+	opts.NoLog = opts.LogFile == ""
 	s, err := server.NewServer(&opts)
 	if err != nil {
 		return fmt.Errorf("make server: %w", err)

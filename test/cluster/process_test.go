@@ -1,0 +1,281 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"headcount/test/rig"
+)
+
+// natsd is a NATS server in a process of its own.
+type natsd struct {
+	t    *testing.T
+	name string
+	URL  string
+	bin  string
+	args []string
+	cmd  *exec.Cmd // nil while it is not running
+}
+
+var buildNatsd = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "headcount-natsd-")
+	if err != nil {
+		return "", err
+	}
+	bin := filepath.Join(dir, "natsd")
+	cmd := exec.Command("go", "build", "-o", bin, "./natsd")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build natsd: %w\n%s", err, out)
+	}
+	return bin, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if bin, err := buildNatsd(); err == nil {
+		os.RemoveAll(filepath.Dir(bin))
+	}
+	os.Exit(code)
+}
+
+// startNATSCluster runs count NATS servers that are one cluster, and returns them and the URLs of all.
+func startNATSCluster(t *testing.T, count int) ([]*natsd, string) {
+	t.Helper()
+	bin, err := buildNatsd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var servers []*natsd
+	var clients, routes []string
+	for range count {
+		clients = append(clients, "nats://"+rig.FreeAddr(t))
+		routes = append(routes, "nats://"+rig.FreeAddr(t))
+	}
+	for i := range count {
+		name := fmt.Sprintf("nats-%d", i)
+		args := []string{"-name", name, "-port", fmt.Sprint(port(clients[i])), "-store", filepath.Join(t.TempDir(), name)}
+		if count > 1 {
+			args = append(args, "-cluster-port", fmt.Sprint(port(routes[i])), "-routes", strings.Join(routes, ","))
+		}
+		servers = append(servers, &natsd{t: t, name: name, URL: clients[i], bin: bin, args: args})
+	}
+	for _, s := range servers {
+		s.start()
+		t.Cleanup(s.kill)
+	}
+	urls := strings.Join(clients, ",")
+	rig.Wait(t, 30*time.Second, "JetStream is there", func() bool {
+		nc, err := nats.Connect(urls, nats.Timeout(time.Second))
+		if err != nil {
+			return false
+		}
+		defer nc.Close()
+		js, err := jetstream.New(nc)
+		if err != nil {
+			return false
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_, err = js.AccountInfo(ctx)
+		return err == nil && reachable(clients)
+	})
+	return servers, urls
+}
+
+func reachable(urls []string) bool {
+	for _, u := range urls {
+		c, err := net.Dial("tcp", strings.TrimPrefix(u, "nats://"))
+		if err != nil {
+			return false
+		}
+		c.Close()
+	}
+	return true
+}
+
+func (s *natsd) start() {
+	cmd := exec.Command(s.bin, s.args...)
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		s.t.Errorf("start natsd: %v", err)
+		return
+	}
+	s.cmd = cmd
+}
+
+// kill ends it as a crash would.
+func (s *natsd) kill() {
+	if s.cmd != nil {
+		s.cmd.Process.Kill()
+		s.cmd.Wait()
+		s.cmd = nil
+	}
+}
+
+// leader returns the NATS server that leads the stream of events.
+func leader(t *testing.T, servers []*natsd, urls string) *natsd {
+	t.Helper()
+	_, js := jetStream(t, urls)
+	var name string
+	rig.Wait(t, 20*time.Second, "a leader of the stream", func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		s, err := js.Stream(ctx, "headcount_events")
+		if err != nil {
+			return false
+		}
+		if c := s.CachedInfo().Cluster; c != nil {
+			name = c.Leader
+		}
+		return name != ""
+	})
+	for _, s := range servers {
+		if s.name == name {
+			return s
+		}
+	}
+	t.Fatalf("no server is called %q", name)
+	return nil
+}
+
+// startNodes runs nodes as processes of their own.
+func startNodes(t *testing.T, count int, urls string, args ...string) []*rig.Server {
+	t.Helper()
+	var nodes []*rig.Server
+	for range count {
+		nodes = append(nodes, rig.Start(t, append([]string{"-nats", urls, "-token", token, "-heartbeat", "1s"}, args...)...))
+	}
+	return nodes
+}
+
+// A node that is killed takes its users out of everybody's count within 6 s.
+func TestKilledNode(t *testing.T) {
+	_, urls := startNATSCluster(t, 1)
+	nodes := startNodes(t, 3, urls)
+	watchers := []*reader{read(t, nodes[0].URL, "lobby", "watcher-0000"), read(t, nodes[2].URL, "lobby", "watcher-0001")}
+	for i := range 10 {
+		r := newReader(t, []string{nodes[1].URL}, "lobby", fmt.Sprintf("client-%04d", i))
+		rig.Wait(t, 5*time.Second, "first count", func() bool { return r.count() > 0 })
+		r.strand()
+	}
+	for _, w := range watchers {
+		w.await(t, 12)
+	}
+	begin := time.Now()
+	nodes[1].Kill()
+	for _, w := range watchers {
+		w.await(t, 2)
+	}
+	t.Logf("10 users of a killed node were out of the count after %v", time.Since(begin))
+	if time.Since(begin) > 6*time.Second {
+		t.Errorf("users of a killed node were counted for %v, want at most 6s", time.Since(begin))
+	}
+	nodes[1].Restart()
+	read(t, nodes[1].URL, "lobby", "client-back")
+	for _, w := range watchers {
+		w.await(t, 3)
+	}
+}
+
+// Users of a node that is killed come back elsewhere at once, and nobody sees one of them twice.
+func TestNeverTwice(t *testing.T) {
+	_, urls := startNATSCluster(t, 1)
+	nodes := startNodes(t, 3, urls)
+	const users = 20
+	watchers := []*reader{read(t, nodes[0].URL, "lobby", "watcher-0000"), read(t, nodes[2].URL, "lobby", "watcher-0001")}
+	var readers []*reader
+	for i := range users {
+		readers = append(readers, read(t, nodes[1].URL, "lobby", fmt.Sprintf("client-%04d", i)))
+	}
+	for _, w := range watchers {
+		w.await(t, users+2)
+		w.forget()
+	}
+	for i, r := range readers {
+		r.mu.Lock()
+		r.node = nodes[i%2*2].URL // where it goes when this one ends
+		r.mu.Unlock()
+	}
+	nodes[1].Kill()
+	for _, r := range readers {
+		rig.Wait(t, 10*time.Second, "reader is back", func() bool { return r.opens() > 1 })
+	}
+	time.Sleep(6 * time.Second) // the dead node's name expires meanwhile
+	for i, w := range watchers {
+		for _, got := range w.seen() {
+			if got != users+2 {
+				t.Errorf("watcher %d saw %v, want %d only", i, w.seen(), users+2)
+				break
+			}
+		}
+	}
+}
+
+// A rolling restart is in nobody's count.
+func TestRollingRestart(t *testing.T) {
+	_, urls := startNATSCluster(t, 1)
+	nodes := startNodes(t, 3, urls, "-drain", "3s")
+	all := []string{nodes[0].URL, nodes[1].URL, nodes[2].URL}
+	const users = 30
+	var readers []*reader
+	for i := range users {
+		readers = append(readers, newReader(t, all, "lobby", fmt.Sprintf("client-%04d", i)))
+	}
+	for _, r := range readers {
+		r.await(t, users)
+		r.forget()
+	}
+	for _, n := range nodes {
+		n.Restart()
+	}
+	time.Sleep(6 * time.Second)
+	for i, r := range readers {
+		for _, got := range r.seen() {
+			if got != users {
+				t.Errorf("reader %d saw %v, want %d only", i, r.seen(), users)
+				break
+			}
+		}
+	}
+}
+
+// A node that is frozen for longer than it takes to be taken for dead counts again when it thaws, and its users who went
+// elsewhere meanwhile are counted once.
+func TestFrozenNode(t *testing.T) {
+	_, urls := startNATSCluster(t, 1)
+	nodes := startNodes(t, 2, urls)
+	watcher := read(t, nodes[0].URL, "lobby", "watcher-0000")
+	stays := read(t, nodes[1].URL, "lobby", "client-stays")
+	goes := read(t, nodes[1].URL, "lobby", "client-goes0")
+	watcher.await(t, 3)
+	syscall.Kill(nodes[1].Pid(), syscall.SIGSTOP)
+	begin := time.Now()
+	goes.hop(nodes[0].URL)
+	watcher.await(t, 2)
+	t.Logf("users of a frozen node were out of the count after %v", time.Since(begin))
+	// Longer than the claims of the one that goes are repeated.
+	time.Sleep(time.Until(begin.Add(8 * time.Second)))
+	syscall.Kill(nodes[1].Pid(), syscall.SIGCONT)
+	watcher.await(t, 3)
+	stays.await(t, 3)
+	goes.await(t, 3)
+	time.Sleep(3 * time.Second)
+	for _, r := range []*reader{watcher, stays, goes} {
+		if r.count() != 3 {
+			t.Errorf("count of %s after the thaw: got %v, want 3", r.id, r.seen())
+		}
+	}
+}
