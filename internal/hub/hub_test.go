@@ -85,6 +85,20 @@ func TestOvertaken(t *testing.T) {
 	})
 }
 
+// A farewell of which nothing could go yet goes later, and nothing comes behind it.
+func TestFarewellWaits(t *testing.T) {
+	h := hub.New(hub.Options{})
+	c := join(h.Open("a"), hub.Reader{Chunked: true})
+	c.read()
+	c.sub.Farewell(&c.batch, 2*time.Second)
+	c.take(0)
+	h.Emit("a", "n", []byte("1"))
+	c.want(t, "after the farewell")
+	if _, ended := c.stream(); !ended || !strings.HasSuffix(string(c.log), "retry: 2000\n\n\r\n0\r\n\r\n") {
+		t.Errorf("got %q, want a farewell and the last chunk", c.log)
+	}
+}
+
 // A cursor that this hub did not write is never an error and never silence.
 func TestUnknownCursors(t *testing.T) {
 	h := hub.New(hub.Options{})
@@ -168,12 +182,27 @@ func TestIdleRoom(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		h.Trim(time.Now())
+		if h.Lookup("a") != room {
+			t.Error("a room that is open again was dropped")
+		}
 		h.Close(room)
 		time.Sleep(time.Minute)
 		h.Trim(time.Now())
 		if h.Rooms() != 0 {
 			t.Error("a room is left that nobody uses")
 		}
+	})
+}
+
+// A room with history lives on as long as that.
+func TestIdleRoomWithHistory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := hub.New(hub.Options{Idle: time.Minute, HistoryAge: time.Hour})
+		cursor := h.Emit("a", "n", []byte("1"))
+		h.Emit("a", "n", []byte("2"))
+		time.Sleep(time.Hour - 1)
+		h.Trim(time.Now())
+		join(h.Open("a"), hub.Reader{Cursor: cursor}).want(t, "back after an hour", "n 2")
 	})
 }
 

@@ -2,6 +2,7 @@ package wire_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"strconv"
@@ -61,10 +62,24 @@ func TestTakeAfterClose(t *testing.T) {
 	}
 }
 
+// readUntil reads up to the event n, which must be the last one.
+func readUntil(c *net.TCPConn, n int) error {
+	_ = c.SetDeadline(time.Now().Add(patience))
+	last, buffer := []byte("data: "+strconv.Itoa(n)+"\n\n\r\n"), make([]byte, 64<<10)
+	for size := 0; !bytes.HasSuffix(buffer[:size], last); {
+		k, err := c.Read(buffer[size:])
+		if err != nil {
+			return fmt.Errorf("got %q, not event %d: %w", buffer[:size], n, err)
+		}
+		size += k
+	}
+	return nil
+}
+
 // A room of more readers than a pass serves at a time: what comes during the pass, and
 // who goes during it, costs nobody the last event.
 func TestPassOfBigRoom(t *testing.T) {
-	const readers, rounds = 2500, 8
+	const readers, rounds = 2500, 4
 	e, err := wire.NewEpoll(time.Hour)
 	if err != nil {
 		t.Fatal(err)
@@ -79,14 +94,31 @@ func TestPassOfBigRoom(t *testing.T) {
 		clients = append(clients, client)
 	}
 	emitted := 0
+	emit := func() { emitted++; h.Emit("a", "n", []byte(strconv.Itoa(emitted))) }
 	for round := range rounds {
+		// Each event comes while the one before is on its way through the room.
+		first := clients[:2]
+		for range 5 {
+			emit()
+			for _, c := range first {
+				if err := readUntil(c, emitted); err != nil {
+					t.Fatalf("round %d: %v", round, err)
+				}
+			}
+		}
+		clients = clients[2:] // the others have not been first yet
+		for i, c := range clients {
+			if err := readUntil(c, emitted); err != nil {
+				t.Fatalf("round %d, reader %d: %v", round, i, err)
+			}
+		}
+		// Some go meanwhile.
 		going := clients[:100]
 		clients = clients[100:]
 		var all sync.WaitGroup
 		all.Go(func() {
 			for range 20 {
-				emitted++
-				h.Emit("a", "n", []byte(strconv.Itoa(emitted)))
+				emit()
 			}
 		})
 		all.Go(func() {
@@ -96,16 +128,9 @@ func TestPassOfBigRoom(t *testing.T) {
 			}
 		})
 		all.Wait()
-		last := []byte("data: " + strconv.Itoa(emitted) + "\n\n\r\n")
-		buffer := make([]byte, 64<<10)
 		for i, c := range clients {
-			_ = c.SetDeadline(time.Now().Add(patience))
-			for n := 0; !bytes.HasSuffix(buffer[:n], last); {
-				k, err := c.Read(buffer[n:])
-				if err != nil {
-					t.Fatalf("round %d: reader %d has not got event %d, but %q: %v", round, i, emitted, buffer[:n], err)
-				}
-				n += k
+			if err := readUntil(c, emitted); err != nil {
+				t.Fatalf("round %d, reader %d: %v", round, i, err)
 			}
 		}
 	}
