@@ -202,11 +202,7 @@ func TestDoctorOverHTTP2(t *testing.T) {
 // startServer starts the real server on a free port, and returns its URL.
 func startServer(t *testing.T, args ...string) string {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "server")
-	if out, err := exec.Command("go", "build", "-o", bin, "headcount/server").CombinedOutput(); err != nil {
-		t.Fatalf("build server: %v\n%s", err, out)
-	}
-	cmd := exec.Command(bin, append([]string{"-addr", "127.0.0.1:0", "-admin", ""}, args...)...)
+	cmd := exec.Command(buildCommand(t, "server"), append([]string{"-addr", "127.0.0.1:0", "-admin", ""}, args...)...)
 	log, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -225,6 +221,16 @@ func startServer(t *testing.T, args ...string) string {
 	}
 	t.Fatal("the server ended at its start")
 	return ""
+}
+
+// buildCommand builds one of the two commands and returns its path.
+func buildCommand(t *testing.T, name string) string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), name)
+	if out, err := exec.Command("go", "build", "-o", bin, "headcount/"+name).CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", name, err, out)
+	}
+	return bin
 }
 
 // freeAddrs returns n different addresses at which nobody listens.

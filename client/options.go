@@ -25,6 +25,7 @@ type options struct {
 	events names
 	json   bool
 	once   bool
+	plot   bool
 	token  string
 	lines  bool
 
@@ -39,6 +40,7 @@ func newFlags(o *options) *flag.FlagSet {
 	fs.Var(&o.events, "event", aboutEvent)
 	fs.BoolVar(&o.json, "json", false, aboutJSON)
 	fs.BoolVar(&o.once, "once", false, aboutOnce)
+	fs.BoolVar(&o.plot, "plot", false, aboutPlot)
 	fs.StringVar(&o.token, "token", "", aboutToken)
 	fs.BoolVar(&o.lines, "lines", false, aboutLines)
 	fs.DurationVar(&o.silence, "silence", 35*time.Second, aboutSilence)

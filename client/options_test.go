@@ -80,7 +80,7 @@ func TestMistakes(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"unknown flag", []string{"-plot"}, "-plot"},
+		{"unknown flag", []string{"-draw"}, "-draw"},
 		{"flag without value", []string{"-room"}, "-room"},
 		{"value of a switch", []string{"-once=maybe"}, "maybe"},
 		{"empty room", []string{"-room", ""}, "room is empty"},
@@ -101,6 +101,8 @@ func TestMistakes(t *testing.T) {
 		{"emit of two inputs", []string{"emit", "-lines", "news", "x"}, "standard input"},
 		{"emit of bytes", []string{"emit", "news", "\xff"}, "UTF-8"},
 		{"token with a line end", []string{"emit", "-token", "a\nb", "news"}, "token"},
+		{"plot on no terminal", []string{"-plot", "localhost:1"}, "terminal"},
+		{"plot of other events", []string{"-plot", "-event", "news", "localhost:1"}, "-event"},
 		{"doctor of two", []string{"doctor", "localhost:1", "localhost:2"}, "one URL"},
 		{"short silence", []string{"doctor", "-silence", "10ms"}, "1s to 2m"},
 		{"flag of another sub-command", []string{"emit", "-once", "news"}, "emit does not take -once"},

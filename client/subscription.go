@@ -42,6 +42,8 @@ type subscription struct {
 	console *console
 	// handle gets each event but the server's own signals, one at a time. An error ends the subscription.
 	handle func(*sse.Event) error
+	// broken is called whenever the connection is lost; nil = nobody wants to know.
+	broken func()
 
 	cursor string        // the id of the last event
 	retry  time.Duration // the server's wish for the time between attempts
@@ -75,6 +77,9 @@ func (s *subscription) follow(ctx context.Context) error {
 		}
 		if heard {
 			failures = 0
+		}
+		if s.broken != nil {
+			s.broken()
 		}
 		wait := s.wait(err, failures)
 		s.console.lost(err, wait)

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -20,7 +22,7 @@ func watchCommand() command {
 		args:  "[URL]",
 		about: aboutWatch,
 		notes: notesWatch,
-		flags: []string{"room", "event", "json", "once"},
+		flags: []string{"room", "event", "json", "once", "plot"},
 		run:   watch,
 	}
 }
@@ -39,6 +41,10 @@ func watch(ctx context.Context, o *options, args []string, std streams) error {
 	base, err := parseURL(append(args, defaultURL)[0])
 	if err != nil {
 		return err
+	}
+
+	if o.plot {
+		return watchPlot(ctx, o, base, std)
 	}
 
 	following, cancel := context.WithCancelCause(ctx)
@@ -60,6 +66,29 @@ func watch(ctx context.Context, o *options, args []string, std streams) error {
 		return nil
 	}).follow(following)
 	if errors.Is(err, errOnce) || ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// watchPlot draws the user count of a room until ctx ends.
+func watchPlot(ctx context.Context, o *options, base *url.URL, std streams) error {
+	if o.json || o.once || len(o.events) > 0 {
+		return usageError{errors.New("-plot draws the user count alone; it does not go with -json, -once or -event")}
+	}
+	p, err := newPlot(o.room, base.Redacted(), std, time.Now())
+	if err != nil {
+		return err
+	}
+	following, cancel := context.WithCancelCause(ctx)
+	var drawing sync.WaitGroup
+	drawing.Go(func() { cancel(p.draw(following.Done())) })
+	s := newSubscription(base, o.room, p, p.take)
+	s.broken = p.broken
+	err = s.follow(following)
+	cancel(nil)
+	drawing.Wait()
+	if ctx.Err() != nil {
 		return nil
 	}
 	return err

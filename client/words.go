@@ -8,10 +8,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -27,6 +29,8 @@ const (
 	aboutOnce  = "end after the first event"
 	aboutToken = "the server's `TOKEN`"
 	aboutLines = "emit each line of standard input as an event of its own"
+
+	aboutPlot = "draw a live line chart of the user count on the terminal"
 
 	aboutWatch = "print the events of a room as they happen"
 	notesWatch = `
@@ -72,6 +76,30 @@ func help(all []command) string {
 	}
 	b.WriteString("\nThe variable in brackets stands for a flag that is not given.\n")
 	return b.String()
+}
+
+func titleOfPlot(room, server string, users, peak float64) string {
+	now := "unknown"
+	if !math.IsNaN(users) {
+		now = strconv.Itoa(int(users))
+	}
+	return fmt.Sprintf("user count %s · peak %.0f · room %s at %s", now, peak, oneLine(room), oneLine(server))
+}
+
+// footOfPlot is the axis of time.
+func footOfPlot(columns int, span time.Duration) string {
+	begin, end := fmt.Sprintf("%.0f min ago", span.Minutes()), "now"
+	if span < 2*time.Minute {
+		begin = fmt.Sprintf("%.0f s ago", span.Seconds())
+	}
+	return begin + strings.Repeat(" ", max(1, columns-len(begin)-len(end))) + end
+}
+
+func statusOfPlot(message string) string {
+	if message == "" {
+		return "ctrl-C ends"
+	}
+	return "ctrl-C ends · " + oneLine(message)
 }
 
 func usageLine(err usageError) string {
