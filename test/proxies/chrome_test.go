@@ -23,7 +23,7 @@ type chrome struct{ ctx context.Context }
 // what we are to live with.
 func startChrome(t *testing.T) *chrome {
 	t.Helper()
-	bin := rig.Need(t, "chromium", "apt-get install chromium")
+	bin := need(t, "chromium")
 	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(bin), chromedp.UserDataDir(t.TempDir())}
 	for _, flag := range []string{
 		"headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",

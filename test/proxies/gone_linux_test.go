@@ -28,15 +28,28 @@ func TestGone(t *testing.T) {
 		gone(t)
 		return
 	}
-	t.Parallel()
-	need(t, "nft", "apt-get install nftables")
-	need(t, "ip", "apt-get install iproute2")
-	child := exec.Command(os.Args[0], "-test.run=^TestGone$", "-test.v", "-test.timeout=5m")
+	need(t, "nft")
+	need(t, "ip")
+	ready, told, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ready.Close()
+	child := exec.Command(os.Args[0], "-test.run=^TestGone$", "-test.v", "-test.timeout=5m", "-page="+strconv.FormatBool(*writePage))
 	child.Env = append(os.Environ(), inNamespace+"=1")
 	child.Stdout, child.Stderr = os.Stdout, os.Stderr
+	child.ExtraFiles = []*os.File{told} // see populate
 	child.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGTERM}
-	if err := child.Run(); err != nil {
-		t.Errorf("test in a network namespace (this takes root): %v", err)
+	if err := child.Start(); err != nil {
+		t.Fatalf("start test in a network namespace (this takes root): %v", err)
+	}
+	told.Close()
+	// Starting every proxy takes all there is of the machine; what follows is mostly
+	// waiting, and the other tests may run.
+	_, _ = ready.Read(make([]byte, 1))
+	t.Parallel()
+	if err := child.Wait(); err != nil {
+		t.Errorf("test in a network namespace: %v", err)
 	}
 }
 
@@ -138,7 +151,8 @@ func gone(t *testing.T) {
 }
 
 // populate starts the clients: at each proxy, and at the server, one for each end and
-// one that stays; each in a room of its own, by the way that works there.
+// one that stays; each in a room of its own, by the way that works there. Then it tells
+// the process that waits for it.
 func populate(t *testing.T, server *rig.Server) []*life {
 	t.Helper()
 	ways := []*Running{{Proxy: Proxy{Name: "none", Streams: Live, Hears: AtOnce}, URL: server.URL}}
@@ -156,6 +170,9 @@ func populate(t *testing.T, server *rig.Server) []*life {
 			l.reader = read(t, way, l.room, "client-"+strconv.Itoa(i), way.Streams != Live)
 			lives = append(lives, l)
 		}
+	}
+	if _, err := os.NewFile(3, "told").Write([]byte{1}); err != nil {
+		t.Errorf("tell of the start: %v", err)
 	}
 	return lives
 }
@@ -189,7 +206,8 @@ func watch(t *testing.T, server *rig.Server, lives []*life, span time.Duration, 
 // report says how long each took, and fails the test where that was too long.
 func report(t *testing.T, lives []*life) {
 	t.Helper()
-	fmt.Println("| proxy | FIN | RST | vanished |\n|---|---|---|---|")
+	var table strings.Builder
+	table.WriteString("| proxy | FIN | RST | vanished |\n|---|---|---|---|\n")
 	for row := range slices.Chunk(lives, len(ends)+1) {
 		cells := []string{row[0].proxy.Name}
 		for _, l := range row[:len(ends)] {
@@ -199,8 +217,9 @@ func report(t *testing.T, lives []*life) {
 			}
 			cells = append(cells, cell)
 		}
-		fmt.Printf("| %s |\n", strings.Join(cells, " | "))
+		fmt.Fprintf(&table, "| %s |\n", strings.Join(cells, " | "))
 	}
+	publish(t, "gone", table.String())
 }
 
 // cutOff drops every packet from and to the clients that vanish.
@@ -221,7 +240,7 @@ func cutOff(t *testing.T, lives []*life) {
 
 func run(t *testing.T, command string, args ...string) {
 	t.Helper()
-	if out, err := exec.Command(need(t, command, "see packages.txt"), args...).CombinedOutput(); err != nil {
+	if out, err := exec.Command(need(t, command), args...).CombinedOutput(); err != nil {
 		t.Fatalf("%s %s: %v\n%s", command, strings.Join(args, " "), err, out)
 	}
 }

@@ -3,7 +3,6 @@ package proxies
 // program is one process of a proxy.
 type program struct {
 	command string            // on the PATH; "" is goproxy, which is built
-	install string            // what the command is missing without
 	files   map[string]string // name in the proxy's directory → file of testdata
 	args    []string
 	env     []string
@@ -12,59 +11,59 @@ type program struct {
 
 func nginx(site string) []program {
 	return []program{{
-		command: "nginx", install: "apt-get install nginx",
-		files: map[string]string{"base.conf": "nginx-base.conf", "site.conf": site},
-		args:  []string{"-p", "/run/proxy", "-e", "/run/proxy/error.log", "-c", "/run/proxy/base.conf"},
+		command: "nginx",
+		files:   map[string]string{"base.conf": "nginx-base.conf", "site.conf": site},
+		args:    []string{"-p", "/run/proxy", "-e", "/run/proxy/error.log", "-c", "/run/proxy/base.conf"},
 	}}
 }
 
 func haproxy(site string) []program {
 	return []program{{
-		command: "haproxy", install: "apt-get install haproxy",
-		files: map[string]string{"base.conf": "haproxy-base.conf", "site.conf": site},
-		args:  []string{"-db", "-f", "/run/proxy/base.conf", "-f", "/run/proxy/site.conf"},
+		command: "haproxy",
+		files:   map[string]string{"base.conf": "haproxy-base.conf", "site.conf": site},
+		args:    []string{"-db", "-f", "/run/proxy/base.conf", "-f", "/run/proxy/site.conf"},
 	}}
 }
 
 func apache(site string) []program {
 	return []program{{
-		command: "apache2", install: "apt-get install apache2",
-		files: map[string]string{"base.conf": "apache-base.conf", "site.conf": site},
-		args:  []string{"-d", "/run/proxy", "-f", "/run/proxy/base.conf", "-D", "FOREGROUND"},
+		command: "apache2",
+		files:   map[string]string{"base.conf": "apache-base.conf", "site.conf": site},
+		args:    []string{"-d", "/run/proxy", "-f", "/run/proxy/base.conf", "-D", "FOREGROUND"},
 	}}
 }
 
 func varnish(site string) []program {
 	return []program{{
-		command: "varnishd", install: "apt-get install varnish",
-		files: map[string]string{"site.conf": site},
-		args:  []string{"-F", "-j", "none", "-n", "/run/proxy/state", "-a", "127.0.0.1:8000", "-f", "/run/proxy/site.conf", "-s", "malloc,16m"},
+		command: "varnishd",
+		files:   map[string]string{"site.conf": site},
+		args:    []string{"-F", "-j", "none", "-n", "/run/proxy/state", "-a", "127.0.0.1:8000", "-f", "/run/proxy/site.conf", "-s", "malloc,16m"},
 	}}
 }
 
 func lighttpd(site string) []program {
 	return []program{{
-		command: "lighttpd", install: "apt-get install lighttpd",
-		files: map[string]string{"base.conf": "lighttpd-base.conf", "site.conf": site},
-		args:  []string{"-D", "-f", "/run/proxy/base.conf"},
+		command: "lighttpd",
+		files:   map[string]string{"base.conf": "lighttpd-base.conf", "site.conf": site},
+		args:    []string{"-D", "-f", "/run/proxy/base.conf"},
 	}}
 }
 
 func caddy(site string) []program {
 	return []program{{
-		command: "caddy", install: "apt-get install caddy",
-		files: map[string]string{"base.conf": "caddy-base.conf", "site.conf": site},
-		args:  []string{"run", "--adapter", "caddyfile", "--config", "/run/proxy/base.conf"},
-		env:   []string{"HOME=/run/proxy", "XDG_CONFIG_HOME=/run/proxy", "XDG_DATA_HOME=/run/proxy"},
+		command: "caddy",
+		files:   map[string]string{"base.conf": "caddy-base.conf", "site.conf": site},
+		args:    []string{"run", "--adapter", "caddyfile", "--config", "/run/proxy/base.conf"},
+		env:     []string{"HOME=/run/proxy", "XDG_CONFIG_HOME=/run/proxy", "XDG_DATA_HOME=/run/proxy"},
 	}}
 }
 
 func nodeProxy(site string) []program {
 	return []program{{
-		command: "node", install: "apt-get install nodejs npm",
-		files: map[string]string{"site.js": site},
-		args:  []string{"/run/proxy/site.js"},
-		env:   []string{"NODE_PATH=" + here("node_modules")},
+		command: "node",
+		files:   map[string]string{"site.js": site},
+		args:    []string{"/run/proxy/site.js"},
+		env:     []string{"NODE_PATH=" + here("node_modules")},
 	}}
 }
 
@@ -74,8 +73,8 @@ func goProxy(string) []program {
 
 func squid(site string) []program {
 	return []program{{
-		command: "squid", install: "apt-get install squid",
-		files: map[string]string{"base.conf": "squid-base.conf", "site.conf": site},
+		command: "squid",
+		files:   map[string]string{"base.conf": "squid-base.conf", "site.conf": site},
 		// Each has a name of its own, by which its shared memory is called.
 		args: []string{"-N", "-n", "headcount8000", "-f", "/run/proxy/base.conf"},
 	}}
@@ -85,24 +84,24 @@ func squid(site string) []program {
 func squidAntivirus(site string) []program {
 	return append([]program{
 		{
-			command: "clamd", install: "apt-get install clamav-daemon",
-			files: map[string]string{"clamd.conf": "clamd.conf", "signatures/eicar.hdb": "eicar.hdb"},
-			args:  []string{"-c", "/run/proxy/clamd.conf"},
-			ready: "/run/proxy/clamd.ctl",
+			command: "clamd",
+			files:   map[string]string{"clamd.conf": "clamd.conf", "signatures/eicar.hdb": "eicar.hdb"},
+			args:    []string{"-c", "/run/proxy/clamd.conf"},
+			ready:   "/run/proxy/clamd.ctl",
 		},
 		{
-			command: "c-icap", install: "apt-get install c-icap libc-icap-mod-virus-scan",
-			files: map[string]string{"c-icap.conf": "c-icap.conf"},
-			args:  []string{"-N", "-f", "/run/proxy/c-icap.conf"},
-			ready: "127.0.0.1:8001",
+			command: "c-icap",
+			files:   map[string]string{"c-icap.conf": "c-icap.conf"},
+			args:    []string{"-N", "-f", "/run/proxy/c-icap.conf"},
+			ready:   "127.0.0.1:8001",
 		},
 	}, squid(site)...)
 }
 
 func privoxy(site string) []program {
 	return []program{{
-		command: "privoxy", install: "apt-get install privoxy",
-		files: map[string]string{"site.conf": site},
-		args:  []string{"--no-daemon", "/run/proxy/site.conf"},
+		command: "privoxy",
+		files:   map[string]string{"site.conf": site},
+		args:    []string{"--no-daemon", "/run/proxy/site.conf"},
 	}}
 }

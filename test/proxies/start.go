@@ -103,7 +103,7 @@ func (r *Running) launch(prog program, dir string, place *strings.Replacer) {
 	if prog.command == "" {
 		bin = buildGoProxy(r.t, dir)
 	} else {
-		bin = need(r.t, prog.command, prog.install)
+		bin = need(r.t, prog.command)
 	}
 	cmd := exec.Command(bin)
 	for _, arg := range prog.args {
@@ -178,12 +178,23 @@ func (r *Running) written(dir string) string {
 	return all
 }
 
-// need is rig.Need for programs that are not on everybody's PATH.
-func need(t testing.TB, command, install string) string {
+// need returns the path of a program, which need not be on everybody's PATH, and fails
+// the test, with what to install, when it is missing.
+func need(t testing.TB, command string) string {
 	t.Helper()
 	for _, dir := range []string{"/usr/sbin", "/usr/local/sbin", "/sbin"} {
 		if path, err := exec.LookPath(filepath.Join(dir, command)); err == nil {
 			return path
+		}
+	}
+	list, err := os.ReadFile(here("packages.txt"))
+	if err != nil {
+		t.Fatalf("read packages: %v", err)
+	}
+	install := "apt-get install"
+	for line := range strings.Lines(string(list)) {
+		if program, pkg, _ := strings.Cut(strings.TrimSpace(line), " "); program == command {
+			install += " " + pkg
 		}
 	}
 	return rig.Need(t, command, install)

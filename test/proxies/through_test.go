@@ -16,9 +16,10 @@ import (
 // cursors pass, whether readers are back after the server's restart, and what the
 // browser's client makes of it.
 func TestThrough(t *testing.T) {
-	t.Parallel() // with TestGone, which waits
+	t.Parallel() // with the others, which wait
 	chrome := startChrome(t)
-	fmt.Println("| proxy | a stream passes | each event later by | the page takes | and shows the count after | back after a restart of the server |\n|---|---|---|---|---|---|")
+	var table strings.Builder
+	table.WriteString("| proxy | a stream passes | an event takes | the page takes | right count after | back after a restart in |\n|---|---|---|---|---|---|\n")
 	for _, p := range All() {
 		t.Run(p.Name, func(t *testing.T) {
 			server := rig.Start(t, "-token", token, "-drain", "1s")
@@ -51,8 +52,27 @@ func TestThrough(t *testing.T) {
 			if verdict == Live {
 				later = fmt.Sprintf("%.0f ms", float64(delay)/float64(time.Millisecond))
 			}
-			fmt.Printf("| %s | %s | %s | %s | %.1f s | %.1f s |\n", p.Name, verdict, later, transport, shown.Seconds(), back.Seconds())
+			fmt.Fprintf(&table, "| %s | %s | %s | %s | %.1f s | %.1f s |\n", p.Name, verdict, later, transport, shown.Seconds(), back.Seconds())
 		})
+	}
+	publish(t, "streams", table.String())
+}
+
+// A reader without id that has left behind a proxy which never says so: -max-age is
+// what ends its stream.
+func TestMaxAge(t *testing.T) {
+	t.Parallel()
+	server := rig.Start(t, "-max-age", "3s")
+	for _, p := range All() {
+		if p.Hears == Never && p.Streams == Live {
+			via := p.Start(t, server.Addr)
+			c := startCurl(t, via, "/events?room=old")
+			if c.wait(startOf, "data: 1").IsZero() {
+				t.Fatal("no count within", startOf)
+			}
+			c.kill()
+			rig.Wait(t, 5*time.Second, "its stream to end", func() bool { return server.Count("old") == 0 })
+		}
 	}
 }
 
