@@ -29,7 +29,12 @@ type natsd struct {
 	cmd  *exec.Cmd // nil while it is not running
 }
 
+// buildNatsd builds the NATS server that go.mod names. The environment variable NATS_SERVER names another one to use, such
+// as Debian's /usr/sbin/nats-server.
 var buildNatsd = sync.OnceValues(func() (string, error) {
+	if bin := os.Getenv("NATS_SERVER"); bin != "" {
+		return bin, nil
+	}
 	dir, err := os.MkdirTemp("", "headcount-natsd-")
 	if err != nil {
 		return "", err
@@ -44,7 +49,7 @@ var buildNatsd = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if bin, err := buildNatsd(); err == nil {
+	if bin, err := buildNatsd(); err == nil && os.Getenv("NATS_SERVER") == "" {
 		os.RemoveAll(filepath.Dir(bin))
 	}
 	os.Exit(code)
@@ -65,9 +70,10 @@ func startNATSCluster(t *testing.T, count int) ([]*natsd, string) {
 	}
 	for i := range count {
 		name := fmt.Sprintf("nats-%d", i)
-		args := []string{"-name", name, "-port", fmt.Sprint(port(clients[i])), "-store", filepath.Join(t.TempDir(), name)}
+		dir := t.TempDir()
+		args := []string{"-n", name, "-a", "127.0.0.1", "-p", fmt.Sprint(port(clients[i])), "-js", "-sd", dir, "-l", filepath.Join(dir, "log")}
 		if count > 1 {
-			args = append(args, "-cluster-port", fmt.Sprint(port(routes[i])), "-routes", strings.Join(routes, ","))
+			args = append(args, "-cluster", routes[i], "-cluster_name", "headcount", "-routes", strings.Join(routes, ","))
 		}
 		servers = append(servers, &natsd{t: t, name: name, URL: clients[i], bin: bin, args: args})
 	}

@@ -25,6 +25,7 @@ type reader struct {
 	cut     func() // ends the connection that is open
 	cursor  string
 	events  []ssetest.Event // all but counts and io:ping
+	times   []time.Time     // when they came
 	counts  []int
 	last    time.Time // when the last count came
 	opened  int
@@ -126,6 +127,7 @@ func (r *reader) take(e ssetest.Event) {
 		r.last = time.Now()
 	default:
 		r.events = append(r.events, e)
+		r.times = append(r.times, time.Now())
 	}
 }
 
@@ -181,6 +183,13 @@ func (r *reader) at() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.cursor
+}
+
+// time returns when the event of that number came.
+func (r *reader) time(i int) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.times[i]
 }
 
 // data returns the data of all events so far, an io:gap as its name.
