@@ -84,9 +84,8 @@ type lease struct {
 }
 
 // lease puts a stream under the rules of leases, until it is gone.
-func (s *Server) lease(st *stream, named bool, now time.Time) {
-	st.lease = &lease{named: named, opened: now, pinged: now}
-	s.table.Lease(st.ticket, now.Add(confirmWithin+returnWithin))
+func (s *Server) lease(st *stream) {
+	s.table.Lease(st.ticket, st.lease.opened.Add(confirmWithin+returnWithin))
 	s.mu.Lock()
 	s.leased[st] = struct{}{}
 	s.mu.Unlock()

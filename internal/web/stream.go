@@ -77,6 +77,12 @@ func (s *Server) join(ctx context.Context, want subscription, by transport) (*st
 	var how hub.Reader
 	named := want.id != ""
 	st := &stream{server: s, by: by, named: named}
+	if want.proxied && !want.poll && (named || s.opt.MaxAge > 0) {
+		// Before anybody can find it in the table.
+		now := time.Now()
+		st.lease = &lease{named: named, opened: now, pinged: now}
+		how.Ping = int(pingEvery / time.Second)
+	}
 	s.mu.Lock()
 	if s.draining {
 		s.mu.Unlock()
@@ -103,9 +109,8 @@ func (s *Server) join(ctx context.Context, want subscription, by transport) (*st
 		s.hub.Close(st.room)
 		return nil, how, err
 	}
-	if want.proxied && !want.poll && (named || s.opt.MaxAge > 0) {
-		s.lease(st, named, time.Now())
-		how.Ping = int(pingEvery / time.Second)
+	if st.lease != nil {
+		s.lease(st)
 	}
 	s.recount(want.room)
 	how.ClientID, how.Cursor = want.id, want.cursor

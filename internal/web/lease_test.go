@@ -1,0 +1,112 @@
+package web_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"headcount/internal/web"
+)
+
+// A reader behind a proxy counts while it answers, in a busy room too; when it falls
+// silent, its stream ends and it is gone within a minute; it comes back by answering.
+func TestLease(t *testing.T) {
+	inBubble(t, web.Options{Linger: 2 * time.Second, Token: "secret"}, func(t *testing.T, b *bubble) {
+		s := b.open("id="+idA, "Via", "1.1 proxy")
+		answer := func() { b.do("POST", "/alive", `{"ids":["`+idA+`"]}`) }
+		answer()
+		answered := 0
+		for range 10 * 60 { // ten minutes
+			b.do("POST", "/emit", `{"event":"news"}`, "Authorization", "Bearer secret")
+			time.Sleep(time.Second)
+			if asked := len(s.values("io:ping")); asked > answered {
+				answered = asked
+				answer()
+			}
+			if got := b.app.Users("lobby"); got != 1 {
+				t.Fatalf("got %d users after %d answers, want 1", got, answered)
+			}
+		}
+		if err := s.ended(); err != nil {
+			t.Fatalf("the stream of a reader that answers ended with %v", err)
+		}
+		time.Sleep(time.Minute) // frozen
+		b.wantUsers("lobby", 0)
+		if err := s.ended(); err != io.EOF {
+			t.Errorf("the stream of a reader that does not answer ended with %v, want a clean end", err)
+		}
+		answer() // thawed
+		b.wantUsers("lobby", 1)
+	})
+}
+
+// A stream behind a proxy that is never answered is held back on the way: it ends
+// soon, which hands over what it holds, and its reader, told to be back at once, makes
+// no flicker.
+func TestLeaseNeverAnswered(t *testing.T) {
+	inBubble(t, web.Options{Linger: 2 * time.Second}, func(t *testing.T, b *bubble) {
+		watcher := b.open("")
+		time.Sleep(time.Second)
+		s := b.open("id="+idA, "X-Forwarded-For", "192.0.2.1")
+		if hello := s.values("io:hello")[0]; !strings.Contains(hello, `"ping":25`) {
+			t.Errorf("got hello %s, want one that asks for answers", hello)
+		}
+		time.Sleep(6*time.Second + 1)
+		if err := s.ended(); err != io.EOF {
+			t.Fatalf("after 6 s the stream ended with %v, want a clean end", err)
+		}
+		all := s.got()
+		if ms, err := strconv.Atoi(all[len(all)-1].Retry); err != nil || ms < 1 || ms > 500 {
+			t.Errorf("got retry %q at the end, want a short one", all[len(all)-1].Retry)
+		}
+		time.Sleep(time.Second)
+		poll := make(chan answer, 1)
+		go func() { poll <- b.do("GET", "/events?poll=1&id="+idA, "") }()
+		synctest.Wait()
+		watcher.wantCounts("1", "2")
+		<-poll
+		time.Sleep(time.Minute)
+		watcher.wantCounts("1", "2", "1")
+	})
+}
+
+// The answers of one stream of an id come while the next one is about to open: for the
+// race detector.
+func TestAliveWhileJoining(t *testing.T) {
+	app, err := web.New(web.Options{Portable: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var alive sync.WaitGroup
+	for range 4 {
+		alive.Go(func() {
+			for ctx.Err() == nil {
+				r := httptest.NewRequest("POST", "/alive", strings.NewReader(`{"ids":["`+idA+`"]}`))
+				app.ServeHTTP(httptest.NewRecorder(), r)
+			}
+		})
+	}
+	for range 2000 {
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		r := httptest.NewRequestWithContext(gone, http.MethodGet, "/events?id="+idA, nil)
+		r.Header.Set("Via", "1.1 proxy")
+		app.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	stop()
+	alive.Wait()
+	if got := app.Users("lobby"); got != 1 {
+		t.Errorf("got %d users, want 1", got)
+	}
+	if err := app.Close(); err != nil {
+		t.Error(err)
+	}
+}
