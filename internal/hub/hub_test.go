@@ -2,7 +2,6 @@ package hub_test
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"sync"
@@ -99,176 +98,6 @@ func TestFarewellWaits(t *testing.T) {
 	}
 }
 
-// A cursor that this hub did not write is never an error and never silence.
-func TestUnknownCursors(t *testing.T) {
-	h := hub.New(hub.Options{})
-	good := h.Emit("a", "n", []byte("1"))
-	part := strings.Split(good, ".")
-	restarted := hub.New(hub.Options{}).Emit("a", "n", []byte("1"))
-	for name, cursor := range map[string]string{
-		"from before a restart": restarted,
-		"not a cursor":          "17",
-		"dots":                  "...",
-		"truncated":             good[:len(good)/2],
-		"future":                part[0] + ".2." + part[2] + ".0",
-		"far future":            fmt.Sprintf("%s.%d.%s.0", part[0], uint64(math.MaxUint64), part[2]),
-		"no number":             part[0] + ".x." + part[2] + ".0",
-		"negative":              part[0] + ".-1." + part[2] + ".0",
-		"more than 64 bits":     part[0] + ".18446744073709551616." + part[2] + ".0",
-		"control characters":    "\x00\x01",
-		"long":                  strings.Repeat("9.", 10_000),
-	} {
-		join(h.Open("a"), hub.Reader{Cursor: cursor}).want(t, name, `io:gap {"missed":null}`, "n 1")
-	}
-	for name, cursor := range map[string]string{
-		"as it was":       good,
-		"other node":      part[0] + ".1.xxxx.77",
-		"strange version": part[0] + ".1." + part[2] + ".99999999999999999999",
-	} {
-		join(h.Open("a"), hub.Reader{Cursor: cursor}).want(t, name)
-	}
-	join(h.Open("a"), hub.Reader{Cursor: part[0] + ".0." + part[2] + ".0"}).want(t, "before the first", "n 1")
-}
-
-// A room that was dropped and made anew tells old cursors apart.
-func TestRoomMadeAnew(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := hub.New(hub.Options{HistoryAge: time.Minute, Idle: time.Minute})
-		first := h.Emit("a", "n", []byte("1"))
-		last := h.Emit("a", "n", []byte("2"))
-		time.Sleep(3 * time.Minute)
-		h.Trim(time.Now())
-		if h.Rooms() != 0 {
-			t.Fatalf("got %d rooms, want none", h.Rooms())
-		}
-		room := h.Open("a")
-		room.Update("user count", set("1"))
-		h.Emit("a", "n", []byte("3"))
-		join(room, hub.Reader{Cursor: last}).want(t, "who had read all", "user count 1", "n 3")
-		join(room, hub.Reader{Cursor: first}).want(t, "who had not", `io:gap {"missed":null}`, "user count 1", "n 3")
-		// Another room's events do not make it lie.
-		h.Close(room)
-		h.Emit("b", "n", []byte("1"))
-		time.Sleep(3 * time.Minute)
-		h.Trim(time.Now())
-		room = h.Open("a")
-		h.Emit("a", "n", []byte("4"))
-		if got := join(room, hub.Reader{Cursor: last}).events(); len(got) < 2 || got[0] != `io:gap {"missed":null}` {
-			t.Errorf("got %v, want a gap: event 3 was missed", got)
-		}
-	})
-}
-
-// A room lives on for those who come back, and then leaves nothing.
-func TestIdleRoom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := hub.New(hub.Options{Idle: time.Minute})
-		room := h.Open("a")
-		h.Open("a")
-		h.Close(room)
-		time.Sleep(time.Hour)
-		h.Trim(time.Now())
-		if h.Lookup("a") != room {
-			t.Error("a room that is open was dropped")
-		}
-		h.Close(room)
-		time.Sleep(time.Minute - 1)
-		h.Trim(time.Now())
-		if h.Lookup("a") != room {
-			t.Error("a room was dropped too early")
-		}
-		if h.Open("a") != room {
-			t.Error("a room was made anew too early")
-		}
-		time.Sleep(time.Hour)
-		h.Trim(time.Now())
-		if h.Lookup("a") != room {
-			t.Error("a room that is open again was dropped")
-		}
-		h.Close(room)
-		time.Sleep(time.Minute)
-		h.Trim(time.Now())
-		if h.Rooms() != 0 {
-			t.Error("a room is left that nobody uses")
-		}
-	})
-}
-
-// A room with history lives on as long as that.
-func TestIdleRoomWithHistory(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := hub.New(hub.Options{Idle: time.Minute, HistoryAge: time.Hour})
-		cursor := h.Emit("a", "n", []byte("1"))
-		h.Emit("a", "n", []byte("2"))
-		time.Sleep(time.Hour - 1)
-		h.Trim(time.Now())
-		join(h.Open("a"), hub.Reader{Cursor: cursor}).want(t, "back after an hour", "n 2")
-	})
-}
-
-func TestHistoryBounds(t *testing.T) {
-	t.Run("number", func(t *testing.T) {
-		h := hub.New(hub.Options{History: 5})
-		for n := range 100 {
-			h.Emit("a", "n", []byte(strconv.Itoa(n)))
-			h.Emit("b", "n", []byte(strconv.Itoa(n)))
-		}
-		if n, _ := h.History(); n != 10 {
-			t.Errorf("got %d events in two rooms, want 10", n)
-		}
-	})
-	t.Run("age", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			h := hub.New(hub.Options{HistoryAge: time.Minute})
-			before := h.Emit("a", "n", []byte("1"))
-			time.Sleep(30 * time.Second)
-			h.Emit("a", "n", []byte("2"))
-			time.Sleep(31 * time.Second)
-			h.Trim(time.Now())
-			if n, _ := h.History(); n != 1 {
-				t.Errorf("got %d events, want 1", n)
-			}
-			start := strings.Replace(before, ".1.", ".0.", 1)
-			join(h.Open("a"), hub.Reader{Cursor: start}).want(t, "from the start", `io:gap {"missed":1}`, "n 2")
-		})
-	})
-	t.Run("bytes of all rooms", func(t *testing.T) {
-		const limit = 100 << 10
-		h := hub.New(hub.Options{HistoryBytes: limit})
-		for n := range 1000 {
-			h.Emit(fmt.Sprint("room", n%50), "n", []byte(strings.Repeat("x", 1000)))
-			if _, size := h.History(); size > limit {
-				t.Fatalf("%d bytes are kept, want %d at most", size, limit)
-			}
-		}
-		if n, size := h.History(); size < limit/2 || n < 40 {
-			t.Errorf("%d events of %d bytes are kept, want nearly %d", n, size, limit)
-		}
-	})
-}
-
-// Any number of names costs nothing lasting, with events and without.
-func TestManyNames(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := hub.New(hub.Options{HistoryAge: time.Minute, Idle: time.Minute, HistoryBytes: 1 << 20})
-		for n := range 20_000 {
-			name := fmt.Sprint("room", n)
-			if n%2 == 0 {
-				h.Emit(name, "n", []byte("1"))
-			}
-			room := h.Open(name)
-			room.Update("user count", set("1"))
-			room.Update("user count", set("0")) // arms the timer of the pacing
-			h.Close(room)
-		}
-		time.Sleep(2 * time.Minute)
-		h.Trim(time.Now())
-		if n, size := h.History(); n != 0 || size != 0 || h.Rooms() != 0 {
-			t.Errorf("left are %d rooms, %d events, %d bytes, want nothing", h.Rooms(), n, size)
-		}
-	})
-}
-
 // Attach wakes once for each piece of news, however often it was attached, until it is
 // detached as often; Changed is closed by news.
 func TestWakers(t *testing.T) {
@@ -354,39 +183,6 @@ func TestConcurrently(t *testing.T) {
 	readers.Wait()
 }
 
-// FuzzCursor: whatever a client sends as its cursor, the stream opens, with a gap
-// unless the cursor is one of this hub's.
-func FuzzCursor(f *testing.F) {
-	for _, cursor := range []string{"", "17", "a.1.b.2", "....", "\x00", "a.1.b", strings.Repeat("1", 5000)} {
-		f.Add(cursor, uint64(0), uint64(0))
-	}
-	f.Add("", uint64(1), uint64(1))
-	f.Add("", uint64(math.MaxUint64), uint64(math.MaxUint64))
-	h := hub.New(hub.Options{History: 2})
-	room := h.Open("a")
-	room.Update("user count", set("1"))
-	var tags []string
-	for n := range 5 {
-		tags = strings.Split(h.Emit("a", "n", []byte(strconv.Itoa(n+1))), ".")
-	}
-	kept := []string{"user count 1", "n 4", "n 5"}
-	f.Fuzz(func(t *testing.T, cursor string, seq, version uint64) {
-		if cursor != "" {
-			join(room, hub.Reader{Cursor: cursor}).want(t, cursor, append([]string{`io:gap {"missed":null}`}, kept...)...)
-		}
-		cursor = fmt.Sprintf("%s.%d.%s.%d", tags[0], seq, tags[2], version)
-		got := join(room, hub.Reader{Cursor: cursor})
-		switch {
-		case seq < 3:
-			got.want(t, cursor, append([]string{fmt.Sprintf(`io:gap {"missed":%d}`, 3-seq)}, kept...)...)
-		case seq <= 5:
-			got.want(t, cursor, append([]string{"user count 1"}, kept[1+seq-3:]...)...)
-		default:
-			got.want(t, cursor, append([]string{`io:gap {"missed":null}`}, kept...)...)
-		}
-	})
-}
-
 // What a reader has got is no allocation, nor is finding it.
 func TestPendingAllocatesNothing(t *testing.T) {
 	h := hub.New(hub.Options{History: 10})
@@ -453,37 +249,5 @@ func BenchmarkJoin(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		room.Join(hub.Reader{ClientID: "abcdefgh", Chunked: true})
-	}
-}
-
-// When the sequence begins anew each reader is told so once, also one inside of an
-// event and one that has been told while others had not.
-func TestReset(t *testing.T) {
-	h := hub.New(hub.Options{})
-	room := h.Open("a")
-	room.Update("user count", set("1"))
-	level, inside, behind := join(room, hub.Reader{}), join(room, hub.Reader{}), join(room, hub.Reader{})
-	old := h.Emit("a", "n", []byte("1"))
-	level.read()
-	inside.read()
-	h.Emit("a", "n", []byte("2"))
-	level.read()
-	inside.sub.Pending(&inside.batch)
-	inside.take(5)
-	h.Reset("anew", 0)
-	anew := []string{`io:gap {"missed":null}`, "user count 1"}
-	level.want(t, "level", append([]string{"user count 1", "n 1", "n 2"}, anew...)...)
-	last := h.Emit("a", "n", []byte("1"))
-	anew = append(anew, "n 1")
-	level.want(t, "level", append([]string{"user count 1", "n 1", "n 2"}, anew...)...)
-	inside.want(t, "inside", append([]string{"user count 1", "n 1", "n 2"}, anew...)...)
-	behind.want(t, "behind", append([]string{"user count 1"}, anew...)...)
-	join(room, hub.Reader{Cursor: old}).want(t, "back with an old cursor", anew...)
-	join(room, hub.Reader{Cursor: last}).want(t, "back with a new cursor", "user count 1")
-	for range 2000 {
-		h.Emit("a", "n", []byte("x"))
-	}
-	if got := join(room, hub.Reader{Cursor: last}).events()[0]; got != `io:gap {"missed":1000}` {
-		t.Errorf("got %s, want 1000 missed", got)
 	}
 }

@@ -1,0 +1,107 @@
+package hub_test
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"testing"
+
+	"headcount/internal/hub"
+)
+
+// A cursor that this hub did not write is never an error and never silence.
+func TestUnknownCursors(t *testing.T) {
+	h := hub.New(hub.Options{})
+	good := h.Emit("a", "n", []byte("1"))
+	part := strings.Split(good, ".")
+	restarted := hub.New(hub.Options{}).Emit("a", "n", []byte("1"))
+	for name, cursor := range map[string]string{
+		"from before a restart": restarted,
+		"not a cursor":          "17",
+		"dots":                  "...",
+		"truncated":             good[:len(good)/2],
+		"future":                part[0] + ".2." + part[2] + ".0",
+		"far future":            fmt.Sprintf("%s.%d.%s.0", part[0], uint64(math.MaxUint64), part[2]),
+		"no number":             part[0] + ".x." + part[2] + ".0",
+		"negative":              part[0] + ".-1." + part[2] + ".0",
+		"more than 64 bits":     part[0] + ".18446744073709551616." + part[2] + ".0",
+		"control characters":    "\x00\x01",
+		"long":                  strings.Repeat("9.", 10_000),
+	} {
+		join(h.Open("a"), hub.Reader{Cursor: cursor}).want(t, name, `io:gap {"missed":null}`, "n 1")
+	}
+	for name, cursor := range map[string]string{
+		"as it was":       good,
+		"other node":      part[0] + ".1.xxxx.77",
+		"strange version": part[0] + ".1." + part[2] + ".99999999999999999999",
+	} {
+		join(h.Open("a"), hub.Reader{Cursor: cursor}).want(t, name)
+	}
+	join(h.Open("a"), hub.Reader{Cursor: part[0] + ".0." + part[2] + ".0"}).want(t, "before the first", "n 1")
+}
+
+// FuzzCursor: whatever a client sends as its cursor, the stream opens, with a gap
+// unless the cursor is one of this hub's.
+func FuzzCursor(f *testing.F) {
+	for _, cursor := range []string{"", "17", "a.1.b.2", "....", "\x00", "a.1.b", strings.Repeat("1", 5000)} {
+		f.Add(cursor, uint64(0), uint64(0))
+	}
+	f.Add("", uint64(1), uint64(1))
+	f.Add("", uint64(math.MaxUint64), uint64(math.MaxUint64))
+	h := hub.New(hub.Options{History: 2})
+	room := h.Open("a")
+	room.Update("user count", set("1"))
+	var tags []string
+	for n := range 5 {
+		tags = strings.Split(h.Emit("a", "n", []byte(strconv.Itoa(n+1))), ".")
+	}
+	kept := []string{"user count 1", "n 4", "n 5"}
+	f.Fuzz(func(t *testing.T, cursor string, seq, version uint64) {
+		if cursor != "" {
+			join(room, hub.Reader{Cursor: cursor}).want(t, cursor, append([]string{`io:gap {"missed":null}`}, kept...)...)
+		}
+		cursor = fmt.Sprintf("%s.%d.%s.%d", tags[0], seq, tags[2], version)
+		got := join(room, hub.Reader{Cursor: cursor})
+		switch {
+		case seq < 3:
+			got.want(t, cursor, append([]string{fmt.Sprintf(`io:gap {"missed":%d}`, 3-seq)}, kept...)...)
+		case seq <= 5:
+			got.want(t, cursor, append([]string{"user count 1"}, kept[1+seq-3:]...)...)
+		default:
+			got.want(t, cursor, append([]string{`io:gap {"missed":null}`}, kept...)...)
+		}
+	})
+}
+
+// When the sequence begins anew each reader is told so once, also one inside of an
+// event and one that has been told while others had not.
+func TestReset(t *testing.T) {
+	h := hub.New(hub.Options{})
+	room := h.Open("a")
+	room.Update("user count", set("1"))
+	level, inside, behind := join(room, hub.Reader{}), join(room, hub.Reader{}), join(room, hub.Reader{})
+	old := h.Emit("a", "n", []byte("1"))
+	level.read()
+	inside.read()
+	h.Emit("a", "n", []byte("2"))
+	level.read()
+	inside.sub.Pending(&inside.batch)
+	inside.take(5)
+	h.Reset("anew", 0)
+	anew := []string{`io:gap {"missed":null}`, "user count 1"}
+	level.want(t, "level", append([]string{"user count 1", "n 1", "n 2"}, anew...)...)
+	last := h.Emit("a", "n", []byte("1"))
+	anew = append(anew, "n 1")
+	level.want(t, "level", append([]string{"user count 1", "n 1", "n 2"}, anew...)...)
+	inside.want(t, "inside", append([]string{"user count 1", "n 1", "n 2"}, anew...)...)
+	behind.want(t, "behind", append([]string{"user count 1"}, anew...)...)
+	join(room, hub.Reader{Cursor: old}).want(t, "back with an old cursor", anew...)
+	join(room, hub.Reader{Cursor: last}).want(t, "back with a new cursor", "user count 1")
+	for range 2000 {
+		h.Emit("a", "n", []byte("x"))
+	}
+	if got := join(room, hub.Reader{Cursor: last}).events()[0]; got != `io:gap {"missed":1000}` {
+		t.Errorf("got %s, want 1000 missed", got)
+	}
+}
