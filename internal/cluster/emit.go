@@ -21,6 +21,12 @@ const (
 	sayAgain = 250 * time.Millisecond  // until the room is told of its last event again
 )
 
+// What NATS answers for good, as far as one event goes: there is no space left.
+const (
+	noResources jetstream.ErrorCode = 10023
+	noStorage   jetstream.ErrorCode = 10047
+)
+
 // Emit stores an event for all nodes and returns its id, and the room that it is in.
 // key is its idempotency key, or "": an event with the key of another is not stored
 // again, and the id and room are the other's. An error says that the event is not
@@ -79,7 +85,7 @@ func (n *Node) store(ctx context.Context, m *nats.Msg, id string) (*jetstream.Pu
 			return ack, nil
 		}
 		var refused *jetstream.APIError
-		if errors.As(err, &refused) && refused.Code < 500 {
+		if errors.As(err, &refused) && (refused.Code < 500 || refused.ErrorCode == noResources || refused.ErrorCode == noStorage) {
 			return nil, fmt.Errorf("store event: %w", err)
 		}
 		select {

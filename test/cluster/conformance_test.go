@@ -26,7 +26,7 @@ func TestConformance(t *testing.T) {
 			return n.URL, n.URL
 		}},
 		{"nats", func(t *testing.T, change ...func(*web.Options, *cluster.Options)) (string, string) {
-			url := startNATS(t, 0, t.TempDir()).ClientURL()
+			url := startNATS(t, 0, t.TempDir()).URL
 			return startNode(t, url, change...).ready(t).URL, startNode(t, url, change...).ready(t).URL
 		}},
 	}

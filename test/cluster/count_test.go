@@ -10,7 +10,7 @@ import (
 
 // Whoever joins or leaves anywhere is in everybody's count.
 func TestCountOverNodes(t *testing.T) {
-	url := startNATS(t, 0, t.TempDir()).ClientURL()
+	url := startNATS(t, 0, t.TempDir()).URL
 	a, b := startNode(t, url).ready(t), startNode(t, url).ready(t)
 	one := read(t, a.URL, "lobby", "client-0001")
 	one.await(t, 1)
@@ -41,7 +41,7 @@ func TestCountOverNodes(t *testing.T) {
 
 // A join on one node is in the count that the other displays within 300 ms.
 func TestJoinLatency(t *testing.T) {
-	url := startNATS(t, 0, t.TempDir()).ClientURL()
+	url := startNATS(t, 0, t.TempDir()).URL
 	a, b := startNode(t, url).ready(t), startNode(t, url).ready(t)
 	watcher := read(t, b.URL, "lobby", "client-watch")
 	var slowest time.Duration
@@ -59,7 +59,7 @@ func TestJoinLatency(t *testing.T) {
 
 // A reader that goes from node to node is one user all the time, in everybody's eyes.
 func TestMovesAreInvisible(t *testing.T) {
-	url := startNATS(t, 0, t.TempDir()).ClientURL()
+	url := startNATS(t, 0, t.TempDir()).URL
 	nodes := []*node{startNode(t, url).ready(t), startNode(t, url).ready(t), startNode(t, url).ready(t)}
 	var watchers []*reader
 	for i, n := range nodes {
@@ -94,7 +94,7 @@ func TestMovesAreInvisible(t *testing.T) {
 
 // An id with streams on two nodes is one user, and stays one when either ends.
 func TestOneIDTwice(t *testing.T) {
-	url := startNATS(t, 0, t.TempDir()).ClientURL()
+	url := startNATS(t, 0, t.TempDir()).URL
 	a, b := startNode(t, url).ready(t), startNode(t, url).ready(t)
 	watcher := read(t, b.URL, "lobby", "client-watch")
 	first := read(t, a.URL, "lobby", "client-twice")

@@ -12,6 +12,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,24 +31,84 @@ import (
 
 const token = "secret"
 
-// startNATS runs a NATS server in this process, on the port, 0 = any, and keeps its files in dir.
-func startNATS(t *testing.T, port int, dir string) *server.Server {
+// natsServer is one NATS server, in this process if it can be.
+type natsServer struct {
+	URL     string
+	monitor string
+	stop    func()
+}
+
+// startNATS runs a NATS server on the port, 0 = any, that keeps its files in dir and no more than limit bytes of them,
+// 0 = any number.
+func startNATS(t *testing.T, port int, dir string, limit ...int64) *natsServer {
 	t.Helper()
+	addr, monitor := rig.FreeAddr(t), rig.FreeAddr(t)
 	if port == 0 {
-		port = -1
+		port = portOf(addr)
 	}
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true,
-	})
+	n := &natsServer{URL: fmt.Sprintf("nats://127.0.0.1:%d", port), monitor: "http://" + monitor}
+	if bin := os.Getenv("NATS_SERVER"); bin != "" {
+		config := filepath.Join(dir, "config")
+		text := fmt.Sprintf("jetstream { store_dir: %q", dir)
+		if len(limit) > 0 {
+			text += fmt.Sprintf(", max_file_store: %d", limit[0])
+		}
+		if err := os.WriteFile(config, []byte(text+" }\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		p := &natsd{t: t, name: "nats", URL: n.URL, bin: bin, args: []string{"-c", config, "-a", "127.0.0.1", "-p", strconv.Itoa(port),
+			"-m", strconv.Itoa(portOf(monitor)), "-l", filepath.Join(dir, "log")}}
+		p.start()
+		n.stop = p.kill
+		rig.Wait(t, 10*time.Second, "NATS", func() bool { return reachable([]string{n.URL}) })
+	} else {
+		opts := &server.Options{
+			Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true,
+			HTTPHost: "127.0.0.1", HTTPPort: portOf(monitor),
+		}
+		if len(limit) > 0 {
+			opts.JetStreamMaxStore, opts.JetStreamMaxMemory = limit[0], 1<<28
+		}
+		s, err := server.NewServer(opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Start()
+		if !s.ReadyForConnections(10 * time.Second) {
+			t.Fatal("NATS does not start")
+		}
+		n.stop = func() {
+			s.Shutdown()
+			s.WaitForShutdown()
+		}
+	}
+	t.Cleanup(n.stop)
+	return n
+}
+
+// traffic is how many bytes the server has taken and sent.
+func (n *natsServer) traffic(t *testing.T) (in, out int64) {
+	t.Helper()
+	resp, err := http.Get(n.monitor + "/varz")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("NATS does not start")
+	defer resp.Body.Close()
+	var v struct {
+		In  int64 `json:"in_bytes"`
+		Out int64 `json:"out_bytes"`
 	}
-	t.Cleanup(func() { stopNATS(s) })
-	return s
+	if err := json.NewDecoder(resp.Body).Decode(&v); err != nil {
+		t.Fatal(err)
+	}
+	return v.In, v.Out
+}
+
+// portOf is the port of an address.
+func portOf(addr string) int {
+	_, text, _ := net.SplitHostPort(addr)
+	n, _ := strconv.Atoi(text)
+	return n
 }
 
 // port is the port of a URL.
@@ -54,11 +116,6 @@ func port(text string) int {
 	u, _ := url.Parse(text)
 	n, _ := strconv.Atoi(u.Port())
 	return n
-}
-
-func stopNATS(s *server.Server) {
-	s.Shutdown()
-	s.WaitForShutdown()
 }
 
 // node is one node in this process.

@@ -17,7 +17,7 @@ import (
 
 // A cursor of one node is good on another, also when all nodes have been restarted in between.
 func TestResumeAcrossRestart(t *testing.T) {
-	url := startNATS(t, 0, t.TempDir()).ClientURL()
+	url := startNATS(t, 0, t.TempDir()).URL
 	a, b := startNode(t, url).ready(t), startNode(t, url).ready(t)
 	r := read(t, a.URL, "lobby", "client-0001")
 	emitNumbers(t, b.URL, 1, 3)
@@ -35,7 +35,7 @@ func TestResumeAcrossRestart(t *testing.T) {
 func TestNATSAway(t *testing.T) {
 	dir := t.TempDir()
 	s := startNATS(t, 0, dir)
-	url := s.ClientURL()
+	url := s.URL
 	a, b := startNode(t, url).ready(t), startNode(t, url).ready(t)
 	ra, rb := read(t, a.URL, "lobby", "client-000a"), read(t, b.URL, "lobby", "client-000b")
 	ra.await(t, 2)
@@ -43,7 +43,7 @@ func TestNATSAway(t *testing.T) {
 	emitNumbers(t, a.URL, 1, 2)
 	awaitData(t, rb, "1", "2")
 
-	stopNATS(s)
+	s.stop()
 	rig.Wait(t, 10*time.Second, "not ready", func() bool { return status(a.URL+"/readyz") == http.StatusServiceUnavailable })
 	begin := time.Now()
 	code, answer, err := emit(a.URL, "lobby", "n", "99", "")
@@ -77,16 +77,16 @@ func TestNATSAway(t *testing.T) {
 // NATS comes back without what it had kept: readers are told, and all goes on.
 func TestNATSLosesEverything(t *testing.T) {
 	s := startNATS(t, 0, t.TempDir())
-	a, b := startNode(t, s.ClientURL()).ready(t), startNode(t, s.ClientURL()).ready(t)
+	a, b := startNode(t, s.URL).ready(t), startNode(t, s.URL).ready(t)
 	ra := read(t, a.URL, "lobby", "client-000a")
 	away := read(t, b.URL, "lobby", "client-000b")
 	emitNumbers(t, a.URL, 1, 5)
 	awaitData(t, ra, numbers(1, 5)...)
 	awaitData(t, away, numbers(1, 5)...)
 	away.stop()
-	stopNATS(s)
+	s.stop()
 	rig.Wait(t, 10*time.Second, "not ready", func() bool { return status(a.URL+"/readyz") != http.StatusOK })
-	startNATS(t, port(s.ClientURL()), t.TempDir())
+	startNATS(t, port(s.URL), t.TempDir())
 	a.ready(t)
 	b.ready(t)
 	emitNumbers(t, b.URL, 6, 7)
@@ -97,15 +97,15 @@ func TestNATSLosesEverything(t *testing.T) {
 // Events that NATS stores and does not send out reach the readers all the same.
 func TestEventsThatAreNotSent(t *testing.T) {
 	s := startNATS(t, 0, t.TempDir())
-	a, b := startNode(t, s.ClientURL()).ready(t), startNode(t, s.ClientURL()).ready(t)
+	a, b := startNode(t, s.URL).ready(t), startNode(t, s.URL).ready(t)
 	ra, rb := read(t, a.URL, "lobby", "client-000a"), read(t, b.URL, "lobby", "client-000b")
 	emitNumbers(t, a.URL, 1, 2)
 	awaitData(t, rb, "1", "2")
-	republish(t, s.ClientURL(), false)
+	republish(t, s.URL, false)
 	emitNumbers(t, a.URL, 3, 5)
 	awaitData(t, rb, numbers(1, 5)...) // told so by the node that stored them
 	emitNumbers(t, a.URL, 6, 7)
-	republish(t, s.ClientURL(), true)
+	republish(t, s.URL, true)
 	emitNumbers(t, a.URL, 8, 8) // shows a hole
 	awaitData(t, rb, numbers(1, 8)...)
 	awaitData(t, ra, numbers(1, 8)...)
@@ -132,7 +132,7 @@ func republish(t *testing.T, url string, on bool) {
 
 // Several headcounts on one NATS do not hear each other.
 func TestPrefixes(t *testing.T) {
-	url := startNATS(t, 0, t.TempDir()).ClientURL()
+	url := startNATS(t, 0, t.TempDir()).URL
 	other := func(_ *web.Options, c *cluster.Options) { c.Prefix = "other" }
 	a, b := startNode(t, url).ready(t), startNode(t, url, other).ready(t)
 	ra, rb := read(t, a.URL, "lobby", "client-000a"), read(t, b.URL, "lobby", "client-000b")
@@ -146,23 +146,17 @@ func TestPrefixes(t *testing.T) {
 // Nodes hear the events of rooms that have readers there, and no others.
 func TestInterest(t *testing.T) {
 	s := startNATS(t, 0, t.TempDir())
-	a, b := startNode(t, s.ClientURL()).ready(t), startNode(t, s.ClientURL()).ready(t)
+	a, b := startNode(t, s.URL).ready(t), startNode(t, s.URL).ready(t)
 	read(t, a.URL, "here", "client-000a")
 	read(t, b.URL, "lobby", "client-000b")
-	before, err := s.Varz(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	inBefore, outBefore := s.traffic(t)
 	const events = 300
 	big := fmt.Sprintf("%q", strings.Repeat("x", 10_000))
 	for range events {
 		mustEmit(t, a.URL, "elsewhere", "n", big)
 	}
-	after, err := s.Varz(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	in, out := after.InBytes-before.InBytes, after.OutBytes-before.OutBytes
+	in, out := s.traffic(t)
+	in, out = in-inBefore, out-outBefore
 	t.Logf("%d events of 10,000 bytes in a room without readers: NATS took %d bytes and sent %d", events, in, out)
 	if in < events*10_000 || out > events*1_000 {
 		t.Errorf("NATS took %d bytes and sent %d, want more than %d and less than %d", in, out, events*10_000, events*1_000)
@@ -193,5 +187,43 @@ func TestNoPasswordInLogs(t *testing.T) {
 		if err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: got error %v, want one without the password", bad, err)
 		}
+	}
+}
+
+// NATS has no space left: what it cannot keep is refused and reaches nobody; all else goes on.
+func TestNoSpace(t *testing.T) {
+	s := startNATS(t, 0, t.TempDir(), 200_000)
+	a, b := startNode(t, s.URL).ready(t), startNode(t, s.URL).ready(t)
+	r := read(t, b.URL, "lobby", "client-000b")
+	big := fmt.Sprintf("%q", strings.Repeat("x", 10_000))
+	accepted := 0
+	for i := 0; ; i++ {
+		code, answer, err := emit(a.URL, "lobby", "n", big, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code == http.StatusServiceUnavailable {
+			t.Logf("emit %d: %s", i, answer.Error)
+			break
+		}
+		if accepted++; accepted > 100 {
+			t.Fatal("NATS took more than it may keep")
+		}
+	}
+	rig.Wait(t, 5*time.Second, "all that was accepted", func() bool { return len(r.data()) == accepted })
+	read(t, a.URL, "lobby", "client-000a")
+	r.await(t, 2)
+	if len(r.data()) != accepted {
+		t.Errorf("events: got %d, want the %d that were accepted", len(r.data()), accepted)
+	}
+}
+
+// An event that NATS takes no more, because it is larger than its max_payload, is too large.
+func TestTooLargeForNATS(t *testing.T) {
+	url := startNATS(t, 0, t.TempDir()).URL
+	a := startNode(t, url, func(w *web.Options, _ *cluster.Options) { w.MaxEvent = 4 << 20 }).ready(t)
+	code, answer, err := emit(a.URL, "lobby", "n", fmt.Sprintf("%q", strings.Repeat("x", 2<<20)), "")
+	if err != nil || code != http.StatusRequestEntityTooLarge {
+		t.Errorf("got %d %v %v, want 413", code, answer, err)
 	}
 }
