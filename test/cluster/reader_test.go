@@ -29,7 +29,6 @@ type reader struct {
 	counts  []int
 	last    time.Time // when the last count came
 	opened  int
-	headers http.Header
 
 	stop    func()
 	stopped chan struct{}
