@@ -154,7 +154,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case <-ctx.Done():
 	}
 	log.Info("stopping", "streams", app.Streams(), "drain", cfg.drain)
-	last, cancel := context.WithTimeout(context.Background(), cfg.drain)
+	// Also with -drain 0 the last words need a moment.
+	last, cancel := context.WithTimeout(context.Background(), max(cfg.drain, 500*time.Millisecond))
 	defer cancel()
 	// Streams first: Shutdown waits for them, and knows nothing of hijacked ones.
 	if err := app.Drain(last); err != nil {
