@@ -19,16 +19,16 @@ import (
 type reader struct {
 	room, id string
 
-	mu      sync.Mutex
-	node    string // URL; "" = a random one of nodes
-	nodes   []string
-	cut     func() // ends the connection that is open
-	cursor  string
-	events  []ssetest.Event // all but counts and io:ping
-	times   []time.Time     // when they came
-	counts  []int
-	last    time.Time // when the last count came
-	opened  int
+	mu     sync.Mutex
+	node   string // URL; "" = a random one of nodes
+	nodes  []string
+	cut    func() // ends the connection that is open
+	cursor string
+	events []ssetest.Event // all but counts and io:ping
+	times  []time.Time     // when they came
+	counts []int
+	last   time.Time // when the last count came
+	opened int
 
 	stop    func()
 	stopped chan struct{}
