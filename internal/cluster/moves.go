@@ -193,7 +193,7 @@ func (n *Node) chase(ctx context.Context) {
 				continue // it will be taken for dead, or speak up
 			}
 			if a, err := n.ask(ctx, r, c.id, c.tag); err == nil {
-				r.tally.settle(c, a.Had)
+				r.tally.settle(c, a.Entry)
 				n.local.Recount(r.name)
 				r.tally.changed(0)
 			}
@@ -237,8 +237,9 @@ func (t *tally) open() (unsure []claim, yielded map[string][]string) {
 	return slices.Clone(t.unsure), yielded
 }
 
-// settle takes the answer to a claim that was taken for granted.
-func (t *tally) settle(c claim, had bool) {
+// settle takes the answer to a claim that was taken for granted: the entry that the
+// user was in until now, "" if none.
+func (t *tally) settle(c claim, entry string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	i := slices.Index(t.unsure, c)
@@ -246,11 +247,15 @@ func (t *tally) settle(c claim, had bool) {
 		return
 	}
 	t.unsure = slices.Delete(t.unsure, i, i+1)
-	if !had {
-		// It had given the user up by itself before.
-		if t.mine.In[c.entry]--; t.mine.In[c.entry] == 0 {
-			delete(t.mine.In, c.entry)
-		}
+	if entry == c.entry {
+		return
+	}
+	// The node had given the user up by itself, or has come back under a new name.
+	if t.mine.In[c.entry]--; t.mine.In[c.entry] == 0 {
+		delete(t.mine.In, c.entry)
+	}
+	if entry != "" {
+		t.mine.In[entry]++
 	}
 }
 
