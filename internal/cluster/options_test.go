@@ -1,0 +1,66 @@
+package cluster_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"headcount/internal/cluster"
+)
+
+func TestOptions(t *testing.T) {
+	for _, row := range []struct {
+		name, servers, prefix string
+		want                  string // in the error, "" = none
+	}{
+		{"one", "nats://localhost:4222", "", ""},
+		{"several", "nats://a:4222, tls://b:4222,c", "", ""},
+		{"user and password", "nats://me:s3cret@localhost:4222", "", ""},
+		{"token", "nats://s3cret@localhost:4222", "", ""},
+		{"files", "tls://localhost?ca=ca.pem&cert=c.pem&key=k.pem&creds=me.creds", "", ""},
+		{"prefix", "nats://localhost", "my-count_2", ""},
+		{"no host", "nats://", "", "address 1"},
+		{"not a URL", "nats://a,nats://me:s3cret@%zz", "", "address 2"},
+		{"other scheme", "http://me:s3cret@localhost", "", "begins with http"},
+		{"other file", "nats://me:s3cret@localhost?password=x", "", `"password"`},
+		{"cert without key", "tls://localhost?cert=c.pem", "", "cert and key"},
+		{"prefix with a dot", "nats://localhost", "a.b", "-nats-prefix"},
+		{"prefix with a star", "nats://localhost", "*", "-nats-prefix"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			err := (&cluster.Options{Servers: row.servers, Prefix: row.prefix}).Check()
+			switch {
+			case row.want == "" && err != nil:
+				t.Errorf("got error %v, want none", err)
+			case row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want)):
+				t.Errorf("got error %v, want one with %q", err, row.want)
+			case err != nil && strings.Contains(err.Error(), "s3cret"):
+				t.Errorf("password in %q", err)
+			}
+		})
+	}
+}
+
+// A node of a NATS that is not there starts, says why it is not ready, and how old it is in a list of one.
+func TestWithoutNATS(t *testing.T) {
+	n, err := cluster.New(cluster.Options{Servers: "nats://me:s3cret@127.0.0.1:1"})
+	if err != nil {
+		t.Fatalf("got error %v, want none", err)
+	}
+	if err := n.Ready(); err == nil || !strings.Contains(err.Error(), "NATS is away") || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("Ready: got %v, want that NATS is away", err)
+	}
+	if _, _, err := n.Emit(t.Context(), "lobby", "n", []byte("1"), ""); err == nil {
+		t.Error("Emit: got no error, want one")
+	}
+	if err := n.Arrive(t.Context(), "lobby", "client-0001", "", func() { t.Error("counted") }); err == nil {
+		t.Error("Arrive: got no error, want one")
+	}
+	var names []string
+	for name := range n.Nodes() {
+		names = append(names, name)
+	}
+	if !slices.Equal(names, []string{n.Name()}) || !strings.HasPrefix(n.Name(), n.Tag()) {
+		t.Errorf("Nodes: got %v, want this one, %s", names, n.Name())
+	}
+}
