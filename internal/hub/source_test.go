@@ -1,0 +1,152 @@
+package hub_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"headcount/internal/hub"
+)
+
+// source writes down which rooms it is to watch.
+type source struct{ calls []string }
+
+func (s *source) Watch(r *hub.Room)   { s.calls = append(s.calls, "watch "+r.Name()) }
+func (s *source) Unwatch(r *hub.Room) { s.calls = append(s.calls, "unwatch "+r.Name()) }
+
+// shared is a hub of a log that has reached tip.
+func shared(s *source, tip uint64) *hub.Hub {
+	h := hub.New(hub.Options{Source: s, Node: "here", History: 4})
+	h.Reset("epoch", tip)
+	return h
+}
+
+func event(seq uint64, name string) hub.Event {
+	return hub.Event{Seq: seq, Time: time.Now(), Name: name, Data: []byte("1")}
+}
+
+func cursor(seq uint64) hub.Reader { return hub.Reader{Cursor: hub.SharedCursor("epoch", seq)} }
+
+func TestSourceHistory(t *testing.T) {
+	h := shared(&source{}, 100)
+	r := h.Open("lobby")
+	early := join(r, hub.Reader{})
+	r.Load(20, 100, []hub.Event{event(30, "a"), event(60, "b"), event(90, "c")})
+	for _, row := range []struct {
+		name string
+		who  hub.Reader
+		want []string
+	}{
+		{"newcomer", hub.Reader{}, nil},
+		{"at an event", cursor(60), []string{"c 1"}},
+		{"between two", cursor(61), []string{"c 1"}},
+		{"at the end", cursor(90), nil},
+		{"behind all", cursor(100), nil},
+		{"ahead of this node", cursor(105), []string{`io:gap {"missed":null}`, "a 1", "b 1", "c 1"}},
+		{"where the history begins", cursor(20), []string{"a 1", "b 1", "c 1"}},
+		{"before the history", cursor(19), []string{`io:gap {"missed":null}`, "a 1", "b 1", "c 1"}},
+	} {
+		join(r, row.who).want(t, row.name, row.want...)
+	}
+	early.want(t, "joined before the history came")
+
+	h.Advance(110)
+	ahead := join(r, cursor(105))
+	ahead.want(t, "ahead of what the node has heard, not of the log")
+	r.Deliver(104, event(104, "d"))
+	ahead.want(t, "what it has got elsewhere")
+	r.Deliver(107, event(104, "d"), event(107, "e"), event(107, "e"))
+	ahead.want(t, "what follows", "e 1")
+	early.want(t, "all since it joined, once", "d 1", "e 1")
+	// Four are kept.
+	join(r, cursor(59)).want(t, "behind what is not", "b 1", "c 1", "d 1", "e 1")
+	join(r, cursor(29)).want(t, "before what is kept", `io:gap {"missed":null}`, "b 1", "c 1", "d 1", "e 1")
+}
+
+// In a quiet room the cursors move on with the log: they would grow older than it.
+func TestSourceQuiet(t *testing.T) {
+	h := shared(&source{}, 100)
+	r := h.Open("lobby")
+	r.Load(100, 100, nil)
+	c := join(r, hub.Reader{ClientID: "client-0001"})
+	c.read()
+	r.Deliver(900)
+	c.sub.Heartbeat(&c.batch)
+	c.take(c.batch.Len())
+	blocks := c.blocks()
+	if _, seq, node, ok := hub.CursorOf(blocks[len(blocks)-1].ID); !ok || seq != 900 || node != "here" {
+		t.Errorf("cursor of a ping: got %s, want 900 on here", blocks[len(blocks)-1].ID)
+	}
+}
+
+func TestSourceLoses(t *testing.T) {
+	h := shared(&source{}, 100)
+	r := h.Open("lobby")
+	r.Load(0, 100, []hub.Event{event(50, "a")})
+	c := join(r, cursor(10))
+	c.want(t, "history", "a 1")
+	r.Lose(200)
+	r.Deliver(300, event(250, "b"))
+	c.want(t, "what was lost and what came then", "a 1", `io:gap {"missed":null}`, "b 1")
+	join(r, cursor(50)).want(t, "a cursor from before", `io:gap {"missed":null}`, "b 1")
+}
+
+// History that is older than it may be is not taken.
+func TestSourceAge(t *testing.T) {
+	h := shared(&source{}, 100)
+	r := h.Open("lobby")
+	old := event(50, "old")
+	old.Time = time.Now().Add(-time.Hour)
+	r.Load(0, 100, []hub.Event{old, event(60, "young")})
+	join(r, cursor(50)).want(t, "behind the old one", "young 1")
+	join(r, cursor(40)).want(t, "before the old one", `io:gap {"missed":null}`, "young 1")
+}
+
+// A room of a source is dropped with its history when nobody has used it for a while.
+func TestSourceWatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{}
+		h := shared(s, 100)
+		r := h.Open("a")
+		r.Load(0, 100, []hub.Event{event(50, "x")})
+		h.Open("a")
+		h.Open("b")
+		h.Close(r)
+		time.Sleep(2 * time.Minute)
+		h.Trim(time.Now())
+		h.Close(r)
+		h.Trim(time.Now())
+		time.Sleep(2 * time.Minute)
+		h.Trim(time.Now())
+		h.Open("a")
+		want := []string{"watch a", "watch b", "unwatch a", "watch a"}
+		if !slices.Equal(s.calls, want) {
+			t.Errorf("got %s, want %s", strings.Join(s.calls, ", "), strings.Join(want, ", "))
+		}
+		if events, bytes := h.History(); events != 0 || bytes != 0 {
+			t.Errorf("history of a dropped room: got %d events, %d bytes, want none", events, bytes)
+		}
+	})
+}
+
+func TestCursorOf(t *testing.T) {
+	for _, row := range []struct {
+		cursor, epoch string
+		seq           uint64
+		node          string
+		ok            bool
+	}{
+		{"e.12.n.7", "e", 12, "n", true},
+		{"e.12.n.7.poller", "e", 12, "n", true},
+		{"e.12.n", "", 0, "", false},
+		{"", "", 0, "", false},
+		{"e.x.n.7", "e", 0, "n", false},
+	} {
+		epoch, seq, node, ok := hub.CursorOf(row.cursor)
+		if epoch != row.epoch || seq != row.seq || node != row.node || ok != row.ok {
+			t.Errorf("%q: got %s %d %s %v, want %s %d %s %v", row.cursor, epoch, seq, node, ok, row.epoch, row.seq, row.node, row.ok)
+		}
+	}
+}
