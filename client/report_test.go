@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
+	"io"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -131,12 +134,13 @@ func TestReport(t *testing.T) {
 			if err := r.end(statusPolling); err != nil {
 				t.Fatal(err)
 			}
-			buf := make([]byte, 4096)
-			n, err := reader.Read(buf)
-			if err != nil {
+			_ = writer.Close()
+			// What was written stays to be read; a terminal ends with EIO instead of EOF.
+			all, err := io.ReadAll(reader)
+			if err != nil && !errors.Is(err, syscall.EIO) {
 				t.Fatal(err)
 			}
-			text := strings.ReplaceAll(string(buf[:n]), "\r\n", "\n")
+			text := strings.ReplaceAll(string(all), "\r\n", "\n")
 			if got := strings.Contains(text, "\x1b[31mHELD"); got != tt.color || strings.Contains(text, "\x1b[2J") {
 				t.Errorf("got %q, want color %v", text, tt.color)
 			}
