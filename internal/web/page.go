@@ -22,6 +22,7 @@ const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; con
 
 type pageConfig struct {
 	Dev   bool                  // templates and assets from disk, on every request
+	Node  string                // name of this node, "" if it is alone
 	Count func(room string) int // how many users a room has now
 	Now   func() time.Time
 }
@@ -29,6 +30,7 @@ type pageConfig struct {
 // pages serves what people look at: the page and the assets. It keeps the trend that the page shows.
 type pages struct {
 	dev    bool
+	node   string
 	users  func(room string) int
 	now    func() time.Time
 	assets *assetSet
@@ -52,6 +54,7 @@ func newPages(cfg pageConfig) (*pages, error) {
 	}
 	p := &pages{
 		dev:    cfg.Dev,
+		node:   cfg.Node,
 		users:  cfg.Count,
 		now:    cfg.Now,
 		assets: set,
@@ -87,7 +90,8 @@ type homeView struct {
 	Stream  string // URL of the stream
 	Time    time.Time
 	Points  []point
-	Into    int64 // ms since the last point began
+	Into    int64  // ms since the last point began
+	Node    string // that this is from, "" if there is only one
 	Chart   chart
 }
 
@@ -131,6 +135,7 @@ func (p *pages) view(room, origin string) homeView {
 		Time:   now.UTC(),
 		Points: p.trend.points(room, now),
 		Into:   now.UnixMilli() % trendStep.Milliseconds(),
+		Node:   p.node,
 	}
 	v.Digits = len(fmt.Sprint(v.Users))
 	v.Chart = newChart(v.Points)
