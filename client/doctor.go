@@ -138,7 +138,7 @@ func (d *doctor) examine(ctx context.Context, f *facts, told func()) {
 	if f.path.noProbes == nil {
 		quick.Go(func() { f.socket = d.handshake(ctx) })
 		quick.Go(func() {
-			f.browser = d.runProbe(ctx, "gzip", "doctor-"+rand.Text(), gaps()...)
+			f.browser = d.probeTwice(ctx, f.path.roundTrip)
 			if f.browser.packed != "" {
 				f.plain = d.runProbe(ctx, "identity", "", gaps()...)
 			}
@@ -154,6 +154,28 @@ func (d *doctor) examine(ctx context.Context, f *facts, told func()) {
 		told()
 	}
 	slow.Wait()
+}
+
+// probeTwice asks as a browser does. Where events are late it asks again, and takes the better probe: what is late only
+// once was busy, be it this machine.
+func (d *doctor) probeTwice(ctx context.Context, roundTrip time.Duration) *probe {
+	ask := func() *probe { return d.runProbe(ctx, "gzip", "doctor-"+rand.Text(), gaps()...) }
+	first := ask()
+	if !first.complete {
+		return first
+	}
+	m, before, _ := first.manner(roundTrip)
+	if m != late {
+		return first
+	}
+	second := ask()
+	if !second.complete {
+		return first
+	}
+	if _, after, _ := second.manner(roundTrip); after > before {
+		return first
+	}
+	return second
 }
 
 // beatOf is the pace of the stream that runs beside one that is silent for d: if it breaks too, silence was not the

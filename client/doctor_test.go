@@ -111,7 +111,7 @@ func TestDoctorFindsBoxes(t *testing.T) {
 	// They wait more than they work: more at once than t.Parallel would have.
 	results := make([]result, len(tests))
 	var all sync.WaitGroup
-	places := make(chan struct{}, 8)
+	places := make(chan struct{}, 6)
 	for i, tt := range tests {
 		url := tt.box.start(t, server)
 		all.Go(func() {

@@ -194,7 +194,7 @@ func (e *emitter) emit(ctx context.Context, data json.RawMessage) error {
 		var after time.Duration
 		if errors.As(err, &refused) {
 			if !refused.again {
-				return err
+				return fmt.Errorf("event not accepted: %w", err)
 			}
 			after = refused.after
 		}

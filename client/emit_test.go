@@ -132,7 +132,7 @@ func TestEmitGivesUp(t *testing.T) {
 		if n := len(s.posts); n < 5 || n > 20 {
 			t.Errorf("got %d attempts, want 5 to 20", n)
 		}
-		if got := s.err.String(); strings.Count(got, "\n") != 1 || s.out.Len() > 0 {
+		if got := s.err.String(); strings.Count(got, "\n") != 1 || strings.Count(got, "not accepted") != 1 || s.out.Len() > 0 {
 			t.Errorf("got output %q and error %q, want none and one line", s.out.String(), got)
 		}
 	})

@@ -73,8 +73,8 @@ type probe struct {
 	took     time.Duration // until the end, or the error
 	cursor   string        // the Last-Event-ID that the server got
 	packed   string        // how it was compressed on the way, if it was
-	complete bool
-	changed  bool // other bytes came than were sent
+	complete bool          // the end came, behind one event at least
+	changed  bool          // other bytes came than were sent
 }
 
 // runProbe has the server send events with gaps between, asking as a browser does, or without compression.
@@ -157,7 +157,7 @@ func (p *probe) take(b block, begin time.Time, raw *bytes.Buffer) {
 			Bytes  int
 			SHA256 string
 		}
-		p.complete = true
+		p.complete = len(p.arrivals) > 0
 		if json.Unmarshal([]byte(b.data), &data) != nil || data.Bytes < 0 || data.Bytes > raw.Len() {
 			p.changed = true
 			return

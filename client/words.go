@@ -177,7 +177,7 @@ func whyRefused(resp *http.Response, sentence string) string {
 
 // whyEmitRefused is whyRefused in the terms of this command.
 func whyEmitRefused(resp *http.Response, sentence string) string {
-	why := "event not accepted: " + whyRefused(resp, sentence)
+	why := whyRefused(resp, sentence)
 	if resp.StatusCode == http.StatusUnauthorized {
 		why += "; here it goes into -token or " + envPrefix + "_TOKEN"
 	}
@@ -185,12 +185,12 @@ func whyEmitRefused(resp *http.Response, sentence string) string {
 }
 
 func whyRedirected(resp *http.Response) string {
-	return fmt.Sprintf("event not accepted: it answers %s and points to %q; give the URL that it points to",
+	return fmt.Sprintf("it answers %s and points to %q; give the URL that it points to",
 		resp.Status, resp.Header.Get("Location"))
 }
 
 func whyNoAnswer(resp *http.Response) string {
-	return fmt.Sprintf("event not accepted: it answers with %q without an id; is it a headcount server?",
+	return fmt.Sprintf("it answers with %q without an id; is it a headcount server?",
 		resp.Header.Get("Content-Type"))
 }
 
