@@ -81,7 +81,7 @@ func (p Proxy) within(end string) time.Duration {
 	case p.Hears == AtOnce:
 		return lingerTime + slack
 	case p.Hears == Second:
-		return 2*heartbeat + lingerTime + slack
+		return 3*heartbeat + lingerTime + slack // the first write may be on its way
 	}
 	// A poll that nobody reads ends by itself, and its client might have come back.
 	return 20*time.Second + 3*time.Second + lingerTime + slack
@@ -231,8 +231,10 @@ func cutOff(t *testing.T, lives []*life) {
 			continue
 		}
 		l.die(func(c *net.TCPConn) {
-			_, port, _ := net.SplitHostPort(c.LocalAddr().String())
-			fmt.Fprintf(&rules, "add rule inet test in tcp sport %s drop; add rule inet test in tcp dport %s drop\n", port, port)
+			// Both ports: others may have connections from one of them.
+			ours, theirs := port(c.LocalAddr().String()), port(c.RemoteAddr().String())
+			const drop = "add rule inet test in tcp sport %s tcp dport %s drop\n"
+			fmt.Fprintf(&rules, drop+drop, ours, theirs, theirs, ours)
 		})
 	}
 	run(t, "nft", rules.String())

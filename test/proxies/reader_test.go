@@ -36,7 +36,8 @@ type reader struct {
 	dead     bool // makes no more connections
 	conns    []net.Conn
 	attempts int
-	asked    bool // the last io:hello wanted answers
+	began    time.Time // the last of them; the zero time if it has ended
+	asked    bool      // the last io:hello wanted answers
 	cursor   string
 	events   []event
 }
@@ -63,6 +64,9 @@ func read(t testing.TB, via *Running, room, id string, poll bool) *reader {
 		defer close(r.done)
 		for ctx.Err() == nil {
 			_ = r.attempt(ctx) // whatever it was: again
+			r.mu.Lock()
+			r.began = time.Time{}
+			r.mu.Unlock()
 			select {
 			case <-ctx.Done():
 			case <-time.After(again):
@@ -124,6 +128,7 @@ func (r *reader) attempt(ctx context.Context) error {
 	defer cancel()
 	r.mu.Lock()
 	r.attempts++
+	r.began = time.Now()
 	query := url.Values{"room": {r.room}, "id": {r.id}}
 	if r.cursor != "" {
 		query.Set("lastEventId", r.cursor)
@@ -204,8 +209,15 @@ func (r *reader) post(ctx context.Context, path string) {
 	}
 }
 
-// leave stops and says goodbye, in this order: nothing of it is to come behind that.
+// leave stops and says goodbye, in this order and not while a request is on its way:
+// nothing of it is to come behind the goodbye.
 func (r *reader) leave() {
+	r.t.Helper()
+	rig.Wait(r.t, silence, "the client of room "+r.room+" to rest", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return !r.began.IsZero() && time.Since(r.began) > 2*again
+	})
 	r.stop()
 	r.post(context.Background(), "/leave")
 	r.client.CloseIdleConnections()

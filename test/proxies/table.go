@@ -58,7 +58,7 @@ func All() []Proxy {
 		{Name: "Varnish", File: "varnish.vcl", Streams: Live, Hears: Second, Shown: true, run: varnish},
 		{Name: "Varnish, do_stream=false", File: "varnish-whole.vcl", Streams: Whole, Hears: Never, run: varnish},
 		{Name: "lighttpd", File: "lighttpd.conf", Streams: Whole, Hears: Never, run: lighttpd},
-		{Name: "lighttpd, streaming", File: "lighttpd-streaming.conf", Streams: Live, Hears: AtOnce, Shown: true, run: lighttpd},
+		{Name: "lighttpd, streaming", File: "lighttpd-streaming.conf", Streams: Live, Hears: Second, Shown: true, run: lighttpd},
 		{Name: "Caddy, encode gzip", File: "caddy.conf", Streams: Live, Hears: AtOnce, Shown: true, run: caddy},
 		{Name: "Node http-proxy", File: "http-proxy.js", Streams: Live, Hears: Never, run: nodeProxy},
 		{Name: "Go httputil.ReverseProxy", Streams: Live, Hears: AtOnce, run: goProxy},
