@@ -52,7 +52,7 @@ func bundle(dir, entry string, format api.Format) ([]byte, error) {
 		Stdin:             &api.StdinOptions{Contents: entry, ResolveDir: abs},
 		Bundle:            true,
 		Format:            format,
-		Target:            api.ES2020,
+		Target:            api.ES2022,
 		MinifyWhitespace:  true,
 		MinifyIdentifiers: true,
 		MinifySyntax:      true,

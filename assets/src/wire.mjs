@@ -1,0 +1,35 @@
+// What comes from the server, as text.
+
+/** Calls receive(name, data, cursor, gap) for every event of a response, until it ends. What ends a poll has a cursor alone.
+ * `gap` says that an io:gap is among what came at the same time.
+ *
+ * The server ends each line with \n and each event with an empty line, and gives each event a cursor. Data is JSON, in which
+ * the end of a line means nothing. */
+export const read = async (response, receive) => {
+  const reader = response.body.getReader()
+  const decoder = new TextDecoder()
+  let rest = ''
+  for (;;) {
+    const { done, value } = await reader.read()
+    if (done) return
+    rest += decoder.decode(value, { stream: true })
+    const gap = /^event: io:gap/m.test(rest)
+    const blocks = rest.split('\n\n')
+    rest = blocks.pop()
+    for (const block of blocks) {
+      const fields = { data: '' }
+      for (const line of block.split('\n')) {
+        const [key, value] = line.split(/: ?(.*)/s)
+        fields[key] = key == 'data' ? fields.data + value : value
+      }
+      if (fields.id) receive(fields.event, fields.data && JSON.parse(fields.data), fields.id, gap)
+    }
+  }
+}
+
+/** Whether cursor a is not past cursor b in what they count at part i: events at 0, states at 2. */
+export const old = (a, b, i) => {
+  a = a.split('.')
+  b = b.split('.')
+  return a[i] == b[i] && +a[i + 1] <= b[i + 1]
+}

@@ -1,0 +1,159 @@
+package browser
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"headcount/test/rig"
+)
+
+// A manner is what a box does to the streams that pass it.
+type manner int
+
+const (
+	passes   manner = iota // each piece as it comes
+	holds                  // nothing before the response is complete
+	mutes                  // the header, and then nothing
+	deafens                // the first piece, and then nothing
+	cuts                   // passes, and breaks the connection every 3 s
+	forbids                // 502 for streams; polls pass
+	declines               // 502 for everything
+)
+
+// A box is what stands between browsers and a server: a reverse proxy that does to GET /events what some do. Like many of
+// them it says in no header that it is there to browsers, and does not tell the server when a browser hangs up.
+type box struct {
+	*httptest.Server
+
+	mu      sync.Mutex
+	manner  manner
+	open    int // streams under way at the browsers' side
+	most    int // the most there were at once
+	streams int // how many there were
+	polls   int // and polls
+	asked   []url.Values
+	when    []time.Time
+}
+
+func newBox(t *testing.T, server *rig.Server, how manner) *box {
+	t.Helper()
+	b := &box{manner: how}
+	b.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { b.pass(w, r, server) }))
+	t.Cleanup(b.Close)
+	t.Cleanup(b.CloseClientConnections)
+	return b
+}
+
+func (b *box) becomes(how manner) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.manner = how
+}
+
+// seen returns how many streams are open, the most there were at once, how many there were in all, and how many polls.
+func (b *box) seen() (open, most, streams, polls int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.open, b.most, b.streams, b.polls
+}
+
+// enter notes a request for events and returns what to do with it.
+func (b *box) enter(q url.Values) (how manner, poll bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.asked = append(b.asked, q)
+	b.when = append(b.when, time.Now())
+	if q.Get("poll") == "1" {
+		b.polls++
+		return b.manner, true
+	}
+	b.streams++
+	b.open++
+	b.most = max(b.most, b.open)
+	return b.manner, false
+}
+
+func (b *box) leave() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.open--
+}
+
+func (b *box) pass(w http.ResponseWriter, r *http.Request, server *rig.Server) {
+	how := passes
+	if r.URL.Path == "/events" {
+		var poll bool
+		if how, poll = b.enter(r.URL.Query()); !poll {
+			defer b.leave()
+		}
+		if how == declines || how == forbids && !poll {
+			http.Error(w, "bad gateway", http.StatusBadGateway)
+			return
+		}
+	}
+	// Not with the context of r: the server is not told when the browser hangs up.
+	up, err := http.NewRequest(r.Method, server.URL+r.URL.RequestURI(), r.Body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	up.Header = r.Header.Clone()
+	up.Header.Set("Via", "1.1 box")
+	answer, err := http.DefaultTransport.RoundTrip(up)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	defer answer.Body.Close()
+	for name, values := range answer.Header {
+		w.Header()[name] = values
+	}
+	if how == holds {
+		whole, _ := io.ReadAll(answer.Body) // what was cut off is passed on as well
+		w.WriteHeader(answer.StatusCode)
+		w.Write(whole)
+		return
+	}
+	w.WriteHeader(answer.StatusCode)
+	flush := http.NewResponseController(w)
+	stream := strings.HasPrefix(answer.Header.Get("Content-Type"), "text/event-stream") && answer.ContentLength < 0
+	if !stream {
+		io.Copy(w, answer.Body)
+		return
+	}
+	flush.Flush()
+	end := r.Context().Done()
+	switch how {
+	case mutes:
+		<-end
+		return
+	case cuts:
+		time.AfterFunc(3*time.Second, func() { answer.Body.Close() })
+	}
+	go func() {
+		<-end
+		answer.Body.Close() // for the test's own sake, when all is over
+	}()
+	piece := make([]byte, 64<<10)
+	for n := 0; ; n++ {
+		got, err := answer.Body.Read(piece)
+		if how == deafens && n > 0 {
+			got = 0
+		}
+		w.Write(piece[:got])
+		flush.Flush()
+		if err == nil {
+			continue
+		}
+		if how == cuts {
+			panic(http.ErrAbortHandler)
+		}
+		return
+	}
+}
