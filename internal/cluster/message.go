@@ -86,6 +86,8 @@ type ask struct {
 	Room  string   `json:"room,omitempty"`
 	Claim string   `json:"claim,omitempty"` // this client id is now with
 	By    string   `json:"by,omitempty"`    // this entry
+	Nonce string   `json:"nonce,omitempty"` // of the claim: it may be repeated
+	Late  bool     `json:"late,omitempty"`  // it has left by now: was it given up?
 	Has   []string `json:"has,omitempty"`   // which of these do you count?
 	Dead  string   `json:"dead,omitempty"`  // this name of yours is taken for dead
 }

@@ -2,8 +2,10 @@ package cluster
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -14,15 +16,21 @@ import (
 )
 
 const (
-	claimTime = 150 * time.Millisecond // how long a node may take to answer
+	claimTime = 250 * time.Millisecond // how long a node may take to answer
+	givenTime = time.Minute            // how long it is remembered who was given up
 	shoutTime = 250 * time.Millisecond // how long all may take
 )
 
-// claim is a user that was claimed from a node that has not answered.
+// claim is that a user is here now, and not on another node any more.
 type claim struct {
-	id    string
-	tag   string // of the node
-	entry string // of that node
+	id    string // of the client
+	tag   string // of the node that it was on
+	by    string // this node's entry
+	nonce string
+	entry string // that the user was in, "" if it was in none
+	sure  bool   // the node has said so
+	late  bool   // the user has left again
+	time  time.Time
 }
 
 // Arrive prepares for a reader of the room, with the client id, or "", and the cursor
@@ -47,12 +55,11 @@ func (n *Node) Arrive(ctx context.Context, name, id, cursor string, count func()
 		return errors.New("room is not open")
 	}
 	r.wait(ctx)
-	if id == "" {
-		r.tally.arrive(count, nil, "", "")
-		return nil
+	c := claim{id: id}
+	if id != "" && node != n.tag && len(node) == len(n.tag) {
+		c = n.claim(ctx, r, id, node)
 	}
-	came, unsure := n.claim(ctx, r, id, node)
-	r.tally.arrive(count, unsure, id, came)
+	r.tally.arrive(c, count)
 	return nil
 }
 
@@ -70,64 +77,51 @@ func (n *Node) look(ctx context.Context) error {
 }
 
 // arrive counts a user, with the entry that it came from if there is one.
-func (t *tally) arrive(count func(), unsure *claim, id, from string) {
+func (t *tally) arrive(c claim, count func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	switch {
-	case from != "" && t.there(from):
-		t.mine.In[from]++
-	case id != "":
-		t.joined = append(t.joined, id)
+	came := c.entry != "" && c.by == t.mine.ID
+	if came {
+		t.mine.In[c.entry]++
+	} else if c.id != "" {
+		t.joined = append(t.joined, c.id)
 	}
-	if unsure != nil {
-		t.unsure = append(t.unsure, *unsure)
+	if c.tag != "" && c.by == t.mine.ID && !c.sure {
+		t.unsure = append(t.unsure, c)
 	}
 	count()
 }
 
-// there says that the entry is another node's, as far as is known; t.mu is held.
-func (t *tally) there(id string) bool {
-	for _, e := range t.others {
-		if e.ID == id {
-			return !e.Closed
-		}
-	}
-	return true // it has not been heard of yet
-}
-
-// claim asks the node of that tag to give a user up, and returns the entry that the
-// user came from, "" if it was not counted there. A node that does not answer had it,
-// as far as one can tell: it says that it has users, and this one was among them.
-func (n *Node) claim(ctx context.Context, r *room, id, tag string) (from string, unsure *claim) {
-	if tag == "" || tag == n.tag || len(tag) != len(n.tag) {
-		return "", nil
-	}
+// claim asks the node of that tag to give a user up. A node that does not answer had
+// it, as far as one can tell: it says that it has users, and this one was among them.
+func (n *Node) claim(ctx context.Context, r *room, id, tag string) claim {
+	c := claim{id: id, tag: tag, by: r.tally.id(), nonce: rand.Text(), time: time.Now()}
 	if name := n.peer(tag); name != "" && !n.silent(name) {
-		a, err := n.ask(ctx, r, id, tag)
-		if err == nil {
-			return a.Entry, nil
+		var err error
+		if c.entry, err = n.ask(ctx, r, c); err == nil {
+			c.sure = true
+			return c
 		}
 	}
-	if from = r.tally.entryOf(tag); from == "" {
-		return "", nil
-	}
-	return from, &claim{id: id, tag: tag, entry: from}
+	c.entry = r.tally.entryOf(tag)
+	return c
 }
 
-// ask claims a user. The answer names an entry only if the user was counted there.
-func (n *Node) ask(ctx context.Context, r *room, id, tag string) (answer, error) {
+// ask claims a user and returns the entry that it was in, "" if it was in none.
+func (n *Node) ask(ctx context.Context, r *room, c claim) (entry string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, claimTime)
 	defer cancel()
-	var a answer
-	m, err := n.nc.RequestWithContext(ctx, n.names.direct(tag), encode(ask{Room: r.name, Claim: id, By: r.tally.id()}))
+	m, err := n.nc.RequestWithContext(ctx, n.names.direct(c.tag), encode(ask{
+		Room: r.name, Claim: c.id, By: c.by, Nonce: c.nonce, Late: c.late,
+	}))
 	if err != nil {
-		return a, err
+		return "", err
 	}
-	err = json.Unmarshal(m.Data, &a)
-	if !a.Had {
-		a.Entry = ""
+	var a answer
+	if err := json.Unmarshal(m.Data, &a); err != nil || !a.Had {
+		return "", err
 	}
-	return a, err
+	return a.Entry, nil
 }
 
 func (t *tally) id() string {
@@ -153,32 +147,49 @@ func (t *tally) entryOf(tag string) string {
 	return last.ID
 }
 
-// giveUp answers the claim of another node.
-func (n *Node) giveUp(name, id, by string) answer {
-	r := n.room(name)
+// giveUp answers the claim of another node, also when it comes again because the
+// answer was lost.
+func (n *Node) giveUp(a ask) answer {
+	r := n.room(a.Room)
 	if r == nil {
-		return answer{Node: n.Name()}
+		return answer{}
 	}
-	t := &r.tally
-	t.mu.Lock()
-	counted, left := n.table.Drop(name, id)
-	if counted {
-		t.mine.Out[by]++
-	}
-	a := answer{Node: n.Name(), Had: counted, Entry: t.mine.ID}
-	t.mu.Unlock()
-	end(left)
-	if counted {
-		t.changed(lag)
-		n.local.Recount(name)
-	}
-	return a
-}
-
-func end(streams []presence.Stream) {
-	for _, s := range streams {
+	counted, entry, left := r.tally.give(a, time.Now())
+	for _, s := range left {
 		s.Left()
 	}
+	if counted {
+		r.tally.changed(lag)
+		n.local.Recount(r.name)
+	}
+	return answer{Had: entry != "", Entry: entry}
+}
+
+// gift is a user that was given up.
+type gift struct {
+	entry string // that it was in
+	time  time.Time
+}
+
+// give gives a user up, and returns the entry that it was in, "" if it was in none.
+func (t *tally) give(a ask, now time.Time) (counted bool, entry string, left []presence.Stream) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if g, ok := t.given[a.Nonce]; ok {
+		return false, g.entry, nil
+	}
+	if a.Late {
+		return false, "", nil
+	}
+	if counted, left = t.node.table.Drop(t.room.name, a.Claim); counted {
+		entry = t.mine.ID
+		t.mine.Out[a.By]++
+		if t.given == nil {
+			t.given = make(map[string]gift)
+		}
+		t.given[a.Nonce] = gift{entry, now}
+	}
+	return counted, entry, left
 }
 
 // chase repeats the claims that were not answered, and asks for users that were
@@ -192,8 +203,10 @@ func (n *Node) chase(ctx context.Context) {
 			if name := n.peer(c.tag); name == "" || n.silent(name) {
 				continue // it will be taken for dead, or speak up
 			}
-			if a, err := n.ask(ctx, r, c.id, c.tag); err == nil {
-				r.tally.settle(c, a.Entry)
+			again := c
+			again.late = !n.table.Has(r.name, c.id) // it may well be there again, and stay
+			if entry, err := n.ask(ctx, r, again); err == nil {
+				r.tally.settle(c, entry)
 				n.local.Recount(r.name)
 				r.tally.changed(0)
 			}
@@ -228,6 +241,10 @@ func (n *Node) longDead() func(string) bool {
 func (t *tally) open() (unsure []claim, yielded map[string][]string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	maps.DeleteFunc(t.given, func(_ string, g gift) bool { return time.Since(g.time) >= givenTime })
+	t.unsure = slices.DeleteFunc(t.unsure, func(c claim) bool {
+		return time.Since(c.time) >= givenTime || time.Since(c.time) >= remembered && t.node.peer(c.tag) == ""
+	})
 	if len(t.yielded) > 0 {
 		yielded = make(map[string][]string)
 		for id, name := range t.yielded {
@@ -248,11 +265,14 @@ func (t *tally) settle(c claim, entry string) {
 	}
 	t.unsure = slices.Delete(t.unsure, i, i+1)
 	if entry == c.entry {
-		return
+		return // as it was taken to be
 	}
-	// The node had given the user up by itself, or has come back under a new name.
-	if t.mine.In[c.entry]--; t.mine.In[c.entry] == 0 {
-		delete(t.mine.In, c.entry)
+	// The node had given the user up by itself, or has come back under a new name, or
+	// had not said yet that it had the user.
+	if t.mine.In[c.entry] > 0 {
+		if t.mine.In[c.entry]--; t.mine.In[c.entry] == 0 {
+			delete(t.mine.In, c.entry)
+		}
 	}
 	if entry != "" {
 		t.mine.In[entry]++

@@ -318,7 +318,7 @@ func (n *Node) onAsk(m *nats.Msg) {
 			n.comeBack()
 		}
 	case a.Claim != "":
-		n.respond(m, n.giveUp(a.Room, a.Claim, a.By))
+		n.respond(m, n.giveUp(a))
 	case a.Has != nil:
 		var have []string
 		for _, id := range a.Has {

@@ -37,6 +37,7 @@ type tally struct {
 	yielded map[string]string // by client id: the node that counts it, while it has streams here
 	joined  []string          // ids that the others are to be told
 	unsure  []claim           // of nodes that have not answered
+	given   map[string]gift   // by the nonce of the claim: whom others took, not long ago
 	armed   bool              // a timer will say it
 	mute    bool              // not to be said yet: it is not known who has gone
 	closed  bool
@@ -46,7 +47,7 @@ type tally struct {
 func (t *tally) reset(id string) {
 	t.mine = entry{ID: id, Room: t.room.name, In: map[string]int{}, Out: map[string]int{}}
 	t.said, t.saidAt = entry{}, time.Time{}
-	t.unsure = nil
+	t.unsure, t.given = nil, nil
 }
 
 // begin starts an entry anew, under the node's new name.

@@ -126,7 +126,10 @@ func TestChaos(t *testing.T) {
 		checkEvents(t, i, r, &accepted)
 	}
 	for _, n := range nodes {
-		rig.Wait(t, 30*time.Second, fmt.Sprintf("count %d at %s", clients, n.URL), func() bool { return count(n.URL, "lobby") == clients })
+		settle(30*time.Second, func() bool { return count(n.URL, "lobby") == clients })
+		if got := count(n.URL, "lobby"); got != clients {
+			t.Errorf("count of %s at rest: got %d, want %d", n.URL, got, clients)
+		}
 	}
 	for i, r := range readers {
 		settle(30*time.Second, func() bool { return r.count() == clients })
