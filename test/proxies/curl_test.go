@@ -104,7 +104,7 @@ func (c *curl) wait(deadline time.Duration, text string) time.Time {
 // The times of judge.
 const (
 	startOf = 3 * time.Second        // a stream that has brought nothing by then is held back
-	step    = 700 * time.Millisecond // between two events, so that it is seen which one pushed which out
+	step    = 500 * time.Millisecond // between two events, so that it is seen which one pushed which out
 )
 
 // judge says what the proxy does to a stream of curl -N, and how much later than
