@@ -73,7 +73,7 @@ export const newLink = (server, room, name) => {
 
   // --- asking the server ---
 
-  let retryAt = memory('headcount ' + server) // when a stream is to be tried again; Infinity: somebody wants polls, for this tab alone
+  let retryAt = memory('headcount ' + server) || 0 // when a stream is to be tried again; Infinity: somebody wants polls, for this tab alone
   let polls = retryAt > 0 // what worked last
   let patience = 60000 // between two trials of a stream while polls work, in ms
   let failures = 0
@@ -160,8 +160,8 @@ export const newLink = (server, room, name) => {
     if (!poll) {
       // What the server itself refuses, it would refuse on the other way too.
       if (!works && !refused) return attempt(true)
-      // Not again at once: something may let the first words of a stream pass, and no more.
-      if (reason == 'ping timeout') prefer(true)
+      // Something may let the first words of a stream pass, and no more. The next one must prove more: see tryStream.
+      if (reason == 'ping timeout') polls = true
     }
     problem ||= Error(reason)
     if (leads) post(DOWN, term, reason, problem.message)
@@ -250,6 +250,7 @@ export const newLink = (server, room, name) => {
     stop()
     release?.()
     queue()
+    look(0)
   }
 
   // --- following, and who leads ---
@@ -352,8 +353,8 @@ export const newLink = (server, room, name) => {
     post(BYE, id, heir, !back)
     channel?.close()
     channel = undefined
-    clearTimeout(watch)
     retire()
+    clearTimeout(watch)
     lose(reason)
     waiting?.abort()
     flock.clear()
@@ -365,6 +366,8 @@ export const newLink = (server, room, name) => {
   // A browser keeps the connections of a page that was left open for a minute, in case the reader comes back.
   addEventListener('pagehide', () => sockets.size && leave('pagehide'))
   addEventListener('pageshow', (event) => event.persisted && sockets.size && join())
+  // A page that is frozen gets what the others post, but nothing from the network.
+  addEventListener('freeze', () => heir && retire(), true)
   addEventListener('online', () => leads && !way && attempt())
 
   return {

@@ -9,7 +9,7 @@ export class Socket {
     this._complaint = complaint // about emit
   }
 
-  on(name, listener, once = false) {
+  on(name, listener, once) {
     ;(this._listeners[name] ||= new Map()).set(listener, once)
     return () => this.off(name, listener)
   }

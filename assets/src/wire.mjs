@@ -9,10 +9,8 @@ export const read = async (response, receive) => {
   const reader = response.body.getReader()
   const decoder = new TextDecoder()
   let rest = ''
-  for (;;) {
-    const { done, value } = await reader.read()
-    if (done) return
-    rest += decoder.decode(value, { stream: true })
+  for (let piece; !(piece = await reader.read()).done; ) {
+    rest += decoder.decode(piece.value, { stream: true })
     const gap = /^event: io:gap/m.test(rest)
     const blocks = rest.split('\n\n')
     rest = blocks.pop()

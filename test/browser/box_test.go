@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -86,6 +87,13 @@ func (b *box) leave() {
 }
 
 func (b *box) pass(w http.ResponseWriter, r *http.Request, server *rig.Server) {
+	// The box has the page too: one that Chromium is given by the test is to it from some other place, from where plain http
+	// may not load what is on this machine.
+	if r.URL.Path == "/client" {
+		w.Header().Set("Content-Security-Policy", policy)
+		http.ServeFile(w, r, filepath.Join("testdata", "client.html"))
+		return
+	}
 	how := passes
 	if r.URL.Path == "/events" {
 		var poll bool

@@ -53,6 +53,8 @@ func newChrome(t *testing.T) *chrome {
 		chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-sync", true),
+		// A name that is not localhost, for what browsers give on plain http.
+		chromedp.Flag("host-resolver-rules", "MAP real.test 127.0.0.1"),
 	)
 	t.Cleanup(cancel)
 	ctx, cancelBrowser := chromedp.NewContext(ctx)
