@@ -148,6 +148,7 @@ func (f *feed) fetch(ctx context.Context) (closed bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("ask for room: %w", err)
 	}
+	received := time.Now()
 	if epochOf(info) != n.Epoch() {
 		n.lost()
 		return false, errStale
@@ -157,6 +158,12 @@ func (f *feed) fetch(ctx context.Context) (closed bool, err error) {
 	if count > 0 && info.State.LastSeq > last {
 		if events, err = n.read(ctx, s.events, subject, last+1, count); err != nil {
 			return false, fmt.Errorf("read room: %w", err)
+		}
+	}
+	if !info.TimeStamp.IsZero() { // NATS before 2.10 does not say
+		// The clocks of NATS and of this node may disagree, and either may jump.
+		for i := range events {
+			events[i].Time = received.Add(events[i].Time.Sub(info.TimeStamp))
 		}
 	}
 	upTo := info.State.LastSeq
@@ -319,12 +326,8 @@ func (n *Node) onLive(r *room, m *nats.Msg) {
 		return
 	}
 	before, _ := strconv.ParseUint(m.Header.Get(jetstream.LastSequenceHeader), 10, 64)
-	at, err := time.Parse(time.RFC3339Nano, m.Header.Get(jetstream.TimeStampHeaer))
-	if err != nil {
-		at = time.Now() // NATS before 2.10 does not say
-	}
 	n.hub.Advance(seq)
-	if e, ok := n.parse(m.Data, seq, at); ok {
+	if e, ok := n.parse(m.Data, seq, time.Now()); ok {
 		r.feed.onLive(live{Event: e, before: before})
 	}
 }

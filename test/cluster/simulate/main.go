@@ -1,0 +1,350 @@
+// Command simulate runs many nodes with many users that do not exist: the cluster code and NATS are real, the readers are
+// entries of a table. It prints what docs/scale.md says. Run it in the module test: go run ./cluster/simulate
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"headcount/internal/presence"
+)
+
+func main() {
+	if err := run(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "simulate:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	count := flag.Int("nodes", 50, "how many nodes")
+	users := flag.Int("users", 1_000_000, "how many users, over all nodes and rooms")
+	rooms := flag.Int("rooms", 100, "how many rooms; each is open on every node")
+	churn := flag.Int("churn", 200, "joins a second, and as many leaves")
+	emits := flag.Int("emits", 100, "events a second, of 200 bytes")
+	lasting := flag.Duration("time", 20*time.Second, "how long each load lasts")
+	flag.Parse()
+
+	nats, err := startNATS(ctx)
+	if err != nil {
+		return err
+	}
+	defer nats.stop()
+	var nodes []*node
+	for range *count {
+		n, err := newNode(nats.url)
+		if err != nil {
+			return err
+		}
+		nodes = append(nodes, n)
+		defer n.stop()
+	}
+	w := &world{nats: nats, nodes: nodes}
+	for i := range *rooms {
+		w.rooms = append(w.rooms, fmt.Sprintf("room %d", i))
+	}
+	for _, step := range []struct {
+		name string
+		do   func() error
+	}{
+		{"start", w.start},
+		{"fill", func() error { return w.fill(*users) }},
+		{"rest", func() error { return w.rest(*lasting) }},
+		{"churn", func() error { return w.churn(*churn, *lasting) }},
+		{"emit", func() error { return w.emit(*emits, *lasting) }},
+		{"kill a node", w.kill},
+	} {
+		fmt.Printf("%s\n", step.name)
+		if err := step.do(); err != nil {
+			return fmt.Errorf("%s: %w", step.name, err)
+		}
+	}
+	return nil
+}
+
+// world is all nodes and what is true of them.
+type world struct {
+	nats  *natsProcess
+	nodes []*node
+	rooms []string
+	users int // in all rooms
+	next  atomic.Int64
+}
+
+// start waits until every node has heard of every other.
+func (w *world) start() error {
+	begin := time.Now()
+	err := until(time.Minute, func() bool {
+		for _, n := range w.nodes {
+			if n.cluster.Ready() != nil || len(n.cluster.Nodes()) != len(w.nodes) {
+				return false
+			}
+		}
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Printf("  %d nodes know each other after %v\n", len(w.nodes), since(begin))
+	return nil
+}
+
+// fill opens every room on every node, with the same number of users.
+func (w *world) fill(users int) error {
+	begin, before := time.Now(), w.nats.traffic()
+	each := users / len(w.nodes) / len(w.rooms)
+	var running sync.WaitGroup
+	for _, n := range w.nodes {
+		running.Go(func() {
+			for _, room := range w.rooms {
+				n.hub.Open(room)
+				for range each {
+					n.table.Open(room, w.id(), nobody{})
+				}
+				n.cluster.Changed(room)
+			}
+		})
+	}
+	running.Wait()
+	w.users = each * len(w.nodes) * len(w.rooms)
+	if err := until(5*time.Minute, w.agree); err != nil {
+		return err
+	}
+	took := since(begin)
+	if err := w.settle(); err != nil {
+		return err
+	}
+	pairs := float64(len(w.nodes) * len(w.rooms))
+	in, out := w.nats.traffic().since(before)
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
+	fmt.Printf("  %d users in %d rooms on %d nodes: all nodes know the sum after %v\n", w.users, len(w.rooms), len(w.nodes), took)
+	fmt.Printf("  for each room and node that opens it: %.1f messages to NATS, %.1f from NATS\n", in.msgs/pairs, out.msgs/pairs)
+	fmt.Printf("  heap of all nodes together: %d bytes a user\n", int(mem.HeapAlloc)/w.users)
+	return nil
+}
+
+// rest measures what goes on while nothing happens.
+func (w *world) rest(lasting time.Duration) error {
+	before, cpu := w.nats.traffic(), w.nats.cpu()
+	begin := time.Now()
+	time.Sleep(lasting)
+	seconds := time.Since(begin).Seconds()
+	in, out := w.nats.traffic().since(before)
+	nodes := float64(len(w.nodes))
+	fmt.Printf("  a second and node: %.1f messages to NATS, %.1f from NATS; of NATS %.0f %% of one CPU\n",
+		in.msgs/seconds/nodes, out.msgs/seconds/nodes, 100*(w.nats.cpu()-cpu).Seconds()/seconds)
+	return nil
+}
+
+// churn has users join and leave, and measures when another node knows.
+func (w *world) churn(rate int, lasting time.Duration) error {
+	idleIn, idleOut := w.idle()
+	before, cpu := w.nats.traffic(), w.nats.cpu()
+	begin := time.Now()
+	joins := 0
+	var times []time.Duration
+	tick := time.NewTicker(time.Second / time.Duration(rate))
+	defer tick.Stop()
+	type user struct {
+		n      *node
+		room   string
+		ticket *presence.Ticket
+	}
+	var here []user
+	var seen sync.Mutex
+	var watching sync.WaitGroup
+	for time.Since(begin) < lasting {
+		<-tick.C
+		u := user{n: w.nodes[rand.IntN(len(w.nodes))], room: w.rooms[rand.IntN(len(w.rooms))]}
+		id := w.id()
+		if joins%50 == 0 {
+			// One of fifty goes to a room of its own, open on two nodes, where its count is seen to change.
+			room := fmt.Sprintf("watched %d", joins)
+			other := w.nodes[rand.IntN(len(w.nodes))]
+			r, q := u.n.hub.Open(room), other.hub.Open(room)
+			watching.Go(func() {
+				time.Sleep(time.Second) // it is loaded by then
+				start := time.Now()
+				u.n.table.Open(room, id, nobody{})
+				u.n.cluster.Changed(room)
+				for {
+					if users, _ := other.cluster.Total(room); users > 0 || time.Since(start) > 10*time.Second {
+						break
+					}
+					time.Sleep(200 * time.Microsecond)
+				}
+				seen.Lock()
+				times = append(times, time.Since(start))
+				seen.Unlock()
+				u.n.table.Leave(room, id)
+				u.n.cluster.Changed(room)
+				u.n.hub.Close(r)
+				other.hub.Close(q)
+			})
+		}
+		err := u.n.cluster.Arrive(context.Background(), u.room, id, "", func() { u.ticket = u.n.table.Open(u.room, id, nobody{}) })
+		if err != nil {
+			return err
+		}
+		u.n.cluster.Changed(u.room)
+		here = append(here, u)
+		joins++
+		if len(here) > rate { // each stays for about a second
+			gone := here[0]
+			here = here[1:]
+			gone.n.table.Close(gone.ticket, time.Now())
+			gone.n.cluster.Changed(gone.room)
+		}
+	}
+	seconds := time.Since(begin).Seconds()
+	for _, u := range here {
+		u.n.table.Close(u.ticket, time.Now())
+		u.n.cluster.Changed(u.room)
+	}
+	watching.Wait()
+	if err := w.settle(); err != nil {
+		return err
+	}
+	in, out := w.nats.traffic().since(before)
+	spent := time.Since(begin).Seconds()
+	moves := float64(2 * joins)
+	slices.Sort(times)
+	fmt.Printf("  %.0f joins and as many leaves a second for %.0f s: %.2f messages to NATS for each, %.1f from NATS; of NATS %.0f %% of one CPU\n",
+		float64(joins)/seconds, seconds, (in.msgs-idleIn*spent)/moves, (out.msgs-idleOut*spent)/moves, 100*(w.nats.cpu()-cpu).Seconds()/spent)
+	fmt.Printf("  from a join to the count of another node: median %v, p99 %v of %d\n", times[len(times)/2], times[len(times)*99/100], len(times))
+	fmt.Printf("  all nodes know the sum again: %d\n", w.users)
+	return nil
+}
+
+// emit has nodes emit into random rooms.
+func (w *world) emit(rate int, lasting time.Duration) error {
+	idleIn, idleOut := w.idle()
+	before, cpu := w.nats.traffic(), w.nats.cpu()
+	heardBefore := w.heard()
+	begin := time.Now()
+	data := append(append([]byte{'"'}, slices.Repeat([]byte("x"), 198)...), '"')
+	tick := time.NewTicker(time.Second / time.Duration(rate))
+	defer tick.Stop()
+	var running sync.WaitGroup
+	var mu sync.Mutex
+	var times []time.Duration
+	var failed error
+	events := 0
+	for time.Since(begin) < lasting {
+		<-tick.C
+		events++
+		n, room := w.nodes[rand.IntN(len(w.nodes))], w.rooms[rand.IntN(len(w.rooms))]
+		running.Go(func() {
+			start := time.Now()
+			_, _, err := n.cluster.Emit(context.Background(), room, "news", data, "")
+			mu.Lock()
+			defer mu.Unlock()
+			times = append(times, time.Since(start))
+			if err != nil {
+				failed = err
+			}
+		})
+	}
+	running.Wait()
+	if failed != nil {
+		return failed
+	}
+	seconds := time.Since(begin).Seconds()
+	if err := until(30*time.Second, func() bool { return w.heard()-heardBefore == events*len(w.nodes) }); err != nil {
+		return fmt.Errorf("%d of %d events arrived: %w", w.heard()-heardBefore, events*len(w.nodes), err)
+	}
+	time.Sleep(time.Second) // the confirmations
+	in, out := w.nats.traffic().since(before)
+	spent := time.Since(begin).Seconds()
+	slices.Sort(times)
+	fmt.Printf("  %.0f events a second for %.0f s, each to %d nodes: %.2f messages to NATS for each, %.1f from NATS; of NATS %.0f %% of one CPU\n",
+		float64(events)/seconds, seconds, len(w.nodes), (in.msgs-idleIn*spent)/float64(events), (out.msgs-idleOut*spent)/float64(events),
+		100*(w.nats.cpu()-cpu).Seconds()/spent)
+	fmt.Printf("  from an emit to its answer: median %v, p99 %v; every node got all %d\n", times[len(times)/2], times[len(times)*99/100], events)
+	return nil
+}
+
+// kill ends a node without a word.
+func (w *world) kill() error {
+	victim := w.nodes[0]
+	gone := 0
+	for _, r := range victim.table.Rooms() {
+		gone += r.Users
+	}
+	begin := time.Now()
+	victim.stop()
+	w.nodes = w.nodes[1:]
+	w.users -= gone
+	if err := until(30*time.Second, w.agree); err != nil {
+		return err
+	}
+	fmt.Printf("  its %d users are out of the sum of all others after %v\n", gone, since(begin))
+	return nil
+}
+
+// agree says whether every node has the true sum.
+func (w *world) agree() bool {
+	for _, n := range w.nodes {
+		sum := 0
+		for _, room := range w.rooms {
+			users, _ := n.cluster.Total(room)
+			sum += users
+		}
+		if sum != w.users {
+			return false
+		}
+	}
+	return true
+}
+
+// settle waits until all agree and what was on its way has come.
+func (w *world) settle() error {
+	time.Sleep(3 * time.Second)
+	return until(time.Minute, w.agree)
+}
+
+// idle is how many messages a second NATS takes and sends while nothing happens.
+func (w *world) idle() (in, out float64) {
+	before, begin := w.nats.traffic(), time.Now()
+	time.Sleep(5 * time.Second)
+	i, o := w.nats.traffic().since(before)
+	seconds := time.Since(begin).Seconds()
+	return i.msgs / seconds, o.msgs / seconds
+}
+
+// heard is how many events have come to all nodes together.
+func (w *world) heard() int {
+	sum := 0
+	for _, n := range w.nodes {
+		events, _ := n.hub.History()
+		sum += events
+	}
+	return sum
+}
+
+func (w *world) id() string { return fmt.Sprintf("client-%09d", w.next.Add(1)) }
+
+func until(deadline time.Duration, ok func() bool) error {
+	for end := time.Now().Add(deadline); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			return fmt.Errorf("not so after %v", deadline)
+		}
+	}
+	return nil
+}
+
+func since(t time.Time) time.Duration { return time.Since(t).Round(time.Millisecond) }
+
+// nobody is a reader that does not exist.
+type nobody struct{}
+
+func (nobody) Left() {}
