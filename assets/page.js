@@ -61,9 +61,37 @@
   tell('no', 'Connecting …')
   socket.on('disconnect', () => tell('no', 'Not live, connecting again …'))
   socket.on('connect_error', (error) => tell('no', `Not live, trying again … (${error.message})`))
+  socket.on('transport', (transport) => tell('yes', ways[transport]))
   socket.on('connect', () => {
-    tell('yes', ways[socket.transport])
     if (stale) refresh()
+  })
+
+  // --- trying the other way: io.js remembers in this place when to try a stream again, and that may be never ---
+
+  const place = 'headcount ' + location.origin
+  const pretend = byId('pretend')
+  try {
+    const pretends = sessionStorage[place] === 'Infinity'
+    pretend.setAttribute('aria-pressed', pretends)
+    pretend.addEventListener('click', () => {
+      sessionStorage[place] = pretends ? '' : 'Infinity'
+      location.reload()
+    })
+    pretend.hidden = false
+  } catch {} // no storage, nothing to choose
+
+  // --- what is emitted ---
+
+  const HEARD = 5 // events shown
+  const heard = byId('heard')
+
+  socket.onAny((name, data) => {
+    if (name === 'user count') return
+    const item = document.createElement('li')
+    item.append(Object.assign(document.createElement('b'), { textContent: name }), ' ' + JSON.stringify(data).slice(0, 500))
+    heard.prepend(item)
+    if (heard.children.length > HEARD) heard.lastChild.remove()
+    heard.hidden = false
   })
 
   // --- the line ---

@@ -337,7 +337,7 @@ export const newLink = (server, room, name) => {
 
   const join = () => {
     try {
-      channel = retryAt != 'Infinity' && new BroadcastChannel(name)
+      if (retryAt != 'Infinity') channel = new BroadcastChannel(name)
     } catch {}
     if (!channel) return lead() // alone
     channel.onmessage = hear

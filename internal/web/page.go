@@ -88,6 +88,7 @@ type homeView struct {
 	Digits  int    // of Users, which sets how large they are
 	Address string // of the room, for io()
 	Stream  string // URL of the stream
+	Emit    string // a command line that emits to the room
 	Time    time.Time
 	Points  []point
 	Into    int64  // ms since the last point began
@@ -132,6 +133,7 @@ func (p *pages) view(room, origin string) homeView {
 		Room:   room,
 		Users:  p.users(room),
 		Stream: origin + "/events",
+		Emit:   "curl '" + origin + "/emit' -H 'Authorization: Bearer TOKEN'",
 		Time:   now.UTC(),
 		Points: p.trend.points(room, now),
 		Into:   now.UnixMilli() % trendStep.Milliseconds(),
@@ -142,6 +144,8 @@ func (p *pages) view(room, origin string) homeView {
 	if room != defaultRoom {
 		v.Address = "/" + url.PathEscape(room)
 		v.Stream += "?room=" + url.QueryEscape(room)
+		v.Emit += " -d 'room=" + url.QueryEscape(room) + "'"
 	}
+	v.Emit += " -d event=news -d data=hi"
 	return v
 }

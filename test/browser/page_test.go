@@ -9,6 +9,7 @@ import (
 	"image/png"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -64,7 +65,7 @@ func (tb *tab) look(s screen) {
 
 func (tb *tab) text(id string) string {
 	tb.t.Helper()
-	return eval[string](tb, `document.getElementById('`+id+`').textContent`)
+	return eval[string](tb, `document.getElementById('`+id+`')?.textContent ?? ''`)
 }
 
 func (tb *tab) shows(deadline time.Duration, id, want string) {
@@ -211,13 +212,14 @@ func TestPageCopies(t *testing.T) {
 
 	// By keyboard: everything there is to press is reached, in the order of the page.
 	var order []string
-	for range 4 {
+	for range 6 {
 		tb.do("press Tab", chromedp.KeyEvent(kb.Tab))
 		order = append(order, eval[string](tb, `document.activeElement.dataset.copy || document.activeElement.id || document.activeElement.textContent`))
 	}
-	if got, want := strings.Join(order, " "), "headcount more code curl"; got != want {
+	if got, want := strings.Join(order, " "), "headcount pretend more code curl emit"; got != want {
 		t.Errorf("Tab goes to %s, want %s", got, want)
 	}
+	eval[bool](tb, `document.querySelector('[data-copy=curl]').focus(); true`)
 	tb.do("press Enter", chromedp.KeyEvent(kb.Enter))
 	rig.Wait(t, slow, "Copied", func() bool {
 		return eval[string](tb, `document.querySelector('[data-copy=curl]').textContent`) == "Copied"
@@ -356,4 +358,38 @@ func inked(picture image.Image, box []float64, scale, paper float64) float64 {
 // brightness is 0 for black and 1 for white.
 func brightness(c color.Color) float64 {
 	return float64(color.GrayModel.Convert(c).(color.Gray).Y) / 255
+}
+
+// The page shows its way, lets one try the other, and shows what is emitted.
+func TestPageWays(t *testing.T) {
+	server := rig.Start(t, "-token", token)
+	chrome := newChrome(t)
+	tb := chrome.open(server.URL + "/")
+	tb.shows(slow, "way", "Live over a stream")
+	second := chrome.open(server.URL + "/")
+	second.shows(slow, "way", "Live over the stream of another tab")
+	tb.shows(slow, "users", "2")
+
+	second.do("pretend", chromedp.Click(chromedp.ID("pretend")))
+	second.shows(slow, "way", "Live by polling")
+	second.shows(slow, "users", "2")
+	if got := eval[string](second, `document.getElementById('pretend').getAttribute('aria-pressed')`); got != "true" {
+		t.Errorf("the button is pressed: %s", got)
+	}
+	emit(t, server, "lobby", "news", `{"a":"<b>"}`)
+	for _, one := range []*tab{tb, second} {
+		one.shows(slow, "heard", `news {"a":"<b>"}`)
+	}
+	second.do("stop pretending", chromedp.Click(chromedp.ID("pretend")))
+	second.shows(slow, "way", "Live over the stream of another tab")
+	tb.shows(slow, "users", "2")
+	tb.faultless()
+	second.faultless()
+
+	// The line that the page tells people to paste works, token aside.
+	line := strings.ReplaceAll(tb.text("emit"), "TOKEN", token)
+	if out, err := exec.Command("sh", "-c", line).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", line, err, out)
+	}
+	rig.Wait(t, slow, "hi", func() bool { return strings.HasPrefix(tb.text("heard"), `news "hi"`) })
 }

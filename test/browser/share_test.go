@@ -337,4 +337,3 @@ func TestFollowersAreRenewed(t *testing.T) {
 		t.Errorf("the other browser saw %q, want 3 alone", got)
 	}
 }
-
