@@ -3,7 +3,7 @@
 //
 // The tabs of a browser share one connection as well: one of them leads, that is, it asks the server and posts what comes
 // on a BroadcastChannel; the others follow. Who leads is settled by a Web Lock, and where the browser has none (plain
-// http, unless it is localhost) on the channel alone: docs/decisions/0003-one-connection-for-all-tabs.md.
+// http, unless it is localhost) on the channel alone: docs/decisions/0016-one-connection-for-all-tabs.md.
 //
 // The leader has a stream, or, where something on the way holds responses back until they are complete, polls: the same
 // request and the same bytes in responses that end. A way works when its first event is here; nothing before that proves
