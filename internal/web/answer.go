@@ -111,23 +111,41 @@ func (s *Server) readyz(c echo.Context) error {
 // same origin is believed, since no page can make it say so.
 func (s *Server) allowOrigin(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		r, h := c.Request(), c.Response().Header()
-		h.Add("Vary", "Origin")
-		origin := r.Header.Get("Origin")
-		switch {
-		case origin == "":
-		case slices.Contains(s.opt.Origins, origin):
-			h.Set("Access-Control-Allow-Origin", origin)
-			h.Set("Access-Control-Allow-Credentials", "true")
-		case slices.Contains(s.opt.Origins, "*"):
-			h.Set("Access-Control-Allow-Origin", "*")
-		case r.Header.Get("Sec-Fetch-Site") == "same-origin" || sameHost(origin, r.Host):
-		default:
+		if !s.greetOrigin(c) {
 			return echo.NewHTTPError(http.StatusForbidden,
-				fmt.Sprintf("pages of %.200q may not subscribe here; start the server with -origins to allow them", origin))
+				fmt.Sprintf("pages of %.200q may not subscribe here; start the server with -origins to allow them", c.Request().Header.Get("Origin")))
 		}
 		return next(c)
 	}
+}
+
+// answerOrigin lets pages of the other origins see the answer, and refuses nobody: a
+// browser sends Origin with every POST, its own site's too, where a proxy may have
+// rewritten Host; and who knows a client id may speak for it.
+func (s *Server) answerOrigin(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		s.greetOrigin(c)
+		return next(c)
+	}
+}
+
+// greetOrigin sets what a browser of another origin needs to see, and reports whether
+// the request's origin may subscribe.
+func (s *Server) greetOrigin(c echo.Context) bool {
+	r, h := c.Request(), c.Response().Header()
+	h.Add("Vary", "Origin")
+	origin := r.Header.Get("Origin")
+	switch {
+	case origin == "":
+	case slices.Contains(s.opt.Origins, origin):
+		h.Set("Access-Control-Allow-Origin", origin)
+		h.Set("Access-Control-Allow-Credentials", "true")
+	case slices.Contains(s.opt.Origins, "*"):
+		h.Set("Access-Control-Allow-Origin", "*")
+	default:
+		return r.Header.Get("Sec-Fetch-Site") == "same-origin" || sameHost(origin, r.Host)
+	}
+	return true
 }
 
 func sameHost(origin, host string) bool {

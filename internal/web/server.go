@@ -142,8 +142,8 @@ func (s *Server) routes() *echo.Echo {
 
 	get("/events", s.events, s.allowOrigin)
 	e.OPTIONS("/events", notAllowed(http.MethodGet, http.MethodHead))
-	e.POST("/alive", s.alive)
-	e.POST("/leave", s.leave)
+	e.POST("/alive", s.alive, s.answerOrigin)
+	e.POST("/leave", s.leave, s.answerOrigin)
 
 	e.POST("/emit", s.emit)
 	get("/count", s.count, s.allowOrigin)
