@@ -37,7 +37,7 @@ func share(t *testing.T, chrome *chrome, url string, n int) []*tab {
 	t.Helper()
 	var tabs []*tab
 	for i := range n {
-		tb := chrome.open(url + "/client")
+		tb := chrome.open(url + "/page/client.html")
 		tb.t = t
 		eval[bool](tb, follow)
 		tb.logs(slow, fmt.Sprintf("user count %d", i+1))
