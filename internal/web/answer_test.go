@@ -38,7 +38,9 @@ func TestBadInput(t *testing.T) {
 			{"leave of a bad id", "POST", "/leave", `{"ids":["abcdefgh","x"]}`, 400, "ids[1]"},
 			{"leave of too many", "POST", "/leave", `{"ids":[` + many + `]}`, 400, "101 entries"},
 			{"leave of a bad room", "POST", "/leave", `{"room":"\u0000","ids":["abcdefgh"]}`, 400, "control character"},
-			{"leave with a large body", "POST", "/leave", strings.Repeat(" ", 20<<10), 413, "larger"},
+			// One byte too many, which is read: over a pipe, which holds nothing, the client
+			// would fail to write the rest and might not look at the answer.
+			{"leave with a large body", "POST", "/leave", strings.Repeat(" ", 16<<10+1), 413, "larger"},
 			{"emit without token", "POST", "/emit", `{"event":"x"}`, 403, "-token"},
 		} {
 			if words := b.do(tt.method, tt.path, tt.body).wantError(t, tt.status); !strings.Contains(words, tt.want) {
