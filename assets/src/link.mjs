@@ -66,7 +66,7 @@ export const newLink = (server, room, name) => {
   }
 
   const lose = (reason, problem) => {
-    way = asked = undefined
+    way = undefined
     counted = ''
     each((socket) => socket._down(reason, problem))
   }
@@ -90,7 +90,7 @@ export const newLink = (server, room, name) => {
       poll: +poll,
       // A poll whose cursor lacks its last part, the version of the states, is answered at once, with the states.
       lastEventId: leads ? (way ? cursor : cursor.replace(/\.\d+$/, '.')) : '',
-      try: Math.random(), // proxies join requests with the same address, and make them wait for each other
+      try: newId(), // proxies join requests with the same address, and make them wait for each other
     })
     const response = await fetch(server + '/events?' + query, { signal })
     const type = response.headers.get('content-type')
@@ -296,7 +296,7 @@ export const newLink = (server, room, name) => {
 
   const follow = (event, data, at) => {
     if (event == 'user count') {
-      if (!counted || old(at, counted, 2)) return
+      if (!counted || !at || old(at, counted, 2)) return
     } else if (old(at, cursor, 0)) return
     else cursor = at
     deliver('shared', event, data, at)
@@ -309,7 +309,7 @@ export const newLink = (server, room, name) => {
       term = from
       look(4000 * (1 + Math.random()))
       if (kind == DOWN) {
-        stop()
+        asked = stop()
         return lose(words[0], Error(words[1]))
       }
       if (!asked) {
