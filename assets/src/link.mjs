@@ -90,7 +90,7 @@ export const newLink = (server, room, name) => {
       poll: +poll,
       // A poll whose cursor lacks its last part, the version of the states, is answered at once, with the states.
       lastEventId: leads ? (way ? cursor : cursor.replace(/\.\d+$/, '.')) : '',
-      try: newId(), // proxies join requests with the same address, and make them wait for each other
+      try: Math.random(), // proxies join requests with the same address, and make them wait for each other
     })
     const response = await fetch(server + '/events?' + query, { signal })
     const type = response.headers.get('content-type')
@@ -152,9 +152,10 @@ export const newLink = (server, room, name) => {
     if (current != mine) return
     stop()
     if (poll && works && !problem) {
-      if (!leads) return
-      timer = setTimeout(attempt, 100 + 100 * Math.random())
-      if (Date.now() > retryAt) tryStream()
+      if (leads) {
+        timer = setTimeout(attempt, 100 + 100 * Math.random())
+        if (Date.now() > retryAt) tryStream()
+      }
       return
     }
     if (!poll) {
@@ -312,10 +313,7 @@ export const newLink = (server, room, name) => {
         asked = stop()
         return lose(words[0], Error(words[1]))
       }
-      if (!asked) {
-        asked = true
-        attempt()
-      }
+      asked ||= attempt()
       if (counted && kind == LEAD) post(JOIN, id)
       if (kind == EVENT) {
         polls = words[4]
@@ -380,7 +378,7 @@ export const newLink = (server, room, name) => {
         queueMicrotask(() => {
           if (!way || !sockets.has(socket)) return
           socket._up(id, way, recovered)
-          if (count != undefined) socket._call('user count', count)
+          if (counted) socket._call('user count', count)
         })
     },
     _remove(socket) {
