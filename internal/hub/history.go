@@ -60,13 +60,20 @@ func (r *history) after(seq uint64) []*frame {
 	return r.frames[i:]
 }
 
+// What the process needs for an event beside its bytes, and for a room that exists only
+// for its history; TestHistoryMemory measures both.
+const (
+	frameCost = 160
+	roomCost  = 500
+)
+
 // kept is the events of all rooms in the order in which they came, to bound their
-// age and their bytes together: a stranger may name any number of rooms.
+// age and their memory together: anyone with the token may name any number of rooms.
 type kept struct {
 	mu          sync.Mutex // taken after a Room's mu, never before
 	first, last *frame
 	events      int
-	bytes       int64
+	bytes       int64 // what they and their rooms cost
 }
 
 func (k *kept) add(f *frame) {
@@ -80,7 +87,7 @@ func (k *kept) add(f *frame) {
 	}
 	k.last = f
 	k.events++
-	k.bytes += int64(len(f.chunk))
+	k.bytes += int64(len(f.chunk)) + frameCost
 }
 
 func (k *kept) remove(f *frame) {
@@ -98,7 +105,18 @@ func (k *kept) remove(f *frame) {
 	}
 	f.prev, f.next = nil, nil
 	k.events--
-	k.bytes -= int64(len(f.chunk))
+	k.bytes -= int64(len(f.chunk)) + frameCost
+}
+
+// room says that a room has begun to keep events, or keeps none any more.
+func (k *kept) room(begins bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if begins {
+		k.bytes += roomCost
+	} else {
+		k.bytes -= roomCost
+	}
 }
 
 // overdue returns the oldest event if it is from before t or if all together are

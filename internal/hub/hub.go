@@ -10,7 +10,7 @@ import (
 type Options struct {
 	History      int           // events kept per room; default 1000
 	HistoryAge   time.Duration // how long an event is kept; default 10 min
-	HistoryBytes int64         // encoded bytes kept in all rooms together; default 64 MiB
+	HistoryBytes int64         // memory that the events of all rooms together may need; default 64 MiB
 	Idle         time.Duration // how long a room outlives its last reader, for those who come back; default 1 min
 
 	Source Source // of the events; default: the hub's own, by [Hub.Emit]
@@ -141,7 +141,7 @@ func (h *Hub) Rooms() int {
 	return len(h.rooms)
 }
 
-// History returns how many events are kept, and their encoded bytes.
+// History returns how many events are kept, and the memory that they need.
 func (h *Hub) History() (events int, bytes int64) {
 	h.kept.mu.Lock()
 	defer h.kept.mu.Unlock()

@@ -171,6 +171,9 @@ func (r *Room) add(e Event) Position {
 	at := Position{Seq: e.Seq, Version: r.shownVersion()}
 	f := r.encode(at, at, e.Name, e.Data)
 	f.room, f.time = r, e.Time
+	if len(r.history.frames) == 0 {
+		r.hub.kept.room(true)
+	}
 	r.history.add(f)
 	r.hub.kept.add(f)
 	if over := len(r.history.frames) - r.hub.opt.History; over > 0 {
@@ -196,6 +199,9 @@ func (r *Room) dropOldest(n int) {
 	}
 	r.forgotten = r.history.frames[n-1].at.Seq
 	r.history.dropOldest(n)
+	if len(r.history.frames) == 0 {
+		r.hub.kept.room(false)
+	}
 }
 
 // forget drops the events up to f, if they have not gone already.

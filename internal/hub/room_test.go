@@ -2,6 +2,7 @@ package hub_test
 
 import (
 	"fmt"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -148,4 +149,33 @@ func TestManyNames(t *testing.T) {
 			t.Errorf("left are %d rooms, %d events, %d bytes, want nothing", h.Rooms(), n, size)
 		}
 	})
+}
+
+// What the history says it needs is what the process needs, so that the bound on it holds.
+func TestHistoryMemory(t *testing.T) {
+	const events = 20_000
+	data := []byte(`"hello"`)
+	for name, rooms := range map[string]int{"one room": 1, "a room each": events} {
+		t.Run(name, func(t *testing.T) {
+			h := hub.New(hub.Options{History: events})
+			before := heap()
+			for n := range events {
+				h.Emit(fmt.Sprint("a room of some name ", n%rooms), "news", data)
+			}
+			needed := heap() - before
+			_, said := h.History()
+			t.Logf("an event needs %d bytes, said are %d", needed/events, said/events)
+			if r := float64(said) / float64(needed); r < 0.75 || r > 1.5 {
+				t.Errorf("said to need %d bytes, needs %d", said, needed)
+			}
+		})
+	}
+}
+
+// heap returns how many bytes are in use.
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }

@@ -164,7 +164,7 @@ func (census) descs() (users, streams, rooms, events, bytes *prometheus.Desc) {
 		d("headcount_streams", "Streams open now.", "transport"),
 		d("headcount_rooms", "Rooms that exist now."),
 		d("headcount_history_events", "Events kept now, over all rooms."),
-		d("headcount_history_bytes", "Encoded bytes of the events kept now.")
+		d("headcount_history_bytes", "Memory that the events kept now need.")
 }
 
 func (c census) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
