@@ -6,7 +6,7 @@ import (
 )
 
 // eventSize is the length of the data of a measured event in bytes.
-const eventSize = 150
+const eventSize = 200
 
 func fanoutScenario() scenario {
 	return scenario{

@@ -99,7 +99,7 @@ func TestFarewellWaits(t *testing.T) {
 }
 
 // Attach wakes once for each piece of news, however often it was attached, until it is
-// detached as often; Changed is closed by news.
+// detached as often; Changed is closed by news. What happens in other rooms wakes nobody.
 func TestWakers(t *testing.T) {
 	h := hub.New(hub.Options{})
 	room := h.Open("a")
@@ -115,6 +115,9 @@ func TestWakers(t *testing.T) {
 		t.Error("Changed is not closed by an event")
 	}
 	room.Detach("key")
+	for n := range 1000 {
+		h.Emit(fmt.Sprint("other", n), "n", []byte("1"))
+	}
 	h.Emit("a", "n", []byte("2"))
 	room.Detach("key")
 	h.Emit("a", "n", []byte("3"))
