@@ -99,7 +99,9 @@ func readEmission(contentType string, body []byte) (emission, error) {
 	if !utf8.Valid(body) {
 		return e, errors.New("body is not UTF-8; send JSON or a form in UTF-8")
 	}
-	if kind, _, _ := mime.ParseMediaType(contentType); kind == echo.MIMEApplicationForm {
+	kind, _, _ := mime.ParseMediaType(contentType)
+	// curl -d '{"event":…}' says that it sends a form; no field begins like that.
+	if kind == echo.MIMEApplicationForm && !bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) {
 		return parseForm(body)
 	}
 	in := json.NewDecoder(bytes.NewReader(body))

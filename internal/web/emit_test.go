@@ -1,0 +1,238 @@
+package web_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"headcount/internal/web"
+)
+
+var bearer = []string{"Authorization", "Bearer secret"}
+
+// emit posts a body and returns the answer; form says that it is one.
+func (b *bubble) emit(body string, form bool, header ...string) answer {
+	b.t.Helper()
+	kind := "application/json"
+	if form {
+		kind = "application/x-www-form-urlencoded"
+	}
+	return b.do("POST", "/emit", body, append([]string{"Content-Type", kind}, header...)...)
+}
+
+// Who has no token, or a wrong one, emits nothing; nobody does where emit is off.
+func TestEmitToken(t *testing.T) {
+	inBubble(t, web.Options{Token: "secret"}, func(t *testing.T, b *bubble) {
+		reader := b.open("")
+		for _, tt := range []struct{ name, header string }{
+			{"none", ""},
+			{"wrong", "Bearer wrong"},
+			{"beginning of the right one", "Bearer secre"},
+			{"right one and more", "Bearer secrets"},
+			{"no scheme", "secret"},
+			{"other scheme", "Basic secret"},
+			{"empty", "Bearer "},
+		} {
+			a := b.emit(`{"event":"news"}`, false, "Authorization", tt.header)
+			a.wantError(t, 401)
+			if got := a.Header.Get("WWW-Authenticate"); !strings.HasPrefix(got, "Bearer") {
+				t.Errorf("%s: got WWW-Authenticate %q, want Bearer", tt.name, got)
+			}
+		}
+		if a := b.emit(`{"event":"news"}`, false, "Authorization", "bearer secret"); a.StatusCode != 200 {
+			t.Errorf("scheme in lower case: got %s, want 200", a.Status)
+		}
+		if got := reader.values("news"); len(got) != 1 {
+			t.Errorf("got %d events, want the one with the right token", len(got))
+		}
+	})
+	inBubble(t, web.Options{}, func(t *testing.T, b *bubble) {
+		for _, header := range [][]string{nil, {"Authorization", "Bearer "}, bearer} {
+			if words := b.emit(`{"event":"news"}`, false, header...).wantError(t, 403); !strings.Contains(words, "-token") {
+				t.Errorf("got %q, want how to switch it on", words)
+			}
+		}
+	})
+}
+
+// What is emitted arrives as the same JSON value, once, in its room only, under the id
+// of the answer.
+func TestEmitData(t *testing.T) {
+	deep := strings.Repeat("[", 1000) + strings.Repeat("]", 1000)
+	long, _ := json.Marshal(strings.Repeat("ü", 30_000))
+	for _, tt := range []struct{ name, data string }{
+		{"null", "null"},
+		{"string", `"hello"`},
+		{"empty string", `""`},
+		{"number to the last digit", "123456789012345678901234567890.000000000000000001"},
+		{"object", `{"b":1,"a":[true,false,null,{"c":"d"}]}`},
+		{"nested arrays", deep},
+		{"unicode", `"grüße 你好 👋 \ud83d\udc4b"`},
+		{"escapes", `"a\r\nb\u2028\u2029\u0000\u0085\ufeff\\"`},
+		{"raw U+2028 and BOM", "\"\u2028\u2029\ufeff\u0085\""},
+		{"over lines", "{\n\"a\":\r\n[\r1,\n\n2]\n}"},
+		{"what looks like the wire", `"\n\ndata: 1\n\nevent: user count\nid: x"`},
+		{"nearly 64 KiB", string(long)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, web.Options{Token: "secret"}, func(t *testing.T, b *bubble) {
+				reader, other := b.open("room=a"), b.open("room=b")
+				bodies := []struct {
+					text string
+					form bool
+				}{
+					{`{"event":"news","data":` + tt.data + `,"room":"a"}`, false},
+					{url.Values{"event": {"news"}, "data": {tt.data}, "room": {"a"}}.Encode(), true},
+				}
+				for n, body := range bodies {
+					if len(body.text) > 64<<10 {
+						continue // each ü is six bytes in a form
+					}
+					a := b.emit(body.text, body.form, bearer...)
+					var done map[string]string
+					if err := json.Unmarshal([]byte(a.body), &done); err != nil || a.StatusCode != 200 || done["room"] != "a" || len(done) != 2 {
+						t.Fatalf("got %s %s, want 200 with id and room", a.Status, a.body)
+					}
+					got := reader.got()
+					last := got[len(got)-1]
+					if last.Name != "news" || last.ID != done["id"] || len(reader.values("news")) != n+1 {
+						t.Fatalf("got %q with the id %s, want one more news with the id %s", last.Name, last.ID, done["id"])
+					}
+					var in, out any
+					if err := json.Unmarshal([]byte(last.Data), &out); err != nil {
+						t.Fatalf("data is no JSON: %v", err)
+					}
+					if err := json.Unmarshal([]byte(tt.data), &in); err != nil {
+						t.Fatal(err)
+					}
+					if !reflect.DeepEqual(in, out) {
+						t.Errorf("got %.100s, want %.100s", last.Data, tt.data)
+					}
+					if !strings.Contains(tt.data, "\r") && last.Data != tt.data {
+						t.Errorf("got %.100s, want byte for byte %.100s", last.Data, tt.data)
+					}
+				}
+				if n := len(other.values("news")); n != 0 {
+					t.Errorf("another room got %d events", n)
+				}
+			})
+		})
+	}
+}
+
+// The forms that people type.
+func TestEmitBodies(t *testing.T) {
+	inBubble(t, web.Options{Token: "secret"}, func(t *testing.T, b *bubble) {
+		reader := b.open("")
+		for n, tt := range []struct {
+			name, body string
+			form       bool
+			want       string
+		}{
+			{"no data", `{"event":"news"}`, false, "null"},
+			{"form without data", "event=news", true, "null"},
+			{"form with words", "event=news&data=two+words", true, `"two words"`},
+			{"form with an empty string", "event=news&data=", true, `""`},
+			{"form with JSON", "event=news&data=%5B1%5D", true, "[1]"},
+			{"form with half a JSON", "event=news&data=%7B%22a%22", true, `"{\"a\""`},
+			{"space around", " {\"event\":\"news\",\"data\":1}\n", false, "1"},
+			{"what curl -d sends of JSON", `{"event":"news","data":{"a":"b&c=d"}}`, true, `{"a":"b&c=d"}`},
+		} {
+			if a := b.emit(tt.body, tt.form, bearer...); a.StatusCode != 200 {
+				t.Errorf("%s: got %s %s, want 200", tt.name, a.Status, a.body)
+			}
+			if got := reader.values("news"); len(got) != n+1 || got[n] != tt.want {
+				t.Errorf("%s: got %q, want %s at the end", tt.name, got, tt.want)
+			}
+		}
+	})
+}
+
+func TestEmitRefuses(t *testing.T) {
+	inBubble(t, web.Options{Token: "secret", MaxEvent: 200}, func(t *testing.T, b *bubble) {
+		reader := b.open("")
+		for _, tt := range []struct {
+			name, body string
+			form       bool
+			status     int
+			want       string // in the sentence
+		}{
+			{"nothing", "", false, 400, "empty"},
+			{"half", `{"event":"ne`, false, 400, "ends too early"},
+			{"array", `["news"]`, false, 400, "array"},
+			{"bad JSON", `{"event":"news","data":}`, false, 400, "byte 24"},
+			{"more behind", `{"event":"news"} {}`, false, 400, "goes on"},
+			{"misspelt", `{"event":"news","dat":1}`, false, 400, "dat"},
+			{"name of a wrong kind", `{"event":1}`, false, 400, "must be a string"},
+			{"not UTF-8", "{\"event\":\"news\",\"data\":\"\xff\"}", false, 400, "UTF-8"},
+			{"no name", `{"data":1}`, false, 400, "event is empty"},
+			{"long name", `{"event":"` + strings.Repeat("n", 129) + `"}`, false, 400, "129 bytes"},
+			{"newline in name", `{"event":"a\nb"}`, false, 400, "control character"},
+			{"NUL in name", `{"event":"a\u0000"}`, false, 400, "control character"},
+			{"empty room", `{"event":"news","room":""}`, false, 400, "room is empty"},
+			{"newline in room", `{"event":"news","room":"a\rb"}`, false, 400, "control character"},
+			{"form without a name", "data=1", true, 400, "event is empty"},
+			{"form with a field twice", "event=news&data=1&data=2", true, 400, "2 times"},
+			{"form with another field", "event=news&dta=1", true, 400, "dta"},
+			{"form that is none", "event=%zz", true, 400, "form"},
+			{"too large", `{"event":"news","data":"` + strings.Repeat("x", 176) + `"}`, false, 413, "200"},
+		} {
+			if words := b.emit(tt.body, tt.form, bearer...).wantError(t, tt.status); !strings.Contains(words, tt.want) {
+				t.Errorf("%s: got %q, want something with %q", tt.name, words, tt.want)
+			}
+		}
+		for _, name := range []string{
+			"user count", "io:hello", "io:", "io:x", "open", "error", "message",
+			"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener",
+		} {
+			b.emit(fmt.Sprintf(`{"event":%q}`, name), false, bearer...).wantError(t, 400)
+			b.emit(url.Values{"event": {name}}.Encode(), true, bearer...).wantError(t, 400)
+		}
+		if a := b.emit(`{"event":"news"}`, false, append(bearer, "Idempotency-Key", strings.Repeat("k", 257))...); a.StatusCode != 400 {
+			t.Errorf("long key: got %s, want 400", a.Status)
+		}
+		if got := reader.got(); len(got) != 2 { // retry, and the count
+			t.Errorf("the reader got %v, want nothing of all that", got)
+		}
+		// As large as may be, to the byte.
+		if a := b.emit(`{"event":"news","data":"`+strings.Repeat("x", 174)+`"}`, false, bearer...); a.StatusCode != 200 {
+			t.Errorf("200 bytes: got %s, want 200", a.Status)
+		}
+	})
+}
+
+// The same key is one event for two minutes, whatever comes with it.
+func TestIdempotencyKey(t *testing.T) {
+	inBubble(t, web.Options{Token: "secret"}, func(t *testing.T, b *bubble) {
+		reader := b.open("")
+		send := func(key, body string) string {
+			t.Helper()
+			a := b.emit(body, false, append(bearer, "Idempotency-Key", key)...)
+			if a.StatusCode != 200 {
+				t.Fatalf("got %s %s, want 200", a.Status, a.body)
+			}
+			return a.body
+		}
+		first := send("k", `{"event":"news","data":1}`)
+		time.Sleep(2*time.Minute - time.Second)
+		if again := send("k", `{"event":"other","data":2,"room":"a"}`); again != first {
+			t.Errorf("got %s, want %s again", again, first)
+		}
+		if other := send("l", `{"event":"news","data":3}`); other == first {
+			t.Error("another key got the same id")
+		}
+		time.Sleep(time.Second)
+		if late := send("k", `{"event":"news","data":4}`); late == first {
+			t.Error("after two minutes the key is still known")
+		}
+		send("", `{"event":"news","data":5}`)
+		send("", `{"event":"news","data":6}`)
+		if got := strings.Join(reader.values("news"), " "); got != "1 3 4 5 6" {
+			t.Errorf("got events %s, want 1 3 4 5 6", got)
+		}
+	})
+}
