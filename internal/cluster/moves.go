@@ -9,8 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"headcount/internal/hub"
 	"headcount/internal/presence"
 )
@@ -38,11 +36,8 @@ type claim struct {
 // the user where the cursor says that it was. count is called to count it, at the
 // moment from which on it is not counted there.
 func (n *Node) Arrive(ctx context.Context, name, id, cursor string, count func()) error {
-	if n.Epoch() == "" {
-		return n.Ready()
-	}
 	epoch, seq, node, ok := hub.CursorOf(cursor)
-	if ok && epoch == n.Epoch() && seq > n.hub.Tip() {
+	if ok && epoch != "" && epoch == n.Epoch() && seq > n.hub.Tip() {
 		// Emitted a moment ago, on another node: this one is about to hear of it.
 		ctx, cancel := context.WithTimeout(ctx, longest)
 		if err := n.look(ctx); err != nil {
@@ -338,97 +333,4 @@ func (r *room) comeBack(ctx context.Context) {
 	t.mu.Unlock()
 	t.again()
 	n.local.Recount(r.name)
-}
-
-// shout says something to all that have the room open and gathers their answers, until
-// there are as many as there may be or enough says so.
-func (n *Node) shout(ctx context.Context, r *room, s shout, most int, enough func(answer) bool) []answer {
-	reply := nats.NewInbox()
-	sub, err := n.nc.SubscribeSync(reply)
-	if err != nil {
-		return nil
-	}
-	defer func() { _ = sub.Unsubscribe() }()
-	if n.nc.PublishRequest(n.names.live(r.token), reply, encode(s)) != nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, shoutTime)
-	defer cancel()
-	var answers []answer
-	for len(answers) < most {
-		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
-			break
-		}
-		var a answer
-		if json.Unmarshal(m.Data, &a) != nil {
-			continue
-		}
-		answers = append(answers, a)
-		if enough != nil && enough(a) {
-			break
-		}
-	}
-	return answers
-}
-
-// onShout hears what is for all that have the room open.
-func (n *Node) onShout(r *room, m *nats.Msg) {
-	var s shout
-	if err := json.Unmarshal(m.Data, &s); err != nil {
-		n.log.Warn("message of another node is not well formed", "error", err)
-		return
-	}
-	switch {
-	case s.Stored > 0:
-		r.feed.onStored(s.Stored)
-	case s.Leave != nil:
-		for _, id := range s.Leave {
-			n.table.Leave(r.name, id)
-		}
-		n.local.Recount(r.name)
-	case s.Alive != nil:
-		n.respond(m, answer{Node: n.Name(), IDs: n.local.Renew(r.name, s.Alive)})
-	case s.Roll != nil:
-		var ids []string
-		t := &r.tally
-		t.mu.Lock()
-		mute := t.mute
-		t.mu.Unlock()
-		if !mute || n.Name() > s.Node { // of two that come back at once, one keeps it
-			for _, id := range s.Roll {
-				if n.table.Has(r.name, id) {
-					ids = append(ids, id)
-				}
-			}
-		}
-		n.respond(m, answer{Node: n.Name(), IDs: ids})
-	}
-}
-
-// Alive renews the leases of ids on whichever node they are, and returns those that
-// are on none.
-func (n *Node) Alive(ctx context.Context, name string, ids []string) []string {
-	r := n.room(name)
-	if r == nil || !n.nc.IsConnected() {
-		return ids
-	}
-	r.wait(ctx)
-	others := r.tally.populated()
-	if others == 0 {
-		return ids
-	}
-	rest := slices.Clone(ids)
-	n.shout(ctx, r, shout{Alive: ids}, others, func(a answer) bool {
-		rest = slices.DeleteFunc(rest, func(id string) bool { return slices.Contains(a.IDs, id) })
-		return len(rest) == 0
-	})
-	return rest
-}
-
-// Leave says goodbye for ids on whichever node they are.
-func (n *Node) Leave(name string, ids []string) {
-	if err := n.nc.Publish(n.names.live(token(name)), encode(shout{Leave: ids})); err != nil {
-		n.log.Debug("goodbye did not go out", "error", err) // their streams end without
-	}
 }

@@ -29,6 +29,9 @@ const (
 // errAway is what everything that needs NATS says without it.
 var errAway = errors.New("NATS is away")
 
+// errUnreached is what holds at the start.
+var errUnreached = fmt.Errorf("%w; it has not been reached yet", errAway)
+
 // Local is this node's own side.
 type Local interface {
 	// Recount says that the count of the room may have changed.
@@ -45,6 +48,7 @@ type Node struct {
 	names   names
 	tag     string // of this process, in cursors
 	secrets []string
+	dialer  dialer
 	nc      *nats.Conn
 	js      jetstream.JetStream
 	inbox   chan *nats.Msg
@@ -111,7 +115,7 @@ func New(opt Options) (*Node, error) {
 		tokens:  make(map[string]*room),
 		heard:   make(map[string]time.Time),
 		dead:    make(map[string]time.Time),
-		state:   fmt.Errorf("%w; it has not been reached yet", errAway),
+		state:   errUnreached,
 	}
 	n.tasks.more = make(chan struct{}, 1)
 	n.name = n.tag + "-0"
@@ -121,69 +125,6 @@ func New(opt Options) (*Node, error) {
 		return nil, scrub(err, n.secrets)
 	}
 	return n, nil
-}
-
-func (n *Node) connect(urls []string, opts []nats.Option) error {
-	look := func(*nats.Conn) { n.notice() }
-	opts = append(opts,
-		nats.Name("headcount "+n.tag),
-		nats.NoEcho(),
-		nats.Timeout(patience),
-		nats.RetryOnFailedConnect(true),
-		nats.MaxReconnects(-1),
-		nats.ReconnectWait(250*time.Millisecond),
-		nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
-		nats.IgnoreAuthErrorAbort(), // a password may be on its way to the servers
-		// What is said while NATS is away would be wrong by the time it is back.
-		nats.ReconnectBufSize(-1),
-		nats.PingInterval(2*time.Second),
-		nats.MaxPingsOutstanding(2),
-		nats.FlusherTimeout(patience),
-		nats.ConnectHandler(look),
-		nats.ReconnectHandler(look),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			n.log.Warn("NATS went away", "error", scrub(err, n.secrets))
-			n.lost()
-		}),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			n.log.Warn("NATS says", "error", scrub(err, n.secrets))
-			if errors.Is(err, nats.ErrSlowConsumer) {
-				n.lost()
-			}
-		}),
-	)
-	nc, err := nats.Connect(strings.Join(urls, ","), opts...)
-	if err != nil {
-		return fmt.Errorf("connect to NATS: %w", err)
-	}
-	n.nc = nc
-	n.js, err = jetstream.New(nc,
-		jetstream.WithDefaultTimeout(patience),
-		jetstream.WithPublishAsyncTimeout(patience),
-		jetstream.WithPublishAsyncMaxPending(16<<10),
-		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, m *nats.Msg, _ error) { n.unsaid(m) }),
-	)
-	if err != nil {
-		nc.Close()
-		return fmt.Errorf("use JetStream: %w", err)
-	}
-	return nil
-}
-
-// notice has the state of the connection looked at.
-func (n *Node) notice() {
-	select {
-	case n.trouble <- struct{}{}:
-	default:
-	}
-}
-
-// lost says that messages may have been missed.
-func (n *Node) lost() {
-	n.mu.Lock()
-	n.synced = false
-	n.mu.Unlock()
-	n.notice()
 }
 
 // Tag names the node in cursors.
@@ -254,14 +195,6 @@ func (n *Node) tend(ctx context.Context) {
 		case <-n.trouble:
 		}
 	}
-}
-
-// away is errAway with what is known of the reason.
-func (n *Node) away() error {
-	if err := n.nc.LastError(); err != nil {
-		return fmt.Errorf("%w: %w", errAway, err)
-	}
-	return errAway
 }
 
 // listen subscribes to what concerns the node as a whole.
@@ -371,7 +304,7 @@ func (n *Node) report(err error) {
 	switch {
 	case err == nil && was != nil:
 		n.log.Info("NATS is there")
-	case err != nil && was == nil:
+	case err != nil && (was == nil || errors.Is(was, errUnreached)):
 		n.log.Warn("not ready", "error", err)
 	}
 }
@@ -423,54 +356,5 @@ func (n *Node) Unwatch(h *hub.Room) {
 	n.mu.Unlock()
 	if r != nil {
 		n.tasks.add(r.close)
-	}
-}
-
-// tasks is what is to be done without waiting for it. Each runs with the context of
-// run, which waits for all.
-type tasks struct {
-	more chan struct{}
-
-	mu   sync.Mutex
-	list []func(context.Context)
-}
-
-func (t *tasks) add(f func(context.Context)) {
-	t.mu.Lock()
-	t.list = append(t.list, f)
-	t.mu.Unlock()
-	select {
-	case t.more <- struct{}{}:
-	default:
-	}
-}
-
-func (t *tasks) run(ctx context.Context) {
-	var running sync.WaitGroup
-	defer running.Wait()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.more:
-		}
-		t.mu.Lock()
-		list := t.list
-		t.list = nil
-		t.mu.Unlock()
-		for _, f := range list {
-			running.Go(func() { f(ctx) })
-		}
-	}
-}
-
-// slot waits until a request to NATS may be made for a room. The caller must call
-// what it returns when it is done.
-func (n *Node) slot(ctx context.Context) (func(), error) {
-	select {
-	case n.slots <- struct{}{}:
-		return func() { <-n.slots }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"headcount/internal/cluster"
+	"headcount/internal/web"
 	"headcount/test/rig"
 )
 
@@ -105,6 +107,26 @@ func TestOneIDTwice(t *testing.T) {
 	atRest(t, 2, a, b)
 	first.stop()
 	atRest(t, 1, a, b)
+}
+
+// A goodbye and a sign of life count, whichever node hears them, also where the user has no stream.
+func TestLeaveElsewhere(t *testing.T) {
+	url := startNATS(t, 0, t.TempDir()).URL
+	linger := func(w *web.Options, _ *cluster.Options) { w.Linger = 20 * time.Second }
+	a, b, c := startNode(t, url, linger).ready(t), startNode(t, url, linger).ready(t), startNode(t, url, linger).ready(t)
+	for i, n := range []*node{a, b, c} {
+		read(t, n.URL, "lobby", fmt.Sprintf("watcher-%d", i))
+	}
+	post(t, a.URL+"/alive", "lobby", "client-lease")
+	atRest(t, 4, a, b, c)
+	post(t, b.URL+"/alive", "lobby", "client-lease")
+	atRest(t, 4, a, b, c)
+	post(t, c.URL+"/leave", "lobby", "client-lease")
+	atRest(t, 3, a, b, c)
+	read(t, a.URL, "lobby", "client-linger").stop() // it lingers
+	atRest(t, 4, a, b, c)
+	post(t, c.URL+"/leave", "lobby", "client-linger")
+	atRest(t, 3, a, b, c)
 }
 
 // atRest waits until all nodes say a count and keep saying it.

@@ -1,100 +1,12 @@
 package cluster
 
 import (
-	"io"
-	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"headcount/test/rig"
 )
-
-// link is a TCP proxy that can hold back everything, as a network does that loses all packets.
-type link struct {
-	listener net.Listener
-	to       string
-
-	mu   sync.Mutex
-	open *sync.Cond
-	held bool
-}
-
-func newLink(t *testing.T, to string) *link {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	k := &link{listener: l, to: to}
-	k.open = sync.NewCond(&k.mu)
-	t.Cleanup(func() {
-		l.Close()
-		k.hold(false)
-	})
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go k.carry(c)
-		}
-	}()
-	return k
-}
-
-func (k *link) carry(c net.Conn) {
-	defer c.Close()
-	k.pass()
-	to, err := net.Dial("tcp", k.to)
-	if err != nil {
-		return
-	}
-	defer to.Close()
-	done := make(chan struct{}, 2)
-	pump := func(dst, src net.Conn) {
-		defer func() { done <- struct{}{} }()
-		buf := make([]byte, 32<<10)
-		for {
-			n, err := src.Read(buf)
-			if n > 0 {
-				k.pass()
-				if _, err := dst.Write(buf[:n]); err != nil {
-					return
-				}
-			}
-			if err != nil {
-				if err == io.EOF {
-					k.pass()
-				}
-				return
-			}
-		}
-	}
-	go pump(to, c)
-	go pump(c, to)
-	<-done
-}
-
-// pass waits while everything is held back.
-func (k *link) pass() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for k.held {
-		k.open.Wait()
-	}
-}
-
-func (k *link) hold(held bool) {
-	k.mu.Lock()
-	k.held = held
-	k.mu.Unlock()
-	k.open.Broadcast()
-}
-
-func (k *link) URL() string { return "nats://" + k.listener.Addr().String() }
 
 // A node is cut off from NATS without a word, for longer than it takes to be taken for dead. Its streams stay; when it is
 // back it is one with the others, with all they said meanwhile, and nobody is counted twice.

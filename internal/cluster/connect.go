@@ -1,0 +1,113 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+func (n *Node) connect(urls []string, opts []nats.Option) error {
+	look := func(*nats.Conn) { n.notice() }
+	opts = append(opts,
+		nats.Name("headcount "+n.tag),
+		nats.NoEcho(),
+		nats.Timeout(patience),
+		nats.SetCustomDialer(&n.dialer),
+		nats.RetryOnFailedConnect(true),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(250*time.Millisecond),
+		nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
+		nats.IgnoreAuthErrorAbort(), // a password may be on its way to the servers
+		// What is said while NATS is away would be wrong by the time it is back.
+		nats.ReconnectBufSize(-1),
+		nats.PingInterval(2*time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.FlusherTimeout(patience),
+		nats.ConnectHandler(look),
+		nats.ReconnectHandler(look),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			n.log.Warn("NATS went away", "error", scrub(err, n.secrets))
+			n.lost()
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			n.log.Warn("NATS says", "error", scrub(err, n.secrets))
+			if errors.Is(err, nats.ErrSlowConsumer) {
+				n.lost()
+			}
+		}),
+	)
+	nc, err := nats.Connect(strings.Join(urls, ","), opts...)
+	if err != nil {
+		return fmt.Errorf("connect to NATS: %w", err)
+	}
+	n.nc = nc
+	n.js, err = jetstream.New(nc,
+		jetstream.WithDefaultTimeout(patience),
+		jetstream.WithPublishAsyncTimeout(patience),
+		jetstream.WithPublishAsyncMaxPending(16<<10),
+		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, m *nats.Msg, _ error) { n.unsaid(m) }),
+	)
+	if err != nil {
+		nc.Close()
+		return fmt.Errorf("use JetStream: %w", err)
+	}
+	return nil
+}
+
+// notice has the state of the connection looked at.
+func (n *Node) notice() {
+	select {
+	case n.trouble <- struct{}{}:
+	default:
+	}
+}
+
+// lost says that messages may have been missed.
+func (n *Node) lost() {
+	n.mu.Lock()
+	n.synced = false
+	n.mu.Unlock()
+	n.notice()
+}
+
+// away is errAway with what is known of the reason.
+func (n *Node) away() error {
+	err := n.nc.LastError()
+	if err == nil {
+		err = n.dialer.last() // nats.go forgets it between two attempts
+	}
+	if err == nil {
+		return errAway
+	}
+	return fmt.Errorf("%w: %w", errAway, err)
+}
+
+// dialer makes the connections to NATS, and remembers why there is none.
+type dialer struct {
+	mu  sync.Mutex
+	err error // of the last attempt
+}
+
+// Dial is for nats.go.
+func (d *dialer) Dial(network, address string) (net.Conn, error) {
+	c, err := net.DialTimeout(network, address, patience)
+	d.mu.Lock()
+	d.err = err
+	d.mu.Unlock()
+	if err != nil {
+		return nil, fmt.Errorf("reach NATS: %w", err)
+	}
+	return c, nil
+}
+
+func (d *dialer) last() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.err
+}

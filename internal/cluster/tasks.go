@@ -1,0 +1,55 @@
+package cluster
+
+import (
+	"context"
+	"sync"
+)
+
+// tasks is what is to be done without waiting for it. Each runs with the context of
+// run, which waits for all.
+type tasks struct {
+	more chan struct{}
+
+	mu   sync.Mutex
+	list []func(context.Context)
+}
+
+func (t *tasks) add(f func(context.Context)) {
+	t.mu.Lock()
+	t.list = append(t.list, f)
+	t.mu.Unlock()
+	select {
+	case t.more <- struct{}{}:
+	default:
+	}
+}
+
+func (t *tasks) run(ctx context.Context) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.more:
+		}
+		t.mu.Lock()
+		list := t.list
+		t.list = nil
+		t.mu.Unlock()
+		for _, f := range list {
+			running.Go(func() { f(ctx) })
+		}
+	}
+}
+
+// slot waits until a request to NATS may be made for a room. The caller must call
+// what it returns when it is done.
+func (n *Node) slot(ctx context.Context) (func(), error) {
+	select {
+	case n.slots <- struct{}{}:
+		return func() { <-n.slots }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
