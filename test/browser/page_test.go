@@ -239,6 +239,7 @@ func TestPageCopies(t *testing.T) {
 
 // Who listens to the page is told the number at most every 10 s, and the last one in the end.
 func TestPageSpeaksSeldom(t *testing.T) {
+	t.Parallel() // it mostly waits
 	server := rig.Start(t)
 	tb := newChrome(t).attach()
 	tb.goTo(server.URL + "/")

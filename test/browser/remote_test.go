@@ -89,6 +89,7 @@ func (r *remote) transport(tab string) (way string) {
 
 // The same as in Chromium, in the other engines.
 func TestOtherBrowsers(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, browser := range []struct {
 		name string
 		open func(t *testing.T, b *box, host string) (r *remote, url string)

@@ -208,6 +208,7 @@ func waitLead(t *testing.T, tabs []*tab) []*tab {
 
 // A leader that crashes, hangs or is frozen is replaced, and nobody else misses anything.
 func TestLeaderFails(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, host := range hosts {
 		for _, way := range []string{"crashes", "frozen", "hangs"} {
 			t.Run(host.name+" "+way, func(t *testing.T) {
@@ -319,6 +320,7 @@ func share2(t *testing.T, chrome *chrome, url string, n int) []*tab {
 
 // Followers stay counted for as long as they are there, and those who vanish without a word do not.
 func TestFollowersAreRenewed(t *testing.T) {
+	t.Parallel() // it mostly waits
 	server := rig.Start(t, "-token", token, "-heartbeat", "2s")
 	box := newBox(t, server, passes)
 	chrome := newChrome(t)
