@@ -27,6 +27,10 @@ const (
 	noStorage   jetstream.ErrorCode = 10047
 )
 
+// What it answers while an attempt with the same id, here or on another node, has not
+// been decided.
+const inProcess jetstream.ErrorCode = 10158
+
 // Emit stores an event for all nodes and returns its id, and the room that it is in.
 // key is its idempotency key, or "": an event with the key of another is not stored
 // again, and the id and room are the other's. An error says that the event is not
@@ -85,7 +89,8 @@ func (n *Node) store(ctx context.Context, m *nats.Msg, id string) (*jetstream.Pu
 			return ack, nil
 		}
 		var refused *jetstream.APIError
-		if errors.As(err, &refused) && (refused.Code < 500 || refused.ErrorCode == noResources || refused.ErrorCode == noStorage) {
+		if errors.As(err, &refused) && refused.ErrorCode != inProcess &&
+			(refused.Code < 500 || refused.ErrorCode == noResources || refused.ErrorCode == noStorage) {
 			return nil, fmt.Errorf("store event: %w", err)
 		}
 		select {

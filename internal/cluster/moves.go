@@ -37,25 +37,39 @@ type claim struct {
 // moment from which on it is not counted there.
 func (n *Node) Arrive(ctx context.Context, name, id, cursor string, count func()) error {
 	epoch, seq, node, ok := hub.CursorOf(cursor)
-	if ok && epoch != "" && epoch == n.Epoch() && seq > n.hub.Tip() {
-		// Emitted a moment ago, on another node: this one is about to hear of it.
-		ctx, cancel := context.WithTimeout(ctx, longest)
-		if err := n.look(ctx); err != nil {
-			n.log.Debug("cursor may be ahead", "error", err)
-		}
-		cancel()
-	}
+	// Emitted a moment ago, on another node: this one is about to hear of it.
+	ahead := ok && epoch != "" && epoch == n.Epoch() && seq > n.hub.Tip()
+	unknown := ahead && !n.tell(ctx, seq)
 	r := n.room(name)
 	if r == nil {
 		return errors.New("room is not open")
 	}
 	r.wait(ctx)
+	if unknown {
+		r.feed.hub.Expect(seq)
+	}
 	c := claim{id: id}
 	if id != "" && node != n.tag && len(node) == len(n.tag) {
 		c = n.claim(ctx, r, id, node)
 	}
 	r.tally.arrive(c, count)
 	return nil
+}
+
+// tell reports whether it can be told by now if the stream has got as far as seq.
+func (n *Node) tell(ctx context.Context, seq uint64) bool {
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	err := n.look(ctx)
+	if err == nil && seq > n.hub.Tip() {
+		// Who says so may be a server that is cut off from the others: it can answer,
+		// and store nothing.
+		_, err = n.js.PublishMsg(ctx, n.sign())
+	}
+	if err != nil {
+		n.log.Debug("cursor may be ahead", "error", err)
+	}
+	return err == nil
 }
 
 // look asks where the stream is now.

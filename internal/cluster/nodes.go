@@ -49,14 +49,16 @@ func (n *Node) beatOnce(now time.Time) {
 		// The others have taken this node for dead while it was away or frozen.
 		n.comeBack()
 	}
-	n.mu.Lock()
-	name := n.name
-	n.mu.Unlock()
-	if n.nc.Publish(n.names.beat(name), encode(beat{Interval: beatEvery.Seconds()})) == nil {
+	if n.nc.PublishMsg(n.sign()) == nil {
 		n.mu.Lock()
 		n.beaten = now
 		n.mu.Unlock()
 	}
+}
+
+// sign is the sign of life of this node.
+func (n *Node) sign() *nats.Msg {
+	return &nats.Msg{Subject: n.names.beat(n.Name()), Data: encode(beat{Interval: beatEvery.Seconds()})}
 }
 
 // Name is what the other nodes know this one by.

@@ -22,6 +22,7 @@ type Room struct {
 	seq        uint64 // of the last event
 	base       uint64 // seq at which the room began: older cursors are of a room before it
 	forgotten  uint64 // of the last event that is not in the history any more
+	expected   uint64 // a cursor up to there is not of the future, see Room.Expect
 	version    uint64 // of the newest value of any state
 	history    history
 	states     []*state // as published, oldest first

@@ -51,7 +51,7 @@ func (r *Room) reset(epoch string) {
 	if n := len(r.history.frames); n > 0 {
 		r.dropOldest(n)
 	}
-	r.epoch, r.seq, r.forgotten = epoch, 0, 0
+	r.epoch, r.seq, r.forgotten, r.expected = epoch, 0, 0, 0
 	r.generation++
 	r.tell()
 }
@@ -120,6 +120,14 @@ func (r *Room) Lose(upTo uint64) {
 	}
 	r.seq, r.forgotten = max(r.seq, upTo), max(r.forgotten, upTo)
 	r.tell()
+}
+
+// Expect says that a cursor up to seq is to be believed, though nobody can say now
+// whether the source is that far: its reader gets what comes behind.
+func (r *Room) Expect(seq uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.expected = max(r.expected, seq)
 }
 
 // SharedCursor returns the id of the event with the sequence seq as every node of the

@@ -65,6 +65,28 @@ func TestSourceHistory(t *testing.T) {
 	join(r, cursor(29)).want(t, "before what is kept", `io:gap {"missed":null}`, "b 1", "c 1", "d 1", "e 1")
 }
 
+// A reader that is ahead of this node is not sent back by the ids that it gets here, and believed if its cursor is.
+func TestSourceAhead(t *testing.T) {
+	h := shared(&source{}, 100)
+	r := h.Open("lobby")
+	r.Load(0, 100, []hub.Event{event(50, "a")})
+	join(r, cursor(105)).want(t, "not believed", `io:gap {"missed":null}`, "a 1")
+	r.Expect(105)
+	c := join(r, cursor(105))
+	r.Update("user count", func() []byte { return []byte("7") })
+	c.want(t, "the count alone", "user count 7")
+	for _, b := range c.blocks() {
+		if _, seq, _, ok := hub.CursorOf(b.ID); b.ID != "" && (!ok || seq != 105) {
+			t.Errorf("id of %s: got %s, want one at 105", b.Name, b.ID)
+		}
+	}
+	r.Deliver(107, event(103, "b"), event(107, "c"))
+	c.want(t, "what follows", "user count 7", "c 1")
+	h.Reset("epoch", 107)
+	r.Load(0, 107, []hub.Event{event(107, "c")})
+	join(r, cursor(108)).want(t, "no longer believed", `io:gap {"missed":null}`, "user count 7", "c 1")
+}
+
 // In a quiet room the cursors move on with the log: they would grow older than it.
 func TestSourceQuiet(t *testing.T) {
 	h := shared(&source{}, 100)

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"encoding/json"
 	"strconv"
 	"time"
@@ -114,7 +115,7 @@ func (s *Sub) resume(cursor string) (missed string) {
 	}
 	p, known := r.parseCursor(cursor)
 	switch {
-	case !known || p.Seq > max(r.seq, r.hub.tip.Load()) || p.Seq < r.base:
+	case !known || p.Seq > max(r.seq, r.hub.tip.Load(), r.expected) || p.Seq < r.base:
 		s.pos.Seq = r.forgotten
 		return "null"
 	case p.Seq < r.forgotten:
@@ -247,13 +248,28 @@ func (r *Room) pending(b *Batch, p Position, chunked bool) {
 			return
 		}
 		p.Version = s.shown.at.Version
-		b.add(s.shown.bytes(chunked), p)
+		b.add(r.stateAt(p, s.shown, chunked), p)
 	}
 	for len(events) > 0 && b.size < maxBatch {
 		p.Seq = events[0].at.Seq
 		b.add(events[0].bytes(chunked), p)
 		events = events[1:]
 	}
+}
+
+// stateAt is the frame of a state for a reader at p. The id does not send one back
+// that is ahead of what this node has of a shared history.
+func (r *Room) stateAt(p Position, f *frame, chunked bool) []byte {
+	if p.Seq <= f.at.Seq {
+		return f.bytes(chunked)
+	}
+	_, rest, _ := bytes.Cut(f.raw, []byte("\n"))
+	own := append(r.appendCursor([]byte("id: "), p), '\n')
+	own = append(own, rest...)
+	if chunked {
+		own = sse.AppendChunk(nil, own)
+	}
+	return own
 }
 
 // Heartbeat fills b with a sign of life: a comment, or io:ping for a reader that

@@ -17,11 +17,11 @@ import (
 	"headcount/test/rig"
 )
 
-// Clients hop between three nodes on three NATS servers while nodes and NATS servers are killed and nodes are frozen. Every
-// event that was accepted reaches every client once, in the order of its writer; at rest all counts are the truth. The
-// full length is 300 clients for CLUSTER_TIME=5m.
+// Clients hop between three nodes on three NATS servers while nodes and NATS servers are killed, frozen, and cut off from
+// each other. Every event that was accepted reaches every client once, in the order of its writer; at rest all counts are
+// the truth. The full length is 300 clients for CLUSTER_TIME=5m.
 func TestChaos(t *testing.T) {
-	clients, lasting := 60, 45*time.Second
+	clients, lasting := 60, time.Minute
 	if s := os.Getenv("CLUSTER_TIME"); s != "" {
 		clients = 300
 		var err error
@@ -29,8 +29,12 @@ func TestChaos(t *testing.T) {
 			t.Fatalf("read CLUSTER_TIME: %v", err)
 		}
 	}
-	servers, urls := startNATSCluster(t, 3)
-	nodes := startNodes(t, 3, urls)
+	net := newNetwork(t)
+	servers, urls := startNATSServers(t, 3, net.route)
+	var nodes []*rig.Server
+	for i := range 3 {
+		nodes = append(nodes, startNodes(t, 1, net.toNATS(i, strings.Split(urls, ",")), "-history", "50000")...)
+	}
 	all := []string{nodes[0].URL, nodes[1].URL, nodes[2].URL}
 	var readers []*reader
 	for i := range clients {
@@ -83,11 +87,12 @@ func TestChaos(t *testing.T) {
 		}
 	})
 
-	faults := []string{"kill node", "kill leader", "freeze node", "kill NATS", "restart node"}
+	faults := []string{"cut leader off", "kill node", "cut node off", "kill leader", "freeze node", "kill NATS", "restart node"}
 	end := time.Now().Add(lasting)
 	for i := 0; time.Now().Before(end); i++ {
 		time.Sleep(4 * time.Second)
-		n, s := nodes[rand.IntN(3)], servers[rand.IntN(3)]
+		at := rand.IntN(3)
+		n, s := nodes[at], servers[rand.IntN(3)]
 		fault := faults[i%len(faults)]
 		t.Logf("%v before the end: %s", time.Until(end).Round(time.Second), fault)
 		switch fault {
@@ -102,6 +107,16 @@ func TestChaos(t *testing.T) {
 			syscall.Kill(pid, syscall.SIGSTOP)
 			time.Sleep(2*time.Second + rand.N(6*time.Second))
 			syscall.Kill(pid, syscall.SIGCONT)
+		case "cut node off":
+			net.cutNode(at, true)
+			time.Sleep(2*time.Second + rand.N(8*time.Second))
+			net.cutNode(at, false)
+		case "cut leader off":
+			// From the other servers, not from the nodes that are connected to it.
+			at := slices.Index(servers, leader(t, servers, urls))
+			net.cutServer(at, true)
+			time.Sleep(8*time.Second + rand.N(8*time.Second))
+			net.cutServer(at, false)
 		case "kill leader":
 			s = leader(t, servers, urls)
 			fallthrough
@@ -174,5 +189,49 @@ func checkEvents(t *testing.T, i int, r *reader, accepted *[3]atomic.Int64) {
 func settle(deadline time.Duration, ok func() bool) {
 	for end := time.Now().Add(deadline); !ok() && time.Now().Before(end); {
 		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// network is what lies between three nodes and three NATS servers, and between the servers.
+type network struct {
+	t      *testing.T
+	routes [3][3]*link // from which server to which
+	nodes  [3][]*link  // of which node
+}
+
+func newNetwork(t *testing.T) *network { return &network{t: t} }
+
+// route is the way of a server to another one.
+func (n *network) route(from, to int, addr string) string {
+	k := newLink(n.t, addr)
+	n.routes[from][to] = k
+	return k.addr()
+}
+
+// toNATS is the URLs of the servers as the node gets to them.
+func (n *network) toNATS(node int, urls []string) string {
+	var ways []string
+	for _, u := range urls {
+		k := newLink(n.t, strings.TrimPrefix(u, "nats://"))
+		n.nodes[node] = append(n.nodes[node], k)
+		ways = append(ways, k.URL())
+	}
+	return strings.Join(ways, ",")
+}
+
+// cutNode cuts a node off from all servers, or ends that.
+func (n *network) cutNode(node int, off bool) {
+	for _, k := range n.nodes[node] {
+		k.hold(off)
+	}
+}
+
+// cutServer cuts a server off from the others, or ends that.
+func (n *network) cutServer(server int, off bool) {
+	for other := range n.routes {
+		if other != server {
+			n.routes[server][other].hold(off)
+			n.routes[other][server].hold(off)
+		}
 	}
 }

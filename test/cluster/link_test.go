@@ -133,4 +133,6 @@ func (k *link) change(edit func([]byte)) {
 	k.mu.Unlock()
 }
 
-func (k *link) URL() string { return "nats://" + k.listener.Addr().String() }
+func (k *link) addr() string { return k.listener.Addr().String() }
+
+func (k *link) URL() string { return "nats://" + k.addr() }

@@ -58,6 +58,12 @@ func TestMain(m *testing.M) {
 // startNATSCluster runs count NATS servers that are one cluster, and returns them and the URLs of all.
 func startNATSCluster(t *testing.T, count int) ([]*natsd, string) {
 	t.Helper()
+	return startNATSServers(t, count, func(_, _ int, addr string) string { return addr })
+}
+
+// startNATSServers is startNATSCluster where way says how a server gets to another one, which is at addr.
+func startNATSServers(t *testing.T, count int, way func(from, to int, addr string) string) ([]*natsd, string) {
+	t.Helper()
 	bin, err := buildNatsd()
 	if err != nil {
 		t.Fatal(err)
@@ -66,14 +72,22 @@ func startNATSCluster(t *testing.T, count int) ([]*natsd, string) {
 	var clients, routes []string
 	for range count {
 		clients = append(clients, "nats://"+rig.FreeAddr(t))
-		routes = append(routes, "nats://"+rig.FreeAddr(t))
+		routes = append(routes, rig.FreeAddr(t))
 	}
 	for i := range count {
 		name := fmt.Sprintf("nats-%d", i)
 		dir := t.TempDir()
 		args := []string{"-n", name, "-a", "127.0.0.1", "-p", fmt.Sprint(port(clients[i])), "-js", "-sd", dir, "-l", filepath.Join(dir, "log")}
 		if count > 1 {
-			args = append(args, "-cluster", routes[i], "-cluster_name", "headcount", "-routes", strings.Join(routes, ","))
+			var others []string
+			for j, addr := range routes {
+				if j != i {
+					others = append(others, "nats://"+way(i, j, addr))
+				}
+			}
+			// They tell each other where they are, but not so that they could get there past way.
+			args = append(args, "-cluster", "nats://"+routes[i], "-cluster_advertise", "127.0.0.1:1",
+				"-cluster_name", "headcount", "-routes", strings.Join(others, ","))
 		}
 		servers = append(servers, &natsd{t: t, name: name, URL: clients[i], bin: bin, args: args})
 	}
