@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"mime"
 	"net/http"
 	"net/url"
 	"os"
@@ -27,9 +28,9 @@ const maxBody = 16 << 10
 
 // count serves GET /count: JSON, or the bare number to whoever asks for text.
 func (s *Server) count(c echo.Context) error {
-	q, err := url.ParseQuery(c.Request().URL.RawQuery)
+	q, err := parseQuery(c.Request())
 	if err != nil {
-		return badRequest(fmt.Errorf("query is not well formed: %w", err))
+		return err
 	}
 	room, err := roomOf(q)
 	if err != nil {
@@ -39,13 +40,45 @@ func (s *Server) count(c echo.Context) error {
 	h.Set("Cache-Control", "no-store")
 	h.Add("Vary", "Accept")
 	users := s.everywhere(c.Request().Context(), room)
-	if strings.HasPrefix(c.Request().Header.Get("Accept"), "text/plain") {
+	if wantsText(strings.Join(c.Request().Header.Values("Accept"), ",")) {
 		return c.String(http.StatusOK, strconv.Itoa(users))
 	}
 	return c.JSON(http.StatusOK, struct {
 		Room  string `json:"room"`
 		Users int    `json:"users"`
 	}{room, users})
+}
+
+// wantsText says that an Accept header likes text/plain more than JSON. Of two that it
+// likes the same, it gets the first that it names, and JSON if it names neither.
+func wantsText(accept string) bool {
+	type like struct {
+		q  float64
+		at int
+	}
+	likes := make(map[string]like)
+	for i, part := range strings.Split(accept, ",") {
+		kind, params, err := mime.ParseMediaType(part)
+		if err != nil {
+			continue
+		}
+		q, err := strconv.ParseFloat(params["q"], 64)
+		if err != nil {
+			q = 1
+		}
+		likes[kind] = like{q, i}
+	}
+	// "The most specific reference has precedence": RFC 9110, section 12.5.1.
+	best := func(kinds ...string) (l like) {
+		for _, kind := range kinds {
+			if l, ok := likes[kind]; ok {
+				return l
+			}
+		}
+		return l
+	}
+	text, data := best("text/plain", "text/*"), best(echo.MIMEApplicationJSON, "application/*", "*/*")
+	return text.q > data.q || text.q == data.q && text.at < data.at
 }
 
 // users is the body of POST /leave.
@@ -165,16 +198,28 @@ func badRequest(err error) error { return echo.NewHTTPError(http.StatusBadReques
 // bodyTime is how long a client may take to send a body.
 const bodyTime = 10 * time.Second
 
+// maxWaste is how much of a body that is too large is read for nothing: a client that
+// writes all of its request first would otherwise find the connection cut, and no answer.
+const maxWaste = 32 << 20
+
 // readBody reads at most limit bytes, and not for ever.
 func readBody(c echo.Context, limit int64) ([]byte, error) {
 	control := http.NewResponseController(c.Response().Writer)
 	if err := control.SetReadDeadline(time.Now().Add(bodyTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return nil, fmt.Errorf("set read deadline: %w", err)
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, limit))
-	var tooBig *http.MaxBytesError
+	r := c.Request()
+	var body []byte
+	var err error
+	large := r.ContentLength > limit && r.Header.Get("Expect") != "" // and is not yet on its way
+	if !large {
+		body, err = io.ReadAll(io.LimitReader(r.Body, limit+1))
+		if large = int64(len(body)) > limit; large {
+			_, _ = io.CopyN(io.Discard, r.Body, maxWaste)
+		}
+	}
 	switch {
-	case errors.As(err, &tooBig):
+	case large:
 		return nil, echo.NewHTTPError(http.StatusRequestEntityTooLarge, fmt.Sprintf("body is larger than %d bytes; send less", limit))
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, echo.NewHTTPError(http.StatusRequestTimeout, fmt.Sprintf("body was not there within %v; send it faster", bodyTime))

@@ -1,9 +1,13 @@
 package web_test
 
 import (
+	"bufio"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"headcount/internal/web"
 )
@@ -38,8 +42,6 @@ func TestBadInput(t *testing.T) {
 			{"leave of a bad id", "POST", "/leave", `{"ids":["abcdefgh","x"]}`, 400, "ids[1]"},
 			{"leave of too many", "POST", "/leave", `{"ids":[` + many + `]}`, 400, "101 entries"},
 			{"leave of a bad room", "POST", "/leave", `{"room":"\u0000","ids":["abcdefgh"]}`, 400, "control character"},
-			// One byte too many, which is read: over a pipe, which holds nothing, the client
-			// would fail to write the rest and might not look at the answer.
 			{"leave with a large body", "POST", "/leave", strings.Repeat(" ", 16<<10+1), 413, "larger"},
 			{"emit without token", "POST", "/emit", `{"event":"x"}`, 403, "-token"},
 		} {
@@ -54,6 +56,40 @@ func TestBadInput(t *testing.T) {
 	})
 }
 
+// A client that writes all of a body that is too large, and reads then, sees why it is
+// refused; one that asks first is told at once.
+func TestHugeBody(t *testing.T) {
+	const size = 10 << 20
+	for name, tt := range map[string]struct{ header, body string }{
+		"all at once": {"", strings.Repeat(" ", size)},
+		"asks first":  {"Expect: 100-continue\r\n", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, web.Options{}, func(t *testing.T, b *bubble) {
+				conn, err := b.dial(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+					t.Fatal(err)
+				}
+				head := fmt.Sprintf("POST /leave HTTP/1.1\r\nHost: headcount.test\r\nContent-Length: %d\r\n%s\r\n", size, tt.header)
+				if _, err := io.WriteString(conn, head+tt.body); err != nil {
+					t.Fatalf("write request: %v", err)
+				}
+				resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if err != nil {
+					t.Fatalf("read answer: %v", err)
+				}
+				if resp.StatusCode != http.StatusRequestEntityTooLarge {
+					t.Errorf("got %s, want 413", resp.Status)
+				}
+			})
+		})
+	}
+}
+
 func TestCountAnswers(t *testing.T) {
 	inBubble(t, web.Options{}, func(t *testing.T, b *bubble) {
 		b.open("room=a%20b")
@@ -62,6 +98,16 @@ func TestCountAnswers(t *testing.T) {
 			{"/count?room=a%20b", "*/*", `{"room":"a b","users":1}`},
 			{"/count?stream=a%20b", "application/json", `{"room":"a b","users":1}`},
 			{"/count?room=a%20b", "text/plain", "1"},
+			{"/count?room=a%20b", "TEXT/plain;charset=utf-8", "1"},
+			{"/count?room=a%20b", "text/*", "1"},
+			{"/count?room=a%20b", "text/plain, */*", "1"},
+			{"/count?room=a%20b", "text/html, text/plain;q=0.9, */*;q=0.1", "1"},
+			{"/count?room=a%20b", "application/json;q=0.2, text/plain;q=0.3, */*", "1"},
+			{"/count?room=a%20b", "application/json, text/plain, */*", `{"room":"a b","users":1}`},
+			{"/count?room=a%20b", "text/plain;q=0", `{"room":"a b","users":1}`},
+			{"/count?room=a%20b", "text/plain;q=0.5, application/json", `{"room":"a b","users":1}`},
+			{"/count?room=a%20b", "text/html,application/xhtml+xml,*/*;q=0.8", `{"room":"a b","users":1}`},
+			{"/count?room=a;b", "", `{"room":"a;b","users":0}`},
 		} {
 			a := b.do("GET", tt.path, "", "Accept", tt.accept)
 			if got := strings.TrimSpace(a.body); got != tt.want || a.StatusCode != 200 {

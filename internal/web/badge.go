@@ -3,7 +3,6 @@ package web
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 
 	"github.com/labstack/echo/v4"
@@ -29,9 +28,9 @@ func (s *Server) favicon(c echo.Context) error {
 
 // badge serves GET /badge.svg: the count of a room as a picture, for any page.
 func (s *Server) badge(c echo.Context) error {
-	q, err := url.ParseQuery(c.Request().URL.RawQuery)
+	q, err := parseQuery(c.Request())
 	if err != nil {
-		return badRequest(fmt.Errorf("query is not well formed: %w", err))
+		return err
 	}
 	room, err := roomOf(q)
 	if err != nil {

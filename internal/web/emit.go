@@ -138,7 +138,8 @@ func where(err error, in *json.Decoder) error {
 // parseForm reads what curl -d event=news -d data=hi sends. Data is JSON, else a
 // string.
 func parseForm(body []byte) (emission, error) {
-	q, err := url.ParseQuery(string(body))
+	// As browsers read forms: a semicolon is a character like others.
+	q, err := url.ParseQuery(strings.ReplaceAll(string(body), ";", "%3B"))
 	if err != nil {
 		return emission{}, fmt.Errorf("form is not well formed: %w", err)
 	}
@@ -149,6 +150,8 @@ func parseForm(body []byte) (emission, error) {
 			return e, fmt.Errorf("form has a field %q; the fields are event, data and room", name)
 		case len(values) > 1:
 			return e, fmt.Errorf("form has %q %d times; give it once", name, len(values))
+		case !utf8.ValidString(values[0]):
+			return e, fmt.Errorf("form field %q is not UTF-8; send a form in UTF-8", name)
 		}
 	}
 	if q.Has("room") {
@@ -157,10 +160,17 @@ func parseForm(body []byte) (emission, error) {
 	}
 	if q.Has("data") {
 		if e.Data = json.RawMessage(q.Get("data")); !json.Valid(e.Data) {
-			if e.Data, err = json.Marshal(q.Get("data")); err != nil {
-				return e, fmt.Errorf("form data: %w", err)
-			}
+			e.Data = quote(q.Get("data"))
 		}
 	}
 	return e, nil
+}
+
+// quote returns text as a JSON string that curl shows as it was sent: <b> stays <b>.
+func quote(text string) json.RawMessage {
+	var b bytes.Buffer
+	out := json.NewEncoder(&b)
+	out.SetEscapeHTML(false)
+	_ = out.Encode(text) // a string into a buffer: cannot go wrong
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }

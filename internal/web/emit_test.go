@@ -138,6 +138,7 @@ func TestEmitBodies(t *testing.T) {
 			{"form with words", "event=news&data=two+words", true, `"two words"`},
 			{"form with an empty string", "event=news&data=", true, `""`},
 			{"form with JSON", "event=news&data=%5B1%5D", true, "[1]"},
+			{"form with what a form may hold", "event=news&data=<b>;%26;</b>", true, `"<b>;&;</b>"`},
 			{"form with half a JSON", "event=news&data=%7B%22a%22", true, `"{\"a\""`},
 			{"space around", " {\"event\":\"news\",\"data\":1}\n", false, "1"},
 			{"what curl -d sends of JSON", `{"event":"news","data":{"a":"b&c=d"}}`, true, `{"a":"b&c=d"}`},
@@ -178,6 +179,7 @@ func TestEmitRefuses(t *testing.T) {
 			{"form without a name", "data=1", true, 400, "event is empty"},
 			{"form with a field twice", "event=news&data=1&data=2", true, 400, "2 times"},
 			{"form with another field", "event=news&dta=1", true, 400, "dta"},
+			{"form that is not UTF-8", "event=news&data=%ff", true, 400, "UTF-8"},
 			{"form that is none", "event=%zz", true, 400, "form"},
 			{"too large", `{"event":"news","data":"` + strings.Repeat("x", 176) + `"}`, false, 413, "200"},
 		} {

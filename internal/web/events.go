@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -25,9 +26,9 @@ type subscription struct {
 }
 
 func parseSubscription(r *http.Request) (subscription, error) {
-	q, err := url.ParseQuery(r.URL.RawQuery)
+	q, err := parseQuery(r)
 	if err != nil {
-		return subscription{}, badRequest(fmt.Errorf("query is not well formed: %w", err))
+		return subscription{}, err
 	}
 	sub := subscription{id: q.Get("id"), cursor: r.Header.Get("Last-Event-ID"), proxied: proxied(r), browser: browser(r)}
 	if sub.cursor == "" {
@@ -53,6 +54,24 @@ func parseSubscription(r *http.Request) (subscription, error) {
 	// Programs may do so too, but a reader without id is only told to come again.
 	sub.proxied = sub.proxied || r.Close
 	return sub, nil
+}
+
+// parseQuery reads the query as browsers do: a semicolon is a character like others.
+func parseQuery(r *http.Request) (url.Values, error) {
+	pairs := strings.Split(strings.ReplaceAll(r.URL.RawQuery, ";", "%3B"), "&")
+	for i, pair := range pairs {
+		// "malformed … never an error status": such a cursor is taken as it stands.
+		if text, ok := strings.CutPrefix(pair, "lastEventId="); ok {
+			if _, err := url.QueryUnescape(text); err != nil {
+				pairs[i] = "lastEventId=" + url.QueryEscape(text)
+			}
+		}
+	}
+	q, err := url.ParseQuery(strings.Join(pairs, "&"))
+	if err != nil {
+		return nil, badRequest(fmt.Errorf("query is not well formed: %w", err))
+	}
+	return q, nil
 }
 
 const defaultRoom = "lobby"

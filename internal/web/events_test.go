@@ -387,9 +387,11 @@ func TestResume(t *testing.T) {
 				t.Errorf("%s: got news %s and gaps %v, want 2 3 and none", name, got, s.values(sse.Gap))
 			}
 		}
-		lost := b.open("lastEventId=rubbish")
-		if got := strings.Join(lost.values("news"), " "); got != "1 2 3" || strings.Join(lost.values(sse.Gap), "") != `{"missed":null}` {
-			t.Errorf("got news %s and gaps %v, want all and a gap", got, lost.values(sse.Gap))
+		for _, query := range []string{"rubbish", "%zz", "%", "17;DROP", "%00", "%ff&poll=0"} {
+			lost := b.open("lastEventId=" + query)
+			if got := strings.Join(lost.values("news"), " "); got != "1 2 3" || strings.Join(lost.values(sse.Gap), "") != `{"missed":null}` {
+				t.Errorf("%s: got news %s and gaps %v, want all and a gap", query, got, lost.values(sse.Gap))
+			}
 		}
 	})
 }

@@ -98,9 +98,9 @@ type homeView struct {
 
 // home serves GET /.
 func (p *pages) home(c echo.Context) error {
-	query, err := url.ParseQuery(c.Request().URL.RawQuery)
+	query, err := parseQuery(c.Request())
 	if err != nil {
-		return badRequest(fmt.Errorf("query is not well formed: %w", err))
+		return err
 	}
 	room, err := roomOf(query)
 	if err != nil {
