@@ -17,8 +17,8 @@ type Position struct {
 
 // A cursor is a position as text, the id: of every event. It is opaque to
 // clients. Its four parts are the epoch that Seq counts in, Seq, the node that
-// Version counts on, and Version. A restart is a new epoch, so a cursor from
-// before it is told apart from one that is merely old. Where the events come from a
+// Version counts on, and Version. Each room and each start has its own epoch, so a cursor from
+// elsewhere is told apart from one that is merely old. Where the events come from a
 // [Source] the epoch is the source's, and only Version is the node's own.
 
 // appendCursor writes the cursor of p; r.mu is held.

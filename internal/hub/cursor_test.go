@@ -15,9 +15,15 @@ func TestUnknownCursors(t *testing.T) {
 	h := hub.New(hub.Options{})
 	good := h.Emit("a", "n", []byte("1"))
 	part := strings.Split(good, ".")
+	for range 3 {
+		h.Emit("b", "n", []byte("1"))
+	}
+	other := h.Emit("b", "n", []byte("1"))
 	restarted := hub.New(hub.Options{}).Emit("a", "n", []byte("1"))
 	for name, cursor := range map[string]string{
 		"from before a restart": restarted,
+		"of another room":       other,
+		"of a room, same event": strings.Replace(other, ".4.", ".1.", 1),
 		"not a cursor":          "17",
 		"dots":                  "...",
 		"truncated":             good[:len(good)/2],

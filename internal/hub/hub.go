@@ -1,6 +1,9 @@
 package hub
 
 import (
+	"hash/fnv"
+	"io"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,6 +60,7 @@ func New(opt Options) *Hub {
 // Open returns the room called name, which exists from now on until [Hub.Close] has
 // been called as often as Open, and for Options.Idle or as long as it has history.
 func (h *Hub) Open(name string) *Room {
+	h.trimEvents(time.Now()) // who comes now is to get nothing that is too old
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r := h.rooms[name]
@@ -72,11 +76,21 @@ func (h *Hub) Open(name string) *Room {
 			r.base, r.seq = 0, h.tip.Load()
 			r.forgotten = r.seq
 			h.opt.Source.Watch(r)
+		} else {
+			r.epoch = epochOf(h.epoch, name)
 		}
 	}
 	r.opened++
 	delete(h.idle, r)
 	return r
+}
+
+// epochOf returns the epoch of a room that counts its events by itself: a cursor of
+// another room is then told apart, instead of passing over what has the same number here.
+func epochOf(hub, room string) string {
+	sum := fnv.New64a()
+	_, _ = io.WriteString(sum, hub+room) // hub has a fixed length
+	return strconv.FormatUint(sum.Sum64()>>24, 32)
 }
 
 // Close undoes one Open.

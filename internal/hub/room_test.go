@@ -112,6 +112,8 @@ func TestHistoryBounds(t *testing.T) {
 			}
 			start := strings.Replace(before, ".1.", ".0.", 1)
 			join(h.Open("a"), hub.Reader{Cursor: start}).want(t, "from the start", `io:gap {"missed":1}`, "n 2")
+			time.Sleep(30 * time.Second) // and nobody trims
+			join(h.Open("a"), hub.Reader{Cursor: start}).want(t, "later", `io:gap {"missed":2}`)
 		})
 	})
 	t.Run("bytes of all rooms", func(t *testing.T) {
