@@ -244,34 +244,6 @@ func TestNeverTwice(t *testing.T) {
 	}
 }
 
-// A rolling restart is in nobody's count.
-func TestRollingRestart(t *testing.T) {
-	_, urls := startNATSCluster(t, 1)
-	nodes := startNodes(t, 3, urls, "-drain", "3s")
-	all := []string{nodes[0].URL, nodes[1].URL, nodes[2].URL}
-	const users = 30
-	var readers []*reader
-	for i := range users {
-		readers = append(readers, newReader(t, all, "lobby", fmt.Sprintf("client-%04d", i)))
-	}
-	for _, r := range readers {
-		r.await(t, users)
-		r.forget()
-	}
-	for _, n := range nodes {
-		n.Restart()
-	}
-	time.Sleep(6 * time.Second)
-	for i, r := range readers {
-		for _, got := range r.seen() {
-			if got != users {
-				t.Errorf("reader %d saw %v, want %d only", i, r.seen(), users)
-				break
-			}
-		}
-	}
-}
-
 // A node that is frozen for longer than it takes to be taken for dead counts again when it thaws, and its users who went
 // elsewhere meanwhile are counted once.
 func TestFrozenNode(t *testing.T) {

@@ -2,10 +2,12 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +20,7 @@ import (
 // without the long delays.
 type reader struct {
 	room, id string
+	polite   bool // it waits as long as it is told to before it comes back, and answers what wants an answer
 
 	mu     sync.Mutex
 	node   string // URL; "" = a random one of nodes
@@ -47,8 +50,12 @@ func newReader(t *testing.T, nodes []string, room, id string) *reader {
 }
 
 func newReaderFrom(t *testing.T, nodes []string, room, id, cursor string) *reader {
+	return start(t, &reader{room: room, id: id, nodes: nodes, cursor: cursor})
+}
+
+func start(t *testing.T, r *reader) *reader {
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &reader{room: room, id: id, nodes: nodes, cursor: cursor, stopped: make(chan struct{})}
+	r.stopped = make(chan struct{})
 	r.stop = func() {
 		cancel()
 		<-r.stopped
@@ -57,18 +64,22 @@ func newReaderFrom(t *testing.T, nodes []string, room, id, cursor string) *reade
 	go func() {
 		defer close(r.stopped)
 		for ctx.Err() == nil {
-			r.once(ctx)
+			wait := r.once(ctx)
+			if !r.polite {
+				wait = 10*time.Millisecond + rand.N(50*time.Millisecond)
+			}
 			select {
 			case <-ctx.Done():
-			case <-time.After(10*time.Millisecond + rand.N(50*time.Millisecond)):
+			case <-time.After(wait):
 			}
 		}
 	}()
 	return r
 }
 
-// once reads one stream to its end.
-func (r *reader) once(ctx context.Context) {
+// once reads one stream to its end, and returns how long it is told to wait.
+func (r *reader) once(ctx context.Context) (retry time.Duration) {
+	retry = time.Second
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r.mu.Lock()
@@ -84,7 +95,7 @@ func (r *reader) once(ctx context.Context) {
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, node+"/events?"+q.Encode(), nil)
 	if err != nil {
-		return
+		return retry
 	}
 	if cursor != "" {
 		req.Header.Set("Last-Event-ID", cursor)
@@ -92,11 +103,11 @@ func (r *reader) once(ctx context.Context) {
 	transport := &http.Transport{DisableKeepAlives: true, ResponseHeaderTimeout: 5 * time.Second}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		return
+		return retry
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return
+		return retry
 	}
 	r.mu.Lock()
 	r.opened++
@@ -107,10 +118,22 @@ func (r *reader) once(ctx context.Context) {
 	for {
 		e, err := in.Next()
 		if err != nil {
-			return
+			return retry
 		}
 		silence.Reset(10 * time.Second)
 		r.take(e)
+	}
+}
+
+// answer says that the client is alive.
+func (r *reader) answer(ctx context.Context, node string) {
+	body := fmt.Sprintf(`{"room":%q,"ids":[%q]}`, r.room, r.id)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, node+"/alive", strings.NewReader(body))
+	if err != nil {
+		return
+	}
+	if resp, err := http.DefaultClient.Do(req); err == nil {
+		resp.Body.Close()
 	}
 }
 

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"headcount/test/cluster/balance"
 )
 
 func main() {
@@ -70,7 +72,7 @@ func run(ctx context.Context) error {
 		args := []string{"-addr", public, "-admin", private, "-nats", nats.ClientURL(), "-token", *token}
 		running.Go(func() { keep(ctx, i, bin, args) })
 	}
-	proxy := &http.Server{Addr: *addr, Handler: newBalancer(backends), ReadHeaderTimeout: 10 * time.Second}
+	proxy := &http.Server{Addr: *addr, Handler: balance.New(backends), ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 1)
 	go func() { failed <- proxy.ListenAndServe() }()
 

@@ -1,4 +1,5 @@
-package main
+// Package balance is a load balancer that knows nothing of who was where: the demo and the tests put it before a cluster.
+package balance
 
 import (
 	"errors"
@@ -20,7 +21,8 @@ type balancer struct {
 	away map[string]time.Time // until when a node is left alone
 }
 
-func newBalancer(nodes []string) http.Handler {
+// New returns a balancer over nodes, each HOST:PORT.
+func New(nodes []string) http.Handler {
 	b := &balancer{
 		nodes: nodes, away: make(map[string]time.Time),
 		transport: &http.Transport{MaxIdleConnsPerHost: 100, DialContext: (&net.Dialer{Timeout: time.Second}).DialContext},
