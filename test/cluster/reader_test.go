@@ -122,6 +122,9 @@ func (r *reader) once(ctx context.Context) (retry time.Duration) {
 		}
 		silence.Reset(10 * time.Second)
 		r.take(e)
+		if r.polite && (e.Name == "io:hello" || e.Name == "io:ping") {
+			r.answer(ctx, node)
+		}
 	}
 }
 

@@ -62,13 +62,13 @@ func Open(t testing.TB, server *rig.Server, room string, n int) *Crowd {
 		}
 		c.reading.Wait()
 	})
-	c.Join(Direct, n)
+	c.Join(t, Direct, n)
 	return c
 }
 
 // Join lets n more readers subscribe, before anything is emitted, and waits until all know how many they are.
-func (c *Crowd) Join(kind Kind, n int) {
-	c.t.Helper()
+func (c *Crowd) Join(t testing.TB, kind Kind, n int) {
+	t.Helper()
 	for range n {
 		r := &reader{crowd: c, kind: kind, room: c.Room, count: -1}
 		if i := len(c.readers); kind == Proxied || kind == Direct && i%2 == 1 {
@@ -77,7 +77,7 @@ func (c *Crowd) Join(kind Kind, n int) {
 		c.readers = append(c.readers, r)
 		c.reading.Go(r.follow)
 	}
-	c.AwaitCount(30*time.Second, len(c.readers))
+	c.AwaitCount(t, 30*time.Second, len(c.readers))
 }
 
 // Emit begins to emit perSecond events a second, one after the other, until the test ends.
@@ -160,24 +160,24 @@ func (c *Crowd) pause(d time.Duration) {
 }
 
 // AwaitCount waits until every reader's last user count is n, and so is /count.
-func (c *Crowd) AwaitCount(deadline time.Duration, n int) {
-	c.t.Helper()
-	rig.Wait(c.t, deadline, fmt.Sprintf("count %d at all %d readers of %q and at /count", n, len(c.readers), c.Room), func() bool {
+func (c *Crowd) AwaitCount(t testing.TB, deadline time.Duration, n int) {
+	t.Helper()
+	rig.Wait(t, deadline, fmt.Sprintf("count %d at all %d readers of %q and at /count", n, len(c.readers), c.Room), func() bool {
 		return !slices.ContainsFunc(c.readers, func(r *reader) bool { return r.users() != n }) && c.server.Count(c.Room) == n
 	})
 }
 
 // AwaitEvents waits until every reader has every event that was accepted before the call, and fails the test if one of them
 // got an event twice, in another order, or not at all, was told of a gap, or lost its stream without having been cut.
-func (c *Crowd) AwaitEvents(deadline time.Duration) {
-	c.t.Helper()
+func (c *Crowd) AwaitEvents(t testing.TB, deadline time.Duration) {
+	t.Helper()
 	want := c.accepted.Load()
-	rig.Wait(c.t, deadline, fmt.Sprintf("%d events at all readers of %q", want, c.Room), func() bool {
+	rig.Wait(t, deadline, fmt.Sprintf("%d events at all readers of %q", want, c.Room), func() bool {
 		return !slices.ContainsFunc(c.readers, func(r *reader) bool { return r.fault() == "" && r.next.Load() < want })
 	})
 	for i, r := range c.readers {
 		if fault := r.fault(); fault != "" {
-			c.t.Fatalf("reader %d: %s", i, fault)
+			t.Fatalf("reader %d: %s", i, fault)
 		}
 	}
 }

@@ -32,8 +32,8 @@ func TestSoak(t *testing.T) {
 	}
 	server := rig.StartPlain(t, "-token", crowd.Token)
 	c := crowd.Open(t, server, room, 200)
-	c.Join(crowd.Polling, 10)
-	c.Join(crowd.Proxied, 10)
+	c.Join(t, crowd.Polling, 10)
+	c.Join(t, crowd.Proxied, 10)
 	before := crowd.Look(t, server)
 	t.Logf("%8s  %s", "start", before)
 	c.Emit(20)
@@ -65,8 +65,8 @@ func TestSoak(t *testing.T) {
 	close(f.stop)
 	f.running.Wait()
 
-	c.AwaitEvents(30 * time.Second)
-	c.AwaitCount(30*time.Second, c.Size())
+	c.AwaitEvents(t, 30*time.Second)
+	c.AwaitCount(t, 30*time.Second, c.Size())
 	rig.Wait(t, 30*time.Second, "descriptors, goroutines and streams as before", func() bool {
 		v := crowd.Look(t, server)
 		return v.Files <= before.Files+20 && v.Goroutines <= before.Goroutines+20 && v.Streams <= c.Size() && v.Users == c.Size()
