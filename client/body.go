@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 	"time"
+	"unicode"
 )
 
 // maxEvent is the longest event that is read, in bytes: far more than the 64 KiB that a server takes by default.
@@ -15,14 +16,16 @@ var errTooLong = errors.New("an event of more than 16 MiB came")
 
 // wholeEvents passes on the blocks of an event stream that are complete, with LF as the end of every line. The parser of
 // r3labs/sse dispatches what is left when a connection breaks, and would take half an id for a cursor; the standard says:
-// "Once the end of the file is reached, any pending data must be discarded."
+// "Once the end of the file is reached, any pending data must be discarded." That parser also knows no field without a
+// colon but data, and takes every id.
 type wholeEvents struct {
 	r     io.Reader
 	err   error
 	chunk [4096]byte
 	block []byte // the block that is not complete yet
+	line  int    // where its last line begins
 	ready []byte // complete blocks that are not read yet
-	begun bool   // the first block is complete
+	begun bool   // the first line is complete
 	blank bool   // the line that is being read is empty so far
 	cr    bool   // the last byte was CR, so LF belongs to it
 }
@@ -51,9 +54,10 @@ func (w *wholeEvents) take(p []byte) {
 		switch {
 		case secondHalf:
 		case c == '\n' || c == '\r':
-			w.block = append(w.block, '\n')
 			if w.blank {
 				w.complete()
+			} else {
+				w.endLine()
 			}
 			w.blank = true
 		case len(w.block) >= maxEvent:
@@ -66,14 +70,30 @@ func (w *wholeEvents) take(p []byte) {
 	}
 }
 
-func (w *wholeEvents) complete() {
+func (w *wholeEvents) endLine() {
 	if !w.begun {
 		// "leading U+FEFF BYTE ORDER MARK characters" are no part of the first line.
 		w.block = bytes.TrimPrefix(w.block, []byte("\uFEFF"))
 		w.begun = true
 	}
-	w.ready = append(w.ready, w.block...)
-	w.block = w.block[:0]
+	line := w.block[w.line:]
+	switch {
+	case bytes.HasPrefix(line, []byte("id:")) && bytes.ContainsFunc(line, unicode.IsControl):
+		// "If the field value does not contain U+0000 NULL": and what else cannot go into a header cannot come back.
+		w.block = w.block[:w.line]
+	case !bytes.Contains(line, []byte(":")):
+		// "the whole line as the field name, and the empty string as the field value"
+		w.block = append(w.block, ":\n"...)
+	default:
+		w.block = append(w.block, '\n')
+	}
+	w.line = len(w.block)
+}
+
+func (w *wholeEvents) complete() {
+	w.begun = true
+	w.ready = append(append(w.ready, w.block...), '\n')
+	w.block, w.line = w.block[:0], 0
 }
 
 // watchdog calls bark when a read takes longer than the limit: then nothing came, not even a comment. The time between

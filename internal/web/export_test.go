@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 
 	"github.com/labstack/echo/v4"
 )
@@ -24,4 +25,12 @@ func ParseSubscription(query, lastEventID string) (room, id, cursor string, poll
 	}
 	sub, err := parseSubscription(r)
 	return sub.room, sub.id, sub.cursor, sub.poll, err
+}
+
+// AddressKey returns what a request from remote with that X-Forwarded-For counts under.
+func AddressKey(trusted []netip.Prefix, remote, forwardedFor string) netip.Prefix {
+	r := httptest.NewRequest(http.MethodGet, "/events", nil)
+	r.RemoteAddr = remote
+	r.Header.Set("X-Forwarded-For", forwardedFor)
+	return addressKey(clientAddress(trusted), r)
 }
