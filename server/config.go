@@ -190,7 +190,7 @@ func parseOrigins(list string) ([]string, error) {
 			continue
 		}
 		u, err := url.Parse(o)
-		if o != "*" && (err != nil || u.Scheme == "" || u.Host == "" || o != u.Scheme+"://"+u.Host) {
+		if o != "*" && (err != nil || u.Scheme == "" || u.Hostname() == "" || o != u.Scheme+"://"+u.Host) {
 			return nil, fmt.Errorf("-origins: %q is not an origin; give scheme and host alone, such as https://example.com, or *", o)
 		}
 		origins = append(origins, o)

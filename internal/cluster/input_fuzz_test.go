@@ -1,0 +1,163 @@
+package cluster
+
+import (
+	"encoding/json"
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"headcount/internal/hub"
+	"headcount/internal/presence"
+)
+
+// FuzzServers: whatever -nats says, the answer is addresses or one sentence, and no
+// password in it.
+func FuzzServers(f *testing.F) {
+	for _, list := range []string{
+		"", "localhost", "nats://a:1,tls://b", "nats://me:PASS@a", "me:PASS@a", "nats://a?password=PASS", "ws://PASS@[::1]:80/x", "http://x:PASS@a", ",", "nats://",
+		"nats://a?cert=x", "nats://me:PASS@a:b", "nats://me:PASS@%zz", "nats://PASS", "tls://a?ca=PASS", "nats:a:PASS@b", "nats://a b:PASS@c", "PASS://a", "nats://me:%50ASS@a",
+	} {
+		f.Add(list)
+	}
+	f.Fuzz(func(t *testing.T, list string) {
+		if strings.Contains(list, "nkey") || strings.Contains(list, "%") && strings.Contains(list, "key") {
+			t.Skip("may name a file that is read")
+		}
+		urls, _, err := (&Options{Servers: list}).servers()
+		if err != nil {
+			if strings.ContainsFunc(err.Error(), unicode.IsControl) || strings.Contains(err.Error(), ":PASS@") {
+				t.Errorf("%q: the error is more than a line, or tells the password: %q", list, err)
+			}
+			return
+		}
+		if len(urls) != strings.Count(list, ",")+1 {
+			t.Errorf("%q: got %q", list, urls)
+		}
+		hidden := secrets(urls)
+		for _, s := range hidden {
+			// One may be a part of another's replacement.
+			if len(s) > 5 && len(hidden) == 3 && strings.Contains(scrub(errors.New("bad password "+s), hidden).Error(), s) {
+				t.Errorf("%q: %q stays in an error", list, s)
+			}
+		}
+	})
+}
+
+// FuzzStored: an event comes out of NATS as it went in: the same name, the same JSON.
+func FuzzStored(f *testing.F) {
+	for _, data := range []string{
+		"null", `"a\nb"`, `"\u0000\u2028\ufeff<>&"`, "\"\u2028\ufeff\u0085\"", "{\n\"a\":\r\n[\r1,\n\n2]\n}", "1e400", "-0", "12345678901234567890.10", `{"a":1,"a":2}`, `"\ud800"`,
+	} {
+		f.Add("news", "lobby", data)
+	}
+	f.Add("data: x", "\u2028<>&", "1")
+	n, _ := newAlone(f)
+	f.Fuzz(func(t *testing.T, event, room, data string) {
+		if !json.Valid([]byte(data)) || strings.ToValidUTF8(event+room+data, "") != event+room+data {
+			t.Skip("not accepted")
+		}
+		got, ok := n.parse(encode(stored{Room: room, Event: event, Data: json.RawMessage(data)}), 7, time.Time{})
+		if !ok || got.Name != event || got.Seq != 7 || !reflect.DeepEqual(exactly(t, string(got.Data)), exactly(t, data)) {
+			t.Fatalf("got %q %q, %v, want %q %q", got.Name, got.Data, ok, event, data)
+		}
+	})
+}
+
+// exactly decodes JSON to the last digit.
+func exactly(t *testing.T, text string) any {
+	t.Helper()
+	in := json.NewDecoder(strings.NewReader(text))
+	in.UseNumber()
+	var v any
+	if err := in.Decode(&v); err != nil {
+		t.Fatalf("%q is no JSON: %v", text, err)
+	}
+	return v
+}
+
+// FuzzMessage: no message on NATS, whatever subject it comes on, ends a node, or takes
+// out of the count anybody that it does not name.
+func FuzzMessage(f *testing.F) {
+	for _, data := range []string{
+		"", "null", "{}", "[]", `{"room":"lobby","event":"news","data":1}`, `{"event":"news"}`, `{"event":"io:gap","data":{"missed":1}}`, `{"event":"","data":1}`,
+		`{"stored":18446744073709551615}`, `{"leave":["client-0001"]}`, `{"leave":["client-0002"]}`, `{"alive":["client-0001",""]}`, `{"roll":[null]}`, `{"roll":["client-0001"],"node":"z"}`,
+		`{"claim":"client-0001","room":"lobby","by":"x-0-1","nonce":"n"}`, `{"claim":"client-0002","room":"lobby","late":true}`, `{"has":["client-0001"],"room":"lobby"}`, `{"dead":"abcdefgh-0"}`,
+		`{"id":"beefbeef-0-1","room":"lobby","version":1,"users":5}`, `{"id":"","room":"lobby","version":1,"users":-5,"in":{"":-1}}`, `{"id":"b-0-1","room":"lobby","version":2,"users":9223372036854775807,"out":{"x":1}}`,
+		`{"id":"beefbeef-0-1","room":"lobby","closed":true,"version":3,"joined":["client-0001"]}`, `{"room":"lobby","version":18446744073709551615}`, "\xff", `{"data":`, "beefbeef-0", "-", "",
+	} {
+		for kind := range uint8(5) {
+			f.Add(kind, "7", "6", []byte(data))
+		}
+	}
+	f.Add(uint8(0), "18446744073709551615", "18446744073709551614", []byte(`{"event":"news","data":1}`))
+	f.Add(uint8(0), "9", "8", []byte(`{"event":"news","data":1}`)) // something is missing before it
+	f.Add(uint8(0), "x", "", []byte(`{}`))
+	f.Fuzz(func(t *testing.T, kind uint8, seq, before string, data []byte) {
+		n, reader := newAlone(t)
+		m := &nats.Msg{Data: data, Header: nats.Header{}}
+		switch kind % 5 {
+		case 0:
+			m.Header.Set(jetstream.SequenceHeader, seq)
+			m.Header.Set(jetstream.LastSequenceHeader, before)
+			n.onLive(n.room("lobby"), m)
+		case 1:
+			n.onLive(n.room("lobby"), m)
+		case 2:
+			n.onCount(token("lobby"), "beefbeef-0", data)
+		case 3:
+			n.onAsk(m)
+		case 4:
+			n.onBeat(string(data), time.Now())
+		}
+		var names struct {
+			Leave, Joined []string
+			Claim         string
+		}
+		_ = json.Unmarshal(data, &names) // what is not well formed names nobody
+		named := slices.Contains(append(append(names.Leave, names.Joined...), names.Claim), "client-0001")
+		if got := n.table.Count("lobby"); got != 2 && (got != 1 || !named) {
+			t.Errorf("got %d users of this node, want 2", got)
+		}
+		if all, here := n.Users(t.Context(), "lobby"), n.table.Count("lobby"); all < here {
+			t.Errorf("got %d users on all nodes, want at least the %d here", all, here)
+		}
+		var batch hub.Batch
+		for reader.Pending(&batch) {
+			reader.Advance(&batch, batch.Len())
+		}
+	})
+}
+
+// newAlone returns a node that has no NATS, with the room lobby loaded up to event 6,
+// a reader of it, and two users, of which one has the client id client-0001.
+func newAlone(t testing.TB) (*Node, *hub.Sub) {
+	t.Helper()
+	n, err := New(Options{Servers: "127.0.0.1:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.nc.Close)
+	table := presence.New(time.Minute)
+	h := hub.New(hub.Options{Source: n, Node: n.Tag()})
+	n.Bind(h, table, quiet{})
+	room := h.Open("lobby")
+	n.room("lobby").feed.loaded, n.room("lobby").feed.last = true, 6
+	table.Open("lobby", "client-0001", quiet{})
+	table.Open("lobby", "", quiet{})
+	return n, room.Join(hub.Reader{})
+}
+
+// quiet is a node's own side, and a stream, that does nothing.
+type quiet struct{}
+
+func (quiet) Left() {}
+
+func (quiet) Recount(string)                        {}
+func (quiet) Renew(string, []string) (all []string) { return nil }
