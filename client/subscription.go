@@ -189,7 +189,8 @@ func limitOf(heartbeat time.Duration) time.Duration {
 	return time.Duration(silence * float64(heartbeat))
 }
 
-func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+// seconds is at most a day: what a server says may be too much for a duration.
+func seconds(s float64) time.Duration { return time.Duration(min(s, 86400) * float64(time.Second)) }
 
 func (s *subscription) streamURL() string {
 	u := s.base.JoinPath("events")

@@ -147,7 +147,7 @@ func (c *config) check() error {
 	if c.history < 1 || c.history > 1_000_000 {
 		return fmt.Errorf("-history %d is out of range; give 1 to 1000000", c.history)
 	}
-	if strings.ContainsFunc(c.token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	if !ascii(c.token) {
 		return errors.New("-token has a space or another character that cannot go into a header; give visible ASCII")
 	}
 	if c.log != "text" && c.log != "json" {
@@ -185,17 +185,21 @@ func (c *config) check() error {
 func parseOrigins(list string) ([]string, error) {
 	var origins []string
 	for o := range strings.SplitSeq(list, ",") {
-		o = strings.TrimSpace(o)
+		o = strings.ToLower(strings.TrimSpace(o)) // as browsers send it
 		if o == "" {
 			continue
 		}
 		u, err := url.Parse(o)
-		if o != "*" && (err != nil || u.Scheme == "" || u.Hostname() == "" || o != u.Scheme+"://"+u.Host) {
-			return nil, fmt.Errorf("-origins: %q is not an origin; give scheme and host alone, such as https://example.com, or *", o)
+		if o != "*" && (err != nil || u.Scheme == "" || u.Hostname() == "" || o != u.Scheme+"://"+u.Host || !ascii(o)) {
+			return nil, fmt.Errorf("-origins: %q is not an origin; give scheme and host alone, such as https://example.com, a host in other letters as xn--…, or *", o)
 		}
 		origins = append(origins, o)
 	}
 	return origins, nil
+}
+
+func ascii(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 // version is what the build says of itself.

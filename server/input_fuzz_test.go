@@ -13,7 +13,7 @@ import (
 func FuzzOrigins(f *testing.F) {
 	for _, list := range []string{
 		"", "*", "https://example.com", "https://example.com, http://a:80", "https://example.com/", "https://u@example.com", "null", "//a", "https://a\r\nX: y", "https://[::1]:8080",
-		"https://a?b", "https://a#b", "https://*.a", " , ", "https://\u00e9.com", "HTTPS://A.COM", "https://a b", "https://:80", "javascript://a",
+		"https://a?b", "https://a#b", "https://*.a", " , ", "https://\u00e9.com", "HTTPS://A.COM", "https://a b", "https://:80", "javascript://a", "a://\u008d",
 	} {
 		f.Add(list)
 	}

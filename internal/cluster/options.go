@@ -72,7 +72,8 @@ func (o *Options) servers() (urls []string, opts []nats.Option, err error) {
 			case "key":
 				key = file
 			default:
-				return nil, nil, fmt.Errorf("-nats: address %d has %q behind the question mark; there may be creds, nkey, ca, cert, key", i+1, name)
+				// It may be a part of a password that has a question mark.
+				return nil, nil, fmt.Errorf("-nats: address %d has something else behind the question mark than creds, nkey, ca, cert, key; write special characters of a password as %%XX", i+1)
 			}
 		}
 		u.RawQuery, u.Path = "", strings.TrimSuffix(u.Path, "/")

@@ -78,7 +78,7 @@ func wantsText(accept string) bool {
 		return l
 	}
 	text, data := best("text/plain", "text/*"), best(echo.MIMEApplicationJSON, "application/*", "*/*")
-	return text.q > data.q || text.q == data.q && text.at < data.at
+	return text.q > data.q || text.q == data.q && text.q > 0 && text.at < data.at
 }
 
 // users is the body of POST /leave.

@@ -101,7 +101,7 @@ func FuzzForwardedFor(f *testing.F) {
 // does unless text is asked for.
 func FuzzAccept(f *testing.F) {
 	for _, accept := range []string{
-		"", "*/*", "text/plain", "TEXT/*;q=0.5", "text/plain;q=NaN", "text/plain;q=-1", "text/plain;q=1e400", ",", ";", "text/plain;q=0,*/*", `text/plain;a="b,c"`, "text/plain;q=0x1p-2",
+		"", "*/*", ",*/*;q=0", "text/plain", "TEXT/*;q=0.5", "text/plain;q=NaN", "text/plain;q=-1", "text/plain;q=1e400", ",", ";", "text/plain;q=0,*/*", `text/plain;a="b,c"`, "text/plain;q=0x1p-2",
 	} {
 		f.Add(accept)
 	}
