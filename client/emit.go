@@ -73,7 +73,10 @@ func emit(ctx context.Context, o *options, args []string, std streams) error {
 	default:
 		err = e.emitText(ctx, []byte(args[1]))
 	}
-	if ctx.Err() != nil {
+	switch {
+	case errors.Is(err, errInDoubt):
+		return statusError(statusInDoubt)
+	case errors.Is(err, context.Canceled): // while nothing was to be answered
 		return nil
 	}
 	return err
@@ -105,6 +108,7 @@ func checkToken(token string) error {
 }
 
 var (
+	errInDoubt   = errors.New("ended before the answer")
 	errNotUTF8   = errors.New("the data is not UTF-8")
 	errLongInput = errors.New("more than 16 MiB for one event, which no server takes")
 )
@@ -188,7 +192,7 @@ func (e *emitter) emit(ctx context.Context, data json.RawMessage) error {
 			return e.print(answer)
 		case ctx.Err() != nil:
 			e.told.interrupted()
-			return ctx.Err()
+			return errInDoubt
 		}
 		var refused *refusedError
 		var after time.Duration

@@ -41,6 +41,8 @@ const (
 	statusFailed  = 1
 	statusUsage   = 2
 	statusPolling = 3 // doctor: streams do not work, polling does
+	// emit, ended by ctrl-C or the like before the answer: 0 would say that the event is accepted. What shells make of SIGINT.
+	statusInDoubt = 130
 )
 
 // statusError ends a command that has said all there was to say.

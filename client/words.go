@@ -43,7 +43,8 @@ DATA that begins with a dash goes behind "--". Where DATA is left out, a URL nee
 Prints the id of the event once the server has accepted it; -json: {"id":…,"room":…}
 An event without an answer is sent again, for 30 s, and never passed on twice (Idempotency-Key).
 With -lines each line waits until the one before is accepted; the first that is refused ends it.
-Exit status: 0 accepted, 1 refused or not answered, 2 a mistake on the command line.
+Exit status: 0 accepted, 1 refused or not answered, 2 a mistake on the command line, 130 ended before
+the answer came; ctrl-C while there is nothing to be answered is 0.
 `
 )
 
