@@ -233,6 +233,8 @@ func reasonOf(err error) string {
 		return fmt.Sprintf("host %s not found", oneLine(dns.Name))
 	case errors.Is(err, context.DeadlineExceeded):
 		return "no answer in time"
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return "it answers without TLS; give a URL that begins with http://"
 	case errors.As(err, &cert):
 		return "its certificate is signed by nobody known here"
 	case errors.As(err, &system):

@@ -58,7 +58,7 @@ func FuzzValues(f *testing.F) {
 		}
 		var l streamLimit
 		if l.Set(text) == nil {
-			again := streamLimit(auto)
+			again := auto
 			if err := again.Set(l.String()); err != nil || again != l {
 				t.Errorf("limit %q prints %q, which is %d: %v", text, l.String(), again, err)
 			}
