@@ -33,6 +33,9 @@ func main() {
 	if flag.NArg() > 0 {
 		server = strings.TrimSuffix(flag.Arg(0), "/")
 	}
+	if !strings.Contains(server, "://") {
+		server = "http://" + server
+	}
 	to := target{server: server, token: os.Getenv("HEADCOUNT_TOKEN"), room: *room, log: os.Stderr}
 	if err := feed(ctx, to, *every); err != nil {
 		fmt.Fprintln(os.Stderr, "feed:", err)
