@@ -155,7 +155,7 @@ func parseForm(body []byte) (emission, error) {
 		}
 	}
 	if q.Has("room") {
-		room := q.Get("room")
+		room := strings.Clone(q.Get("room")) // it is kept, and as a part of the body it would keep all of that
 		e.Room = &room
 	}
 	if q.Has("data") {

@@ -34,3 +34,14 @@ func AddressKey(trusted []netip.Prefix, remote, forwardedFor string) netip.Prefi
 	r.Header.Set("X-Forwarded-For", forwardedFor)
 	return addressKey(clientAddress(trusted), r)
 }
+
+// Keys is what is remembered of Idempotency-Keys.
+type Keys struct{ keys keys }
+
+// Once returns the id that do returned for the same key, or else calls it.
+func (k *Keys) Once(key string, do func() (id string)) string {
+	return k.keys.once(key, func() emitted { return emitted{ID: do()} }).ID
+}
+
+// Len returns how many keys are remembered.
+func (k *Keys) Len() int { return max(len(k.keys.known), len(k.keys.order)) }

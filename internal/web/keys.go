@@ -39,21 +39,27 @@ func (k *keys) once(key string, do func() emitted) emitted {
 func (k *keys) entry(key string, now time.Time) *keyed {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	n := 0
-	for n < len(k.order) && (now.Sub(k.order[n].time) >= keyLife || len(k.order)-n >= maxKeys) {
-		delete(k.known, k.order[n].key)
-		k.order[n] = nil
-		n++
+	for len(k.order) > 0 && now.Sub(k.order[0].time) >= keyLife {
+		k.forgetOldest()
 	}
-	k.order = k.order[n:]
-	e := k.known[key]
-	if e == nil {
-		if k.known == nil {
-			k.known = make(map[string]*keyed)
-		}
-		e = &keyed{key: key, time: now}
-		k.known[key] = e
-		k.order = append(k.order, e)
+	if e := k.known[key]; e != nil {
+		return e
 	}
+	if len(k.order) >= maxKeys { // and not where a known key comes again: it may be the oldest
+		k.forgetOldest()
+	}
+	if k.known == nil {
+		k.known = make(map[string]*keyed)
+	}
+	e := &keyed{key: key, time: now}
+	k.known[key] = e
+	k.order = append(k.order, e)
 	return e
+}
+
+// forgetOldest forgets one key; k.mu is held.
+func (k *keys) forgetOldest() {
+	delete(k.known, k.order[0].key)
+	k.order[0] = nil // or the array would hold it until append moves the rest
+	k.order = k.order[1:]
 }
