@@ -15,6 +15,7 @@ import (
 	"github.com/peterbourgon/ff/v3"
 
 	"headcount/internal/cluster"
+	"headcount/internal/web"
 )
 
 // config is what the flags and the environment say.
@@ -25,11 +26,14 @@ type config struct {
 	drain      time.Duration
 	origins    []string
 	token      string
+	key        *web.Key // nil = there is none
+	private    []string
 	maxEvent   size
 	history    int
 	historyAge time.Duration
 	maxStreams streamLimit
 	maxPerIP   streamLimit
+	maxRate    int
 	trusted    prefixes
 	admin      string
 	tlsCert    string
@@ -52,7 +56,7 @@ type usageError struct{ error }
 // given.
 func parseConfig(args []string, stdout io.Writer) (*config, error) {
 	var cfg config
-	var origins string
+	var origins, key, private string
 	fs := flag.NewFlagSet("server", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // an error is one line, told once, by main
 	fs.StringVar(&cfg.addr, "addr", ":8080", "public listener, `host:port`")
@@ -61,6 +65,8 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 	fs.DurationVar(&cfg.drain, "drain", 10*time.Second, "how long a stopping server takes to hand its streams over, 0 to 1h")
 	fs.StringVar(&origins, "origins", "", "other `origins` that may subscribe from a browser, comma-separated; * = any")
 	fs.StringVar(&cfg.token, "token", "", "bearer `token` for POST /emit; without one emit is off")
+	fs.StringVar(&key, "key", "", "`key` that signs the tokens (JWT) of private rooms: an HMAC secret of 32 bytes or more, or @FILE with one, or with a public key in PEM")
+	fs.StringVar(&private, "private", "", "`rooms` that need a token, comma-separated, such as team-*; * = any text")
 	cfg.maxEvent = 64 << 10
 	fs.Var(&cfg.maxEvent, "max-event", "largest body of POST /emit, a `size` from 1KiB to 16MiB")
 	fs.IntVar(&cfg.history, "history", 1000, "`events` kept per room, 1 to 1000000")
@@ -69,6 +75,7 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 	fs.Var(&cfg.maxStreams, "max-streams", "`streams` open at once, beyond: 503; 0 = no limit")
 	cfg.maxPerIP = auto
 	fs.Var(&cfg.maxPerIP, "max-streams-per-ip", "`streams` open at once from one address (IPv6: one /64), beyond: 503; 0 = no limit")
+	fs.IntVar(&cfg.maxRate, "max-stream-rate", 0, "new `streams` a second from one address (IPv6: one /64), ten times as many at once, beyond: 429; 0 = no limit")
 	cfg.trusted = loopback()
 	fs.Var(&cfg.trusted, "trusted-proxies", "`CIDRs` whose X-Forwarded-For is believed, comma-separated")
 	fs.StringVar(&cfg.admin, "admin", defaultAdmin, "private listener, `host:port`: /metrics, /stats, /debug/pprof/; empty = off")
@@ -97,6 +104,12 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 		return nil, err
 	}
 	if cfg.origins, err = parseOrigins(origins); err != nil {
+		return nil, usageError{err}
+	}
+	if cfg.key, err = parseKey(key); err != nil {
+		return nil, usageError{err}
+	}
+	if cfg.private, err = web.ParseRooms(private); err != nil {
 		return nil, usageError{err}
 	}
 	if err := cfg.check(); err != nil {
@@ -149,6 +162,12 @@ func (c *config) check() error {
 	}
 	if !ascii(c.token) {
 		return errors.New("-token has a space or another character that cannot go into a header; give visible ASCII")
+	}
+	if len(c.private) > 0 && c.key == nil {
+		return errors.New("-private needs -key: without a key nobody can have a token for these rooms")
+	}
+	if c.maxRate < 0 || c.maxRate > 1_000_000 {
+		return fmt.Errorf("-max-stream-rate %d is out of range; give 1 to 1000000, or 0", c.maxRate)
 	}
 	if c.log != "text" && c.log != "json" {
 		return fmt.Errorf("-log %q is unknown; give text or json", c.log)

@@ -261,6 +261,14 @@ func (t *Table) Next() (time.Time, bool) {
 	return t.due[0].until, true
 }
 
+// Leases returns how many users have a lease, or linger: those that may be there without
+// a stream.
+func (t *Table) Leases() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.due)
+}
+
 // Count returns how many users the room has.
 func (t *Table) Count(name string) int {
 	t.mu.Lock()

@@ -133,7 +133,7 @@ func newMetrics() *metrics {
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "headcount_requests_refused_total",
 			Help: "Requests that were answered with an error status.",
-		}, []string{"status"}),
+		}, []string{"reason", "status"}),
 		emitted: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headcount_events_emitted_total",
 			Help: "Events that POST /emit accepted.",

@@ -36,6 +36,9 @@ func (s *Server) count(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if _, err := s.admit(c, room); err != nil {
+		return err
+	}
 	h := c.Response().Header()
 	h.Set("Cache-Control", "no-store")
 	h.Add("Vary", "Accept")
@@ -120,6 +123,9 @@ func (s *Server) leave(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if _, err := s.admit(c, u.Room); err != nil {
+		return err
+	}
 	for _, id := range u.IDs {
 		s.table.Leave(u.Room, id)
 	}
@@ -145,7 +151,7 @@ func (s *Server) readyz(c echo.Context) error {
 func (s *Server) allowOrigin(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if !s.greetOrigin(c) {
-			return echo.NewHTTPError(http.StatusForbidden,
+			return refuse(http.StatusForbidden, byOrigin,
 				fmt.Sprintf("pages of %.200q may not subscribe here; start the server with -origins to allow them", c.Request().Header.Get("Origin")))
 		}
 		return next(c)
@@ -193,8 +199,6 @@ func notAllowed(methods ...string) echo.HandlerFunc {
 	}
 }
 
-func badRequest(err error) error { return echo.NewHTTPError(http.StatusBadRequest, err.Error()) }
-
 // bodyTime is how long a client may take to send a body.
 const bodyTime = 10 * time.Second
 
@@ -220,9 +224,9 @@ func readBody(c echo.Context, limit int64) ([]byte, error) {
 	}
 	switch {
 	case large:
-		return nil, echo.NewHTTPError(http.StatusRequestEntityTooLarge, fmt.Sprintf("body is larger than %d bytes; send less", limit))
+		return nil, tooLarge(fmt.Sprintf("body is larger than %d bytes; send less", limit))
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, echo.NewHTTPError(http.StatusRequestTimeout, fmt.Sprintf("body was not there within %v; send it faster", bodyTime))
+		return nil, tooSlow()
 	case err != nil:
 		return nil, badRequest(fmt.Errorf("read body: %w", err))
 	}
@@ -242,36 +246,34 @@ func protect(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// unavailable is a 503; the error handler adds when to come back.
-func unavailable(why string) error { return echo.NewHTTPError(http.StatusServiceUnavailable, why) }
-
 // answerError turns every error of every route into {"error":"…"}.
 func (s *Server) answerError(err error, c echo.Context) {
 	if c.Response().Committed {
 		return
 	}
-	status, words := http.StatusInternalServerError, "something went wrong in the server; its log says what"
+	status, why, words := http.StatusInternalServerError, byMistake, "something went wrong in the server; its log says what"
 	var he *echo.HTTPError
 	switch {
 	case !errors.As(err, &he):
 		s.log.Error("request went wrong", "path", c.Request().URL.Path, "error", err)
 	case he == echo.ErrNotFound:
-		status, words = he.Code, "there is nothing here; the page is at / and the stream at /events"
+		status, why, words = he.Code, byRoute, "there is nothing here; the page is at / and the stream at /events"
 	case he == echo.ErrMethodNotAllowed:
 		// Echo lists OPTIONS for every route; here it is not for use.
 		allow := strings.TrimPrefix(c.Response().Header().Get("Allow"), "OPTIONS, ")
 		c.Response().Header().Set("Allow", allow)
-		status, words = he.Code, fmt.Sprintf("%s does not go here; use %s", c.Request().Method, allow)
+		status, why, words = he.Code, byRoute, fmt.Sprintf("%s does not go here; use %s", c.Request().Method, allow)
 	default:
-		status, words = he.Code, fmt.Sprint(he.Message)
+		status, why, words = he.Code, byOther, fmt.Sprint(he.Message)
+		errors.As(err, &why)
 	}
-	s.metrics.refused.WithLabelValues(strconv.Itoa(status)).Inc()
+	s.metrics.refused.WithLabelValues(string(why), strconv.Itoa(status)).Inc()
 	h := c.Response().Header()
 	for _, name := range []string{"Content-Type", "X-Accel-Buffering"} {
 		h.Del(name)
 	}
 	h.Set("Cache-Control", "no-store")
-	if status == http.StatusServiceUnavailable {
+	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
 		// Random, or all that were refused would come back at once.
 		h.Set("Retry-After", strconv.Itoa(1+rand.IntN(5)))
 	}

@@ -112,7 +112,7 @@ func (s *assetSet) find(name string) (a *asset, forever bool, err error) {
 	}
 	a = s.named[name]
 	if a == nil || !s.dev && !a.forAll {
-		return nil, false, echo.NewHTTPError(http.StatusNotFound, "There is no such file; the client is /assets/io.js or /assets/io.mjs.")
+		return nil, false, refuse(http.StatusNotFound, byRoute, "There is no such file; the client is /assets/io.js or /assets/io.mjs.")
 	}
 	if s.dev {
 		a, err = s.read(name)

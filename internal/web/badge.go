@@ -36,6 +36,9 @@ func (s *Server) badge(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if _, err := s.admit(c, room); err != nil {
+		return err
+	}
 	users := strconv.Itoa(s.everywhere(c.Request().Context(), room))
 	width := 12 + 7*len(users)
 	h := c.Response().Header()

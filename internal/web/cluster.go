@@ -89,7 +89,7 @@ func (s *Server) arrive(ctx context.Context, st *stream, want subscription) erro
 		return nil
 	}
 	if err := s.opt.Cluster.Arrive(ctx, want.room, want.id, want.cursor, count); err != nil {
-		return unavailable(err.Error())
+		return unavailable(byCluster, err.Error())
 	}
 	return nil
 }
@@ -134,10 +134,10 @@ func (s *Server) emitEverywhere(c echo.Context, e emission, key string) error {
 	id, room, err := s.opt.Cluster.Emit(c.Request().Context(), *e.Room, e.Event, e.Data, key)
 	switch {
 	case errors.Is(err, hub.ErrTooLarge):
-		return echo.NewHTTPError(http.StatusRequestEntityTooLarge, err.Error())
+		return tooLarge(err.Error())
 	case err != nil:
 		s.log.Warn("event not accepted", "error", err)
-		return unavailable("the event was not accepted; try again, with an Idempotency-Key: " + err.Error())
+		return unavailable(byCluster, "the event was not accepted; try again, with an Idempotency-Key: "+err.Error())
 	}
 	s.metrics.emitted.Inc()
 	return c.JSON(http.StatusOK, emitted{ID: id, Room: room})

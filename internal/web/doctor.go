@@ -58,7 +58,7 @@ func (p *probes) leave() {
 // doctor serves GET /doctor/….
 func (s *Server) doctor(c echo.Context) error {
 	if !s.probes.enter() {
-		return unavailable("as many doctors as this server sees at once are here; come back in a minute")
+		return unavailable(byProbes, "as many doctors as this server sees at once are here; come back in a minute")
 	}
 	defer s.probes.leave()
 	switch c.Param("probe") {

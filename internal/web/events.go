@@ -22,6 +22,7 @@ type subscription struct {
 	poll             bool // one answer with an end
 	proxied          bool // the way leads, or may lead, through a proxy
 	browser          bool
+	until            time.Time // when its token ends; zero = never
 	address          netip.Prefix
 }
 
@@ -96,6 +97,9 @@ func (s *Server) events(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if want.until, err = s.admit(c, want.room); err != nil {
+		return err
+	}
 	want.address = addressKey(c.Echo().IPExtractor, c.Request())
 	setStreamHeader(c.Response().Header())
 	if c.Request().Method == http.MethodHead {
@@ -142,7 +146,7 @@ func (s *Server) handOver(c echo.Context, want subscription, conn *net.TCPConn) 
 	fd, err := wire.Dup(conn)
 	if err != nil {
 		s.log.Warn("stream refused", "error", err)
-		return unavailable("this server has no room for another stream; come back in a few seconds")
+		return unavailable(byFiles, "this server has no room for another stream; come back in a few seconds")
 	}
 	st, how, err := s.join(c.Request().Context(), want, byEpoll)
 	if err != nil {

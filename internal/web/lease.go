@@ -54,6 +54,12 @@ func (s *Server) alive(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if _, err := s.admit(c, u.Room); err != nil {
+		return err
+	}
+	if err := s.mayRenew(c, u); err != nil {
+		return err
+	}
 	if s.opt.Cluster != nil {
 		s.renewAnywhere(c.Request().Context(), u.Room, u.IDs)
 	} else {
@@ -64,6 +70,27 @@ func (s *Server) alive(c echo.Context) error {
 	s.recount(u.Room)
 	s.wakeExpiry()
 	return c.NoContent(http.StatusNoContent)
+}
+
+// minLeases is how many users may be counted without a stream that proves them, at least.
+const minLeases = 100_000
+
+// mayRenew refuses ids that are new here if they are too many: an id is only a word, and
+// anybody can make up any number.
+func (s *Server) mayRenew(c echo.Context, u users) error {
+	fresh := 0
+	for _, id := range u.IDs {
+		if !s.table.Knows(u.Room, id) {
+			fresh++
+		}
+	}
+	if fresh > 0 && s.table.Leases()+fresh > s.maxLeases {
+		return unavailable(byUsers, "this server remembers as many users without a stream as it may; open a stream, or come back in a few seconds")
+	}
+	if !s.rates.allow(addressKey(c.Echo().IPExtractor, c.Request()), time.Now(), fresh) {
+		return tooFast()
+	}
+	return nil
 }
 
 // renew counts the id for another leaseTime.

@@ -36,6 +36,9 @@ type Options struct {
 	HistoryAge time.Duration  // how long an event is kept; default 10 min
 	MaxStreams int            // streams open at once; 0 = no limit
 	MaxPerIP   int            // streams open at once from one client address; 0 = no limit
+	MaxRate    int            // new streams a second from one client address; 0 = no limit
+	Private    []string       // patterns of rooms that need a token; * = any text
+	Key        *Key           // of tokens; nil = there are none
 	Trusted    []netip.Prefix // proxies whose X-Forwarded-For is believed
 	MaxAge     time.Duration  // of proxied streams without id; 0 = no limit
 
@@ -47,17 +50,19 @@ type Options struct {
 
 // Server is one node: its rooms, its users and its routes.
 type Server struct {
-	opt     Options
-	log     *slog.Logger
-	hub     *hub.Hub
-	table   *presence.Table
-	pages   *pages
-	epoll   *wire.Epoll // nil where there is none
-	keys    keys
-	probes  probes
-	metrics *metrics
-	handler http.Handler
-	expire  chan struct{} // a lease may now end earlier than before
+	opt       Options
+	log       *slog.Logger
+	hub       *hub.Hub
+	table     *presence.Table
+	pages     *pages
+	epoll     *wire.Epoll // nil where there is none
+	keys      keys
+	probes    probes
+	rates     rates
+	metrics   *metrics
+	handler   http.Handler
+	maxLeases int
+	expire    chan struct{} // a lease may now end earlier than before
 
 	mu       sync.Mutex
 	streams  map[*stream]struct{}
@@ -80,16 +85,18 @@ func New(opt Options) (*Server, error) {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
-		opt:     opt,
-		log:     opt.Log,
-		table:   presence.New(opt.Linger),
-		metrics: newMetrics(),
-		probes:  probes{stop: make(chan struct{})},
-		expire:  make(chan struct{}, 1),
-		streams: make(map[*stream]struct{}),
-		leased:  make(map[*stream]struct{}),
-		clients: make(map[netip.Prefix]int),
-		idle:    make(chan struct{}),
+		opt:       opt,
+		log:       opt.Log,
+		table:     presence.New(opt.Linger),
+		metrics:   newMetrics(),
+		rates:     rates{perSecond: opt.MaxRate},
+		maxLeases: max(minLeases, 4*opt.MaxStreams),
+		probes:    probes{stop: make(chan struct{})},
+		expire:    make(chan struct{}, 1),
+		streams:   make(map[*stream]struct{}),
+		leased:    make(map[*stream]struct{}),
+		clients:   make(map[netip.Prefix]int),
+		idle:      make(chan struct{}),
 	}
 	rooms := hub.Options{
 		History: opt.History, HistoryAge: opt.HistoryAge,
@@ -135,7 +142,7 @@ func (s *Server) routes() *echo.Echo {
 	get := func(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) {
 		e.Match([]string{http.MethodGet, http.MethodHead}, path, h, m...)
 	}
-	get("/", s.pages.home)
+	get("/", s.pages.home, s.keepPrivate)
 	get("/assets/*", s.pages.asset)
 	get("/badge.svg", s.badge)
 	get("/favicon.ico", s.favicon)

@@ -23,6 +23,8 @@ type stream struct {
 	returning atomic.Bool  // its reader was told to come back at once
 	named     bool         // it has a client id, or a name that we gave it
 
+	expiry *time.Timer // ends it with its token; nil if it needs none
+
 	mu    sync.Mutex
 	out   writer        // nil until it is known who writes
 	ended bool          // somebody asked for the end,
@@ -83,18 +85,21 @@ func (s *Server) join(ctx context.Context, want subscription, by transport) (*st
 		st.lease = &lease{named: named, opened: now, pinged: now}
 		how.Ping = int(pingEvery / time.Second)
 	}
+	if !s.rates.allow(want.address, time.Now(), 1) {
+		return nil, how, tooFast()
+	}
 	s.mu.Lock()
 	if s.draining {
 		s.mu.Unlock()
-		return nil, how, unavailable("this server is stopping; come back in a few seconds")
+		return nil, how, unavailable(byStopping, "this server is stopping; come back in a few seconds")
 	}
 	if s.opt.MaxStreams > 0 && len(s.streams) >= s.opt.MaxStreams {
 		s.mu.Unlock()
-		return nil, how, unavailable("this server has as many streams as it may; come back in a few seconds")
+		return nil, how, unavailable(byStreams, "this server has as many streams as it may; come back in a few seconds")
 	}
 	if s.opt.MaxPerIP > 0 && s.clients[want.address] >= s.opt.MaxPerIP {
 		s.mu.Unlock()
-		return nil, how, unavailable("your address has as many streams as it may; close one, or come back in a few seconds")
+		return nil, how, unavailable(byAddress, "your address has as many streams as it may; close one, or come back in a few seconds")
 	}
 	s.streams[st] = struct{}{}
 	if s.opt.MaxPerIP > 0 {
@@ -112,6 +117,9 @@ func (s *Server) join(ctx context.Context, want subscription, by transport) (*st
 	if st.lease != nil {
 		s.lease(st)
 	}
+	if !want.until.IsZero() {
+		st.expiry = time.AfterFunc(time.Until(want.until), func() { st.end(retry()) })
+	}
 	s.recount(want.room)
 	how.ClientID, how.Cursor = want.id, want.cursor
 	how.Retry, how.Heartbeat = s.retry(named), s.opt.Heartbeat
@@ -121,12 +129,18 @@ func (s *Server) join(ctx context.Context, want subscription, by transport) (*st
 // gone takes a stream that has ended out of the count. The users whose streams this
 // server ended to stop stay counted: they are on their way to the next one.
 func (s *Server) gone(st *stream, reason wire.Reason) {
+	if st.expiry != nil {
+		st.expiry.Stop()
+	}
 	draining := s.release(st)
 	// Without a name nobody can tell that it is the same who comes back elsewhere.
 	if handedOver := draining && reason == wire.Ended && (st.named || s.opt.Cluster == nil); !handedOver {
 		var longer time.Duration
 		if st.returning.Load() {
 			longer = returnWithin
+		}
+		if s.table.Leases() >= s.maxLeases {
+			longer = -s.opt.Linger // no more can be remembered
 		}
 		s.table.CloseFor(st.ticket, time.Now(), longer)
 		s.recount(st.room.Name())
@@ -165,11 +179,11 @@ func (s *Server) ready() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.draining {
-		return unavailable("stopping")
+		return unavailable(byStopping, "stopping")
 	}
 	if s.opt.Cluster != nil {
 		if err := s.opt.Cluster.Ready(); err != nil {
-			return unavailable(err.Error())
+			return unavailable(byCluster, err.Error())
 		}
 	}
 	return nil

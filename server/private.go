@@ -1,0 +1,34 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"headcount/internal/web"
+)
+
+// parseKey reads -key: the secret or the PEM itself, or @FILE as with curl, so that no
+// mistyped name of a file becomes a secret that others can guess. The value is a secret:
+// no error may show it, but for the name of a file.
+func parseKey(value string) (*web.Key, error) {
+	if value == "" {
+		return nil, nil
+	}
+	name, isFile := strings.CutPrefix(value, "@")
+	if isFile {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("-key: %w", err)
+		}
+		value = string(text)
+	} else if _, err := os.Stat(value); err == nil {
+		return nil, errors.New("-key names a file; write @ before its name to have it read")
+	}
+	key, err := web.ParseKey(value)
+	if err != nil {
+		return nil, fmt.Errorf("-key: %w", err)
+	}
+	return key, nil
+}
