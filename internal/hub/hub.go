@@ -99,6 +99,24 @@ func (h *Hub) Close(r *Room) {
 	defer h.mu.Unlock()
 	if r.opened--; r.opened == 0 {
 		h.idle[r] = time.Now()
+		h.bound()
+	}
+}
+
+// maxIdle is how many rooms are kept that nobody has open. A stranger may name any number,
+// one after the other.
+const maxIdle = 100_000
+
+// bound drops rooms that nobody has open, whichever, while there are too many. Those
+// with history stay: what history may need bounds them.
+func (h *Hub) bound() {
+	tries := 8
+	for r := range h.idle {
+		if len(h.idle) <= maxIdle || tries == 0 {
+			return
+		}
+		h.drop(r)
+		tries--
 	}
 }
 
@@ -109,19 +127,25 @@ func (h *Hub) dropIdle(t time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for r, since := range h.idle {
-		if since.After(t) {
-			continue
-		}
-		if at, ok := r.shut(); ok {
-			delete(h.idle, r)
-			delete(h.rooms, r.name)
-			if h.opt.Source != nil {
-				h.opt.Source.Unwatch(r)
-			}
-			h.seqs = max(h.seqs, at.Seq)
-			h.versions = max(h.versions, at.Version)
+		if !since.After(t) {
+			h.drop(r)
 		}
 	}
+}
+
+// drop forgets a room, unless that would lose history.
+func (h *Hub) drop(r *Room) {
+	at, ok := r.shut()
+	if !ok {
+		return
+	}
+	delete(h.idle, r)
+	delete(h.rooms, r.name)
+	if h.opt.Source != nil {
+		h.opt.Source.Unwatch(r)
+	}
+	h.seqs = max(h.seqs, at.Seq)
+	h.versions = max(h.versions, at.Version)
 }
 
 // shut stops the timer of a room without history, and returns where the room stands.
