@@ -136,6 +136,35 @@ func FuzzMessage(f *testing.F) {
 	})
 }
 
+// FuzzArrive: whatever cursor a reader comes with, it is counted, once and at once.
+func FuzzArrive(f *testing.F) {
+	for _, cursor := range []string{
+		"", "17", "e1.6.beefbeef.2", "e1.7.beefbeef.2", "e1.18446744073709551615.beefbeef.1", "e1.99999999999999999999.beefbeef.1", "e2.6.beefbeef.2", "....", "e1.6.TAG.2", ".1.beefbeef.0", "e1.6.beefbeef.2.YUXH3CAV", "\x00",
+	} {
+		f.Add("client-0002", cursor)
+		f.Add("", cursor)
+	}
+	f.Fuzz(func(t *testing.T, id, cursor string) {
+		n, _ := newAlone(t)
+		epoch := "e1"
+		n.epoch.Store(&epoch)
+		n.onBeat("beefbeef-0", time.Now())
+		n.onCount(token("lobby"), "beefbeef-0", []byte(`{"id":"beefbeef-0-1","room":"lobby","version":1,"users":3}`))
+		before := n.Users(t.Context(), "lobby")
+		calls := 0
+		if err := n.Arrive(t.Context(), "lobby", id, strings.ReplaceAll(cursor, "TAG", n.Tag()), func() {
+			calls++
+			n.table.Open("lobby", id, quiet{})
+		}); err != nil || calls != 1 {
+			t.Fatalf("got error %v and %d counts, want none and one", err, calls)
+		}
+		// Whoever was on the other node is not counted there any more.
+		if got := n.Users(t.Context(), "lobby"); got != before+1 && (got != before || id == "") {
+			t.Errorf("got %d users on all nodes, and %d before", got, before)
+		}
+	})
+}
+
 // newAlone returns a node that has no NATS, with the room lobby loaded up to event 6,
 // a reader of it, and two users, of which one has the client id client-0001.
 func newAlone(t testing.TB) (*Node, *hub.Sub) {
