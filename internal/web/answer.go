@@ -246,12 +246,15 @@ func protect(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
+// mistake is all that strangers are told of one.
+const mistake = "something went wrong in the server; its log says what"
+
 // answerError turns every error of every route into {"error":"…"}.
 func (s *Server) answerError(err error, c echo.Context) {
 	if c.Response().Committed {
 		return
 	}
-	status, why, words := http.StatusInternalServerError, byMistake, "something went wrong in the server; its log says what"
+	status, why, words := http.StatusInternalServerError, byMistake, mistake
 	var he *echo.HTTPError
 	switch {
 	case !errors.As(err, &he):
@@ -291,5 +294,5 @@ func (s *Server) answerError(err error, c echo.Context) {
 // on.
 func (s *Server) logPanic(c echo.Context, err error, stack []byte) error {
 	s.log.Error("handler panicked", "path", c.Request().URL.Path, "error", err, "stack", string(stack))
-	return err
+	return refuse(http.StatusInternalServerError, byMistake, mistake)
 }

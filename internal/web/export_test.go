@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"time"
 
 	"github.com/labstack/echo/v4"
 )
@@ -45,3 +46,17 @@ func (k *Keys) Once(key string, do func() (id string)) string {
 
 // Len returns how many keys are remembered.
 func (k *Keys) Len() int { return max(len(k.keys.known), len(k.keys.order)) }
+
+// Rates is what is remembered of the addresses that bring users.
+type Rates struct{ rates rates }
+
+// NewRates returns one that lets n users a second pass.
+func NewRates(n int) *Rates { return &Rates{rates{perSecond: n}} }
+
+// Allow says that the address may bring n users now.
+func (r *Rates) Allow(address netip.Prefix, now time.Time, n int) bool {
+	return r.rates.allow(address, now, n)
+}
+
+// Len returns how many addresses are remembered.
+func (r *Rates) Len() int { return len(r.rates.known) }

@@ -84,6 +84,7 @@ func New(opt Options) (*Server, error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
+	opt.Log = slog.New(newQuiet(opt.Log.Handler()))
 	s := &Server{
 		opt:       opt,
 		log:       opt.Log,
@@ -136,7 +137,7 @@ func (s *Server) routes() *echo.Echo {
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = s.answerError
 	e.IPExtractor = clientAddress(s.opt.Trusted)
-	e.Use(middleware.RecoverWithConfig(middleware.RecoverConfig{LogErrorFunc: s.logPanic}))
+	e.Use(middleware.RecoverWithConfig(middleware.RecoverConfig{DisableStackAll: true, LogErrorFunc: s.logPanic}))
 	e.Use(protect)
 
 	get := func(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) {
