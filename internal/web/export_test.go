@@ -60,3 +60,6 @@ func (r *Rates) Allow(address netip.Prefix, now time.Time, n int) bool {
 
 // Len returns how many addresses are remembered.
 func (r *Rates) Len() int { return len(r.rates.known) }
+
+// Match says that the pattern of a room is the name.
+func Match(pattern, name string) bool { return match(pattern, name) }

@@ -226,7 +226,10 @@ func TestForgedTokens(t *testing.T) {
 	}
 }
 
-func part(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text))[:len(text)] }
+// part is the beginning of what text is in a token.
+func part(text string) string { return encode(text)[:len(text)] }
+
+func encode(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
 
 // Each kind of key takes the tokens that are signed with it, and only by its algorithms.
 func TestKeys(t *testing.T) {
