@@ -57,11 +57,11 @@ func (s *subscription) leave(ctx context.Context) {
 
 // post sends the room and the client id to one of the server's paths.
 func (s *subscription) post(ctx context.Context, path string) error {
-	return postUsers(ctx, s.http, s.base.JoinPath(path).String(), s.room, []string{s.id})
+	return postUsers(ctx, s.http, s.base.JoinPath(path).String(), s.token, s.room, []string{s.id})
 }
 
-// postUsers sends a room and client ids to a server's /alive or /leave.
-func postUsers(ctx context.Context, client *http.Client, url, room string, ids []string) error {
+// postUsers sends a room and client ids to a server's /alive or /leave, with a token if the room is private.
+func postUsers(ctx context.Context, client *http.Client, url, token, room string, ids []string) error {
 	body, err := json.Marshal(struct {
 		Room string   `json:"room"`
 		IDs  []string `json:"ids"`
@@ -74,6 +74,9 @@ func postUsers(ctx context.Context, client *http.Client, url, room string, ids [
 		return fmt.Errorf("make request: %w", err)
 	}
 	req.Header.Set("Content-Type", "application/json")
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
 	resp, err := client.Do(req)
 	if err != nil {
 		return fmt.Errorf("post users: %w", err)

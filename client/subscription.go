@@ -37,6 +37,7 @@ var (
 type subscription struct {
 	base    *url.URL
 	room    string
+	token   string // for private rooms; "" = none
 	id      string // client id: one for all connections, so that they are one user
 	http    *http.Client
 	console *console
@@ -118,6 +119,9 @@ func (s *subscription) attempt(ctx context.Context) (heard bool, err error) {
 
 	client := r3labs.NewClient(s.streamURL(), r3labs.ClientMaxBufferSize(maxEvent))
 	client.Connection = s.http
+	if s.token != "" {
+		client.Headers["Authorization"] = "Bearer " + s.token
+	}
 	client.ReconnectStrategy = &backoff.StopBackOff{} // one attempt: the loop around it is ours
 	if s.cursor != "" {
 		client.LastEventID.Store([]byte(s.cursor))

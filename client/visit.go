@@ -242,7 +242,7 @@ func (d *doctor) count(ctx context.Context, room string) (int, error) {
 func (d *doctor) post(ctx context.Context, path, room string, ids ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return postUsers(ctx, d.http, d.base.JoinPath(path).String(), room, ids)
+	return postUsers(ctx, d.http, d.base.JoinPath(path).String(), "", room, ids)
 }
 
 // get makes a request that no cache has an answer for; query is pairs of names and values.

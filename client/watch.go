@@ -22,7 +22,7 @@ func watchCommand() command {
 		args:  "[URL]",
 		about: aboutWatch,
 		notes: notesWatch,
-		flags: []string{"room", "event", "json", "once", "plot"},
+		flags: []string{"room", "event", "json", "once", "plot", "token"},
 		run:   watch,
 	}
 }
@@ -53,7 +53,7 @@ func watch(ctx context.Context, o *options, args []string, std streams) error {
 	defer stop()
 
 	out := &printer{w: std.out, room: o.room, json: o.json}
-	err = newSubscription(base, o.room, std.err, func(e *sse.Event) error {
+	s := newSubscription(base, o.room, std.err, func(e *sse.Event) error {
 		if len(o.events) > 0 && !slices.Contains(o.events, eventName(e)) {
 			return nil
 		}
@@ -64,7 +64,9 @@ func watch(ctx context.Context, o *options, args []string, std streams) error {
 			return errOnce
 		}
 		return nil
-	}).follow(following)
+	})
+	s.token = o.token
+	err = s.follow(following)
 	if errors.Is(err, errOnce) || ctx.Err() != nil {
 		return nil
 	}
@@ -84,7 +86,7 @@ func watchPlot(ctx context.Context, o *options, base *url.URL, std streams) erro
 	var drawing sync.WaitGroup
 	drawing.Go(func() { cancel(p.draw(following.Done())) })
 	s := newSubscription(base, o.room, p, p.take)
-	s.broken = p.broken
+	s.token, s.broken = o.token, p.broken
 	err = s.follow(following)
 	cancel(nil)
 	drawing.Wait()

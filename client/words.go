@@ -27,7 +27,7 @@ const (
 	aboutEvent = "print only the event `NAME`; may be repeated (default all)"
 	aboutJSON  = "print one JSON object a line instead of words"
 	aboutOnce  = "end after the first event"
-	aboutToken = "the server's `TOKEN`"
+	aboutToken = "the server's `TOKEN`, or one for the room"
 	aboutLines = "emit each line of standard input as an event of its own"
 
 	aboutPlot = "draw a live line chart of the user count on the terminal"
