@@ -16,6 +16,8 @@ type Options struct {
 	HistoryBytes int64         // memory that the events of all rooms together may need; default 64 MiB
 	Idle         time.Duration // how long a room outlives its last reader, for those who come back; default 1 min
 
+	Passed func(took time.Duration) // is told of each [Room.Passed]; it must return at once
+
 	Source Source // of the events; default: the hub's own, by [Hub.Emit]
 	Node   string // name of this node in cursors, without a dot; default random
 }
@@ -25,6 +27,7 @@ type Hub struct {
 	opt  Options
 	node string
 	tip  atomic.Uint64 // the last sequence of the source that is known
+	gaps atomic.Uint64
 
 	kept kept
 
@@ -185,6 +188,9 @@ func (h *Hub) History() (events int, bytes int64) {
 	defer h.kept.mu.Unlock()
 	return h.kept.events, h.kept.bytes
 }
+
+// Gaps returns how often a reader was told, by an io:gap, that it has missed events.
+func (h *Hub) Gaps() uint64 { return h.gaps.Load() }
 
 // Emit adds an event to the room called name and returns its cursor. data is JSON;
 // it is not checked here. It is for a hub without Options.Source.

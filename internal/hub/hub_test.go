@@ -81,7 +81,37 @@ func TestOvertaken(t *testing.T) {
 				back.want(t, "back at the gap", "user count 2", "n 8", "n 9", "n 10")
 			}
 		}
+		wantGaps(t, h, 2)
 	})
+}
+
+// A gap counts once, and only when the reader gets it: not each time that a full socket
+// has it tried again.
+func TestGaps(t *testing.T) {
+	h := hub.New(hub.Options{History: 1})
+	c := join(h.Open("a"), hub.Reader{})
+	c.read()
+	for range 3 {
+		h.Emit("a", "n", []byte("1"))
+	}
+	for _, n := range []int{0, 0, 5, 5} {
+		c.sub.Pending(&c.batch)
+		c.take(n)
+	}
+	c.read()
+	c.want(t, "overtaken", `io:gap {"missed":2}`, "n 1")
+	wantGaps(t, h, 1)
+	join(h.Open("a"), hub.Reader{Cursor: "of another world"})
+	wantGaps(t, h, 2)
+	join(h.Open("a"), hub.Reader{})
+	wantGaps(t, h, 2)
+}
+
+func wantGaps(t *testing.T, h *hub.Hub, want uint64) {
+	t.Helper()
+	if got := h.Gaps(); got != want {
+		t.Errorf("got %d gaps, want %d", got, want)
+	}
 }
 
 // A farewell of which nothing could go yet goes later, and nothing comes behind it.

@@ -65,6 +65,15 @@ func (r *Room) Took(pass time.Duration) {
 	r.pace.wait = min(max(r.pace.wait, share*pass), maxPace)
 }
 
+// Passed is Took for a pass over all readers that a writer has in the room; Options.Passed
+// is told of it.
+func (r *Room) Passed(took time.Duration) {
+	r.Took(took)
+	if r.hub.opt.Passed != nil {
+		r.hub.opt.Passed(took)
+	}
+}
+
 // Told returns when the last piece of news came.
 func (r *Room) Told() time.Time {
 	r.mu.Lock()

@@ -38,6 +38,7 @@ type Batch struct {
 	Bytes [][]byte   // in this order; never to be changed
 	after []Position // after[i] is where the reader is once Bytes[i] has gone
 	size  int
+	gap   bool // it begins with an io:gap, behind what is left of a frame
 }
 
 // Len returns how many bytes the batch holds.
@@ -48,7 +49,7 @@ func (b *Batch) Full() bool { return b.size >= maxBatch }
 
 func (b *Batch) reset() {
 	clear(b.Bytes)
-	b.Bytes, b.after, b.size = b.Bytes[:0], b.after[:0], 0
+	b.Bytes, b.after, b.size, b.gap = b.Bytes[:0], b.after[:0], 0, false
 }
 
 func (b *Batch) add(p []byte, after Position) {
@@ -108,6 +109,13 @@ func (r *Room) Poll(who Reader) (s *Sub, opening []byte, news bool) {
 // resume puts the reader where its cursor says, and returns how many events it has
 // missed by then: a number, "null" if that is not known, or "" if it has missed none.
 func (s *Sub) resume(cursor string) (missed string) {
+	if missed = s.place(cursor); missed != "" {
+		s.room.hub.gaps.Add(1)
+	}
+	return missed
+}
+
+func (s *Sub) place(cursor string) (missed string) {
 	r := s.room
 	s.pos = Position{Seq: r.seq, generation: r.generation}
 	if cursor == "" {
@@ -233,6 +241,7 @@ func (r *Room) pending(b *Batch, p Position, chunked bool) {
 			gap = sse.AppendChunk(nil, gap)
 		}
 		b.add(gap, p)
+		b.gap = true
 	}
 	events := r.history.after(p.Seq)
 	for _, s := range r.states {
@@ -319,6 +328,9 @@ func (s *Sub) frame(p []byte) []byte {
 // Advance says that the first n bytes of b have gone to the reader. What is left of
 // a frame then comes first, whatever happens in the room meanwhile.
 func (s *Sub) Advance(b *Batch, n int) {
+	if b.gap && n > len(s.rest) {
+		s.room.hub.gaps.Add(1)
+	}
 	for i, p := range b.Bytes {
 		if n < len(p) {
 			if n > 0 || len(s.rest) > 0 && i == 0 {

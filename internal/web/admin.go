@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"headcount/internal/presence"
@@ -26,14 +24,8 @@ const (
 
 // Admin returns the routes of the private listener.
 func (s *Server) Admin() http.Handler {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		s.metrics, census{s},
-	)
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry(), promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /stats", s.stats)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
@@ -115,76 +107,4 @@ func (s *Server) transports() (int, map[transport]int) {
 		ways[st.by]++
 	}
 	return len(s.streams), ways
-}
-
-// metrics is what has happened; what is so now comes from census.
-type metrics struct {
-	ended   *prometheus.CounterVec
-	refused *prometheus.CounterVec
-	emitted prometheus.Counter
-}
-
-func newMetrics() *metrics {
-	return &metrics{
-		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "headcount_streams_ended_total",
-			Help: "Streams that ended: gone (the reader closed or its path broke), stalled, ended (by this server).",
-		}, []string{"reason"}),
-		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "headcount_requests_refused_total",
-			Help: "Requests that were answered with an error status.",
-		}, []string{"reason", "status"}),
-		emitted: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "headcount_events_emitted_total",
-			Help: "Events that POST /emit accepted.",
-		}),
-	}
-}
-
-func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	m.ended.Describe(ch)
-	m.refused.Describe(ch)
-	m.emitted.Describe(ch)
-}
-
-func (m *metrics) Collect(ch chan<- prometheus.Metric) {
-	m.ended.Collect(ch)
-	m.refused.Collect(ch)
-	m.emitted.Collect(ch)
-}
-
-// census counts the sets themselves at each scrape, so that no number can drift.
-type census struct{ s *Server }
-
-func (census) descs() (users, streams, rooms, events, bytes *prometheus.Desc) {
-	d := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc(name, help, labels, nil)
-	}
-	return d("headcount_users", "Users counted now, over all rooms."),
-		d("headcount_streams", "Streams open now.", "transport"),
-		d("headcount_rooms", "Rooms that exist now."),
-		d("headcount_history_events", "Events kept now, over all rooms."),
-		d("headcount_history_bytes", "Memory that the events kept now need.")
-}
-
-func (c census) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
-
-func (c census) Collect(ch chan<- prometheus.Metric) {
-	users, streams, rooms, events, bytes := c.descs()
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-	}
-	n := 0
-	for _, r := range c.s.table.Rooms() {
-		n += r.Users
-	}
-	gauge(users, float64(n))
-	_, ways := c.s.transports()
-	for way, n := range ways {
-		gauge(streams, float64(n), string(way))
-	}
-	gauge(rooms, float64(c.s.hub.Rooms()))
-	kept, size := c.s.hub.History()
-	gauge(events, float64(kept))
-	gauge(bytes, float64(size))
 }

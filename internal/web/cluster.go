@@ -131,7 +131,9 @@ func (s *Server) renewAnywhere(ctx context.Context, room string, ids []string) {
 
 // emitEverywhere keeps an event for all nodes.
 func (s *Server) emitEverywhere(c echo.Context, e emission, key string) error {
+	begin := time.Now()
 	id, room, err := s.opt.Cluster.Emit(c.Request().Context(), *e.Room, e.Event, e.Data, key)
+	s.metrics.kept(time.Since(begin))
 	switch {
 	case errors.Is(err, hub.ErrTooLarge):
 		return tooLarge(err.Error())

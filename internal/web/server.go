@@ -101,7 +101,8 @@ func New(opt Options) (*Server, error) {
 	}
 	rooms := hub.Options{
 		History: opt.History, HistoryAge: opt.HistoryAge,
-		Idle: opt.Linger + time.Minute, // its users may come back that long
+		Idle:   opt.Linger + time.Minute, // its users may come back that long
+		Passed: s.metrics.passed,
 	}
 	if opt.Cluster != nil {
 		rooms.Source, rooms.Node = opt.Cluster, opt.Cluster.Tag()

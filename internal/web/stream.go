@@ -121,6 +121,7 @@ func (s *Server) join(ctx context.Context, want subscription, by transport) (*st
 		st.expiry = time.AfterFunc(time.Until(want.until), func() { st.end(retry()) })
 	}
 	s.recount(want.room)
+	s.metrics.opened.WithLabelValues(string(by)).Inc()
 	how.ClientID, how.Cursor = want.id, want.cursor
 	how.Retry, how.Heartbeat = s.retry(named), s.opt.Heartbeat
 	return st, how, nil

@@ -270,7 +270,7 @@ func (l *loop) pass() {
 		return
 	}
 	g.endPass()
-	g.room.Took(time.Since(g.told))
+	g.room.Passed(time.Since(g.told))
 	if g.again {
 		g.again, g.passing = false, true
 		l.passing = append(l.passing, g)
