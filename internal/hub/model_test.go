@@ -17,7 +17,7 @@ import (
 )
 
 // Whatever is emitted and set, whoever joins, reads in pieces, falls behind, breaks
-// and comes back with any cursor, also after a restart: each reader gets every event
+// and comes back with any cursor, for a stream or a poll, also after a restart: each reader gets every event
 // once and in order, or is told exactly how many it missed; all see states at the same
 // places, and the newest one in the end.
 func TestModel(t *testing.T) {
@@ -35,6 +35,7 @@ func TestModel(t *testing.T) {
 				"heartbeat": m.heartbeat,
 				"break":     m.breakOff,
 				"come back": m.comeBack,
+				"poll":      m.poll,
 				"farewell":  m.farewell,
 				"restart":   m.restart,
 				"":          m.check,
@@ -84,6 +85,7 @@ type modelReader struct {
 	gap      string // what the opening should say was missed
 	opening  map[string]int
 	farewell bool
+	informed bool // it polls, and its cursor says which states it has seen
 }
 
 func newModel(t *rapid.T) *model {
@@ -138,13 +140,19 @@ func (m *model) join(t *rapid.T) {
 }
 
 func (m *model) open(t *rapid.T, cursor string, next int, gap string) {
+	r, who := m.reader(t, cursor, next, gap)
+	who.Chunked = rapid.Bool().Draw(t, "chunked")
+	r.client = *join(m.room, who)
+	m.readers = append(m.readers, r)
+}
+
+func (m *model) reader(t *rapid.T, cursor string, next int, gap string) (*modelReader, hub.Reader) {
 	r := &modelReader{named: rapid.Bool().Draw(t, "named"), next: next, gap: gap, opening: maps.Clone(m.values)}
-	who := hub.Reader{Cursor: cursor, Chunked: rapid.Bool().Draw(t, "chunked")}
+	who := hub.Reader{Cursor: cursor}
 	if r.named {
 		who.ClientID = "abcdefgh"
 	}
-	r.client = *join(m.room, who)
-	m.readers = append(m.readers, r)
+	return r, who
 }
 
 // pick returns one of the readers, or nil if there are none.
@@ -192,23 +200,54 @@ func (m *model) breakOff(t *rapid.T) {
 
 // comeBack joins with a cursor that some reader once got, or with rubbish.
 func (m *model) comeBack(t *rapid.T) {
-	if len(m.readers) == modelReaders {
-		return
+	if len(m.readers) < modelReaders {
+		cursor, next, gap := m.cursor(t)
+		m.open(t, cursor, next, gap)
 	}
+}
+
+// poll is one answer, at once, to a cursor that some reader once got, or to rubbish.
+func (m *model) poll(t *rapid.T) {
+	cursor, next, gap := m.cursor(t)
+	r, who := m.reader(t, cursor, next, gap)
+	who.Retry, who.Newcomer = time.Second, rapid.Bool().Draw(t, "newcomer")
+	r.informed = gap == "" && !who.Newcomer && !strings.HasSuffix(cursor, ".0")
+	var news bool
+	r.sub, r.log, news = m.room.Poll(who)
+	if news == r.informed {
+		m.Fatalf("poll with %s says that there is news: %v, want %v", cursor, news, !r.informed)
+	}
+	if r.sub.Pending(&r.batch) {
+		r.take(r.batch.Len())
+	}
+	next, _ = m.verify(r)
+	m.point(r.sub.Cursor(), next)
+}
+
+// cursor returns one that some reader once got, or rubbish, and what comes to it: the next
+// event, behind which gap.
+func (m *model) cursor(t *rapid.T) (cursor string, next int, gap string) {
 	known := slices.Sorted(maps.Keys(m.cursors))
 	// The tags in cursors are random: choose by number, so that rapid can repeat it.
 	slices.SortFunc(known, func(a, b string) int { return strings.Compare(cutTags(a), cutTags(b)) })
 	all := append(slices.Clone(m.old), "rubbish", "a.b.c.d", "....")
 	i := rapid.IntRange(0, len(known)+len(all)-1).Draw(t, "cursor")
 	if i >= len(known) {
-		m.open(t, all[i-len(known)], m.oldest(), "null")
-		return
+		return all[i-len(known)], m.oldest(), "null"
 	}
-	next, gap := m.cursors[known[i]], ""
+	next = m.cursors[known[i]]
 	if next < m.oldest() {
 		next, gap = m.oldest(), strconv.Itoa(m.oldest()-next)
 	}
-	m.open(t, known[i], next, gap)
+	return known[i], next, gap
+}
+
+// point notes that the next event to a reader with the cursor is next.
+func (m *model) point(cursor string, next int) {
+	if at, ok := m.cursors[cursor]; ok && at != next {
+		m.Fatalf("cursor %s stands before event %d and before %d", cursor, at, next)
+	}
+	m.cursors[cursor] = next
 }
 
 func cutTags(cursor string) string {
@@ -270,6 +309,9 @@ func (m *model) verify(r *modelReader) (next int, seen map[string]int) {
 	} else {
 		return next, seen
 	}
+	if r.informed {
+		snapshot = 0
+	}
 	opening := true
 	for i, b := range blocks {
 		value, _ := strconv.Atoi(strings.TrimSpace(b.Data))
@@ -314,10 +356,7 @@ func (m *model) verify(r *modelReader) (next int, seen map[string]int) {
 			m.Fatalf("got %+v", b)
 		}
 		if b.Dispatched {
-			if at, ok := m.cursors[b.ID]; ok && at != next {
-				m.Fatalf("cursor %s stands before event %d and before %d", b.ID, at, next)
-			}
-			m.cursors[b.ID] = next
+			m.point(b.ID, next)
 		}
 	}
 	return next, seen

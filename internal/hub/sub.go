@@ -16,6 +16,7 @@ type Reader struct {
 	Retry    time.Duration // what it is told to wait before it comes back
 	Chunked  bool          // frames come as HTTP/1.1 chunks
 	Ping     int           // seconds between the pings it must answer, 0 = none
+	Newcomer bool          // it changes a state by coming, and is to see that first; a stream always does
 
 	Heartbeat time.Duration // longest silence that it may expect
 	// Prefix comes in front of everything, unframed: a response header.
@@ -87,14 +88,14 @@ func (r *Room) Join(who Reader) *Sub {
 
 // Poll makes a reader that gets one answer with an end: the opening that it returns,
 // and then the first batch of [Sub.Pending] that is not empty. Unlike a stream it
-// gets no state again that its cursor says it has; news says that the opening holds
+// gets no state again that its cursor says it has, but for a newcomer; news says that the opening holds
 // something that it did not have.
 func (r *Room) Poll(who Reader) (s *Sub, opening []byte, news bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s = &Sub{room: r, signals: who.ClientID != ""}
 	missed := s.resume(who.Cursor)
-	known := missed == "" && s.pos.Version > 0 && s.pos.Version <= r.version
+	known := missed == "" && !who.Newcomer && s.pos.Version > 0 && s.pos.Version <= r.version
 	if !known {
 		s.pos.Version = r.version
 	}

@@ -283,7 +283,7 @@ func (s *Server) answerError(err error, c echo.Context) {
 	if c.Request().Method == http.MethodHead {
 		err = c.NoContent(status)
 	} else {
-		err = c.JSON(status, map[string]string{"error": words})
+		err = c.JSONBlob(status, fmt.Appendf(nil, "{\"error\":%s}\n", quote(words)))
 	}
 	if err != nil {
 		s.log.Debug("answer did not go out", "error", err)

@@ -36,6 +36,9 @@ func (s *Server) emit(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := nothingElsewhere(c.Request()); err != nil {
+		return err
+	}
 	key := c.Request().Header.Get("Idempotency-Key")
 	if len(key) > maxKey {
 		return badRequest(fmt.Errorf("Idempotency-Key is %d bytes long; give at most %d", len(key), maxKey))
@@ -60,6 +63,25 @@ func (s *Server) emit(c echo.Context) error {
 		return emitted{ID: s.hub.Emit(*e.Room, e.Event, e.Data), Room: *e.Room}
 	})
 	return c.JSON(http.StatusOK, done)
+}
+
+// nothingElsewhere refuses what would be passed over or not understood: parts of the event
+// in the query, and a body that is compressed or a form with attachments.
+func nothingElsewhere(r *http.Request) error {
+	if q, err := parseQuery(r); err == nil {
+		for _, name := range []string{"event", "data", "room", "stream"} {
+			if q.Has(name) {
+				return badRequest(fmt.Errorf("%s is in the query; event, data and room go into the body", name))
+			}
+		}
+	}
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return refuse(http.StatusUnsupportedMediaType, byBadRequest, fmt.Sprintf("body is in the content coding %.20q; send it as it is", coding))
+	}
+	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); strings.HasPrefix(kind, "multipart/") {
+		return refuse(http.StatusUnsupportedMediaType, byBadRequest, "body is "+kind+"; send JSON, or the form as curl -d does: "+echo.MIMEApplicationForm)
+	}
+	return nil
 }
 
 // parseEmission reads a form if the content type says so, and JSON otherwise. The
@@ -87,6 +109,9 @@ func readEmission(contentType string, body []byte) (emission, error) {
 	if !utf8.Valid(body) {
 		return e, errors.New("body is not UTF-8; send JSON or a form in UTF-8")
 	}
+	// Some editors write one in front. "Implementations that parse JSON texts MAY ignore the
+	// presence of a byte order mark": RFC 8259, section 8.1.
+	body = bytes.TrimPrefix(body, []byte("\ufeff"))
 	kind, _, _ := mime.ParseMediaType(contentType)
 	// curl -d '{"event":…}' says that it sends a form; no field begins like that.
 	if kind == echo.MIMEApplicationForm && !bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) {
@@ -101,7 +126,53 @@ func readEmission(contentType string, body []byte) (emission, error) {
 	if _, err := in.Token(); !errors.Is(err, io.EOF) {
 		return e, fmt.Errorf("body goes on after the JSON object, at byte %d; send one object", in.InputOffset())
 	}
-	return e, nil
+	return e, checkFields(body)
+}
+
+// checkFields looks for what the decoder passes over in an object that it has read: a field
+// that comes twice, and half a surrogate pair in a name, which it would make another name.
+func checkFields(body []byte) error {
+	in := json.NewDecoder(bytes.NewReader(body))
+	if begin, _ := in.Token(); begin != json.Delim('{') {
+		return nil
+	}
+	had := make(map[string]bool, 3)
+	for in.More() {
+		token, err := in.Token()
+		if err != nil {
+			return err
+		}
+		name := strings.ToLower(fmt.Sprint(token)) // as the decoder takes it
+		if had[name] {
+			return fmt.Errorf("%s comes a second time, at byte %d; give it once", name, in.InputOffset())
+		}
+		had[name] = true
+		var raw json.RawMessage
+		if err := in.Decode(&raw); err != nil {
+			return err
+		}
+		if name != "data" && halfPair(raw) {
+			return fmt.Errorf("%s holds half a surrogate pair, before byte %d; give a name of whole characters", name, in.InputOffset())
+		}
+	}
+	return nil
+}
+
+// halfPair says that a JSON string holds a surrogate without the other one, which no UTF-8
+// has: it is decoded to U+FFFD.
+func halfPair(raw []byte) bool {
+	var text string
+	_ = json.Unmarshal(raw, &text) // null is ""
+	meant := bytes.Count(raw, []byte("\ufffd")) + bytes.Count(bytes.ToLower(raw), []byte(`\ufffd`))
+	return strings.Count(text, "\ufffd") > meant
+}
+
+var errTooDeep = errors.New("it is nested more than 10,000 deep; send something flatter")
+
+// tooDeep says that the decoder gave up because of that: it has no name for it.
+func tooDeep(err error) bool {
+	var syntax *json.SyntaxError
+	return errors.As(err, &syntax) && strings.HasSuffix(syntax.Error(), "exceeded max depth")
 }
 
 // where adds to an error of the decoder at which byte it came.
@@ -109,10 +180,12 @@ func where(err error, in *json.Decoder) error {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
 	switch {
+	case tooDeep(err):
+		return errTooDeep
 	case errors.As(err, &syntax):
 		return fmt.Errorf("%w, at byte %d", err, syntax.Offset)
 	case errors.As(err, &kind) && kind.Field == "":
-		return fmt.Errorf("it is %s", kind.Value)
+		return fmt.Errorf("it holds %s and no object", kind.Value)
 	case errors.As(err, &kind):
 		return fmt.Errorf("%s must be a string, not %s, at byte %d", kind.Field, kind.Value, kind.Offset)
 	case errors.Is(err, io.EOF):
@@ -147,7 +220,11 @@ func parseForm(body []byte) (emission, error) {
 		e.Room = &room
 	}
 	if q.Has("data") {
-		if e.Data = json.RawMessage(q.Get("data")); !json.Valid(e.Data) {
+		e.Data = json.RawMessage(q.Get("data"))
+		var value json.RawMessage
+		if err := json.Unmarshal(e.Data, &value); tooDeep(err) { // and may well be JSON
+			return e, fmt.Errorf(`form field "data": %w`, errTooDeep)
+		} else if err != nil {
 			e.Data = quote(q.Get("data"))
 		}
 	}

@@ -177,6 +177,12 @@ func FuzzEmit(f *testing.F) {
 			if w.Code == http.StatusRequestEntityTooLarge && len(body) > 64<<10 {
 				continue
 			}
+			if w.Code != http.StatusOK && strings.Contains(w.Body.String(), "10,000 deep") {
+				if strings.Count(data, "[")+strings.Count(data, "{") < 10_000 {
+					t.Fatalf("%s: got %s for data %q", kind, w.Body, data)
+				}
+				continue
+			}
 			if want := good && strings.ToValidUTF8(data, "") == data; want != (w.Code == http.StatusOK) {
 				t.Fatalf("%s: got %d %s for event %q, room %q, data %q", kind, w.Code, w.Body, name, room, data)
 			}

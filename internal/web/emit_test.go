@@ -77,9 +77,11 @@ func TestEmitData(t *testing.T) {
 		{"over lines", "{\n\"a\":\r\n[\r1,\n\n2]\n}"},
 		{"what looks like the wire", `"\n\ndata: 1\n\nevent: user count\nid: x"`},
 		{"nearly 64 KiB", string(long)},
+		{"64 KiB to the byte", `"` + strings.Repeat("x", 64<<10-2) + `"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			inBubble(t, web.Options{Token: "secret"}, func(t *testing.T, b *bubble) {
+			// The default is for the whole body; data of 64 KiB needs a little more.
+			inBubble(t, web.Options{Token: "secret", MaxEvent: 64<<10 + 100}, func(t *testing.T, b *bubble) {
 				reader, other := b.open("room=a"), b.open("room=b")
 				bodies := []struct {
 					text string
@@ -89,7 +91,7 @@ func TestEmitData(t *testing.T) {
 					{url.Values{"event": {"news"}, "data": {tt.data}, "room": {"a"}}.Encode(), true},
 				}
 				for n, body := range bodies {
-					if len(body.text) > 64<<10 {
+					if len(body.text) > 64<<10+100 {
 						continue // each ü is six bytes in a form
 					}
 					a := b.emit(body.text, body.form, bearer...)
@@ -141,6 +143,11 @@ func TestEmitBodies(t *testing.T) {
 			{"form with what a form may hold", "event=news&data=<b>;%26;</b>", true, `"<b>;&;</b>"`},
 			{"form with half a JSON", "event=news&data=%7B%22a%22", true, `"{\"a\""`},
 			{"space around", " {\"event\":\"news\",\"data\":1}\n", false, "1"},
+			{"byte order mark in front", "\ufeff{\"event\":\"news\",\"data\":\"\ufeff\"}", false, "\"\ufeff\""},
+			{"byte order mark in front of a form", "\ufeffevent=news&data=1", true, "1"},
+			{"half a surrogate pair in data", `{"event":"news","data":"\ud800"}`, false, `"\ud800"`},
+			{"as deep as may be", `{"event":"news","data":` + nested(9_999) + `}`, false, nested(9_999)},
+			{"as deep as may be in a form", "event=news&data=" + nested(10_000), true, nested(10_000)},
 			{"what curl -d sends of JSON", `{"event":"news","data":{"a":"b&c=d"}}`, true, `{"a":"b&c=d"}`},
 		} {
 			if a := b.emit(tt.body, tt.form, bearer...); a.StatusCode != 200 {
@@ -153,7 +160,17 @@ func TestEmitBodies(t *testing.T) {
 	})
 }
 
+func nested(deep int) string { return strings.Repeat("[", deep) + strings.Repeat("]", deep) }
+
 func TestEmitRefuses(t *testing.T) {
+	inBubble(t, web.Options{Token: "secret"}, func(t *testing.T, b *bubble) {
+		for _, body := range []string{`{"event":"news","data":` + nested(10_000) + `}`, "event=news&data=" + nested(10_001)} {
+			words := b.emit(body, strings.HasPrefix(body, "event"), bearer...).wantError(t, 400)
+			if !strings.Contains(words, "10,000 deep") {
+				t.Errorf("nested too deep: got %q", words)
+			}
+		}
+	})
 	inBubble(t, web.Options{Token: "secret", MaxEvent: 200}, func(t *testing.T, b *bubble) {
 		reader := b.open("")
 		for _, tt := range []struct {
@@ -168,6 +185,10 @@ func TestEmitRefuses(t *testing.T) {
 			{"bad JSON", `{"event":"news","data":}`, false, 400, "byte 24"},
 			{"more behind", `{"event":"news"} {}`, false, 400, "goes on"},
 			{"misspelt", `{"event":"news","dat":1}`, false, 400, "dat"},
+			{"field twice", `{"event":"news","data":1,"data":2}`, false, 400, "data comes a second time"},
+			{"field twice in another case", `{"event":"news","Event":"other"}`, false, 400, "event comes a second time"},
+			{"half a surrogate pair in the name", `{"event":"a\ud800"}`, false, 400, "half a surrogate pair"},
+			{"half a surrogate pair in the room", `{"event":"\ufffd","room":"\uFFFD\udc00"}`, false, 400, "room holds half"},
 			{"name of a wrong kind", `{"event":1}`, false, 400, "must be a string"},
 			{"not UTF-8", "{\"event\":\"news\",\"data\":\"\xff\"}", false, 400, "UTF-8"},
 			{"no name", `{"data":1}`, false, 400, "event is empty"},
@@ -193,6 +214,24 @@ func TestEmitRefuses(t *testing.T) {
 		} {
 			b.emit(fmt.Sprintf(`{"event":%q}`, name), false, bearer...).wantError(t, 400)
 			b.emit(url.Values{"event": {name}}.Encode(), true, bearer...).wantError(t, 400)
+		}
+		for _, tt := range []struct {
+			name, query, header, value string
+			status                     int
+			want                       string
+		}{
+			{"room in the query", "?room=a", "Accept", "*/*", 400, "into the body"},
+			{"event in the query", "?event=a", "Accept", "*/*", 400, "into the body"},
+			{"compressed", "", "Content-Encoding", "gzip", 415, `"gzip"; send it as it is`},
+			{"form of curl -F", "", "Content-Type", "multipart/form-data; boundary=x", 415, "curl -d"},
+		} {
+			a := b.do("POST", "/emit"+tt.query, `{"event":"news"}`, append(bearer, tt.header, tt.value)...)
+			if words := a.wantError(t, tt.status); !strings.Contains(words, tt.want) {
+				t.Errorf("%s: got %q, want something with %q", tt.name, words, tt.want)
+			}
+		}
+		if a := b.emit("<a>", false, bearer...); !strings.Contains(a.body, "'<'") {
+			t.Errorf("got %s, want the < as a person reads it", a.body)
 		}
 		if a := b.emit(`{"event":"news"}`, false, append(bearer, "Idempotency-Key", strings.Repeat("k", 257))...); a.StatusCode != 400 {
 			t.Errorf("long key: got %s, want 400", a.Status)

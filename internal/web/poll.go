@@ -29,13 +29,14 @@ func (s *Server) poll(c echo.Context, want subscription) error {
 	}
 	as := want
 	as.id = user
+	newcomer := !s.table.Has(want.room, user)
 	st, how, err := s.join(c.Request().Context(), as, byPoll)
 	if err != nil {
 		return err
 	}
 	reason := wire.Gone
 	defer func() { s.gone(st, reason) }() // also if a panic ends the request
-	how.ClientID, how.Retry = want.id, soon()
+	how.ClientID, how.Retry, how.Newcomer = want.id, soon(), newcomer
 	end := make(pollWriter, 1)
 	st.writes(end)
 

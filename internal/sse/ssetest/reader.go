@@ -44,6 +44,9 @@ func (r *Reader) Next() (Event, error) {
 	}
 }
 
+// LastEventID returns the cursor that the stream has left its reader with so far.
+func (r *Reader) LastEventID() string { return r.lastID }
+
 // Block returns the next block, dispatched or not.
 func (r *Reader) Block() (Block, error) {
 	var b Block

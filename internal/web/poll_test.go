@@ -1,0 +1,101 @@
+package web_test
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"headcount/internal/sse/ssetest"
+	"headcount/internal/web"
+)
+
+// polled is an answer to a poll, as an EventSource takes it.
+type polled struct {
+	events []string // "name data"
+	cursor string   // that it is left with
+	took   time.Duration
+}
+
+func (b *bubble) poll(query, cursor string) polled {
+	b.t.Helper()
+	begin := time.Now()
+	a := b.do("GET", "/events?poll=1&"+query, "", "Last-Event-ID", cursor)
+	if a.StatusCode != 200 || a.Header.Get("Content-Type") != "text/event-stream" || a.Header.Get("Content-Length") != strconv.Itoa(len(a.body)) {
+		b.t.Fatalf("got %s %v for a body of %d bytes, want an event stream that says its length", a.Status, a.Header, len(a.body))
+	}
+	p := polled{took: time.Since(begin)}
+	for in := ssetest.NewReader(strings.NewReader(a.body)); ; {
+		block, err := in.Block()
+		if err != nil {
+			p.cursor = in.LastEventID()
+			return p
+		}
+		if ms, err := strconv.Atoi(block.Retry); block.Retry != "" && (err != nil || ms < 100 || ms > 300) {
+			b.t.Errorf("got retry %q, want 100 to 300 ms", block.Retry)
+		}
+		if block.Dispatched {
+			p.events = append(p.events, block.Name+" "+block.Data)
+		}
+	}
+}
+
+func (p polled) want(t *testing.T, what string, took time.Duration, events ...string) {
+	t.Helper()
+	if got, want := strings.Join(p.events, ", "), strings.Join(events, ", "); got != want || p.took != took {
+		t.Errorf("%s: got %s after %v, want %s after %v", what, got, p.took, want, took)
+	}
+}
+
+// "The response has a length and ends after the first event(s) newer than the cursor, or after
+// 20 s": each event once, and one user all the time.
+func TestPoll(t *testing.T) {
+	inBubble(t, web.Options{Token: "secret", History: 3, Linger: 2 * time.Second}, func(t *testing.T, b *bubble) {
+		news := func(n int) { b.emit(fmt.Sprintf(`{"event":"news","data":%d}`, n), false, bearer...) }
+		p := b.poll("", "")
+		p.want(t, "the first", 0, "user count 1")
+		p = b.poll("", p.cursor)
+		p.want(t, "nothing new", 20*time.Second)
+		var emitting sync.WaitGroup
+		emitting.Go(func() { time.Sleep(5 * time.Second); news(1) })
+		p = b.poll("", p.cursor)
+		emitting.Wait()
+		p.want(t, "an event meanwhile", 5*time.Second, "news 1")
+		news(2)
+		news(3)
+		b.wantUsers("lobby", 1)
+		again := p.cursor
+		p = b.poll("", p.cursor)
+		p.want(t, "two events", 0, "news 2", "news 3")
+		b.poll("", again).want(t, "an answer that got lost", 0, "news 2", "news 3")
+		news(4)
+		news(5)
+		news(6)
+		b.poll("", again).want(t, "too late", 0, `io:gap {"missed":2}`, "user count 1", "news 4", "news 5", "news 6")
+		b.poll("", "rubbish").want(t, "rubbish", 0, `io:gap {"missed":null}`, "user count 2", "news 4", "news 5", "news 6")
+	})
+}
+
+// "A newcomer sees a count that includes itself as its first count", also one that was away for so
+// long that it is one again, in a room where the count has just been shown.
+func TestPollAfterLinger(t *testing.T) {
+	for _, query := range []string{"", "id=abcdefgh"} {
+		inBubble(t, web.Options{Token: "secret", Linger: 2 * time.Second}, func(t *testing.T, b *bubble) {
+			first := b.poll(query, "")
+			b.emit(`{"event":"news","data":1}`, false, bearer...)
+			time.Sleep(time.Minute)
+			other := b.open("")
+			time.Sleep(time.Second)
+			other.cancel()
+			var hello []string
+			if query != "" {
+				hello = []string{`io:hello {"id":"abcdefgh","ping":0,"heartbeat":10}`}
+			}
+			p := b.poll(query, first.cursor)
+			p.want(t, "back after a minute", 0, append(hello, "user count 1", "news 1")...)
+			b.poll(query, p.cursor).want(t, "and again", 20*time.Second, hello...)
+		})
+	}
+}
