@@ -90,22 +90,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	defer app.Close()
 
-	public := &http.Server{
-		Handler:     app,
-		ConnContext: app.ConnContext,
-		// WriteTimeout stays 0: it would end every stream. Each write of a stream
-		// has a deadline of its own.
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
-	if cfg.h2c {
-		public.Protocols = new(http.Protocols)
-		public.Protocols.SetHTTP1(true)
-		public.Protocols.SetHTTP2(true)
-		public.Protocols.SetUnencryptedHTTP2(true)
-	}
+	public := publicServer(app, cfg.h2c, log)
 	if cfg.tlsCert != "" {
 		cert, err := newCertificate(cfg.tlsCert, cfg.tlsKey, log)
 		if err != nil {
@@ -113,7 +98,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 		public.TLSConfig = &tls.Config{GetCertificate: cert.get, MinVersion: tls.VersionTLS12}
 	}
-	private := &http.Server{Handler: app.Admin(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: public.ErrorLog}
+	private := &http.Server{Handler: app.Admin(), ReadHeaderTimeout: headerTime, ErrorLog: public.ErrorLog}
 
 	listener, err := listen(ctx, "-addr", cfg.addr)
 	if err != nil {

@@ -213,6 +213,11 @@ func readBody(c echo.Context, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("set read deadline: %w", err)
 	}
 	r := c.Request()
+	if r.ProtoMajor >= 2 {
+		// If the stream was reset before it was set, it would keep it in memory until then.
+		// On HTTP/1.1 it stays, for the rest of a body that is not read here.
+		defer func() { _ = control.SetReadDeadline(time.Time{}) }()
+	}
 	var body []byte
 	var err error
 	large := r.ContentLength > limit && r.Header.Get("Expect") != "" // and is not yet on its way

@@ -40,7 +40,7 @@ func inBubble(t *testing.T, opt web.Options, test func(*testing.T, *bubble)) {
 		b := &bubble{
 			t: t, app: app,
 			dial:   func(ctx context.Context) (net.Conn, error) { return l.dial(ctx, "", "") },
-			server: &http.Server{Handler: app, ConnContext: app.ConnContext},
+			server: &http.Server{Handler: app, ConnContext: app.ConnContext, Protocols: protocols(true, true)},
 			client: &http.Client{Transport: &http.Transport{DialContext: l.dial, DisableKeepAlives: true}},
 		}
 		ctx, stop := context.WithCancel(t.Context())
@@ -61,6 +61,20 @@ func inBubble(t *testing.T, opt web.Options, test func(*testing.T, *bubble)) {
 		}()
 		test(t, b)
 	})
+}
+
+// overHTTP2 has the client speak HTTP/2 from now on.
+func (b *bubble) overHTTP2() {
+	way := b.client.Transport.(*http.Transport)
+	b.client.Transport = &http.Transport{DialContext: way.DialContext, Protocols: protocols(false, true)}
+	b.t.Cleanup(b.client.CloseIdleConnections)
+}
+
+func protocols(one, two bool) *http.Protocols {
+	var p http.Protocols
+	p.SetHTTP1(one)
+	p.SetUnencryptedHTTP2(two)
+	return &p
 }
 
 // pipes is a listener and its dialer.

@@ -3,6 +3,7 @@ package crowd
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -29,18 +30,25 @@ func (v Vitals) String() string {
 
 var adminLine = regexp.MustCompile(`admin listening" addr=(\S+)`)
 
-// Look asks the server how it is.
-func Look(t testing.TB, server *rig.Server) Vitals {
+// admin answers a path of the server's admin listener.
+func admin(t testing.TB, server *rig.Server, path string) *http.Response {
 	t.Helper()
 	// The last one: it may have been restarted.
 	found := adminLine.FindAllStringSubmatch(server.Log(), -1)
 	if len(found) == 0 {
 		t.Fatalf("the server's log names no admin listener:\n%s", server.Log())
 	}
-	resp, err := http.Get("http://" + found[len(found)-1][1] + "/metrics")
+	resp, err := http.Get("http://" + found[len(found)-1][1] + path)
 	if err != nil {
-		t.Fatalf("look at the server's metrics: %v", err)
+		t.Fatalf("ask the server's admin listener: %v", err)
 	}
+	return resp
+}
+
+// metrics are the server's, those with labels added up.
+func metrics(t testing.TB, server *rig.Server) map[string]float64 {
+	t.Helper()
+	resp := admin(t, server, "/metrics")
 	defer resp.Body.Close()
 	values := map[string]float64{}
 	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
@@ -50,6 +58,28 @@ func Look(t testing.TB, server *rig.Server) Vitals {
 			values[name] += value
 		}
 	}
+	return values
+}
+
+// Live is how many bytes of Go's heap the server needs: what is left of it when all garbage has been collected.
+func Live(t testing.TB, server *rig.Server) int64 {
+	t.Helper()
+	for range 2 { // what is in a sync.Pool survives one
+		resp := admin(t, server, "/debug/pprof/heap?gc=1")
+		_, _ = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+	}
+	live, ok := metrics(t, server)["go_memstats_heap_alloc_bytes"]
+	if !ok {
+		t.Fatalf("the server's metrics have no go_memstats_heap_alloc_bytes")
+	}
+	return int64(live)
+}
+
+// Look asks the server how it is.
+func Look(t testing.TB, server *rig.Server) Vitals {
+	t.Helper()
+	values := metrics(t, server)
 	for _, name := range []string{"process_resident_memory_bytes", "process_open_fds", "go_goroutines", "headcount_users", "headcount_streams", "headcount_rooms"} {
 		if _, ok := values[name]; !ok {
 			t.Fatalf("the server's metrics have no %s", name)

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"headcount/internal/web"
+)
+
+// pipes is a listener, and the way to it.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
+	client, server := net.Pipe()
+	p.conns <- server
+	return client, nil
+}
+
+// onPublic runs the test with the server of the public listener, in a bubble.
+func onPublic(t *testing.T, test func(*testing.T, *pipes)) {
+	synctest.Test(t, func(t *testing.T) {
+		// The kernel's sockets are outside of the bubble.
+		app, err := web.New(web.Options{Portable: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+		s := publicServer(app, true, slog.New(slog.DiscardHandler))
+		done := make(chan error)
+		go func() { done <- s.Serve(l) }()
+		test(t, l)
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+		time.Sleep(time.Second) // net/http closes what it has answered 431 half a second later
+	})
+}
+
+// watched is a connection that knows when the other side has closed it.
+type watched struct {
+	net.Conn
+	closed chan time.Time
+	once   sync.Once
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	if errors.Is(err, io.EOF) {
+		w.once.Do(func() { w.closed <- time.Now() })
+	}
+	return n, err
+}
+
+// A connection may be idle for two minutes, and any time with requests on it.
+func TestIdleConnections(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		h2   bool
+	}{{"HTTP/1.1", false}, {"HTTP/2", true}} {
+		t.Run(row.name, func(t *testing.T) {
+			onPublic(t, func(t *testing.T, l *pipes) {
+				conns := 0
+				conn := &watched{closed: make(chan time.Time, 1)}
+				way := &http.Transport{Protocols: new(http.Protocols), DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+					conns++
+					var err error
+					conn.Conn, err = l.dial(ctx, network, addr)
+					return conn, err
+				}}
+				way.Protocols.SetHTTP1(!row.h2)
+				way.Protocols.SetUnencryptedHTTP2(row.h2)
+				defer way.CloseIdleConnections()
+				get := func(path string) io.ReadCloser {
+					resp, err := (&http.Client{Transport: way}).Get("http://headcount.test" + path)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return resp.Body
+				}
+				finish := func(body io.ReadCloser) {
+					io.Copy(io.Discard, body)
+					body.Close()
+				}
+				for range 5 {
+					finish(get("/count"))
+					time.Sleep(idleTime - time.Second)
+				}
+				finish(get("/doctor/stream?gaps=110"))
+				if conns != 1 || len(conn.closed) != 0 {
+					t.Errorf("%d connections, closed %d times, want 1 that is open while it is used", conns, len(conn.closed))
+				}
+				begin := time.Now()
+				if idle := (<-conn.closed).Sub(begin); idle != idleTime {
+					t.Errorf("the connection was closed after %v without a request, want %v", idle, idleTime)
+				}
+			})
+		})
+	}
+}
+
+// The header of a request has ten seconds, on a connection that was used before, too.
+func TestSlowHeader(t *testing.T) {
+	for _, row := range []struct{ name, first string }{
+		{"nothing", ""},
+		{"the first request", "GET /events HTTP/1.1\r\nHost: headcount.test\r\n"},
+		{"a later one", "GET /count HTTP/1.1\r\nHost: headcount.test\r\n\r\nGET /events HTTP/1.1\r\nHost: headcount.test\r\n"},
+		{"the preface of HTTP/2", "PRI * HTTP/2.0\r\n"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			onPublic(t, func(t *testing.T, l *pipes) {
+				conn, _ := l.dial(t.Context(), "", "")
+				defer conn.Close()
+				begin := time.Now()
+				go func() {
+					io.WriteString(conn, row.first)
+					for {
+						time.Sleep(time.Second)
+						if _, err := io.WriteString(conn, "X: y\r\n"); err != nil || row.first == "" {
+							return
+						}
+					}
+				}()
+				io.Copy(io.Discard, conn)
+				if took := time.Since(begin); took > headerTime+time.Second {
+					t.Errorf("the connection lived for %v, want %v", took, headerTime)
+				}
+			})
+		})
+	}
+}
+
+// A header larger than 16 KiB is refused before it is read to its end.
+func TestLargeHeader(t *testing.T) {
+	onPublic(t, func(t *testing.T, l *pipes) {
+		for _, row := range []struct{ bytes, status int }{{maxHeader - 100, 200}, {maxHeader + 8<<10, 431}} {
+			conn, _ := l.dial(t.Context(), "", "")
+			go io.WriteString(conn, "GET /count HTTP/1.1\r\nHost: headcount.test\r\nX: "+strings.Repeat("x", row.bytes)+"\r\n\r\n")
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if resp.StatusCode != row.status {
+				t.Errorf("%d bytes of header: got status %d, want %d", row.bytes, resp.StatusCode, row.status)
+			}
+			conn.Close()
+		}
+	})
+}
