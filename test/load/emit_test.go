@@ -153,9 +153,10 @@ func dialEmitter(addr string) (*emitter, error) {
 	return &emitter{conn, bufio.NewReader(conn), addr}, nil
 }
 
-// emit says whether the event was accepted: answered with 200.
-func (e *emitter) emit(n int) error {
-	body := fmt.Sprintf(`{"event":"n","data":%d}`, n)
+func (e *emitter) emit(n int) error { return e.post(fmt.Sprintf(`{"event":"n","data":%d}`, n)) }
+
+// post says whether the event was accepted: answered with 200.
+func (e *emitter) post(body string) error {
 	_, err := fmt.Fprintf(e.conn, "POST /emit HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer secret\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
 		e.addr, len(body), body)
 	if err != nil {
