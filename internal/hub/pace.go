@@ -44,9 +44,24 @@ func (p *pace) due(r *Room) {
 func (r *Room) shownLater() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.pace.armed = false
-	r.pace.wait = min(r.pace.wait*3/2, calm)
-	r.pace.show(r)
+	if r.pace.armed { // and no event has taken it with it meanwhile
+		r.pace.waited(r)
+	}
+}
+
+// join has a change that waits go with an event, with the room's lock held: a pass over
+// the readers that is due anyway costs little more with it, and it needs none of its own.
+func (p *pace) join(r *Room) {
+	if p.armed && time.Since(p.shown) >= minPace {
+		p.timer.Stop()
+		p.waited(r)
+	}
+}
+
+func (p *pace) waited(r *Room) {
+	p.armed = false
+	p.wait = min(p.wait*3/2, calm)
+	p.show(r)
 }
 
 func (p *pace) show(r *Room) {

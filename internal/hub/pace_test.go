@@ -164,3 +164,34 @@ func TestPaceOfNothingNew(t *testing.T) {
 		}
 	})
 }
+
+// In a room with many events, where passes are long, a change goes with the next event and needs no pass of its own;
+// without events it waits for its turn.
+func TestPaceWithEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := hub.New(hub.Options{})
+		room := h.Open("a")
+		values := shown(t, room)
+		for n := range 100 {
+			room.Took(150 * time.Millisecond)
+			room.Update("user count", set(strconv.Itoa(n)))
+			time.Sleep(50 * time.Millisecond)
+			h.Emit("a", "news", []byte("1"))
+			time.Sleep(50 * time.Millisecond)
+		}
+		all, at := values()
+		counts := 0
+		for i := range all {
+			if all[i] == "news 1" {
+				continue
+			}
+			counts++
+			if i > 0 && i+1 < len(all) && !at[i].Equal(at[i-1]) && !at[i].Equal(at[i+1]) {
+				t.Errorf("%s was shown at %v, by itself", all[i], at[i])
+			}
+		}
+		if counts < 90 {
+			t.Errorf("got %d counts, want one with nearly each of 100 events", counts)
+		}
+	})
+}

@@ -162,6 +162,7 @@ func (r *Room) emit(name string, data []byte) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	at := r.add(Event{Seq: r.seq + 1, Time: time.Now(), Name: name, Data: data})
+	r.pace.join(r)
 	r.tell()
 	return string(r.appendCursor(nil, at))
 }

@@ -106,6 +106,7 @@ func (r *Room) Deliver(upTo uint64, events ...Event) {
 	}
 	r.seq = max(r.seq, upTo)
 	if news {
+		r.pace.join(r)
 		r.tell()
 	}
 }

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"headcount/bench/load"
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == load.Argument {
+		main() // the test is its own generator
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// One process holds its streams while, each second, 200 of them go, 200 come and 10 events are emitted: every event comes
+// to each stream that stays, once and in order, nothing is refused or dropped, and in the end all know the count. It is
+// 1,000 streams for 3 s; the goal is LOAD_STREAMS=19000 LOAD_TIME=60s, and then also that the 99th percentile of how late
+// an event comes is 250 ms at most.
+func TestHeldLoad(t *testing.T) {
+	streams, lasting, limit := 1000, 3*time.Second, 5*time.Second // on a machine that does other things
+	if text := os.Getenv("LOAD_TIME"); text != "" {
+		var err error
+		if lasting, err = time.ParseDuration(text); err != nil {
+			t.Fatalf("read LOAD_TIME: %v", err)
+		}
+		limit = 250 * time.Millisecond
+	}
+	if text := os.Getenv("LOAD_STREAMS"); text != "" {
+		var err error
+		if streams, err = strconv.Atoi(text); err != nil {
+			t.Fatalf("read LOAD_STREAMS: %v", err)
+		}
+	}
+	const churn, rate = 200, 10
+
+	p := headcountPeer()
+	// A stream that comes may be there before the server has noticed that another one has gone.
+	p.env = append(p.env, "HEADCOUNT_MAX_STREAMS="+strconv.Itoa(streams+2*churn))
+	dir := t.TempDir()
+	line, err := p.prepare(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := startServer(p, line, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.stop()
+	generator, err := load.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer generator.Stop()
+	do := func(c load.Command) load.Reply {
+		t.Helper()
+		r, err := generator.Do(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	do(load.Command{Do: "configure", Config: load.Config{Port: s.port, Path: p.path}})
+	if r := do(load.Command{Do: "open", N: int64(streams), Window: load.Window, Want: int64(streams), For: time.Minute}); !r.Done {
+		t.Fatalf("%d of %d streams open: %s", r.Open, streams, r.Fault)
+	}
+	do(load.Command{Do: "know", For: time.Minute})
+	do(load.Command{Do: "reset", N: 0})
+
+	cpu, err := s.cpuTime()
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	churned := generator.Begin(load.Command{Do: "churn", PerSecond: churn, Window: load.Window, For: lasting, Want: int64(streams)})
+	emitted, err := emitEvery(t.Context(), s, time.Second/rate, lasting)
+	if err != nil {
+		t.Error(err)
+	}
+	r, err := churned()
+	if err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(begin).Seconds()
+	cpuAfter, err := s.cpuTime()
+	if err != nil {
+		t.Fatal(err)
+	}
+	size, err := s.memory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	know := do(load.Command{Do: "know", For: 30 * time.Second})
+	fates := do(load.Command{Do: "fates", N: emitted}).Fates
+	t.Logf("%d streams for %v: %d went and as many came, %d events emitted, %d deliveries, p50 %v, p99 %v, max %v; server: %.2f processors, %.1f MiB",
+		streams, lasting, r.Replaced, emitted, r.Delivered, r.P50.Round(time.Millisecond), r.P99.Round(time.Millisecond), r.Max.Round(time.Millisecond),
+		(cpuAfter-cpu).Seconds()/took, float64(size)/(1<<20))
+	if !know.Done {
+		t.Errorf("in the end %d of %d streams know the count", know.Knowing, know.Open)
+	}
+	if know.Open != streams || know.Failed > 0 || know.Dropped > 0 {
+		t.Errorf("%d streams open, want %d; %d could not be opened, %d were dropped: %s", know.Open, streams, know.Failed, know.Dropped, know.Fault)
+	}
+	if fates.Whole != fates.Streams {
+		t.Errorf("%d of %d streams got each event once and in order: %+v", fates.Whole, fates.Streams, fates)
+	}
+	if due := int64(lasting.Seconds() * rate * 9 / 10); emitted < due {
+		t.Errorf("%d events emitted, want %d or more", emitted, due)
+	}
+	if due := int64(lasting.Seconds() * churn * 9 / 10); r.Replaced < due {
+		t.Errorf("%d streams replaced, want %d or more", r.Replaced, due)
+	}
+	if r.P99 > limit {
+		t.Errorf("the 99th percentile of how late events came is %v, want at most %v", r.P99, limit)
+	}
+}
+
+// emitEvery emits numbered events, whether or not the ones before have come anywhere, and returns how many.
+func emitEvery(ctx context.Context, s *server, every, lasting time.Duration) (int64, error) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	n := int64(0)
+	for end := time.Now().Add(lasting); time.Now().Before(end); n++ {
+		<-tick.C
+		if err := s.emit(ctx, n, eventSize); err != nil {
+			return n, fmt.Errorf("emit %d: %w", n, err)
+		}
+	}
+	return n, nil
+}
