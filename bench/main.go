@@ -65,7 +65,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	flags.SetOutput(stderr)
 	letters := flags.String("scenario", "a,b,c,d,e,f", "letters of the scenarios")
 	names := flags.String("peers", "headcount,headcount-rooms,floor,nchan,socket.io,centrifuge,go-sse,r3labs,mercure",
-		"servers, also: headcount-stream")
+		"servers, also: headcount-epoll, headcount-stream")
 	flags.IntVar(&o.runs, "runs", 3, "how often everything is measured")
 	flags.IntVar(&o.streams, "streams", 0, "number of streams instead of the scenarios' own, at most 18,000")
 	flags.BoolVar(&o.quick, "quick", false, "few streams, one run: does everything work?")

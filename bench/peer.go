@@ -46,14 +46,17 @@ type publish struct {
 func peers() []peer {
 	plain := publish{path: "/publish"}
 	headcount := headcountPeer()
-	rooms, portable := headcount, headcount
+	rooms, epoll, portable := headcount, headcount, headcount
 	rooms.name, rooms.about, rooms.only = "headcount-rooms", "headcount, in rooms of 50: connecting without telling 10,000 of it", "a"
 	rooms.idlePath = "/events?room=r{room}&id=benchmark-{i}"
+	epoll.name, epoll.about = "headcount-epoll", "headcount with HEADCOUNT_WRITER=epoll, one write(2) for each delivery"
+	epoll.env = append([]string{"HEADCOUNT_WRITER=epoll"}, headcount.env...)
 	portable.name, portable.about = "headcount-stream", "headcount with HEADCOUNT_WRITER=stream, the portable writer"
 	portable.env = append([]string{"HEADCOUNT_WRITER=stream"}, headcount.env...)
 	return []peer{
 		headcount,
 		rooms,
+		epoll,
 		portable,
 		{name: "floor", about: "bare loop of write(2) in C, no HTTP: the floor of one system call per delivery",
 			prepare: prepareFloor, path: "/", publish: plain},

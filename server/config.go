@@ -85,7 +85,7 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 	fs.StringVar(&cfg.log, "log", "text", "`form` of the log on standard error: text or json")
 	fs.BoolVar(&cfg.version, "version", false, "print the version and end")
 	fs.DurationVar(&cfg.maxAge, "max-age", 0, "when a stream without id that came through a proxy is ended, 1s to 24h; 0 = never")
-	fs.StringVar(&cfg.writer, "writer", "auto", "`way` that streams are written: auto, or stream for the portable one, to compare")
+	fs.StringVar(&cfg.writer, "writer", "auto", "`way` that streams are written: auto; to compare: epoll, without io_uring, or stream, the portable one")
 	fs.StringVar(&cfg.nats, "nats", "", "`URLs` of NATS servers, comma-separated: all nodes with the same ones are one headcount")
 	fs.StringVar(&cfg.natsPrefix, "nats-prefix", "headcount", "first `word` of all names on NATS, so that several headcounts can share it")
 	fs.BoolVar(&cfg.dev, "dev", false, "assets and templates from disk, read on every request")
@@ -172,8 +172,8 @@ func (c *config) check() error {
 	if c.log != "text" && c.log != "json" {
 		return fmt.Errorf("-log %q is unknown; give text or json", c.log)
 	}
-	if c.writer != "auto" && c.writer != "stream" {
-		return fmt.Errorf("-writer %q is unknown; give auto or stream", c.writer)
+	if c.writer != "auto" && c.writer != "epoll" && c.writer != "stream" {
+		return fmt.Errorf("-writer %q is unknown; give auto, epoll or stream", c.writer)
 	}
 	if c.admin != "" {
 		if _, _, err := net.SplitHostPort(c.admin); err != nil {

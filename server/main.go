@@ -73,7 +73,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		Key:        cfg.key,
 		Trusted:    cfg.trusted,
 		MaxAge:     cfg.maxAge,
-		Portable:   cfg.writer == "stream",
+		Writer:     web.Writer(cfg.writer),
 		Dev:        cfg.dev,
 		Log:        log,
 	}
@@ -134,7 +134,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 	running.Go(func() { serve(public, listener, failed) })
 	log.Info("listening", "addr", listener.Addr().String(), "url", pageURL(listener.Addr(), cfg.tlsCert != ""),
-		"max_streams", maxStreams, "open_files", openFiles())
+		"max_streams", maxStreams, "open_files", openFiles(), "writer", string(app.Writer()))
 
 	select {
 	case err := <-failed:

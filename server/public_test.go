@@ -46,7 +46,7 @@ func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
 func onPublic(t *testing.T, test func(*testing.T, *pipes)) {
 	synctest.Test(t, func(t *testing.T) {
 		// The kernel's sockets are outside of the bubble.
-		app, err := web.New(web.Options{Portable: true})
+		app, err := web.New(web.Options{Writer: web.Portable})
 		if err != nil {
 			t.Fatal(err)
 		}

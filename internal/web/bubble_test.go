@@ -31,7 +31,7 @@ type bubble struct {
 func inBubble(t *testing.T, opt web.Options, test func(*testing.T, *bubble)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		opt.Portable = true // the kernel's sockets are outside of the bubble
+		opt.Writer = web.Portable // the kernel's sockets are outside of the bubble
 		app, err := web.New(opt)
 		if err != nil {
 			t.Fatal(err)

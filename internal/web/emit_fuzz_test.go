@@ -23,7 +23,7 @@ type fuzzed struct{ app *web.Server }
 
 func newFuzzed(f *testing.F, opt web.Options) fuzzed {
 	f.Helper()
-	opt.Portable = true
+	opt.Writer = web.Portable
 	app, err := web.New(opt)
 	if err != nil {
 		f.Fatal(err)

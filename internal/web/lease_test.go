@@ -80,7 +80,7 @@ func TestLeaseNeverAnswered(t *testing.T) {
 // The answers of one stream of an id come while the next one is about to open: for the
 // race detector.
 func TestAliveWhileJoining(t *testing.T) {
-	app, err := web.New(web.Options{Portable: true})
+	app, err := web.New(web.Options{Writer: web.Portable})
 	if err != nil {
 		t.Fatal(err)
 	}

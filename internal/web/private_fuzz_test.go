@@ -34,7 +34,7 @@ func FuzzToken(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	app, err := web.New(web.Options{Key: key, Private: []string{"*"}, Portable: true})
+	app, err := web.New(web.Options{Key: key, Private: []string{"*"}, Writer: web.Portable})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -42,11 +42,22 @@ type Options struct {
 	Trusted    []netip.Prefix // proxies whose X-Forwarded-For is believed
 	MaxAge     time.Duration  // of proxied streams without id; 0 = no limit
 
-	Cluster  Cluster      // the other nodes; nil = this one is alone
-	Portable bool         // the portable writer for every stream
-	Dev      bool         // assets and templates from disk
-	Log      *slog.Logger // default: none
+	Cluster Cluster      // the other nodes; nil = this one is alone
+	Writer  Writer       // how streams are written; default: the best that there is
+	Dev     bool         // assets and templates from disk
+	Log     *slog.Logger // default: none
 }
+
+// Writer is a way to write streams.
+type Writer string
+
+// Ways to write streams. The zero value is the best that this system has.
+const (
+	Auto     Writer = "auto"
+	Uring    Writer = "io_uring" // what Auto is where the kernel allows it: one system call for many readers
+	Epoll    Writer = "epoll"    // one write(2) for each reader
+	Portable Writer = "stream"   // through net/http for every stream
+)
 
 // Server is one node: its rooms, its users and its routes.
 type Server struct {
@@ -115,8 +126,8 @@ func New(opt Options) (*Server, error) {
 		return nil, err
 	}
 	s.handler = s.routes()
-	if !opt.Portable {
-		s.epoll, err = wire.NewEpoll(opt.Heartbeat)
+	if opt.Writer != Portable {
+		s.epoll, err = wire.NewEpoll(opt.Heartbeat, opt.Writer != Epoll)
 		if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 			return nil, err
 		}
@@ -229,6 +240,17 @@ func (s *Server) tell(room string) {
 // users returns the data of the room's user count, as [hub.Room.Update] wants it.
 func (s *Server) users(room string) func() []byte {
 	return func() []byte { return strconv.AppendInt(nil, int64(s.total(room)), 10) }
+}
+
+// Writer returns how the streams of plain HTTP/1.x are written.
+func (s *Server) Writer() Writer {
+	switch {
+	case s.epoll == nil:
+		return Portable
+	case s.epoll.Uring():
+		return Uring
+	}
+	return Epoll
 }
 
 // Hub returns the rooms of this node.

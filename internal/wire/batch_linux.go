@@ -17,6 +17,8 @@ type shared struct {
 	at      hub.Position
 	chunked bool
 	batch   hub.Batch
+	joined  []byte // the bytes of batch in one piece
+	buffer  []byte // for joined
 }
 
 // flush writes what c still has to get, as far as its socket takes it. A ping that was
@@ -76,13 +78,62 @@ func (l *loop) pending(c *Conn) *hub.Batch {
 		return nil
 	}
 	if !s.valid || s.at != c.sub.Position() || s.chunked != c.sub.Chunked() {
+		l.submit() // what waits has the bytes that go now
 		s.valid, s.at, s.chunked = true, c.sub.Position(), c.sub.Chunked()
 		c.sub.Pending(&s.batch)
+		s.joined = join(&s.buffer, &s.batch)
 	}
 	if s.batch.Len() == 0 {
 		return nil
 	}
 	return &s.batch
+}
+
+// offer brings c, which is not blocked, what it has to get in a pass: by the ring if
+// that is one batch which the others get as well.
+func (l *loop) offer(c *Conn) {
+	b := l.pending(c)
+	switch {
+	case b == nil:
+	case l.ring == nil || b != &l.shared.batch || b.Full():
+		l.flush(c)
+	default:
+		l.ring.bytes = l.shared.joined
+		if l.ring.add(c) {
+			l.submit()
+		}
+	}
+}
+
+// submit sends what waits in the ring.
+func (l *loop) submit() {
+	if l.ring == nil || l.ring.n == 0 {
+		return
+	}
+	now := time.Since(l.start)
+	works := l.ring.submit(func(c *Conn, n int, errno syscall.Errno) {
+		if l.sent(c, &l.shared.batch, n, errno) && c.push {
+			c.event = now
+			l.pushLater(c)
+		}
+	})
+	if !works {
+		l.ring.close()
+		l.ring = nil
+	}
+}
+
+// join returns the bytes of b in one piece, made in buffer if there are several.
+func join(buffer *[]byte, b *hub.Batch) []byte {
+	if len(b.Bytes) == 1 {
+		return b.Bytes[0]
+	}
+	p := (*buffer)[:0]
+	for _, part := range b.Bytes {
+		p = append(p, part...)
+	}
+	*buffer = p
+	return p
 }
 
 // end closes a stream whose last byte has been written. What its reader sent and
@@ -101,22 +152,23 @@ func (l *loop) end(c *Conn) {
 // send writes b and reports whether all of it went and c still lives. If the socket
 // is full, the rest goes when it has room again.
 func (l *loop) send(c *Conn, b *hub.Batch) bool {
-	p := b.Bytes[0]
-	if len(b.Bytes) > 1 {
-		l.buffer = l.buffer[:0]
-		for _, part := range b.Bytes {
-			l.buffer = append(l.buffer, part...)
-		}
-		p = l.buffer
+	p := l.shared.joined
+	if b != &l.shared.batch {
+		p = join(&l.buffer, b)
 	}
-	c.written = l.now
 	n, errno := write(c.fd, p)
+	return l.sent(c, b, n, errno)
+}
+
+// sent is what follows a write of b, which took n bytes.
+func (l *loop) sent(c *Conn, b *hub.Batch, n int, errno syscall.Errno) bool {
+	c.written = l.now
 	if errno != 0 && errno != unix.EAGAIN && errno != unix.EINTR {
 		l.gone(c, Gone)
 		return false
 	}
 	c.sub.Advance(b, n)
-	if n == len(p) {
+	if n == b.Len() {
 		return true
 	}
 	c.blocked = true

@@ -90,6 +90,24 @@ func TestPartialWrites(t *testing.T) {
 	})
 }
 
+// More than a batch comes at once, with buffers that take all of it: a pass goes on
+// until everybody has everything, for nobody will wake it again.
+func TestBurst(t *testing.T) {
+	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
+		const readers, events = 8, 300
+		r := start()
+		all := make([]*reader, readers)
+		for i := range all {
+			all[i] = r.open("room=a")
+			r.stream(i)
+		}
+		r.emit("a", 1, events, 1<<10)
+		for _, c := range all {
+			c.wantNumbers(1, events)
+		}
+	})
+}
+
 // A reader that is gone is noticed at once, however it went and whatever was on its
 // way to it, without waiting for a heartbeat.
 func TestReaderGone(t *testing.T) {

@@ -4,7 +4,8 @@
 //   - [Stream] is for everything that net/http can serve (HTTP/2, TLS, any system):
 //     one goroutine a stream, a write deadline for each write.
 //   - [Epoll] is for plain HTTP/1.x on Linux: it takes the descriptor out of
-//     net/http, and an idle stream costs no goroutine and no buffer.
+//     net/http, and an idle stream costs no goroutine and no buffer. Where the kernel
+//     allows it, io_uring sends to many readers with one system call.
 //
 // Both call [hub.Sub.Pending] and [hub.Sub.Advance] and nothing else to find out
 // what to write; neither ever makes the hub or another reader wait.

@@ -18,6 +18,7 @@ import (
 // an idle one costs no goroutine, no buffer and no timer.
 type Epoll struct {
 	loops []*loop
+	uring bool
 	wait  sync.WaitGroup
 }
 
@@ -26,19 +27,24 @@ type Epoll struct {
 type Owner interface{ Done(Reason) }
 
 // NewEpoll starts the loops; [Epoll.Close] ends them. heartbeat is the longest
-// silence on a stream, more than 0.
-func NewEpoll(heartbeat time.Duration) (*Epoll, error) {
-	e := &Epoll{}
+// silence on a stream, more than 0. With uring many readers are served by one system
+// call where the kernel lets this process do so.
+func NewEpoll(heartbeat time.Duration, uring bool) (*Epoll, error) {
+	e := &Epoll{uring: uring}
 	for range runtime.GOMAXPROCS(0) {
-		l, err := newLoop(heartbeat)
+		l, err := newLoop(heartbeat, uring)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("start epoll writer: %w", err), e.Close())
 		}
+		e.uring = e.uring && l.ring != nil
 		e.loops = append(e.loops, l)
 		e.wait.Go(l.run)
 	}
 	return e, nil
 }
+
+// Uring says whether io_uring was wanted and is used.
+func (e *Epoll) Uring() bool { return e.uring }
 
 // Close cuts every stream and ends the loops. No owner is told.
 func (e *Epoll) Close() error {

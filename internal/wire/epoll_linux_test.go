@@ -47,7 +47,7 @@ func pair(t testing.TB) (client *net.TCPConn, fd int) {
 
 // A stream that comes after Close is closed, not forgotten; End does no harm.
 func TestTakeAfterClose(t *testing.T) {
-	e, err := wire.NewEpoll(time.Hour)
+	e, err := wire.NewEpoll(time.Hour, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func readUntil(c *net.TCPConn, n int) error {
 // who goes during it, costs nobody the last event.
 func TestPassOfBigRoom(t *testing.T) {
 	const readers, rounds = 2500, 4
-	e, err := wire.NewEpoll(time.Hour)
+	e, err := wire.NewEpoll(time.Hour, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,10 +149,43 @@ func TestPassOfBigRoom(t *testing.T) {
 	}
 }
 
+// An io_uring that works no more costs nobody an event: write(2) goes on where it stopped.
+func TestRingBreaks(t *testing.T) {
+	e, err := wire.NewEpoll(time.Hour, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if !e.Uring() {
+		t.Skip("the kernel does not let this process use io_uring")
+	}
+	h := hub.New(hub.Options{})
+	room := h.Open("a")
+	var clients []*net.TCPConn
+	for range 150 {
+		client, fd := pair(t)
+		e.Take(fd, room.Join(hub.Reader{Chunked: true}), false, make(owner, 1))
+		clients = append(clients, client)
+	}
+	for n := 1; n <= 4; n++ {
+		if n == 3 {
+			if err := e.BreakRings(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h.Emit("a", "n", []byte(strconv.Itoa(n)))
+		for i, c := range clients {
+			if err := readUntil(c, n); err != nil {
+				t.Fatalf("event %d, reader %d: %v", n, i, err)
+			}
+		}
+	}
+}
+
 // A pass costs the same whatever the number of readers: what they get is made once.
 func TestNoAllocationPerDelivery(t *testing.T) {
 	const readers = 300
-	e, err := wire.NewEpoll(time.Hour)
+	e, err := wire.NewEpoll(time.Hour, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,11 +220,18 @@ func TestNoAllocationPerDelivery(t *testing.T) {
 	}
 }
 
-// BenchmarkPass is the fan-out of one event to 1,000 readers on this machine, their
+// BenchmarkPass is the fan-out of one event to so many readers on this machine, their
 // reading included.
 func BenchmarkPass(b *testing.B) {
-	const readers = 1000
-	e, err := wire.NewEpoll(time.Hour)
+	for _, readers := range []int{1, 2, 4, 16, 1000} {
+		for _, uring := range []bool{false, true} {
+			b.Run(fmt.Sprintf("readers=%d/uring=%v", readers, uring), func(b *testing.B) { pass(b, readers, uring) })
+		}
+	}
+}
+
+func pass(b *testing.B, readers int, uring bool) {
+	e, err := wire.NewEpoll(time.Hour, uring)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -216,7 +256,7 @@ func BenchmarkPass(b *testing.B) {
 			}
 		}
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/readers, "ns/delivery")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(readers), "ns/delivery")
 	if err := e.Close(); err != nil {
 		b.Error(err)
 	}

@@ -20,7 +20,7 @@ type Conn struct{}
 type Owner interface{ Done(Reason) }
 
 // NewEpoll returns [errors.ErrUnsupported].
-func NewEpoll(time.Duration) (*Epoll, error) { return nil, errors.ErrUnsupported }
+func NewEpoll(time.Duration, bool) (*Epoll, error) { return nil, errors.ErrUnsupported }
 
 // Dup returns [errors.ErrUnsupported].
 func Dup(*net.TCPConn) (int, error) { return -1, errors.ErrUnsupported }
@@ -30,6 +30,9 @@ func Discard(int) {}
 
 // Take is never called, for there is no Epoll.
 func (*Epoll) Take(int, *hub.Sub, bool, Owner) *Conn { panic("wire: no epoll on this system") }
+
+// Uring returns false.
+func (*Epoll) Uring() bool { return false }
 
 // Close does nothing.
 func (*Epoll) Close() error { return nil }

@@ -42,6 +42,7 @@ type loop struct {
 	batch   hub.Batch
 	buffer  []byte
 	shared  shared
+	ring    *ring // nil where there is none
 	events  [256]unix.EpollEvent
 
 	mu     sync.Mutex // a room's lock may be held when it is taken, not the reverse
@@ -53,7 +54,7 @@ type loop struct {
 	over   bool // the loop has ended
 }
 
-func newLoop(heartbeat time.Duration) (*loop, error) {
+func newLoop(heartbeat time.Duration, uring bool) (*loop, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("make epoll set: %w", err)
@@ -72,6 +73,9 @@ func newLoop(heartbeat time.Duration) (*loop, error) {
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("watch eventfd: %w", err), set.Close(), unix.Close(wakeFD))
+	}
+	if uring {
+		l.ring, _ = newRing() // else write(2) does it
 	}
 	return l, nil
 }
@@ -261,9 +265,10 @@ func (l *loop) pass() {
 	end := min(g.at+slice, len(g.conns))
 	for ; g.at < end; g.at++ {
 		if c := g.conns[g.at]; c != nil && !c.blocked {
-			l.flush(c)
+			l.offer(c)
 		}
 	}
+	l.submit()
 	l.shared.group = nil
 	if g.at < len(g.conns) {
 		l.passing = append(l.passing, g)
@@ -340,6 +345,9 @@ func (l *loop) close() {
 	defer l.mu.Unlock()
 	for _, c := range l.joined { // since the last takeIn; Take closes what comes later
 		_ = unix.Close(c.fd)
+	}
+	if l.ring != nil {
+		l.ring.close()
 	}
 	l.joined, l.over = nil, true
 	_ = unix.Close(l.wakeFD)

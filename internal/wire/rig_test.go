@@ -29,7 +29,7 @@ import (
 // pause.
 const patience = 15 * time.Second
 
-// rig is a real http.Server on a loopback address whose streams one of the two
+// rig is a real http.Server on a loopback address whose streams one of the
 // writers serves. Its handler does what headcount's does.
 type rig struct {
 	t         *testing.T
@@ -63,11 +63,11 @@ func (s *taken) Done(r wire.Reason) {
 
 // writers runs the test with both writers, and then looks for what they left.
 func writers(t *testing.T, test func(t *testing.T, start func(...func(*rig)) *rig)) {
-	for _, name := range []string{"stream", "epoll"} {
+	for _, name := range []string{"stream", "epoll", "uring"} {
 		t.Run(name, func(t *testing.T) {
 			files, goroutines := openFiles(t), runtime.NumGoroutine()
 			t.Run("run", func(t *testing.T) {
-				test(t, func(with ...func(*rig)) *rig { return startRig(t, name == "epoll", with...) })
+				test(t, func(with ...func(*rig)) *rig { return startRig(t, name, with...) })
 			})
 			eventually(t, func() error {
 				if n := openFiles(t); n > files {
@@ -83,16 +83,20 @@ func writers(t *testing.T, test func(t *testing.T, start func(...func(*rig)) *ri
 	}
 }
 
-func startRig(t *testing.T, epoll bool, with ...func(*rig)) *rig {
+func startRig(t *testing.T, writer string, with ...func(*rig)) *rig {
 	t.Helper()
 	r := &rig{t: t, hub: hub.New(hub.Options{}), heartbeat: time.Hour, came: make(chan struct{})}
 	for _, f := range with {
 		f(r)
 	}
-	if epoll {
+	if writer != "stream" {
 		var err error
-		if r.epoll, err = wire.NewEpoll(r.heartbeat); err != nil {
+		if r.epoll, err = wire.NewEpoll(r.heartbeat, writer == "uring"); err != nil {
 			t.Fatal(err)
+		}
+		if writer == "uring" && !r.epoll.Uring() {
+			_ = r.epoll.Close()
+			t.Skip("the kernel does not let this process use io_uring")
 		}
 	}
 	var lc net.ListenConfig
