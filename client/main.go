@@ -12,6 +12,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"headcount/internal/version"
 )
 
 func main() {
@@ -88,6 +90,9 @@ func run(ctx context.Context, args []string, std streams) int {
 		return int(status)
 	case errors.Is(err, flag.ErrHelp):
 		_, _ = io.WriteString(std.out, help(all))
+		return statusOK
+	case errors.Is(err, errVersion):
+		_, _ = fmt.Fprintln(std.out, version.String())
 		return statusOK
 	case errors.As(err, &usage):
 		fmt.Fprintln(std.err, usageLine(usage))

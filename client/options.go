@@ -30,6 +30,7 @@ type options struct {
 	lines  bool
 
 	silence time.Duration
+	version bool
 }
 
 // newFlags returns the flags of all sub-commands, which set o.
@@ -44,8 +45,12 @@ func newFlags(o *options) *flag.FlagSet {
 	fs.StringVar(&o.token, "token", "", aboutToken)
 	fs.BoolVar(&o.lines, "lines", false, aboutLines)
 	fs.DurationVar(&o.silence, "silence", 35*time.Second, aboutSilence)
+	fs.BoolVar(&o.version, "version", false, "")
 	return fs
 }
+
+// errVersion says that the version was asked for.
+var errVersion = errors.New("version asked for")
 
 // usageError is a mistake on the command line or in the environment: exit status 2.
 type usageError struct{ error }
@@ -58,6 +63,9 @@ func parse(all []command, args []string) (command, *options, []string, error) {
 	rest, err := parseMixed(fs, args)
 	if err != nil {
 		return command{}, nil, nil, err
+	}
+	if o.version {
+		return command{}, nil, nil, errVersion
 	}
 
 	cmd := all[0]

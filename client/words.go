@@ -75,7 +75,7 @@ func help(all []command) string {
 			fmt.Fprintf(&b, "  %-13s  %s [%s]\n", strings.TrimSpace("-"+f.Name+" "+value), about, env)
 		})
 	}
-	b.WriteString("\nThe variable in brackets stands for a flag that is not given.\n")
+	b.WriteString("\nThe variable in brackets stands for a flag that is not given. -version prints the version.\n")
 	return b.String()
 }
 

@@ -8,13 +8,13 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
-	"runtime/debug"
 	"strings"
 	"time"
 
 	"github.com/peterbourgon/ff/v3"
 
 	"headcount/internal/cluster"
+	"headcount/internal/version"
 	"headcount/internal/web"
 )
 
@@ -41,6 +41,7 @@ type config struct {
 	h2c        bool
 	log        string
 	version    bool
+	health     bool
 	maxAge     time.Duration
 	writer     string
 	nats       string
@@ -84,6 +85,7 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 	fs.BoolVar(&cfg.h2c, "h2c", false, "HTTP/2 without TLS on -addr too, for a proxy that speaks it")
 	fs.StringVar(&cfg.log, "log", "text", "`form` of the log on standard error: text or json")
 	fs.BoolVar(&cfg.version, "version", false, "print the version and end")
+	fs.BoolVar(&cfg.health, "health", false, "ask the server that has these options whether it is healthy, and end: status 0 = yes, 1 = no")
 	fs.DurationVar(&cfg.maxAge, "max-age", 0, "when a stream without id that came through a proxy is ended, 1s to 24h; 0 = never")
 	fs.StringVar(&cfg.writer, "writer", "auto", "`way` that streams are written: auto; to compare: epoll, without io_uring, or stream, the portable one")
 	fs.StringVar(&cfg.nats, "nats", "", "`URLs` of NATS servers, comma-separated: all nodes with the same ones are one headcount")
@@ -100,7 +102,7 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 		return nil, usageError{fmt.Errorf("unexpected argument %q; options begin with a dash, -h lists them", fs.Arg(0))}
 	}
 	if cfg.version {
-		_, err := fmt.Fprintln(stdout, version())
+		_, err := fmt.Fprintln(stdout, version.String())
 		return nil, err
 	}
 	if cfg.origins, err = parseOrigins(origins); err != nil {
@@ -219,21 +221,6 @@ func parseOrigins(list string) ([]string, error) {
 
 func ascii(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
-}
-
-// version is what the build says of itself.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "headcount, unknown version"
-	}
-	words := "headcount " + info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			words += " " + s.Value[:min(12, len(s.Value))]
-		}
-	}
-	return words + " " + info.GoVersion
 }
 
 // help prints every option with its default and its environment variable.

@@ -51,6 +51,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil || cfg == nil {
 		return err
 	}
+	if cfg.health {
+		return checkHealth(ctx, cfg, stdout)
+	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 	if cfg.log == "json" {
 		log = slog.New(slog.NewJSONHandler(stderr, nil))

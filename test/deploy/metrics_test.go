@@ -2,6 +2,7 @@
 package deploy
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -130,7 +131,13 @@ func startServer(t *testing.T) (admin string) {
 	admin = rig.FreeAddr(t)
 	s := rig.Start(t, "-admin", admin, "-token", "secret", "-nats", nats.ClientURL(), "-drain", "0")
 	t.Cleanup(func() { s.Stop() })
+	exercise(t, s)
+	return admin
+}
 
+// exercise opens a stream, and emits until the test ends. It returns when the first event has come.
+func exercise(t *testing.T, s *rig.Server) {
+	t.Helper()
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	t.Cleanup(func() {
 		close(stop)
@@ -156,7 +163,12 @@ func startServer(t *testing.T) (admin string) {
 			}
 		}
 	}()
-	return admin
+	for in := bufio.NewScanner(stream.Body); in.Scan(); {
+		if in.Text() == "event: news" {
+			return
+		}
+	}
+	t.Fatal("the event does not come")
 }
 
 // prometheus is one that scrapes each half second.

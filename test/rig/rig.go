@@ -50,21 +50,27 @@ type process struct {
 // when the test ends; if the test has failed, the server's log is shown.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
-	return start(t, Build(t, "server"), args)
+	return start(t, []string{Build(t, "server")}, args)
 }
 
 // StartPlain is Start without the race detector, also in a test that has it: for checks of time and size.
 func StartPlain(t testing.TB, args ...string) *Server {
 	t.Helper()
-	return start(t, build(t, "server", false), args)
+	return start(t, []string{build(t, "server", false)}, args)
 }
 
-func start(t testing.TB, bin string, args []string) *Server {
+// StartUnder is StartPlain by a command that ends up as the server, such as strace -D.
+func StartUnder(t testing.TB, command []string, args ...string) *Server {
+	t.Helper()
+	return start(t, append(slices.Clone(command), build(t, "server", false)), args)
+}
+
+func start(t testing.TB, command, args []string) *Server {
 	t.Helper()
 	addr := FreeAddr(t)
 	s := &Server{
-		t: t, bin: bin, Addr: addr, URL: "http://" + addr,
-		args: append([]string{"-addr", addr}, args...),
+		t: t, bin: command[0], Addr: addr, URL: "http://" + addr,
+		args: slices.Concat(command[1:], []string{"-addr", addr}, args),
 		env:  Environ(),
 	}
 	if slices.Contains(args, "-tls-cert") {
