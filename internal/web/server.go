@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
@@ -75,12 +76,13 @@ type Server struct {
 	maxLeases int
 	expire    chan struct{} // a lease may now end earlier than before
 
-	mu       sync.Mutex
-	streams  map[*stream]struct{}
-	leased   map[*stream]struct{}
-	clients  map[netip.Prefix]int // open streams by client address
-	draining bool
-	idle     chan struct{} // closed when draining and no stream is left
+	mu        sync.Mutex
+	streams   map[*stream]struct{}
+	leased    map[*stream]struct{}
+	clients   map[netip.Prefix]int // open streams by client address
+	draining  bool
+	newcomers int           // streams that came since the last look of calm
+	idle      chan struct{} // closed when draining and no stream is left
 }
 
 // New returns a server that is ready to serve; its users expire while
@@ -201,6 +203,7 @@ func (s *Server) Run(ctx context.Context) {
 	defer ask.Stop()
 	due := time.NewTimer(0)
 	defer due.Stop()
+	var storm calm
 	for {
 		select {
 		case <-ctx.Done():
@@ -209,6 +212,9 @@ func (s *Server) Run(ctx context.Context) {
 			s.hub.Trim(now)
 		case now := <-ask.C:
 			s.askLeased(now)
+			if storm.over(s.takeNewcomers()) {
+				debug.FreeOSMemory()
+			}
 		case <-s.expire:
 		case <-due.C:
 			for _, room := range s.table.Expire(time.Now()) {
@@ -219,6 +225,15 @@ func (s *Server) Run(ctx context.Context) {
 			due.Reset(time.Until(next))
 		}
 	}
+}
+
+// takeNewcomers returns how many streams came since the last call.
+func (s *Server) takeNewcomers() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.newcomers
+	s.newcomers = 0
+	return n
 }
 
 // recount tells the room, and the other nodes, how many users it has now.

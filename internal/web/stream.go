@@ -102,6 +102,7 @@ func (s *Server) join(ctx context.Context, want subscription, by transport) (*st
 		return nil, how, unavailable(byAddress, "your address has as many streams as it may; close one, or come back in a few seconds")
 	}
 	s.streams[st] = struct{}{}
+	s.newcomers++
 	if s.opt.MaxPerIP > 0 {
 		st.address = want.address
 		s.clients[st.address]++
