@@ -17,7 +17,7 @@ export const io = (uri = '/', options = {}) => {
   const key = `headcount ${origin}/${room}`
   const socket = new Socket(
     (links[key] ||= newLink(origin, room, key)),
-    `Emit from a server: curl ${origin}/emit -H "Authorization: Bearer TOKEN" -d room="${room}" -d event=news -d data=hi`
+    `Emit from a server: curl ${origin}/emit -H "Authorization: Bearer TOKEN" -d room="${room}" -d event=news`
   )
   return options.autoConnect === false ? socket : socket.connect()
 }

@@ -66,7 +66,7 @@ export const newLink = (server, room, name) => {
   }
 
   const lose = (reason, problem) => {
-    way = undefined
+    way = 0
     counted = ''
     each((socket) => socket._down(reason, problem))
   }
@@ -89,7 +89,7 @@ export const newLink = (server, room, name) => {
       id,
       poll: +poll,
       // A poll whose cursor lacks its last part, the version of the states, is answered at once, with the states.
-      lastEventId: leads ? (way ? cursor : cursor.replace(/\.\d+$/, '.')) : '',
+      lastEventId: leads ? (way && !failures ? cursor : cursor.replace(/\.\d+$/, '.')) : '',
       try: Math.random(), // proxies join requests with the same address, and make them wait for each other
     })
     const response = await fetch(server + '/events?' + query, { signal })
@@ -109,7 +109,7 @@ export const newLink = (server, room, name) => {
   const stop = () => {
     clearTimeout(timer)
     current?.abort()
-    current = undefined
+    current = null
   }
 
   /** A tab that follows does this once, by a poll, so that the first count that it sees includes it. */
@@ -151,7 +151,8 @@ export const newLink = (server, room, name) => {
     }
     if (current != mine) return
     stop()
-    if (poll && works && !problem) {
+    // Something may cut polls that take long: the next one is answered at once, if the server is there.
+    if (poll && ((works && !problem) || (way && leads && !refused && !failures++))) {
       if (leads) {
         timer = setTimeout(attempt, 100 + 100 * Math.random())
         if (Date.now() > retryAt) tryStream()
@@ -183,8 +184,8 @@ export const newLink = (server, room, name) => {
     open(false, mine, (event, data) => {
       if (!leads || mine.signal.aborted) return
       if (data?.ping) say('/alive', [id])
-      first ||= Date.now()
-      if (Date.now() - first > 1000) {
+      first ||= Date.now() + 1000
+      if (Date.now() > first) {
         mine.abort()
         prefer(false)
         attempt()
@@ -246,7 +247,7 @@ export const newLink = (server, room, name) => {
   }
 
   const retire = () => {
-    leads = heir = asked = undefined
+    leads = heir = asked = 0
     counted = ''
     stop()
     release?.()
@@ -308,7 +309,7 @@ export const newLink = (server, room, name) => {
       if (from < term) return
       if (from > term && leads) retire()
       term = from
-      look(4000 * (1 + Math.random()))
+      look(4000 + 4000 * Math.random())
       if (kind == DOWN) {
         asked = stop()
         return lose(words[0], Error(words[1]))
@@ -350,7 +351,7 @@ export const newLink = (server, room, name) => {
     if (!back) say('/leave', [id])
     post(BYE, id, heir, !back)
     channel?.close()
-    channel = undefined
+    channel = null
     retire()
     clearTimeout(watch)
     lose(reason)

@@ -21,8 +21,11 @@ const (
 	// answered by then is probably held back on the way; ending it cleanly hands what
 	// it holds over.
 	confirmWithin = 5 * time.Second
-	// returnWithin is how long one who was told to come back at once may take.
+	// returnWithin is how long one who was told to come back at once may take,
 	returnWithin = 3 * time.Second
+	// and one behind a proxy, which may be slow: to read all of an answer, to have it
+	// scanned for viruses, to connect anew.
+	detourWithin = 10 * time.Second
 )
 
 // proxied says that the request came through a proxy, or may have: HTTP/2 is what a

@@ -77,6 +77,23 @@ func TestLeaseNeverAnswered(t *testing.T) {
 	})
 }
 
+// Who polls by way of a proxy is given longer to come back: a slow one is not to drop anybody.
+func TestDetour(t *testing.T) {
+	inBubble(t, web.Options{Linger: 2 * time.Second}, func(t *testing.T, b *bubble) {
+		for via, longest := range map[string]time.Duration{"": 5 * time.Second, "1.1 slow": 12 * time.Second} {
+			header := []string{"User-Agent", "Mozilla/5.0", "Connection", "keep-alive"}
+			if via != "" {
+				header = append(header, "Via", via)
+			}
+			b.do("GET", "/events?poll=1&id="+idA, "", header...) // answered at once
+			time.Sleep(longest - 100*time.Millisecond)
+			b.wantUsers("lobby", 1)
+			time.Sleep(200 * time.Millisecond)
+			b.wantUsers("lobby", 0)
+		}
+	})
+}
+
 // The answers of one stream of an id come while the next one is about to open: for the
 // race detector.
 func TestAliveWhileJoining(t *testing.T) {

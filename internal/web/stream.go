@@ -22,6 +22,7 @@ type stream struct {
 	address   netip.Prefix // of its client, if those are limited
 	returning atomic.Bool  // its reader was told to come back at once
 	named     bool         // it has a client id, or a name that we gave it
+	detour    bool         // its reader comes back by way of a proxy
 
 	expiry *time.Timer // ends it with its token; nil if it needs none
 
@@ -138,7 +139,11 @@ func (s *Server) gone(st *stream, reason wire.Reason) {
 	// Without a name nobody can tell that it is the same who comes back elsewhere.
 	if handedOver := draining && reason == wire.Ended && (st.named || s.opt.Cluster == nil); !handedOver {
 		var longer time.Duration
-		if st.returning.Load() {
+		switch {
+		case !st.returning.Load():
+		case st.detour:
+			longer = detourWithin
+		default:
 			longer = returnWithin
 		}
 		if s.table.Leases() >= s.maxLeases {

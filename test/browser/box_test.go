@@ -1,11 +1,13 @@
 package browser
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +27,9 @@ const (
 	cuts                   // passes, and breaks the connection every 3 s
 	forbids                // 502 for streams; polls pass
 	declines               // 502 for everything
+	lags                   // each piece when the next one comes
+	blocks                 // 4 KiB at a time
+	hurries                // 502 for streams, and for polls that take more than 2 s
 )
 
 // A box is what stands between browsers and a server: a reverse proxy that does to GET /events what some do. Like many of
@@ -100,13 +105,19 @@ func (b *box) pass(w http.ResponseWriter, r *http.Request, server *rig.Server) {
 		if how, poll = b.enter(r.URL.Query()); !poll {
 			defer b.leave()
 		}
-		if how == declines || how == forbids && !poll {
+		if how == declines || (how == forbids || how == hurries) && !poll {
 			http.Error(w, "bad gateway", http.StatusBadGateway)
 			return
 		}
 	}
 	// Not with the context of r: the server is not told when the browser hangs up.
-	up, err := http.NewRequest(r.Method, server.URL+r.URL.RequestURI(), r.Body)
+	ctx := context.Background()
+	if how == hurries {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+	}
+	up, err := http.NewRequestWithContext(ctx, r.Method, server.URL+r.URL.RequestURI(), r.Body)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadGateway)
 		return
@@ -148,13 +159,23 @@ func (b *box) pass(w http.ResponseWriter, r *http.Request, server *rig.Server) {
 		<-end
 		answer.Body.Close() // for the test's own sake, when all is over
 	}()
+	var held []byte
 	piece := make([]byte, 64<<10)
 	for n := 0; ; n++ {
 		got, err := answer.Body.Read(piece)
 		if how == deafens && n > 0 {
 			got = 0
 		}
-		w.Write(piece[:got])
+		out := piece[:got]
+		switch how {
+		case lags:
+			out, held = held, slices.Clone(out)
+		case blocks:
+			held = append(held, out...)
+			out = held[:len(held)&^(4<<10-1)]
+			held = slices.Clone(held[len(out):])
+		}
+		w.Write(out)
 		flush.Flush()
 		if err == nil {
 			continue
