@@ -1,5 +1,5 @@
 // Package assets is what the server hands to browsers, embedded: the client io.js and io.mjs with its types, and the
-// script, style and icon of the page.
+// scripts, styles and icon of the pages.
 //
 // io.js and io.mjs are built from src/io.mjs; a test in build/ fails when they are not what it builds.
 package assets
@@ -10,5 +10,5 @@ import "embed"
 
 // FS holds the files named here and nothing else.
 //
-//go:embed io.js io.mjs io.d.ts io.d.mts page.js style.css icon.svg
+//go:embed io.js io.mjs io.d.ts io.d.mts chart.js page.js stats.js style.css stats.css icon.svg
 var FS embed.FS

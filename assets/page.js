@@ -1,17 +1,11 @@
-/* global io */
+/* global io, chart */
 // What the page does beyond showing the number, which <user-count> does: title, line, whether it is live, copying.
 
 ;(() => {
-  const STEP = 5000 // ms, and the other three: as in internal/web/trend.go and chart.go, where the first line is drawn
-  const STEPS = 120
-  const HEIGHT = 100
-  const MARGIN = 6
-  const LEAST = 4
   const QUIET = 10000 // ms between two announcements to those who listen to the page
 
   const byId = (id) => document.getElementById(id)
   const users = byId('users')
-  const chart = byId('chart')
   const way = byId('way')
   const said = byId('said')
 
@@ -29,7 +23,7 @@
     users.dataset.digits = String(data).length
     byId('noun').textContent = data === 1 ? 'user' : 'users'
     document.title = `(${data}) headcount`
-    note(data)
+    chart.note(data)
     say()
   })
 
@@ -94,55 +88,9 @@
     heard.hidden = false
   })
 
-  // --- the line ---
+  // --- the line: chart.js draws it ---
 
-  let points // as in trend.go: [peak, last] of each step, the last one being now
-  let began // when the last step began, of performance.now()
   let stale = false
-
-  const load = (svg, at) => {
-    points = JSON.parse(svg.dataset.points)
-    began = at - svg.dataset.into
-  }
-
-  const advance = () => {
-    const last = points.length ? points[points.length - 1][1] : 0
-    for (let n = Math.min(STEPS, Math.floor((performance.now() - began) / STEP)); n > 0; n--) points.push([last, last])
-    began += STEP * Math.floor((performance.now() - began) / STEP)
-    points = points.slice(-STEPS)
-  }
-
-  const note = (data) => {
-    advance()
-    if (!points.length) points.push([0, 0])
-    const now = points[points.length - 1]
-    now[0] = Math.max(now[0], data)
-    now[1] = data
-    draw()
-  }
-
-  const draw = () => {
-    if (!points.length) return
-    const start = STEPS - points.length
-    const peak = points.reduce((most, [p]) => Math.max(most, p), 0)
-    const index = points.findLastIndex(([p]) => p === peak)
-    const top = Math.max(peak, LEAST)
-    const y = (n) => HEIGHT - MARGIN - Math.floor((n * (HEIGHT - 2 * MARGIN) + Math.floor(top / 2)) / top)
-    let at = y(points[0][1])
-    let line = `M${start} ${at}`
-    points.forEach(([p, last], i) => {
-      if (y(p) === at && y(last) === at) return
-      line += `H${start + i}V${y(p)}V${y(last)}`
-      at = y(last)
-    })
-    line += `H${STEPS}`
-    chart.querySelector('.line').setAttribute('d', line)
-    chart.querySelector('.area').setAttribute('d', `${line}V${HEIGHT}H${start}Z`)
-    chart.querySelector('.peak').setAttribute('d', `M${start + index} ${y(peak)}h0`)
-    byId('peak').textContent = peak
-    const minutes = Math.floor(((points.length - 1 - index) * STEP) / 60000)
-    byId('age').textContent = minutes ? `${minutes} min ago` : 'just now'
-  }
 
   // What happened while this page was not live, the server knows: it is in the page that it would send now.
   const refresh = async () => {
@@ -150,21 +98,13 @@
     const response = await fetch(location.href).catch(() => {})
     if (!response?.ok) return
     const at = performance.now()
-    load(new DOMParser().parseFromString(await response.text(), 'text/html').getElementById('chart'), at)
-    if (count === undefined) draw()
-    else note(count)
+    chart.loadFrom(new DOMParser().parseFromString(await response.text(), 'text/html'), at)
+    if (count !== undefined) chart.note(count)
   }
 
   socket.on('disconnect', () => {
     stale = true
   })
-  load(chart, performance.getEntriesByType('navigation')[0].responseStart)
-  const step = () => {
-    advance()
-    draw()
-    setTimeout(step, began + STEP - performance.now())
-  }
-  step()
 
   // --- copying ---
 

@@ -79,7 +79,7 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 	fs.IntVar(&cfg.maxRate, "max-stream-rate", 0, "new `streams` a second from one address (IPv6: one /64), ten times as many at once, beyond: 429; 0 = no limit")
 	cfg.trusted = loopback()
 	fs.Var(&cfg.trusted, "trusted-proxies", "`CIDRs` whose X-Forwarded-For is believed, comma-separated")
-	fs.StringVar(&cfg.admin, "admin", defaultAdmin, "private listener, `host:port`: /metrics, /stats, /debug/pprof/; empty = off")
+	fs.StringVar(&cfg.admin, "admin", defaultAdmin, "private listener, `host:port`: /stats (a page too), /metrics, /debug/pprof/; empty = off")
 	fs.StringVar(&cfg.tlsCert, "tls-cert", "", "`file` of the certificate, for HTTPS and HTTP/2 on -addr; read again when it changes")
 	fs.StringVar(&cfg.tlsKey, "tls-key", "", "`file` of the certificate's key")
 	fs.BoolVar(&cfg.h2c, "h2c", false, "HTTP/2 without TLS on -addr too, for a proxy that speaks it")
@@ -142,6 +142,12 @@ func plain(err error) error {
 // cluster is the options of the cluster, for -nats.
 func (c *config) cluster(log *slog.Logger) *cluster.Options {
 	return &cluster.Options{Servers: c.nats, Prefix: c.natsPrefix, History: c.history, HistoryAge: c.historyAge, Log: log}
+}
+
+// adminName is the host of -admin.
+func (c *config) adminName() string {
+	host, _, _ := net.SplitHostPort(c.admin) // check has looked
+	return host
 }
 
 func (c *config) check() error {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"headcount/internal/cluster"
+	"headcount/internal/version"
 	"headcount/internal/web"
 )
 
@@ -79,6 +80,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		Writer:     web.Writer(cfg.writer),
 		Dev:        cfg.dev,
 		Log:        log,
+		Version:    version.String(),
+		AdminName:  cfg.adminName(),
 	}
 	var node *cluster.Node
 	if cfg.nats != "" {

@@ -5,5 +5,5 @@ import "embed"
 
 // FS holds the files named here and nothing else.
 //
-//go:embed home.html
+//go:embed chart.html home.html stats.html
 var FS embed.FS

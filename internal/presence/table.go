@@ -282,6 +282,17 @@ func (t *Table) Count(name string) int {
 
 func (t *Table) count(r *room) int { return len(r.named) - len(t.away[r]) + len(r.anon) }
 
+// Users returns how many users all rooms have together.
+func (t *Table) Users() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := 0
+	for _, r := range t.rooms {
+		n += t.count(r)
+	}
+	return n
+}
+
 // Room is a room with its count.
 type Room struct {
 	Name  string `json:"room"`

@@ -43,7 +43,7 @@ func (s *Server) count(c echo.Context) error {
 	h.Set("Cache-Control", "no-store")
 	h.Add("Vary", "Accept")
 	users := s.everywhere(c.Request().Context(), room)
-	if wantsText(strings.Join(c.Request().Header.Values("Accept"), ",")) {
+	if prefers(c.Request(), "text/plain") {
 		return c.String(http.StatusOK, strconv.Itoa(users))
 	}
 	return c.JSON(http.StatusOK, struct {
@@ -52,16 +52,17 @@ func (s *Server) count(c echo.Context) error {
 	}{room, users})
 }
 
-// wantsText says that an Accept header likes text/plain more than JSON. Of two that it
-// likes the same, it gets the first that it names, and JSON if it names neither.
-func wantsText(accept string) bool {
+// prefers says that the Accept header of a request likes that kind of text more than JSON.
+// Of two that it likes the same, it gets the first that it names, and JSON if it names
+// neither.
+func prefers(r *http.Request, kind string) bool {
 	type like struct {
 		q  float64
 		at int
 	}
 	likes := make(map[string]like)
-	for i, part := range strings.Split(accept, ",") {
-		kind, params, err := mime.ParseMediaType(part)
+	for i, part := range strings.Split(strings.Join(r.Header.Values("Accept"), ","), ",") {
+		name, params, err := mime.ParseMediaType(part)
 		if err != nil {
 			continue
 		}
@@ -69,18 +70,18 @@ func wantsText(accept string) bool {
 		if err != nil {
 			q = 1
 		}
-		likes[kind] = like{q, i}
+		likes[name] = like{q, i}
 	}
 	// "The most specific reference has precedence": RFC 9110, section 12.5.1.
-	best := func(kinds ...string) (l like) {
-		for _, kind := range kinds {
-			if l, ok := likes[kind]; ok {
+	best := func(names ...string) (l like) {
+		for _, name := range names {
+			if l, ok := likes[name]; ok {
 				return l
 			}
 		}
 		return l
 	}
-	text, data := best("text/plain", "text/*"), best(echo.MIMEApplicationJSON, "application/*", "*/*")
+	text, data := best(kind, "text/*"), best(echo.MIMEApplicationJSON, "application/*", "*/*")
 	return text.q > data.q || text.q == data.q && text.q > 0 && text.at < data.at
 }
 
@@ -254,10 +255,19 @@ func protect(next echo.HandlerFunc) echo.HandlerFunc {
 // mistake is all that strangers are told of one.
 const mistake = "something went wrong in the server; its log says what"
 
-// answerError turns every error of every route into {"error":"…"}.
+// answerError turns every error of every public route into {"error":"…"}.
 func (s *Server) answerError(err error, c echo.Context) {
+	status, why := s.writeError(err, c, "there is nothing here; the page is at / and the stream at /events")
+	if status != 0 {
+		s.metrics.refused.WithLabelValues(string(why), strconv.Itoa(status)).Inc()
+	}
+}
+
+// writeError answers with {"error":"…"} and returns what it was, 0 if it is too late for
+// an answer. Nothing is what it says where there is nothing.
+func (s *Server) writeError(err error, c echo.Context, nothing string) (int, reason) {
 	if c.Response().Committed {
-		return
+		return 0, ""
 	}
 	status, why, words := http.StatusInternalServerError, byMistake, mistake
 	var he *echo.HTTPError
@@ -265,7 +275,7 @@ func (s *Server) answerError(err error, c echo.Context) {
 	case !errors.As(err, &he):
 		s.log.Error("request went wrong", "path", c.Request().URL.Path, "error", err)
 	case he == echo.ErrNotFound:
-		status, why, words = he.Code, byRoute, "there is nothing here; the page is at / and the stream at /events"
+		status, why, words = he.Code, byRoute, nothing
 	case he == echo.ErrMethodNotAllowed:
 		// Echo lists OPTIONS for every route; here it is not for use.
 		allow := strings.TrimPrefix(c.Response().Header().Get("Allow"), "OPTIONS, ")
@@ -275,7 +285,6 @@ func (s *Server) answerError(err error, c echo.Context) {
 		status, why, words = he.Code, byOther, fmt.Sprint(he.Message)
 		errors.As(err, &why)
 	}
-	s.metrics.refused.WithLabelValues(string(why), strconv.Itoa(status)).Inc()
 	h := c.Response().Header()
 	for _, name := range []string{"Content-Type", "X-Accel-Buffering"} {
 		h.Del(name)
@@ -293,6 +302,7 @@ func (s *Server) answerError(err error, c echo.Context) {
 	if err != nil {
 		s.log.Debug("answer did not go out", "error", err)
 	}
+	return status, why
 }
 
 // logPanic says where a handler panicked; the request ends with 500, the rest goes

@@ -185,8 +185,14 @@ type timed struct {
 // open subscribes.
 func (b *bubble) open(query string, header ...string) *stream {
 	b.t.Helper()
+	return b.openAt("/events?"+query, header...)
+}
+
+// openAt opens a stream at a path.
+func (b *bubble) openAt(path string, header ...string) *stream {
+	b.t.Helper()
 	ctx, cancel := context.WithCancel(b.t.Context())
-	req, err := http.NewRequestWithContext(ctx, "GET", "http://headcount.test/events?"+query, nil)
+	req, err := http.NewRequestWithContext(ctx, "GET", "http://headcount.test"+path, nil)
 	if err != nil {
 		b.t.Fatal(err)
 	}

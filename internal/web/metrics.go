@@ -127,11 +127,7 @@ func (c census) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge := func(v float64, name, help string) { show(prometheus.GaugeValue, v, name, help, nil) }
 
-	users := 0
-	for _, r := range c.s.table.Rooms() {
-		users += r.Users
-	}
-	gauge(float64(users), "headcount_users", "Users counted now, over all rooms.")
+	gauge(float64(c.s.table.Users()), "headcount_users", "Users counted now, over all rooms.")
 	gauge(float64(c.s.table.Leases()), "headcount_leases", "Users counted now that need no stream for it: by a lease, or because they linger.")
 	_, ways := c.s.transports()
 	for way, n := range ways {

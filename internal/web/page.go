@@ -71,7 +71,9 @@ func (p *pages) parse() (*template.Template, error) {
 	if p.dev {
 		source = os.DirFS("templates")
 	}
-	t, err := template.New("home.html").Funcs(template.FuncMap{"asset": p.assets.url}).ParseFS(source, "home.html")
+	t, err := template.New("").Funcs(template.FuncMap{
+		"asset": p.assets.url, "commas": commas, "bytes": bytesInWords, "span": spanInWords,
+	}).ParseFS(source, "*.html")
 	if err != nil {
 		return nil, fmt.Errorf("parse template: %w", err)
 	}
@@ -106,15 +108,23 @@ func (p *pages) home(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	// Not no-store, which in some browsers forbids the back/forward cache: the Back button is to find the page as it was.
+	c.Response().Header().Set("Cache-Control", "private, no-cache")
+	return p.render(c, "home.html", p.view(room, c.Scheme()+"://"+c.Request().Host))
+}
+
+// render answers with a page.
+func (p *pages) render(c echo.Context, name string, view any) error {
 	layout := p.layout
 	if p.dev {
+		var err error
 		if layout, err = p.parse(); err != nil {
 			return err
 		}
 	}
 	// Rendered before anything is sent, so that a mistake in the template is a clean 500.
 	var page bytes.Buffer
-	if err := layout.Execute(&page, p.view(room, c.Scheme()+"://"+c.Request().Host)); err != nil {
+	if err := layout.ExecuteTemplate(&page, name, view); err != nil {
 		return fmt.Errorf("render page: %w", err)
 	}
 	header := c.Response().Header()
@@ -122,8 +132,6 @@ func (p *pages) home(c echo.Context) error {
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("X-Frame-Options", "DENY")
 	header.Set("Referrer-Policy", "no-referrer")
-	// Not no-store, which in some browsers forbids the back/forward cache: the Back button is to find the page as it was.
-	header.Set("Cache-Control", "private, no-cache")
 	return c.HTMLBlob(http.StatusOK, page.Bytes())
 }
 

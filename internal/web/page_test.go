@@ -117,8 +117,8 @@ func TestHomeNamesAssetsByHash(t *testing.T) {
 	h, _ := newPagesServer(t, pageConfig{})
 	head, _, _ := strings.Cut(get(h, "/").Body.String(), "<body>")
 	urls := regexp.MustCompile(`(?:src|href)="(/assets/[^"]+)"`).FindAllStringSubmatch(head, -1)
-	if len(urls) != 4 {
-		t.Errorf("the page loads %d assets, want 4: %v", len(urls), urls)
+	if len(urls) != 5 {
+		t.Errorf("the page loads %d assets, want 5: %v", len(urls), urls)
 	}
 	for _, u := range urls {
 		w := get(h, u[1])

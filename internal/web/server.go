@@ -43,10 +43,12 @@ type Options struct {
 	Trusted    []netip.Prefix // proxies whose X-Forwarded-For is believed
 	MaxAge     time.Duration  // of proxied streams without id; 0 = no limit
 
-	Cluster Cluster      // the other nodes; nil = this one is alone
-	Writer  Writer       // how streams are written; default: the best that there is
-	Dev     bool         // assets and templates from disk
-	Log     *slog.Logger // default: none
+	Cluster   Cluster      // the other nodes; nil = this one is alone
+	Writer    Writer       // how streams are written; default: the best that there is
+	Dev       bool         // assets and templates from disk
+	Log       *slog.Logger // default: none
+	Version   string       // what operators are told
+	AdminName string       // name under which the admin listener is reached, beside those that are nobody else's
 }
 
 // Writer is a way to write streams.
@@ -72,6 +74,8 @@ type Server struct {
 	probes    probes
 	rates     rates
 	metrics   *metrics
+	board     board
+	started   time.Time
 	handler   http.Handler
 	maxLeases int
 	expire    chan struct{} // a lease may now end earlier than before
@@ -103,6 +107,7 @@ func New(opt Options) (*Server, error) {
 		log:       opt.Log,
 		table:     presence.New(opt.Linger),
 		metrics:   newMetrics(),
+		started:   time.Now(),
 		rates:     rates{perSecond: opt.MaxRate},
 		maxLeases: max(minLeases, 4*opt.MaxStreams),
 		probes:    probes{stop: make(chan struct{})},
@@ -127,6 +132,7 @@ func New(opt Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.board = newBoard(s.started)
 	s.handler = s.routes()
 	if opt.Writer != Portable {
 		s.epoll, err = wire.NewEpoll(opt.Heartbeat, opt.Writer != Epoll)
@@ -215,6 +221,7 @@ func (s *Server) Run(ctx context.Context) {
 			if storm.over(s.takeNewcomers()) {
 				debug.FreeOSMemory()
 			}
+			s.look(now)
 		case <-s.expire:
 		case <-due.C:
 			for _, room := range s.table.Expire(time.Now()) {
@@ -315,6 +322,7 @@ func (s *Server) Drain(ctx context.Context) error {
 		}
 		st.end(retry())
 	}
+	defer s.board.end() // operators watch until the end
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
