@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -93,6 +94,11 @@ func parse(all []command, args []string) (command, *options, []string, error) {
 // the others. As everywhere, what follows "--" is no flag.
 func parseMixed(fs *flag.FlagSet, args []string) (others []string, err error) {
 	for len(args) > 0 {
+		// No flag is called -5: it is DATA.
+		if _, err := strconv.ParseFloat(args[0], 64); err == nil {
+			others, args = append(others, args[0]), args[1:]
+			continue
+		}
 		if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
 			return nil, err
 		} else if err != nil {

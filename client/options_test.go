@@ -21,6 +21,8 @@ func TestParse(t *testing.T) {
 		{"flags between", "-once watch -room=x u:1 --json", options{room: "x", json: true, once: true}, []string{"u:1"}},
 		{"no sub-command", "u:1 -event a -event b", options{room: "lobby", events: names{"a", "b"}}, []string{"u:1"}},
 		{"a room called watch", "-room watch", options{room: "watch"}, nil},
+		{"a number below zero", "u:1 -5 -1e3 -json", options{room: "lobby", json: true}, []string{"u:1", "-5", "-1e3"}},
+		{"a number below zero as a value", "-room -5 u:1", options{room: "-5"}, []string{"u:1"}},
 		{"end of flags", "-once -- -json", options{room: "lobby", once: true}, []string{"-json"}},
 	}
 	for _, tt := range tests {

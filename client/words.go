@@ -39,7 +39,7 @@ const (
 	aboutEmit = "send an event to all in a room"
 	notesEmit = `
 DATA is JSON, else a string; "-" is standard input, without its last line end; none is null.
-DATA that begins with a dash goes behind "--". Where DATA is left out, a URL needs a scheme or port.
+Other DATA than numbers that begins with a dash goes behind "--". Where DATA is left out, a URL needs a scheme or port.
 Prints the id of the event once the server has accepted it; -json: {"id":…,"room":…}
 An event without an answer is sent again, for 30 s, and never passed on twice (Idempotency-Key).
 With -lines each line waits until the one before is accepted; the first that is refused ends it.
