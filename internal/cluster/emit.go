@@ -54,9 +54,14 @@ func (n *Node) Emit(ctx context.Context, room, event string, data []byte, key st
 		return "", "", scrub(err, n.secrets)
 	}
 	if ack.Duplicate {
-		if room, err = n.roomAt(ctx, ack.Sequence); err != nil {
+		first, err := n.roomAt(ctx, ack.Sequence)
+		switch {
+		case err == nil:
+			room = first
+		case !errors.Is(err, jetstream.ErrMsgNotFound):
 			return "", "", scrub(err, n.secrets)
 		}
+		// An event that has made room for later ones was in this room, most likely.
 	} else {
 		n.hub.Advance(ack.Sequence)
 		n.said.add(t, ack.Sequence, n.confirm)

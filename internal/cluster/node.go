@@ -70,6 +70,7 @@ type Node struct {
 	said   confirms
 	behind time.Time // since when the stream has ended too early; for tend alone
 	probed uint64    // where the stream ended at the last look; likewise
+	grown  time.Time // when more replicas were last asked for; likewise
 
 	mu     sync.Mutex
 	name   string // as others see it: the tag, and how often it came back from the dead
@@ -213,13 +214,13 @@ func (n *Node) sync(ctx context.Context) error {
 	n.mu.Lock()
 	n.synced = true // until something is lost again, which may be while this runs
 	n.mu.Unlock()
-	s, err := n.provide(ctx)
+	tip := n.hub.Tip() // before the question: it moves on meanwhile
+	info, err := n.provide(ctx)
 	if err == nil {
-		n.streams.Store(s)
 		err = n.readBeats(ctx)
 	}
 	if err == nil {
-		err = n.enter(ctx)
+		err = n.enter(info, tip)
 	}
 	if err != nil {
 		n.lost()
@@ -233,11 +234,14 @@ func (n *Node) sync(ctx context.Context) error {
 	return nil
 }
 
-// probe asks where the stream is.
+// probe asks where the stream is, and makes what somebody has deleted.
 func (n *Node) probe(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if err := n.enter(ctx); err != nil {
+	tip := n.hub.Tip()
+	info, err := n.provide(ctx)
+	if err == nil {
+		err = n.enter(info, tip)
+	}
+	if err != nil {
 		// Whoever answers next may be another one, with something missed in between.
 		n.lost()
 		return err
@@ -245,18 +249,10 @@ func (n *Node) probe(ctx context.Context) error {
 	return nil
 }
 
-// enter takes over the stream's epoch and its last sequence. Where it is another
-// stream than before, or one that has lost its last events, the rooms begin anew.
-func (n *Node) enter(ctx context.Context) error {
-	s := n.streams.Load()
-	if s == nil {
-		return errAway
-	}
-	tip := n.hub.Tip() // before the question: it moves on meanwhile
-	info, err := s.events.Info(ctx)
-	if err != nil {
-		return fmt.Errorf("ask NATS for stream %s: %w", n.names.events(), err)
-	}
+// enter takes over the stream's epoch and its last sequence; tip is how far it was
+// known to be before it was asked. Where it is another stream than before, or one that
+// has lost its last events, the rooms begin anew.
+func (n *Node) enter(info *jetstream.StreamInfo, tip uint64) error {
 	epoch, last := epochOf(info), info.State.LastSeq
 	old := n.Epoch()
 	if epoch == old && last >= tip {

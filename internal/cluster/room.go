@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -113,10 +114,7 @@ func (r *room) load(ctx context.Context) error {
 	if err := n.nc.FlushWithContext(flush); err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
-	if err := r.readCounts(ctx); err != nil {
-		return err
-	}
-	return r.feed.catchUp(ctx)
+	return errors.Join(r.readCounts(ctx), r.feed.catchUp(ctx)) // each is worth having without the other
 }
 
 // readCounts reads what all nodes say of the room.

@@ -15,6 +15,7 @@ const (
 	countLife = 3 * time.Minute // how long a count entry outlives its last writing
 	beatLife  = 5 * time.Second // likewise for a node
 	replicas  = 3               // where NATS has as many servers
+	growing   = time.Minute     // between two attempts to have as many
 )
 
 // streams is what is kept in JetStream. Nothing in it needs a NATS newer than 2.9.
@@ -52,10 +53,15 @@ func bucketConfig(name, subjects, description string, ttl time.Duration) jetstre
 	}
 }
 
-// provide finds the streams, and makes those that are missing.
-func (n *Node) provide(ctx context.Context) (*streams, error) {
+// provide finds the streams, makes those that are missing, and returns what NATS says
+// of the events.
+func (n *Node) provide(ctx context.Context) (*jetstream.StreamInfo, error) {
 	var s streams
 	var err error
+	grow := time.Since(n.grown) >= growing
+	if grow {
+		n.grown = time.Now()
+	}
 	for _, one := range []struct {
 		stream *jetstream.Stream
 		config jetstream.StreamConfig
@@ -64,16 +70,25 @@ func (n *Node) provide(ctx context.Context) (*streams, error) {
 		{&s.counts, bucketConfig(n.names.counts(), n.names.allCounts(), "headcount: users by room and node", countLife)},
 		{&s.nodes, bucketConfig(n.names.nodes(), n.names.allBeats(), "headcount: nodes that are alive", beatLife)},
 	} {
-		if *one.stream, err = n.provideOne(ctx, one.config); err != nil {
+		if *one.stream, err = n.provideOne(ctx, one.config, grow); err != nil {
 			return nil, fmt.Errorf("provide stream %s: %w", one.config.Name, err)
 		}
 	}
-	return &s, nil
+	old := n.streams.Swap(&s)
+	if old != nil && !old.counts.CachedInfo().Created.Equal(s.counts.CachedInfo().Created) {
+		// Somebody has deleted the bucket: who opens a room would find nothing in it.
+		for _, r := range n.open() {
+			r.tally.again()
+		}
+	}
+	return s.events.CachedInfo(), nil
 }
 
 // provideOne returns the stream as it is if there is one, but lets it keep as much as
 // this node wants to keep, on as many servers as it should.
-func (n *Node) provideOne(ctx context.Context, want jetstream.StreamConfig) (jetstream.Stream, error) {
+func (n *Node) provideOne(ctx context.Context, want jetstream.StreamConfig, grow bool) (jetstream.Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	s, err := n.js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return n.create(ctx, want)
@@ -95,7 +110,7 @@ func (n *Node) provideOne(ctx context.Context, want jetstream.StreamConfig) (jet
 		}
 		n.log.Info("stream keeps more now", "stream", want.Name, "age", grown.MaxAge, "per_room", grown.MaxMsgsPerSubject)
 	}
-	if grown.Replicas < replicas && s.CachedInfo().Cluster != nil && s.CachedInfo().Cluster.Name != "" {
+	if grow && grown.Replicas < replicas && s.CachedInfo().Cluster != nil && s.CachedInfo().Cluster.Name != "" {
 		// It was made while fewer servers were there.
 		grown.Replicas = replicas
 		if more, err := n.js.UpdateStream(ctx, grown); err == nil {

@@ -363,7 +363,8 @@ func (n *Node) readCounts(ctx context.Context, token string) (map[string]entry, 
 		}
 		var e entry
 		if err := json.Unmarshal(m.Data, &e); err != nil {
-			return nil, fmt.Errorf("read count of %s: %w", name, err)
+			n.log.Warn("count of another node is not well formed", "node", name, "error", err)
+			continue
 		}
 		entries[name] = e
 	}

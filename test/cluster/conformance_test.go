@@ -53,9 +53,14 @@ func TestConformance(t *testing.T) {
 					row.test(t, emits, reads)
 				})
 			}
+			short := func(w *web.Options, c *cluster.Options) { w.History, c.History = 10, 10 }
 			t.Run("history is bounded", func(t *testing.T) {
-				emits, reads := e.start(t, func(w *web.Options, c *cluster.Options) { w.History, c.History = 10, 10 })
+				emits, reads := e.start(t, short)
 				testBound(t, emits, reads)
+			})
+			t.Run("keys outlive the history", func(t *testing.T) {
+				emits, reads := e.start(t, short)
+				testOldKey(t, emits, reads)
 			})
 		})
 	}
@@ -264,4 +269,18 @@ func testBound(t *testing.T, emits, reads string) {
 	awaitData(t, again, append([]string{"io:gap"}, numbers(21, 30)...)...)
 	fresh := newReaderFrom(t, []string{emits}, "lobby", "client-0002", r.at())
 	awaitData(t, fresh, append([]string{"io:gap"}, numbers(21, 30)...)...)
+}
+
+// A key is remembered also when its event has made room for later ones.
+func testOldKey(t *testing.T, emits, reads string) {
+	code, first, err := emit(emits, "lobby", "n", "1", "key-1")
+	if err != nil || code != http.StatusOK {
+		t.Fatalf("emit: got %d %v, want 200", code, err)
+	}
+	emitNumbers(t, emits, 2, 30)
+	for _, node := range []string{emits, reads} {
+		if code, again, err := emit(node, "lobby", "n", "1", "key-1"); err != nil || code != http.StatusOK || again != first {
+			t.Errorf("same key: got %d %v %v, want 200 %v", code, again, err, first)
+		}
+	}
 }
