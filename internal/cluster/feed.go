@@ -27,6 +27,7 @@ type feed struct {
 	generation int        // of the stream
 	loaded     bool       // the hub has the history
 	last       uint64     // the hub has every event up to this sequence
+	link       uint64     // sequence of the room's last event that was seen, 0 if there was none
 	hole       bool       // something is missing, and is being fetched
 	early      []live     // what came behind the hole
 }
@@ -48,7 +49,7 @@ func (f *feed) forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.generation++
-	f.loaded, f.hole, f.last, f.early = false, false, 0, nil
+	f.loaded, f.hole, f.last, f.link, f.early = false, false, 0, 0, nil
 }
 
 // onLive takes an event as it comes.
@@ -77,10 +78,21 @@ func (f *feed) take(e live) bool {
 	case e.before > f.last:
 		return false
 	default:
+		if e.before > f.link {
+			f.missed(e.before)
+		}
 		f.hub.Deliver(e.Seq, e.Event)
-		f.last = e.Seq
+		f.last, f.link = e.Seq, e.Seq
 	}
 	return true
+}
+
+// missed says that there was an event up to which the hub was told to have them all, and
+// which it does not have: whoever said so did not know of it. f.mu is held.
+func (f *feed) missed(seq uint64) {
+	f.node.log.Warn("an event was passed over; readers are told by an io:gap", "room", f.room.name, "sequence", seq)
+	f.hub.Lose(f.last)
+	f.link = seq
 }
 
 // onStored hears that the room has an event with that sequence.
@@ -117,7 +129,7 @@ func (f *feed) catchUp(ctx context.Context) error {
 	f.hole = true
 	f.mu.Unlock()
 	for {
-		done, err := f.node.slot(ctx)
+		done, err := slot(ctx, f.node.slots)
 		if err != nil {
 			return err
 		}
@@ -154,9 +166,10 @@ func (f *feed) fetch(ctx context.Context) (closed bool, err error) {
 		return false, errStale
 	}
 	var events []hub.Event
+	var link uint64
 	count := info.State.Subjects[subject]
 	if count > 0 && info.State.LastSeq > last {
-		if events, err = n.read(ctx, s.events, subject, last+1, count); err != nil {
+		if events, link, err = n.readEvents(ctx, s.events, subject, last+1, count); err != nil {
 			return false, fmt.Errorf("read room: %w", err)
 		}
 	}
@@ -166,10 +179,7 @@ func (f *feed) fetch(ctx context.Context) (closed bool, err error) {
 			events[i].Time = received.Add(events[i].Time.Sub(info.TimeStamp))
 		}
 	}
-	upTo := info.State.LastSeq
-	if len(events) > 0 {
-		upTo = max(upTo, events[len(events)-1].Seq)
-	}
+	upTo := max(info.State.LastSeq, link)
 	// All that the stream holds no more is known to have been dropped by its age, up
 	// to its first event, or to make room for later events of this room.
 	lost := max(info.State.FirstSeq, 1) - 1
@@ -191,7 +201,7 @@ func (f *feed) fetch(ctx context.Context) (closed bool, err error) {
 		}
 		f.hub.Deliver(upTo, events...)
 	}
-	f.loaded, f.last = true, max(f.last, upTo)
+	f.loaded, f.last, f.link = true, max(f.last, upTo), max(f.link, link)
 	for i, e := range f.early {
 		if !f.take(e) {
 			f.early = f.early[i:]
@@ -200,74 +210,6 @@ func (f *feed) fetch(ctx context.Context) (closed bool, err error) {
 	}
 	f.hole, f.early = false, nil
 	return true, nil
-}
-
-// few is how many events are read one by one: more, and a consumer is worth making.
-const few = 16
-
-// read returns the events of a subject from a sequence on, of which there are at most
-// count.
-func (n *Node) read(ctx context.Context, s jetstream.Stream, subject string, from, count uint64) ([]hub.Event, error) {
-	var events []hub.Event
-	for range min(count, few) {
-		m, err := s.GetMsg(ctx, from, jetstream.WithGetMsgSubject(subject))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return events, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if e, ok := n.parse(m.Data, m.Sequence, m.Time); ok {
-			events = append(events, e)
-		}
-		from = m.Sequence + 1
-	}
-	if count <= few {
-		return events, nil
-	}
-	more, err := n.readMany(ctx, s, subject, from)
-	return append(events, more...), err
-}
-
-func (n *Node) readMany(ctx context.Context, s jetstream.Stream, subject string, from uint64) ([]hub.Event, error) {
-	c, err := s.CreateConsumer(ctx, jetstream.ConsumerConfig{
-		FilterSubject: subject, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
-		AckPolicy: jetstream.AckNonePolicy, Replicas: 1, MemoryStorage: true, InactiveThreshold: 30 * time.Second,
-	})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = s.DeleteConsumer(context.WithoutCancel(ctx), c.CachedInfo().Name) }() // else NATS does, soon
-	var events []hub.Event
-	pending := c.CachedInfo().NumPending
-	for pending > 0 {
-		batch, err := c.Fetch(500, jetstream.FetchMaxWait(patience))
-		if err != nil {
-			return nil, err
-		}
-		got := 0
-		for m := range batch.Messages() {
-			meta, err := m.Metadata()
-			if err != nil {
-				return nil, err
-			}
-			got++
-			pending = meta.NumPending
-			if e, ok := n.parse(m.Data(), meta.Sequence.Stream, meta.Timestamp); ok {
-				events = append(events, e)
-			}
-			if pending == 0 {
-				return events, nil // Fetch would wait for 500
-			}
-		}
-		if err := batch.Error(); err != nil {
-			return nil, err
-		}
-		if got == 0 {
-			return nil, errors.New("NATS sends nothing of what it has")
-		}
-	}
-	return events, nil
 }
 
 func (n *Node) parse(data []byte, seq uint64, at time.Time) (hub.Event, bool) {
@@ -308,6 +250,9 @@ func (f *feed) compare(ctx context.Context) (bool, error) {
 	}
 	if last > f.last {
 		return false, nil
+	}
+	if last > f.link {
+		f.missed(last)
 	}
 	f.hub.Deliver(tip)
 	f.last = max(f.last, tip)

@@ -85,7 +85,7 @@ type shout struct {
 type ask struct {
 	Room  string   `json:"room,omitempty"`
 	Claim string   `json:"claim,omitempty"` // this client id is now with
-	By    string   `json:"by,omitempty"`    // this entry
+	By    string   `json:"by,omitempty"`    // this entry; of Has, this node
 	Nonce string   `json:"nonce,omitempty"` // of the claim: it may be repeated
 	Late  bool     `json:"late,omitempty"`  // it has left by now: was it given up?
 	Has   []string `json:"has,omitempty"`   // which of these do you count?

@@ -220,10 +220,12 @@ func (n *Node) chase(ctx context.Context) {
 				r.tally.changed(0)
 			}
 		}
-		for name, ids := range yielded {
-			if n.retake(ctx, r, name, ids) {
-				n.local.Recount(r.name)
-				r.tally.changed(0)
+		for name, all := range yielded {
+			for ids := range slices.Chunk(all, most) {
+				if n.retake(ctx, r, name, ids) {
+					n.local.Recount(r.name)
+					r.tally.changed(0)
+				}
 			}
 		}
 	}
@@ -253,6 +255,9 @@ func (t *tally) open() (unsure []claim, yielded map[string][]string) {
 	maps.DeleteFunc(t.given, func(_ string, g gift) bool { return time.Since(g.time) >= givenTime })
 	t.unsure = slices.DeleteFunc(t.unsure, func(c claim) bool {
 		return time.Since(c.time) >= givenTime || time.Since(c.time) >= remembered && t.node.peer(c.tag) == ""
+	})
+	maps.DeleteFunc(t.yielded, func(id, _ string) bool {
+		return !t.node.table.Knows(t.room.name, id) || t.node.table.Has(t.room.name, id)
 	})
 	if len(t.yielded) > 0 {
 		yielded = make(map[string][]string)
@@ -295,7 +300,7 @@ func (n *Node) retake(ctx context.Context, r *room, name string, ids []string) b
 	if n.alive(name) {
 		ctx, cancel := context.WithTimeout(ctx, claimTime)
 		defer cancel()
-		m, err := n.nc.RequestWithContext(ctx, n.names.direct(tagOf(name)), encode(ask{Room: r.name, Has: ids}))
+		m, err := n.nc.RequestWithContext(ctx, n.names.direct(tagOf(name)), encode(ask{Room: r.name, Has: ids, By: n.Name()}))
 		if err != nil {
 			return false
 		}
@@ -316,6 +321,24 @@ func (n *Node) retake(ctx context.Context, r *room, name string, ids []string) b
 		}
 	}
 	return took
+}
+
+// retakes counts a user again that was yielded to the node that asks for it, and has
+// yielded it, too: both heard at once that it had joined at the other. Of the two, the
+// node with the later name has it then. It reports whether that is this one.
+func (n *Node) retakes(room, id, by string) bool {
+	r := n.room(room)
+	if r == nil || by == "" || n.Name() < by {
+		return false
+	}
+	t := &r.tally
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.yielded[id] != by {
+		return false
+	}
+	delete(t.yielded, id)
+	return n.table.Take(room, id)
 }
 
 // comeBack says who is here, after the others took this node for dead, once it is

@@ -23,7 +23,7 @@ const (
 	probing  = 2 * time.Second  // between two looks at the stream
 	doubt    = 10 * time.Second // how long a stream that ends too early may be an error
 	inbox    = 64 << 10         // messages that may wait to be looked at
-	requests = 32               // requests to NATS of rooms under way at once
+	requests = 32               // requests to NATS of rooms under way at once; of strangers a quarter of that
 )
 
 // errAway is what everything that needs NATS says without it.
@@ -43,17 +43,19 @@ type Local interface {
 
 // Node is this node in the cluster. It is the [hub.Source] of its hub.
 type Node struct {
-	opt     Options
-	log     *slog.Logger
-	names   names
-	tag     string // of this process, in cursors
-	secrets []string
-	dialer  dialer
-	nc      *nats.Conn
-	js      jetstream.JetStream
-	inbox   chan *nats.Msg
-	trouble chan struct{} // the connection came, went or lost something
-	slots   chan struct{}
+	opt       Options
+	log       *slog.Logger
+	names     names
+	tag       string // of this process, in cursors
+	secrets   []string
+	dialer    dialer
+	nc        *nats.Conn
+	js        jetstream.JetStream
+	inbox     chan *nats.Msg
+	beats     chan *nats.Msg // apart: who is slow to look at the rest must not take others for dead
+	trouble   chan struct{}  // the connection came, went or lost something
+	slots     chan struct{}  // for the rooms that are open
+	questions chan struct{}  // for others that somebody asks about
 
 	hub   *hub.Hub
 	table *presence.Table
@@ -72,16 +74,17 @@ type Node struct {
 	probed uint64    // where the stream ended at the last look; likewise
 	grown  time.Time // when more replicas were last asked for; likewise
 
-	mu     sync.Mutex
-	name   string // as others see it: the tag, and how often it came back from the dead
-	lives  int
-	rooms  map[string]*room // by name
-	tokens map[string]*room
-	heard  map[string]time.Time // from which node when last
-	dead   map[string]time.Time // who is taken for dead since when
-	beaten time.Time            // when this node was last heard of itself
-	synced bool                 // since the connection came
-	state  error                // why this node is not ready, nil if it is
+	mu      sync.Mutex
+	name    string // as others see it: the tag, and how often it came back from the dead
+	lives   int
+	rooms   map[string]*room // by name
+	tokens  map[string]*room
+	leaving map[string]*room     // those that have not told the others yet that they are gone
+	heard   map[string]time.Time // from which node when last
+	dead    map[string]time.Time // who is taken for dead since when
+	beaten  time.Time            // when this node was last heard of itself
+	synced  bool                 // since the connection came
+	state   error                // why this node is not ready, nil if it is
 }
 
 // New connects to NATS, or keeps trying to: it fails only if the options are wrong.
@@ -107,16 +110,19 @@ func New(opt Options) (*Node, error) {
 	}
 	n := &Node{
 		opt: opt, log: opt.Log, names: names{opt.Prefix},
-		tag:     strings.ToLower(rand.Text()[:8]),
-		secrets: secrets(urls),
-		inbox:   make(chan *nats.Msg, inbox),
-		trouble: make(chan struct{}, 1),
-		slots:   make(chan struct{}, requests),
-		rooms:   make(map[string]*room),
-		tokens:  make(map[string]*room),
-		heard:   make(map[string]time.Time),
-		dead:    make(map[string]time.Time),
-		state:   errUnreached,
+		tag:       strings.ToLower(rand.Text()[:8]),
+		secrets:   secrets(urls),
+		inbox:     make(chan *nats.Msg, inbox),
+		beats:     make(chan *nats.Msg, inbox/16),
+		trouble:   make(chan struct{}, 1),
+		slots:     make(chan struct{}, requests),
+		questions: make(chan struct{}, requests/4),
+		rooms:     make(map[string]*room),
+		tokens:    make(map[string]*room),
+		leaving:   make(map[string]*room),
+		heard:     make(map[string]time.Time),
+		dead:      make(map[string]time.Time),
+		state:     errUnreached,
 	}
 	n.tasks.more = make(chan struct{}, 1)
 	n.name = n.tag + "-0"
@@ -144,6 +150,7 @@ func (n *Node) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	running.Go(func() { n.tasks.run(ctx) })
 	running.Go(func() { n.receive(ctx) })
+	running.Go(func() { n.listenToBeats(ctx) })
 	running.Go(func() { n.beat(ctx) })
 	n.tend(ctx)
 	running.Wait()
@@ -151,6 +158,9 @@ func (n *Node) Run(ctx context.Context) {
 		r.tally.say() // the last word
 	}
 	if n.nc.IsConnected() {
+		// Its users count until it is taken for dead. They were told to come back within 3 s: a whole
+		// deadAfter from now is long enough, one from the last sign of life may not be.
+		_ = n.nc.PublishMsg(n.sign())
 		_ = n.nc.FlushTimeout(patience)
 	}
 	n.nc.Close()
@@ -200,7 +210,7 @@ func (n *Node) tend(ctx context.Context) {
 
 // listen subscribes to what concerns the node as a whole.
 func (n *Node) listen() bool {
-	_, err := n.nc.ChanSubscribe(n.names.allBeats(), n.inbox)
+	_, err := n.nc.ChanSubscribe(n.names.allBeats(), n.beats)
 	if err == nil {
 		_, err = n.nc.ChanSubscribe(n.names.direct(n.tag), n.inbox)
 	}
@@ -336,6 +346,8 @@ func (n *Node) room(name string) *room {
 func (n *Node) Watch(h *hub.Room) {
 	r := newRoom(n, h)
 	n.mu.Lock()
+	r.before = n.leaving[r.name]
+	r.tally.waits = r.before != nil
 	n.rooms[r.name], n.tokens[r.token] = r, r
 	n.mu.Unlock()
 	n.tasks.add(r.begin)
@@ -348,6 +360,7 @@ func (n *Node) Unwatch(h *hub.Room) {
 	delete(n.rooms, h.Name())
 	if r != nil {
 		delete(n.tokens, r.token)
+		n.leaving[r.name] = r
 	}
 	n.mu.Unlock()
 	if r != nil {

@@ -273,9 +273,21 @@ func (n *Node) Nodes() map[string]time.Duration {
 	return nodes
 }
 
-// receive looks at every message but the answers.
+// listenToBeats looks at the signs of life of the others.
+func (n *Node) listenToBeats(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case m := <-n.beats:
+			n.onBeat(lastWord(m.Subject), time.Now())
+		}
+	}
+}
+
+// receive looks at every message but these and the answers.
 func (n *Node) receive(ctx context.Context) {
-	live, counts, beats := n.names.live(""), n.names.count("", ""), n.names.beat("")
+	live, counts := n.names.live(""), n.names.count("", "")
 	counts = counts[:len(counts)-1]
 	for {
 		var m *nats.Msg
@@ -293,8 +305,6 @@ func (n *Node) receive(ctx context.Context) {
 			if token, name, ok := strings.Cut(m.Subject[len(counts):], "."); ok {
 				n.onCount(token, name, m.Data)
 			}
-		case strings.HasPrefix(m.Subject, beats):
-			n.onBeat(m.Subject[len(beats):], time.Now())
 		default:
 			n.onAsk(m)
 		}
@@ -324,7 +334,7 @@ func (n *Node) onAsk(m *nats.Msg) {
 	case a.Has != nil:
 		var have []string
 		for _, id := range a.Has {
-			if n.table.Has(a.Room, id) {
+			if n.table.Has(a.Room, id) || n.retakes(a.Room, id, a.By) {
 				have = append(have, id)
 			}
 		}

@@ -29,10 +29,13 @@ type room struct {
 
 	loaded chan struct{} // closed once events and counts are known
 	gone   chan struct{} // closed when the room is
+	left   chan struct{} // closed when the others have been told so
+	before *room         // of the same name, which has not told them yet; nil = none
 
 	mu    sync.Mutex
 	subs  []*nats.Subscription
 	sweep time.Time // when to compare next
+	swept time.Time // when that was last done, zero if never
 	ready bool      // loaded is closed
 }
 
@@ -40,7 +43,7 @@ func newRoom(n *Node, h *hub.Room) *room {
 	name := h.Name()
 	r := &room{
 		node: n, name: name, token: token(name),
-		loaded: make(chan struct{}), gone: make(chan struct{}),
+		loaded: make(chan struct{}), gone: make(chan struct{}), left: make(chan struct{}),
 		sweep: time.Now().Add(firstSweep),
 	}
 	r.feed = feed{node: n, room: r, hub: h}
@@ -52,6 +55,14 @@ func newRoom(n *Node, h *hub.Room) *room {
 // begin subscribes to the room and loads it.
 func (r *room) begin(ctx context.Context) {
 	n := r.node
+	if r.before != nil {
+		select {
+		case <-r.before.left:
+		case <-ctx.Done():
+			return
+		}
+		r.tally.speak()
+	}
 	for _, subject := range []string{n.names.live(r.token), n.names.count(r.token, "*")} {
 		sub, err := n.nc.ChanSubscribe(subject, n.inbox)
 		if err != nil {
@@ -62,19 +73,35 @@ func (r *room) begin(ctx context.Context) {
 		r.subs = append(r.subs, sub)
 		r.mu.Unlock()
 	}
-	r.refresh(ctx)
+	select {
+	case <-r.gone: // by now: close may have found no subscription yet
+		r.unsubscribe()
+	default:
+		r.refresh(ctx)
+	}
 }
 
 // close ends the interest in the room.
 func (r *room) close(context.Context) {
 	close(r.gone)
+	r.unsubscribe()
+	r.tally.close()
+	close(r.left)
+	r.node.mu.Lock()
+	defer r.node.mu.Unlock()
+	if r.node.leaving[r.name] == r {
+		delete(r.node.leaving, r.name)
+	}
+}
+
+func (r *room) unsubscribe() {
 	r.mu.Lock()
 	subs := r.subs
+	r.subs = nil
 	r.mu.Unlock()
 	for _, sub := range subs {
 		_ = sub.Unsubscribe() // an error says that the connection is closed
 	}
-	r.tally.close()
 }
 
 // refresh brings events and counts up to date, for as long as that takes.
@@ -99,7 +126,7 @@ func (r *room) refresh(ctx context.Context) {
 		close(r.loaded)
 	}
 	r.mu.Unlock()
-	r.tally.again()
+	r.tally.repeat()
 	r.node.local.Recount(r.name)
 }
 
@@ -117,16 +144,9 @@ func (r *room) load(ctx context.Context) error {
 	return errors.Join(r.readCounts(ctx), r.feed.catchUp(ctx)) // each is worth having without the other
 }
 
-// readCounts reads what all nodes say of the room.
+// readCounts reads what all nodes have said of the room.
 func (r *room) readCounts(ctx context.Context) error {
-	entries, err := r.node.readCounts(ctx, r.token)
-	if err != nil {
-		return err
-	}
-	for name, e := range entries {
-		r.node.onEntry(r, name, e)
-	}
-	return nil
+	return r.node.readCounts(ctx, r.node.slots, r.token, func(name string, e entry) { r.node.onEntry(r, name, e) })
 }
 
 // sweep has the rooms that are due compared with what is stored.
@@ -135,21 +155,24 @@ func (n *Node) sweep() {
 	for _, r := range n.open() {
 		r.mu.Lock()
 		due := r.ready && now.After(r.sweep)
+		first := r.swept.IsZero()
 		if due {
+			r.swept = now
 			r.sweep = now.Add(sweepEvery*3/4 + rand.N(sweepEvery/4))
 		}
 		r.mu.Unlock()
 		if due {
-			n.tasks.add(r.compare)
+			n.tasks.add(func(ctx context.Context) { r.compare(ctx, first) })
 		}
 	}
 }
 
 // compare brings the room up to date if something was missed, and says again what
-// this node has said of it.
-func (r *room) compare(ctx context.Context) {
+// this node has said of it: as all others do, so that their entries need be read only
+// once more, after the room was opened.
+func (r *room) compare(ctx context.Context, first bool) {
 	n := r.node
-	done, err := n.slot(ctx)
+	done, err := slot(ctx, n.slots)
 	if err != nil {
 		return
 	}
@@ -158,7 +181,7 @@ func (r *room) compare(ctx context.Context) {
 	if err == nil && !last {
 		r.feed.fill(ctx)
 	}
-	if err == nil {
+	if err == nil && first {
 		err = r.readCounts(ctx)
 	}
 	if err != nil {

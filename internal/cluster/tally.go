@@ -3,15 +3,12 @@ package cluster
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 const (
@@ -29,6 +26,8 @@ type tally struct {
 	node *Node
 	room *room
 
+	saying sync.Mutex // held while an entry goes out: they go out in their order
+
 	mu      sync.Mutex
 	mine    entry // what this node says of itself, but for Users
 	said    entry // as it was said last; Version 0: to be said again
@@ -36,11 +35,19 @@ type tally struct {
 	others  map[string]entry  // by the name of the node
 	yielded map[string]string // by client id: the node that counts it, while it has streams here
 	joined  []string          // ids that the others are to be told
+	told    []joins           // who was told of a moment ago, oldest first: it may be lost
 	unsure  []claim           // of nodes that have not answered
 	given   map[string]gift   // by the nonce of the claim: whom others took, not long ago
 	armed   bool              // a timer will say it
 	mute    bool              // not to be said yet: it is not known who has gone
+	waits   bool              // likewise: the room of that name before this one has not said its last word
 	closed  bool
+}
+
+// joins is client ids that others were told of.
+type joins struct {
+	ids  []string
+	time time.Time
 }
 
 // reset starts an entry of that id.
@@ -56,6 +63,14 @@ func (t *tally) begin(id string, mute bool) {
 	defer t.mu.Unlock()
 	t.reset(id)
 	t.mute = mute
+}
+
+// speak says that the room of that name before this one has said its last word.
+func (t *tally) speak() {
+	t.mu.Lock()
+	t.waits = false
+	t.mu.Unlock()
+	t.changed(0)
 }
 
 // total returns how many users the room has, on all nodes that are alive.
@@ -114,7 +129,7 @@ func sum(entries []entry, alive func(node string) bool) int {
 func (t *tally) changed(after time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.armed || t.closed || t.mute {
+	if t.armed || t.closed || t.mute || t.waits {
 		return
 	}
 	t.armed = true
@@ -133,11 +148,13 @@ func (t *tally) again() {
 // keeps it for those that open it later.
 func (t *tally) say() {
 	n := t.node
+	t.saying.Lock()
+	defer t.saying.Unlock()
 	t.mu.Lock()
 	t.armed = false
 	e := t.mine
 	e.Users = n.table.Count(t.room.name)
-	if t.closed || t.mute || !t.news(e) {
+	if t.closed || t.mute || t.waits || !t.news(e) {
 		t.mu.Unlock()
 		return
 	}
@@ -146,10 +163,12 @@ func (t *tally) say() {
 	if len(t.others) == 0 {
 		t.joined = nil // nobody to tell
 	}
+	t.joined = slices.DeleteFunc(t.joined, func(id string) bool { return !n.table.Has(t.room.name, id) })
 	count := min(len(t.joined), most)
 	e.Joined, t.joined = t.joined[:count:count], t.joined[count:]
 	t.said, t.saidAt = e, time.Now()
 	t.said.Joined = nil
+	t.remember(e.Joined, t.saidAt)
 	t.mine.Version = e.Version
 	more := len(t.joined) > 0
 	t.mu.Unlock()
@@ -160,6 +179,28 @@ func (t *tally) say() {
 	if more {
 		t.changed(0)
 	}
+}
+
+// remember keeps whom others were told of for as long as a connection may be broken
+// before that is noticed; t.mu is held.
+func (t *tally) remember(ids []string, now time.Time) {
+	t.told = slices.DeleteFunc(t.told, func(j joins) bool { return now.Sub(j.time) >= deadAfter })
+	if len(ids) > 0 {
+		t.told = append(t.told, joins{ids, now})
+	}
+}
+
+// repeat has the entry said as if it had never been, with those who joined a moment ago:
+// messages may be lost.
+func (t *tally) repeat() {
+	t.mu.Lock()
+	t.remember(nil, time.Now())
+	for _, j := range t.told {
+		t.joined = append(t.joined, j.ids...)
+	}
+	t.told = nil
+	t.mu.Unlock()
+	t.again()
 }
 
 // news says that e is something else than what was said last; t.mu is held.
@@ -187,6 +228,8 @@ func (t *tally) unsaid() {
 
 // close takes the entry back.
 func (t *tally) close() {
+	t.saying.Lock()
+	defer t.saying.Unlock()
 	t.mu.Lock()
 	known := t.known()
 	e := entry{ID: t.mine.ID, Room: t.room.name, Closed: true}
@@ -299,12 +342,13 @@ func (t *tally) bury(name string) bool {
 }
 
 // forget drops what nodes have said that were dead long enough, as far as the caller
-// knows.
+// knows, or that have not said again what they should say once a minute.
 func (t *tally) forget(long func(name string) bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for name, e := range t.others {
-		if !t.node.alive(name) && long(name) && time.Since(e.heard) > remembered {
+		silent := time.Since(e.heard)
+		if !t.node.alive(name) && long(name) && silent > remembered || silent > countLife {
 			t.dropMoves(e.ID)
 			delete(t.others, name)
 		}
@@ -331,46 +375,6 @@ func (t *tally) populated() int {
 	return count
 }
 
-// readCounts reads what the bucket has of a room.
-func (n *Node) readCounts(ctx context.Context, token string) (map[string]entry, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	done, err := n.slot(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	s := n.streams.Load()
-	if s == nil {
-		return nil, errAway
-	}
-	keys, err := subjects(ctx, s.counts, n.names.count(token, "*"))
-	if err != nil {
-		return nil, fmt.Errorf("read counts: %w", err)
-	}
-	entries := make(map[string]entry, len(keys))
-	for _, key := range keys {
-		name := lastWord(key)
-		if tagOf(name) == n.tag {
-			continue
-		}
-		m, err := s.counts.GetLastMsgForSubject(ctx, key)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read count of %s: %w", name, err)
-		}
-		var e entry
-		if err := json.Unmarshal(m.Data, &e); err != nil {
-			n.log.Warn("count of another node is not well formed", "node", name, "error", err)
-			continue
-		}
-		entries[name] = e
-	}
-	return entries, nil
-}
-
 // Users returns how many users the room has on all nodes. Of a room that this node
 // does not have open it asks NATS; without NATS the answer is of this node alone.
 func (n *Node) Users(ctx context.Context, name string) int {
@@ -381,16 +385,16 @@ func (n *Node) Users(ctx context.Context, name string) int {
 	if !n.nc.IsConnected() {
 		return here
 	}
-	entries, err := n.readCounts(ctx, token(name))
-	if err != nil {
-		n.log.Debug("count of the local users alone", "room", name, "error", err)
-		return here
-	}
 	list := []entry{{Users: here}}
-	for name, e := range entries {
+	// Anybody may ask for any room: not where the rooms that are open would have to wait.
+	err := n.readCounts(ctx, n.questions, token(name), func(name string, e entry) {
 		if n.alive(name) {
 			list = append(list, e)
 		}
+	})
+	if err != nil {
+		n.log.Debug("count of the local users alone", "room", name, "error", err)
+		return here
 	}
 	return max(sum(list, n.alive), here)
 }

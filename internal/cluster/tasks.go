@@ -43,12 +43,12 @@ func (t *tasks) run(ctx context.Context) {
 	}
 }
 
-// slot waits until a request to NATS may be made for a room. The caller must call
-// what it returns when it is done.
-func (n *Node) slot(ctx context.Context) (func(), error) {
+// slot waits until a request to NATS may be made. The caller must call what it returns
+// when it is done.
+func slot(ctx context.Context, slots chan struct{}) (func(), error) {
 	select {
-	case n.slots <- struct{}{}:
-		return func() { <-n.slots }, nil
+	case slots <- struct{}{}:
+		return func() { <-slots }, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

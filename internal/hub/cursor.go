@@ -53,5 +53,18 @@ func (r *Room) parseCursor(s string) (p Position, known bool) {
 	return p, true
 }
 
+// versionIn returns what a cursor says of the states of this node, 0 if it says nothing.
+func (r *Room) versionIn(cursor string) uint64 {
+	_, node, ok := strings.Cut(cursor, "."+r.hub.node+".")
+	if !ok {
+		return 0
+	}
+	v, err := strconv.ParseUint(node, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return v
+}
+
 // randomTag returns a short random name: 8 characters of 5 bits.
 func randomTag() string { return strings.ToLower(rand.Text()[:8]) }

@@ -81,6 +81,7 @@ func (h *Hub) Open(name string) *Room {
 			h.opt.Source.Watch(r)
 		} else {
 			r.epoch = epochOf(h.epoch, name)
+			r.loaded = true
 		}
 	}
 	r.opened++

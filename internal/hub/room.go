@@ -23,6 +23,8 @@ type Room struct {
 	base       uint64 // seq at which the room began: older cursors are of a room before it
 	forgotten  uint64 // of the last event that is not in the history any more
 	expected   uint64 // a cursor up to there is not of the future, see Room.Expect
+	loaded     bool   // its history is here; a room of a Source has none at first
+	unsettled  uint32 // readers that came while it was not
 	version    uint64 // of the newest value of any state
 	history    history
 	states     []*state // as published, oldest first

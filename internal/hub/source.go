@@ -52,6 +52,7 @@ func (r *Room) reset(epoch string) {
 		r.dropOldest(n)
 	}
 	r.epoch, r.seq, r.forgotten, r.expected = epoch, 0, 0, 0
+	r.loaded = r.hub.opt.Source == nil
 	r.generation++
 	r.tell()
 }
@@ -79,7 +80,7 @@ func (r *Room) Load(after, upTo uint64, events []Event) {
 		return
 	}
 	seq := r.seq
-	r.forgotten = after
+	r.forgotten, r.loaded = after, true
 	old := time.Now().Add(-r.hub.opt.HistoryAge)
 	for _, e := range events {
 		if e.Time.Before(old) {

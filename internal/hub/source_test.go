@@ -172,3 +172,68 @@ func TestCursorOf(t *testing.T) {
 		}
 	}
 }
+
+// A reader that comes with a cursor before the history is here gets the states at once,
+// and no gap unless it has missed something: that is known when the history comes.
+func TestSourceNotLoaded(t *testing.T) {
+	count := func(n string) func() []byte { return func() []byte { return []byte(n) } }
+	for _, row := range []struct {
+		name   string
+		cursor string
+		want   []string
+	}{
+		{"good", "epoch.60.other.7", []string{"c 1"}},
+		{"at the end", "epoch.90.other.7", nil},
+		{"too old", "epoch.10.other.7", []string{`io:gap {"missed":null}`, "user count 2", "a 1", "b 1", "c 1"}},
+		{"of another epoch", "other.60.other.7", []string{`io:gap {"missed":null}`, "user count 2", "a 1", "b 1", "c 1"}},
+		{"of the future", "epoch.200.here.1", []string{`io:gap {"missed":null}`, "user count 2", "a 1", "b 1", "c 1"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := hub.New(hub.Options{Source: &source{}, Node: "here", History: 4}) // of an epoch of its own until it is told another
+				r := h.Open("lobby")
+				r.Update("user count", count("1"))
+				time.Sleep(time.Second)
+				c := join(r, hub.Reader{Cursor: row.cursor})
+				other := join(r, hub.Reader{Cursor: "epoch.30.other.7"})
+				if c.sub.Position() == other.sub.Position() {
+					t.Error("two readers with different cursors are at the same position")
+				}
+				c.want(t, "first", "user count 1")
+				r.Update("user count", count("2"))
+				time.Sleep(time.Second)
+				c.want(t, "then", "user count 1", "user count 2")
+				if got, want := c.sub.Cursor(), strings.Join(strings.Split(row.cursor, ".")[:2], ".")+".here."; !strings.HasPrefix(got, want) {
+					t.Errorf("cursor: got %s, want %s…: it would come back with it", got, want)
+				}
+				h.Reset("epoch", 100)
+				r.Load(20, 100, []hub.Event{event(30, "a"), event(60, "b"), event(90, "c")})
+				r.Deliver(107, event(107, "d"))
+				c.want(t, "at last", slices.Concat([]string{"user count 1", "user count 2"}, row.want, []string{"d 1"})...)
+				if got, want := c.sub.Cursor(), "epoch.107.here.2"; got != want {
+					t.Errorf("cursor: got %s, want %s", got, want)
+				}
+			})
+		})
+	}
+}
+
+// A poll of a room that is not loaded is answered with the states, and not again before they change.
+func TestSourceNotLoadedPoll(t *testing.T) {
+	h := hub.New(hub.Options{Source: &source{}, Node: "here"})
+	r := h.Open("lobby")
+	r.Update("user count", func() []byte { return []byte("1") })
+	s, opening, news := r.Poll(hub.Reader{Cursor: "epoch.60.other.7"})
+	if !news || !strings.Contains(string(opening), "user count") || strings.Contains(string(opening), "io:gap") {
+		t.Errorf("first poll: got %q, news %v, want the count and no gap", opening, news)
+	}
+	if s, opening, news = r.Poll(hub.Reader{Cursor: s.Cursor()}); news {
+		t.Errorf("second poll: got %q, want nothing new", opening)
+	}
+	h.Reset("epoch", 100)
+	r.Load(20, 100, []hub.Event{event(60, "b"), event(90, "c")})
+	var b hub.Batch
+	if !s.Pending(&b) || !strings.Contains(string(slices.Concat(b.Bytes...)), "event: c") {
+		t.Errorf("when it is loaded: got %q, want event c", b.Bytes)
+	}
+}

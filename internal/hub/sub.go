@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+	"strings"
 	"time"
 
 	"headcount/internal/sse"
@@ -31,6 +32,10 @@ type Sub struct {
 	chunked bool
 	signals bool
 	over    bool // the farewell was the last frame
+
+	// wants is the cursor that the reader came with, while the room is not loaded: it
+	// is not known yet whether it is good. Until then the reader gets states only.
+	wants string
 }
 
 // Batch is what one write may send. The zero value is ready; use it again and
@@ -72,7 +77,7 @@ func (r *Room) Join(who Reader) *Sub {
 	s := &Sub{room: r, chunked: who.Chunked, signals: who.ClientID != ""}
 	missed := s.resume(who.Cursor)
 	s.pos.Version = r.version
-	id := r.appendCursor(nil, s.pos)
+	id := s.cursorAt(s.pos)
 	open := appendHello(sse.AppendRetry(nil, who.Retry), id, who)
 	open = appendGap(open, id, missed)
 	open = r.appendStates(open, id)
@@ -99,7 +104,7 @@ func (r *Room) Poll(who Reader) (s *Sub, opening []byte, news bool) {
 	if !known {
 		s.pos.Version = r.version
 	}
-	id := r.appendCursor(nil, s.pos)
+	id := s.cursorAt(s.pos)
 	opening = appendHello(sse.AppendRetry(nil, who.Retry), id, who)
 	if !known {
 		opening = r.appendStates(appendGap(opening, id, missed), id)
@@ -120,6 +125,14 @@ func (s *Sub) place(cursor string) (missed string) {
 	r := s.room
 	s.pos = Position{Seq: r.seq, generation: r.generation}
 	if cursor == "" {
+		return ""
+	}
+	if _, _, _, ok := CursorOf(cursor); ok && !r.loaded {
+		s.wants = cursor
+		s.pos.Version = r.versionIn(cursor)
+		// No two of them are at the same place, see Sub.Position.
+		r.unsettled++
+		s.pos.generation = -r.unsettled
 		return ""
 	}
 	p, known := r.parseCursor(cursor)
@@ -185,6 +198,9 @@ func (s *Sub) Cursor() string {
 // cursor returns the id of where the reader is; the room's mu is held.
 func (s *Sub) cursor() []byte {
 	r := s.room
+	if s.wants != "" {
+		return s.cursorAt(s.pos)
+	}
 	if s.pos.generation != r.generation {
 		return r.appendCursor(nil, Position{Seq: r.forgotten}) // what Pending will say
 	}
@@ -196,13 +212,39 @@ func (s *Sub) cursor() []byte {
 	return r.appendCursor(nil, s.pos)
 }
 
+// cursorAt is the cursor of p; while it is not known whether the reader's own is good,
+// it is that, but for what this node's states are: the reader is here now.
+func (s *Sub) cursorAt(p Position) []byte {
+	if s.wants == "" {
+		return s.room.appendCursor(nil, p)
+	}
+	epoch, rest, _ := strings.Cut(s.wants, ".")
+	seq, _, _ := strings.Cut(rest, ".")
+	return append([]byte(epoch+"."+seq+"."+s.room.hub.node+"."), strconv.FormatUint(p.Version, 10)...)
+}
+
+// settle looks at the cursor that the reader came with, once that can be done; the
+// room's mu is held.
+func (s *Sub) settle() {
+	if s.wants == "" || !s.room.loaded {
+		return
+	}
+	cursor, at := s.wants, s.pos
+	s.wants = ""
+	if missed := s.place(cursor); missed != "" {
+		s.pos.generation = at.generation // of no use, as pending says
+	}
+	s.pos.Version = at.Version // what it has got here
+}
+
 // Room returns the room of the reader.
 func (s *Sub) Room() *Room { return s.room }
 
 // Chunked says that the reader's frames come as HTTP/1.1 chunks.
 func (s *Sub) Chunked() bool { return s.chunked }
 
-// Position returns how far the reader is, not counting what is left of a frame.
+// Position returns how far the reader is, not counting what is left of a frame. What is
+// pending for one reader is so for all at the same position.
 func (s *Sub) Position() Position { return s.pos }
 
 // Clean says that the last write did not end inside a frame.
@@ -212,12 +254,18 @@ func (s *Sub) Clean() bool { return len(s.rest) == 0 }
 // one event, and reports whether there is anything. What more there is comes with
 // the next call, after [Sub.Advance].
 func (s *Sub) Pending(b *Batch) bool {
-	if s.Rest(b); s.over {
-		return len(b.Bytes) > 0
+	if s.over {
+		return s.Rest(b)
 	}
 	s.room.mu.Lock()
 	defer s.room.mu.Unlock()
-	s.room.pending(b, s.pos, s.chunked)
+	s.settle()
+	s.Rest(b)
+	if s.wants != "" {
+		s.pendingStates(b)
+	} else {
+		s.room.pending(b, s.pos, s.chunked)
+	}
 	return len(b.Bytes) > 0
 }
 
@@ -267,14 +315,30 @@ func (r *Room) pending(b *Batch, p Position, chunked bool) {
 	}
 }
 
+// pendingStates adds the states that are new to a reader of a room that is not loaded.
+func (s *Sub) pendingStates(b *Batch) {
+	p := s.pos
+	for _, state := range s.room.states {
+		if state.shown != nil && state.shown.at.Version > p.Version {
+			p.Version = state.shown.at.Version
+			b.add(state.shown.withID(s.cursorAt(p), s.chunked), p)
+		}
+	}
+}
+
 // stateAt is the frame of a state for a reader at p. The id does not send one back
 // that is ahead of what this node has of a shared history.
 func (r *Room) stateAt(p Position, f *frame, chunked bool) []byte {
 	if p.Seq <= f.at.Seq {
 		return f.bytes(chunked)
 	}
+	return f.withID(r.appendCursor(nil, p), chunked)
+}
+
+// withID is the frame with another cursor.
+func (f *frame) withID(id []byte, chunked bool) []byte {
 	_, rest, _ := bytes.Cut(f.raw, []byte("\n"))
-	own := append(r.appendCursor([]byte("id: "), p), '\n')
+	own := append(append([]byte("id: "), id...), '\n')
 	own = append(own, rest...)
 	if chunked {
 		own = sse.AppendChunk(nil, own)
