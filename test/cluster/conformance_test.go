@@ -260,11 +260,15 @@ func testData(t *testing.T, emits, reads string) {
 
 // Of more events than are kept the last are kept, and who missed one is told.
 func testBound(t *testing.T, emits, reads string) {
-	r := read(t, reads, "lobby", "client-0001")
+	r, other := read(t, reads, "lobby", "client-0001"), read(t, reads, "lobby", "client-0003")
 	emitNumbers(t, emits, 1, 2)
 	awaitData(t, r, "1", "2")
 	r.stop()
 	emitNumbers(t, emits, 3, 30)
+	rig.Wait(t, 5*time.Second, "event 30 on the other node", func() bool {
+		all := other.data()
+		return all[len(all)-1] == "30"
+	})
 	again := newReaderFrom(t, []string{reads}, "lobby", "client-0001", r.at())
 	awaitData(t, again, append([]string{"io:gap"}, numbers(21, 30)...)...)
 	fresh := newReaderFrom(t, []string{emits}, "lobby", "client-0002", r.at())

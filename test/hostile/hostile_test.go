@@ -17,7 +17,7 @@ const healthy = 100 // readers
 // Bytes that the server may have more than before, whatever is done to it.
 const (
 	// Of Go's heap when the garbage is out: room for 10,000 rooms, which are remembered for a minute.
-	liveGrowth = 16 << 20
+	liveGrowth = 32 << 20
 	// Of the process, while it is done. Most of it is the garbage of four connections that each cancel HTTP/2 streams as fast
 	// as they go: net/http begins 250 of a connection and lets 1000 wait, 6 KiB each, and the heap may double before it is
 	// collected. Go gives such memory back to the system over minutes.
