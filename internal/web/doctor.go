@@ -95,7 +95,9 @@ func (s *Server) probeStream(c echo.Context) error {
 	if c.Request().Method == http.MethodHead {
 		return c.NoContent(http.StatusOK)
 	}
-	out := &probeWriter{w: c.Response(), control: http.NewResponseController(c.Response()), begin: time.Now()}
+	w, done := streamWriter(c)
+	defer done()
+	out := &probeWriter{w: w, control: http.NewResponseController(w), begin: time.Now()}
 	// The connection may serve another request.
 	defer func() { _ = out.control.SetWriteDeadline(time.Time{}) }()
 	// A comment, and letters beyond ASCII, for those who change streams on the way to show themselves.

@@ -137,12 +137,8 @@ func (s *Server) serve(c echo.Context, want subscription) error {
 	st.writes(out)
 	c.Response().Committed = true // from now on there is no other answer to give
 	// Not through Echo's own writer, which keeps the errors of Flush to itself.
-	w := c.Response().Writer
-	if c.Request().ProtoMajor >= 2 {
-		two := &http2Writer{ResponseWriter: w, control: http.NewResponseController(w)}
-		defer two.disarm()
-		w = two
-	}
+	w, done := streamWriter(c)
+	defer done()
 	reason = out.Run(c.Request().Context(), w)
 	return nil
 }

@@ -2,8 +2,57 @@ package web
 
 import (
 	"net/http"
+	"strings"
 	"time"
+
+	"github.com/labstack/echo/v4"
 )
+
+// answerTime is how long the reader of an answer that is no stream may take for it.
+const answerTime = time.Minute
+
+// inTime bounds how long the answer to r takes to be read. What it returns is to be called at
+// the end of the request. Streams set a deadline for each write.
+func inTime(w http.ResponseWriter, r *http.Request) (done func()) {
+	if r.ProtoMajor < 2 {
+		// Also of a stream, before its own: the connection may still have that of its last answer.
+		return answerBy(w, r, time.Now().Add(answerTime))
+	}
+	stop := func() {}
+	if r.URL.Path != "/events" && !strings.HasPrefix(r.URL.Path, "/doctor/") {
+		stop = answerBy(w, r, time.Now().Add(answerTime))
+	}
+	return func() {
+		stop()
+		// What is short waits in net/http's buffer until now.
+		stop = answerBy(w, r, time.Now().Add(answerTime))
+		_ = http.NewResponseController(w).Flush() // the reader may have gone
+		stop()
+	}
+}
+
+// answerBy ends the answer if it is not written by then. What it returns is to be called when
+// it is.
+func answerBy(w http.ResponseWriter, r *http.Request, t time.Time) (done func()) {
+	control := http.NewResponseController(w)
+	if r.ProtoMajor < 2 {
+		_ = control.SetWriteDeadline(t) // where there are none, only the kernel notices
+		return func() {}                // what net/http still has to write is to be in time, too
+	}
+	two := http2Writer{control: control}
+	_ = two.SetWriteDeadline(t) // never fails
+	return two.disarm
+}
+
+// streamWriter returns what a stream is written to, and what to call when it has ended.
+func streamWriter(c echo.Context) (w http.ResponseWriter, done func()) {
+	w = c.Response().Writer
+	if c.Request().ProtoMajor < 2 {
+		return w, func() {}
+	}
+	two := &http2Writer{ResponseWriter: w, control: http.NewResponseController(w)}
+	return two, two.disarm
+}
 
 // http2Writer is a stream's writer whose write deadlines are for writes alone. Those of
 // net/http end an HTTP/2 stream also while nothing is written; and one that is set when the
@@ -18,6 +67,9 @@ type http2Writer struct {
 // SetWriteDeadline is for http.ResponseController: it holds until the next Flush is done.
 func (w *http2Writer) SetWriteDeadline(t time.Time) error {
 	w.disarm()
+	if t.IsZero() {
+		return nil
+	}
 	// A deadline in the past ends the stream at once.
 	w.expiry = time.AfterFunc(time.Until(t), func() { _ = w.control.SetWriteDeadline(time.Unix(1, 0)) })
 	return nil

@@ -56,6 +56,7 @@ func (s *Server) poll(c echo.Context, want subscription) error {
 	// Also where a proxy stands in between: its reader comes again at once.
 	st.returning.Store(true)
 	reason = wire.Ended
+	defer answerBy(c.Response().Writer, c.Request(), time.Now().Add(answerTime))()
 	h := c.Response().Header()
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	c.Response().WriteHeader(http.StatusOK)

@@ -183,7 +183,10 @@ func (s *Server) routes() *echo.Echo {
 }
 
 // ServeHTTP serves one request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer inTime(w, r)()
+	s.handler.ServeHTTP(w, r)
+}
 
 // ListenConfig returns how to listen for the public listener, so that the kernel
 // gives up readers that vanished.
