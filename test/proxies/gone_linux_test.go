@@ -84,7 +84,7 @@ func (p Proxy) within(end string) time.Duration {
 		return 3*heartbeat + lingerTime + slack // the first write may be on its way
 	}
 	// A poll that nobody reads ends by itself, and its client might have come back.
-	return 20*time.Second + 3*time.Second + lingerTime + slack
+	return 20*time.Second + 10*time.Second + lingerTime + slack
 }
 
 // life is one client and what the server counts of it.
