@@ -35,7 +35,7 @@ type room struct {
 	mu    sync.Mutex
 	subs  []*nats.Subscription
 	sweep time.Time // when to compare next
-	swept time.Time // when that was last done, zero if never
+	again bool      // the entries of the others were read once more since it was opened
 	ready bool      // loaded is closed
 }
 
@@ -155,14 +155,12 @@ func (n *Node) sweep() {
 	for _, r := range n.open() {
 		r.mu.Lock()
 		due := r.ready && now.After(r.sweep)
-		first := r.swept.IsZero()
 		if due {
-			r.swept = now
 			r.sweep = now.Add(sweepEvery*3/4 + rand.N(sweepEvery/4))
 		}
 		r.mu.Unlock()
 		if due {
-			n.tasks.add(func(ctx context.Context) { r.compare(ctx, first) })
+			n.tasks.add(r.compare)
 		}
 	}
 }
@@ -170,8 +168,11 @@ func (n *Node) sweep() {
 // compare brings the room up to date if something was missed, and says again what
 // this node has said of it: as all others do, so that their entries need be read only
 // once more, after the room was opened.
-func (r *room) compare(ctx context.Context, first bool) {
+func (r *room) compare(ctx context.Context) {
 	n := r.node
+	r.mu.Lock()
+	first := !r.again
+	r.mu.Unlock()
 	done, err := slot(ctx, n.slots)
 	if err != nil {
 		return
@@ -184,6 +185,13 @@ func (r *room) compare(ctx context.Context, first bool) {
 	if err == nil && first {
 		err = r.readCounts(ctx)
 	}
+	r.mu.Lock()
+	if err != nil {
+		r.sweep = time.Now().Add(firstSweep)
+	} else {
+		r.again = true
+	}
+	r.mu.Unlock()
 	if err != nil {
 		n.log.Debug("room was not compared", "room", r.name, "error", err)
 	}
