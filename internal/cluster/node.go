@@ -237,7 +237,7 @@ func (n *Node) sync(ctx context.Context) error {
 		return err
 	}
 	n.beatOnce(time.Now()) // who comes next finds it in the bucket
-	n.log.Info("in step with NATS", "server", n.nc.ConnectedUrlRedacted(), "epoch", n.Epoch())
+	n.log.Info("in step with NATS", "server", n.nc.ConnectedAddr(), "epoch", n.Epoch())
 	for _, r := range n.open() {
 		n.tasks.add(r.refresh)
 	}
