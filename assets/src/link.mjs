@@ -16,8 +16,7 @@ import { old, read } from './wire.mjs'
 /** What this tab remembers until it is closed: sets it if there is a value, and returns it. Storage may be forbidden. */
 const memory = (key, value) => {
   try {
-    if (value != undefined) sessionStorage[key] = value
-    return sessionStorage[key]
+    return value == undefined ? sessionStorage[key] : (sessionStorage[key] = value)
   } catch {}
 }
 
@@ -130,7 +129,7 @@ export const newLink = (server, room, name) => {
     // The first event of a stream may take as long as it seems by what was measured on the page that this runs in.
     limit(poll ? 30000 : Math.min(1000 + 4 * (performance.timing.responseStart - performance.timeOrigin), 3000))
     try {
-      await open(poll, mine, (event, data, at, gap) => {
+      await open(poll, mine, (event, data, at) => {
         if (current != mine) return // a listener has just ended this attempt
         works = true
         failures = 0
@@ -138,7 +137,7 @@ export const newLink = (server, room, name) => {
         if (!poll) limit(silence)
         if (leads) {
           if (polls != poll) prefer(poll)
-          receive(poll ? 'poll' : 'stream', event, data, at, gap)
+          receive(poll ? 'poll' : 'stream', event, data, at)
         } else if (event == 'user count') {
           cursor ||= at
           deliver('shared', event, data, at)
@@ -160,8 +159,9 @@ export const newLink = (server, room, name) => {
       return
     }
     if (!poll) {
-      // What the server itself refuses, it would refuse on the other way too.
-      if (!works && !refused) return attempt(true)
+      // What the server itself refuses, it would refuse on the other way too. It ends a stream that nobody answers; a poll is
+      // its own answer.
+      if (!refused && (unheard || !works)) return attempt(true)
       // Something may let the first words of a stream pass, and no more. The next one must prove more: see tryStream.
       if (reason == 'ping timeout') polls = true
     }
@@ -185,7 +185,7 @@ export const newLink = (server, room, name) => {
       if (!leads || mine.signal.aborted) return
       if (data?.ping) say('/alive', [id])
       first ||= Date.now() + 1000
-      if (Date.now() > first) {
+      if (!unheard && Date.now() > first) {
         mine.abort()
         prefer(false)
         attempt()
@@ -198,12 +198,13 @@ export const newLink = (server, room, name) => {
   let leads
   let heir // who is to lead next
   let ping // how often the server wants an answer, in s; 0 = not at all
+  let unheard // what was last said has not arrived
   let due // when leases are to be renewed
   const flock = new Set() // whose leases are to be renewed now
 
-  const receive = (by, event, data, at, gap) => {
+  const receive = (by, event, data, at) => {
     if (event == 'io:hello') {
-      if (!way) recovered = cursor && !gap
+      if (!way) recovered = data.recovered
       ping = data.ping
       if (ping || !way) due = 0
     }
@@ -219,7 +220,10 @@ export const newLink = (server, room, name) => {
   }
 
   const say = (path, ids) => {
-    fetch(server + path, { method: 'POST', body: JSON.stringify({ room, ids }), keepalive: true }).catch(() => {})
+    unheard = true
+    fetch(server + path, { method: 'POST', body: JSON.stringify({ room, ids }), keepalive: true })
+      .then((answer) => (unheard = !answer.ok))
+      .catch(() => {})
   }
 
   /** Says goodbye for a tab: its own word may be lost, or overtaken by a renewal. */
@@ -229,9 +233,8 @@ export const newLink = (server, room, name) => {
   const renew = (who) => {
     if (!flock.size)
       setTimeout(() => {
-        const ids = [...flock]
+        for (const ids = [...flock]; ids[0]; ) say('/alive', ids.splice(0, 100))
         flock.clear()
-        while (ids[0]) say('/alive', ids.splice(0, 100))
       }, 100)
     flock.add(who)
   }
@@ -247,9 +250,8 @@ export const newLink = (server, room, name) => {
   }
 
   const retire = () => {
-    leads = heir = asked = 0
+    leads = heir = asked = stop()
     counted = ''
-    stop()
     release?.()
     queue()
     look(0)
@@ -272,13 +274,13 @@ export const newLink = (server, room, name) => {
   const queue = (steal) => {
     if (!locks) return steal && lead()
     waiting?.abort()
-    const { signal } = (waiting = new AbortController())
+    const mine = (waiting = new AbortController())
     locks
       .request(
         name,
-        steal ? { steal } : { signal },
+        steal ? { steal } : mine,
         () =>
-          signal.aborted ||
+          mine.signal.aborted ||
           new Promise((resolve) => {
             release = resolve
             lead()
@@ -377,9 +379,10 @@ export const newLink = (server, room, name) => {
       // Not at once: whoever called has no listeners yet.
       else
         queueMicrotask(() => {
-          if (!way || !sockets.has(socket)) return
-          socket._up(id, way, recovered)
-          if (counted) socket._call('user count', count)
+          if (way && sockets.has(socket)) {
+            socket._up(id, way, recovered)
+            if (counted) socket._call('user count', count)
+          }
         })
     },
     _remove(socket) {

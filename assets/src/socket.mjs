@@ -43,7 +43,7 @@ export class Socket {
   }
 
   _call(name, ...args) {
-    for (const [listener, once] of [...(this._listeners[name] || [])]) {
+    for (const [listener, once] of new Map(this._listeners[name])) {
       if (once) this.off(name, listener)
       try {
         listener.apply(this, args)

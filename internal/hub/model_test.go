@@ -83,6 +83,7 @@ type modelReader struct {
 	named    bool
 	next     int    // the first event after the opening
 	gap      string // what the opening should say was missed
+	returns  bool   // it has a cursor
 	opening  map[string]int
 	farewell bool
 	informed bool // it polls, and its cursor says which states it has seen
@@ -147,7 +148,7 @@ func (m *model) open(t *rapid.T, cursor string, next int, gap string) {
 }
 
 func (m *model) reader(t *rapid.T, cursor string, next int, gap string) (*modelReader, hub.Reader) {
-	r := &modelReader{named: rapid.Bool().Draw(t, "named"), next: next, gap: gap, opening: maps.Clone(m.values)}
+	r := &modelReader{named: rapid.Bool().Draw(t, "named"), next: next, gap: gap, returns: cursor != "", opening: maps.Clone(m.values)}
 	who := hub.Reader{Cursor: cursor}
 	if r.named {
 		who.ClientID = "abcdefgh"
@@ -388,6 +389,9 @@ func (m *model) verifyOpening(r *modelReader, blocks []ssetest.Block) []ssetest.
 		}
 		if blocks[0].Name != name || name == "io:gap" && blocks[0].Data != `{"missed":`+r.gap+`}` {
 			m.Fatalf("got %+v, want %s (missed %s)", blocks[0], name, r.gap)
+		}
+		if recovered := r.returns && r.gap == ""; name == "io:hello" && strings.Contains(blocks[0].Data, `"recovered":true`) != recovered {
+			m.Fatalf("got %+v, want recovered=%v", blocks[0], recovered)
 		}
 		blocks = blocks[1:]
 	}

@@ -78,7 +78,7 @@ func (r *Room) Join(who Reader) *Sub {
 	missed := s.resume(who.Cursor)
 	s.pos.Version = r.version
 	id := s.cursorAt(s.pos)
-	open := appendHello(sse.AppendRetry(nil, who.Retry), id, who)
+	open := appendHello(sse.AppendRetry(nil, who.Retry), id, who, s.resumed(who.Cursor, missed))
 	open = appendGap(open, id, missed)
 	open = r.appendStates(open, id)
 
@@ -105,7 +105,7 @@ func (r *Room) Poll(who Reader) (s *Sub, opening []byte, news bool) {
 		s.pos.Version = r.version
 	}
 	id := s.cursorAt(s.pos)
-	opening = appendHello(sse.AppendRetry(nil, who.Retry), id, who)
+	opening = appendHello(sse.AppendRetry(nil, who.Retry), id, who, s.resumed(who.Cursor, missed))
 	if !known {
 		opening = r.appendStates(appendGap(opening, id, missed), id)
 	}
@@ -119,6 +119,12 @@ func (s *Sub) resume(cursor string) (missed string) {
 		s.room.hub.gaps.Add(1)
 	}
 	return missed
+}
+
+// resumed says that the reader goes on where its cursor says, and that this is known:
+// the room need not be loaded yet.
+func (s *Sub) resumed(cursor, missed string) bool {
+	return cursor != "" && missed == "" && s.wants == ""
 }
 
 func (s *Sub) place(cursor string) (missed string) {
@@ -158,8 +164,9 @@ func (r *Room) missedBy(p Position) string {
 	return strconv.FormatUint(r.forgotten-p.Seq, 10)
 }
 
-// appendHello greets a reader that gave a client id.
-func appendHello(dst, id []byte, who Reader) []byte {
+// appendHello greets a reader that gave a client id. One that comes back and has missed
+// nothing is told so here, before it hears anything else.
+func appendHello(dst, id []byte, who Reader, recovered bool) []byte {
 	if who.ClientID == "" {
 		return dst
 	}
@@ -167,7 +174,8 @@ func appendHello(dst, id []byte, who Reader) []byte {
 		ID        string  `json:"id"`
 		Ping      int     `json:"ping"`
 		Heartbeat float64 `json:"heartbeat"`
-	}{who.ClientID, who.Ping, who.Heartbeat.Seconds()})
+		Recovered bool    `json:"recovered,omitempty"`
+	}{who.ClientID, who.Ping, who.Heartbeat.Seconds(), recovered})
 	return sse.Append(dst, &sse.Event{ID: id, Event: []byte(sse.Hello), Data: hello})
 }
 

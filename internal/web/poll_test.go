@@ -91,7 +91,7 @@ func TestPollAfterLinger(t *testing.T) {
 			other.cancel()
 			var hello []string
 			if query != "" {
-				hello = []string{`io:hello {"id":"abcdefgh","ping":0,"heartbeat":10}`}
+				hello = []string{`io:hello {"id":"abcdefgh","ping":0,"heartbeat":10,"recovered":true}`}
 			}
 			p := b.poll(query, first.cursor)
 			p.want(t, "back after a minute", 0, append(hello, "user count 1", "news 1")...)

@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -30,6 +31,8 @@ const (
 	lags                   // each piece when the next one comes
 	blocks                 // 4 KiB at a time
 	hurries                // 502 for streams, and for polls that take more than 2 s
+	censors                // 403 for what is not GET
+	retypes                // lines that end with \r\n
 )
 
 // A box is what stands between browsers and a server: a reverse proxy that does to GET /events what some do. Like many of
@@ -60,6 +63,12 @@ func (b *box) becomes(how manner) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.manner = how
+}
+
+func (b *box) now() manner {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.manner
 }
 
 // seen returns how many streams are open, the most there were at once, how many there were in all, and how many polls.
@@ -109,6 +118,10 @@ func (b *box) pass(w http.ResponseWriter, r *http.Request, server *rig.Server) {
 			http.Error(w, "bad gateway", http.StatusBadGateway)
 			return
 		}
+	}
+	if r.Method == http.MethodPost && b.now() == censors {
+		http.Error(w, "uploads are forbidden here", http.StatusForbidden)
+		return
 	}
 	// Not with the context of r: the server is not told when the browser hangs up.
 	ctx := context.Background()
@@ -174,6 +187,8 @@ func (b *box) pass(w http.ResponseWriter, r *http.Request, server *rig.Server) {
 			held = append(held, out...)
 			out = held[:len(held)&^(4<<10-1)]
 			held = slices.Clone(held[len(out):])
+		case retypes:
+			out = bytes.ReplaceAll(out, []byte("\n"), []byte("\r\n"))
 		}
 		w.Write(out)
 		flush.Flush()
