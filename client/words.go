@@ -23,7 +23,7 @@ import (
 
 // What the flags do, for -h. A word in back quotes names the value.
 const (
-	aboutRoom  = "the `ROOM`"
+	aboutRoom  = "name of the `ROOM`"
 	aboutEvent = "print only the event `NAME`; may be repeated (default all)"
 	aboutJSON  = "print one JSON object a line instead of words"
 	aboutOnce  = "end after the first event"

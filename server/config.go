@@ -144,6 +144,32 @@ func (c *config) cluster(log *slog.Logger) *cluster.Options {
 	return &cluster.Options{Servers: c.nats, Prefix: c.natsPrefix, History: c.history, HistoryAge: c.historyAge, Log: log}
 }
 
+// web is what the server does.
+func (c *config) web(log *slog.Logger) web.Options {
+	return web.Options{
+		Heartbeat:  c.heartbeat,
+		Linger:     c.linger,
+		Drain:      c.drain,
+		Origins:    c.origins,
+		Token:      c.token,
+		MaxEvent:   int64(c.maxEvent),
+		History:    c.history,
+		HistoryAge: c.historyAge,
+		MaxStreams: c.maxStreams.resolve(),
+		MaxPerIP:   c.maxPerIP.resolve(),
+		MaxRate:    c.maxRate,
+		Private:    c.private,
+		Key:        c.key,
+		Trusted:    c.trusted,
+		MaxAge:     c.maxAge,
+		Writer:     web.Writer(c.writer),
+		Dev:        c.dev,
+		Log:        log,
+		Version:    version.String(),
+		AdminName:  c.adminName(),
+	}
+}
+
 // adminName is the host of -admin.
 func (c *config) adminName() string {
 	host, _, _ := net.SplitHostPort(c.admin) // check has looked
@@ -236,14 +262,21 @@ func help(fs *flag.FlagSet, w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	short := strings.NewReplacer("m0s", "m", "h0m0s", "h") // 10m0s
 	fs.VisitAll(func(f *flag.Flag) {
 		kind, text := flag.UnquoteUsage(f)
 		value := f.DefValue
-		if value == "" {
+		switch value {
+		case "":
 			value = "none"
+		case "false":
+			value = "off"
 		}
-		_, e := fmt.Fprintf(w, "\n  -%s %s\n      %s\n      default %s, environment %s_%s\n",
-			f.Name, kind, text, value, envPrefix, strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_")))
+		if kind == "duration" {
+			value = short.Replace(value)
+		}
+		_, e := fmt.Fprintf(w, "\n  %s\n      %s\n      default %s, environment %s_%s\n",
+			strings.TrimSpace("-"+f.Name+" "+kind), text, value, envPrefix, strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_")))
 		err = errors.Join(err, e)
 	})
 	return err

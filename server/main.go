@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"headcount/internal/cluster"
-	"headcount/internal/version"
 	"headcount/internal/web"
 )
 
@@ -59,30 +58,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if cfg.log == "json" {
 		log = slog.New(slog.NewJSONHandler(stderr, nil))
 	}
-	maxStreams := cfg.maxStreams.resolve()
-
-	options := web.Options{
-		Heartbeat:  cfg.heartbeat,
-		Linger:     cfg.linger,
-		Drain:      cfg.drain,
-		Origins:    cfg.origins,
-		Token:      cfg.token,
-		MaxEvent:   int64(cfg.maxEvent),
-		History:    cfg.history,
-		HistoryAge: cfg.historyAge,
-		MaxStreams: maxStreams,
-		MaxPerIP:   cfg.maxPerIP.resolve(),
-		MaxRate:    cfg.maxRate,
-		Private:    cfg.private,
-		Key:        cfg.key,
-		Trusted:    cfg.trusted,
-		MaxAge:     cfg.maxAge,
-		Writer:     web.Writer(cfg.writer),
-		Dev:        cfg.dev,
-		Log:        log,
-		Version:    version.String(),
-		AdminName:  cfg.adminName(),
-	}
+	options := cfg.web(log)
 	var node *cluster.Node
 	if cfg.nats != "" {
 		if node, err = cluster.New(*cfg.cluster(log)); err != nil {
@@ -140,7 +116,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 	running.Go(func() { serve(public, listener, failed) })
 	log.Info("listening", "addr", listener.Addr().String(), "url", pageURL(listener.Addr(), cfg.tlsCert != ""),
-		"max_streams", maxStreams, "open_files", openFiles(), "writer", string(app.Writer()))
+		"max_streams", options.MaxStreams, "open_files", openFiles(), "writer", string(app.Writer()))
 
 	select {
 	case err := <-failed:

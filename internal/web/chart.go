@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// A chart is what the page draws of a trend. The page's script goes on with it, and does the same: draw in assets/page.js.
+// A chart is what the page draws of a trend. The page's script goes on with it, and does the same: draw in assets/chart.js.
 type chart struct {
 	Line, Area string // SVG path data in a box of trendSteps × chartHeight, now at its right edge
 	PeakX      int
