@@ -126,8 +126,9 @@ export const newLink = (server, room, name) => {
     let problem
     let works
     pause = refused = 0
-    // The first event of a stream may take as long as it seems by what was measured on the page that this runs in.
-    limit(poll ? 30000 : Math.min(1000 + 4 * (performance.timing.responseStart - performance.timeOrigin), 3000))
+    // The first event of a stream may take as long as it seems by what was measured on the page that this runs in. A worker
+    // has no page.
+    limit(poll ? 30000 : Math.min(1000 + 4 * (performance.timing?.responseStart - performance.timeOrigin), 3000) || 3000)
     try {
       await open(poll, mine, (event, data, at) => {
         if (current != mine) return // a listener has just ended this attempt
@@ -153,7 +154,7 @@ export const newLink = (server, room, name) => {
     // Something may cut polls that take long: the next one is answered at once, if the server is there.
     if (poll && ((works && !problem) || (way && leads && !refused && !failures++))) {
       if (leads) {
-        timer = setTimeout(attempt, 100 + 100 * Math.random())
+        timer = setTimeout(attempt, 100 * (1 + Math.random()))
         if (Date.now() > retryAt) tryStream()
       }
       return
@@ -170,7 +171,7 @@ export const newLink = (server, room, name) => {
     if (leads || !way) lose(reason, problem)
     // Capped first and jittered after, so that clients which lost their server at the same moment stay apart, at the cap too.
     // The first is below 1 s, and a server keeps a client id counted for 2 s: a connection that is merely cut moves nobody's count.
-    timer = setTimeout(attempt, pause + Math.min(2 ** failures++, 30) * (500 + 500 * Math.random()))
+    timer = setTimeout(attempt, pause + 500 * Math.min(2 ** failures++, 30) * (1 + Math.random()))
   }
 
   /** Tries a stream beside the polls, with the same id, so that nobody is counted twice. Only one that says something again
@@ -268,7 +269,7 @@ export const newLink = (server, room, name) => {
   let gone // who left last
 
   const post = (...words) => channel?.postMessage(words)
-  const postEvent = (event, data, at) => post(EVENT, term, event, data, at, recovered, polls)
+  const postEvent = (...event) => post(EVENT, term, ...event, recovered, polls)
 
   /** Waits for the lock, or takes it away. */
   const queue = (steal) => {
@@ -311,7 +312,7 @@ export const newLink = (server, room, name) => {
       if (from < term) return
       if (from > term && leads) retire()
       term = from
-      look(4000 + 4000 * Math.random())
+      look(4000 * (1 + Math.random()))
       if (kind == DOWN) {
         asked = stop()
         return lose(words[0], Error(words[1]))

@@ -270,6 +270,20 @@ func TestModule(t *testing.T) {
 	tb.faultless()
 }
 
+// A worker has no page, no session and no elements.
+func TestWorker(t *testing.T) {
+	server := rig.Start(t)
+	tb := newChrome(t).open(newBox(t, server, passes).URL + "/test/client.html")
+	eval[bool](tb, `
+		window.worker = new Worker('/page/worker.mjs', { type: 'module' })
+		worker.onmessage = ({ data }) => console.log(data)
+		true`)
+	tb.expect(slow, "1")
+	eval[bool](tb, `worker.terminate(); true`)
+	rig.Wait(t, slow, "nobody", func() bool { return server.Count("lobby") == 0 })
+	tb.faultless()
+}
+
 // A server that renders pages imports the client too, and has no window.
 func TestModuleWithoutWindow(t *testing.T) {
 	node := rig.Need(t, "node", "apt-get install nodejs")
