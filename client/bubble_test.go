@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -25,6 +26,7 @@ type scene struct {
 	out    []string // what handle got, "NAME DATA"; read it after end
 	stderr strings.Builder
 	begin  time.Time
+	refuse int // what every POST is answered with; 0 = nothing is wrong with it
 
 	mu       sync.Mutex
 	requests []request
@@ -54,7 +56,7 @@ func newScene(answer func(n int, w *stream)) *scene {
 		if r.URL.Path == "/events" {
 			answer(n, &stream{w, r})
 		} else {
-			w.WriteHeader(http.StatusNoContent)
+			w.WriteHeader(cmp.Or(s.refuse, http.StatusNoContent))
 		}
 	})}
 	go server.Serve(listener)
@@ -148,6 +150,14 @@ func (s *stream) hold() {
 
 // mute sends nothing until the client goes.
 func (s *stream) mute() { <-s.r.Context().Done() }
+
+// wait waits, unless the client goes before.
+func (s *stream) wait(d time.Duration) {
+	select {
+	case <-s.r.Context().Done():
+	case <-time.After(d):
+	}
+}
 
 // cut breaks the connection, without the end that HTTP would put there.
 func (s *stream) cut() { panic(http.ErrAbortHandler) }

@@ -41,7 +41,7 @@ func (l *lease) renew(ctx context.Context) {
 			return
 		case <-l.wanted:
 			ctx, cancel := context.WithTimeout(ctx, aliveTime)
-			_ = l.s.post(ctx, "alive")
+			l.s.way.unanswered = l.s.post(ctx, "alive") != nil
 			cancel()
 		}
 	}
@@ -82,6 +82,10 @@ func postUsers(ctx context.Context, client *http.Client, url, token, room string
 		return fmt.Errorf("post users: %w", err)
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode >= 300 {
+		sentence := errorOf(resp)
+		return &refusedError{why: whyRefused(resp, sentence), status: resp.StatusCode, own: sentence != ""}
+	}
 	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, 4096)) // so that the connection can be used again
 	return err
 }

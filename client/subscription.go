@@ -31,9 +31,10 @@ const defaultHeartbeat = 10 * time.Second
 var (
 	errEnded  = errors.New("stream ended")
 	errSilent = errors.New("stream silent")
+	errHeld   = errors.New("stream held back")
 )
 
-// subscription is one room's events, over as many connections as it takes.
+// subscription is one room's events, over as many connections as it takes: streams, or polls where no stream arrives.
 type subscription struct {
 	base    *url.URL
 	room    string
@@ -46,8 +47,11 @@ type subscription struct {
 	// broken is called whenever the connection is lost; nil = nobody wants to know.
 	broken func()
 
-	cursor string        // the id of the last event
-	retry  time.Duration // the server's wish for the time between attempts
+	cursor  string        // the id of the last event
+	counted string        // the version of the last user count
+	retry   time.Duration // the server's wish for the time between attempts
+
+	way way
 }
 
 func newSubscription(base *url.URL, room string, stderr io.Writer, handle func(*sse.Event) error) *subscription {
@@ -59,6 +63,7 @@ func newSubscription(base *url.URL, room string, stderr io.Writer, handle func(*
 		console: &console{w: stderr, server: base.Redacted()},
 		handle:  handle,
 		retry:   firstBase,
+		way:     way{patience: trialAfter},
 	}
 }
 
@@ -66,6 +71,9 @@ func newSubscription(base *url.URL, room string, stderr io.Writer, handle func(*
 func (s *subscription) follow(ctx context.Context) error {
 	defer s.http.CloseIdleConnections()
 	defer s.leave(ctx)
+	trials, cancel := context.WithCancel(ctx)
+	defer s.way.trials.Wait()
+	defer cancel()
 	s.console.connecting(s.room)
 	for failures := 0; ; failures++ {
 		heard, err := s.attempt(ctx)
@@ -79,13 +87,22 @@ func (s *subscription) follow(ctx context.Context) error {
 		if heard {
 			failures = 0
 		}
-		if s.broken != nil {
-			s.broken()
-		}
 		wait := s.wait(err, failures)
-		s.console.lost(err, wait)
-		// An idle connection may be as dead as the one that was lost.
-		s.http.CloseIdleConnections()
+		switch s.way.next(heard, err) {
+		case onward:
+			failures = 0
+			s.choose(trials)
+		case otherWay:
+			failures--
+			wait = 0
+		case lost:
+			if s.broken != nil {
+				s.broken()
+			}
+			s.console.lost(err, wait)
+			// An idle connection may be as dead as the one that was lost.
+			s.http.CloseIdleConnections()
+		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -109,7 +126,17 @@ type handleError struct{ error }
 // attempt is one connection, from the request to its end. It says whether an event came.
 func (s *subscription) attempt(ctx context.Context) (heard bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	dog := newWatchdog(limitOf(defaultHeartbeat), func() { cancel(errSilent) })
+	limit := limitOf(defaultHeartbeat)
+	if s.way.polls {
+		limit = pollLimit
+	}
+	dog := newWatchdog(limit, func() { cancel(errSilent) })
+	asking, came := ctx, func() {}
+	if !s.way.polls {
+		asking, came = awaitEvent(ctx, func() { cancel(errHeld) })
+	}
+	defer came()
+	s.way.unanswered = false
 	lease := &lease{s: s, wanted: make(chan struct{}, 1)}
 	var wg sync.WaitGroup
 	wg.Go(func() { lease.renew(ctx) })
@@ -117,14 +144,15 @@ func (s *subscription) attempt(ctx context.Context) (heard bool, err error) {
 	defer cancel(nil)
 	defer dog.wait(false)
 
-	client := r3labs.NewClient(s.streamURL(), r3labs.ClientMaxBufferSize(maxEvent))
+	cursor := s.way.ask(s.cursor)
+	client := r3labs.NewClient(s.eventsURL(cursor, s.way.polls), r3labs.ClientMaxBufferSize(maxEvent))
 	client.Connection = s.http
 	if s.token != "" {
 		client.Headers["Authorization"] = "Bearer " + s.token
 	}
 	client.ReconnectStrategy = &backoff.StopBackOff{} // one attempt: the loop around it is ours
-	if s.cursor != "" {
-		client.LastEventID.Store([]byte(s.cursor))
+	if cursor != "" {
+		client.LastEventID.Store([]byte(cursor))
 	}
 	client.ResponseValidator = func(_ *r3labs.Client, resp *http.Response) error {
 		if err := validate(resp); err != nil {
@@ -134,12 +162,13 @@ func (s *subscription) attempt(ctx context.Context) (heard bool, err error) {
 		resp.Body = newBody(resp.Body, dog)
 		return nil
 	}
-	err = client.SubscribeRawWithContext(ctx, func(e *sse.Event) {
+	err = client.SubscribeRawWithContext(asking, func(e *sse.Event) {
 		if ctx.Err() != nil {
 			return // the library passes on what it has read already
 		}
 		if !heard {
 			heard = true
+			came()
 			s.console.connected()
 		}
 		if err := s.take(e, dog, lease); err != nil {
@@ -184,9 +213,20 @@ func (s *subscription) take(e *sse.Event, dog *watchdog, lease *lease) error {
 		if len(e.Data) == 0 || strings.HasPrefix(name, sse.SignalPrefix) {
 			return nil
 		}
+		if name == sse.UserCount && s.known(e) {
+			return nil
+		}
 		return s.handle(e)
 	}
 	return nil
+}
+
+// known says that a poll brings the user count once more.
+func (s *subscription) known(e *sse.Event) bool {
+	version := statesOf(string(e.ID))
+	known := s.way.polls && version != "" && version == s.counted
+	s.counted = version
+	return known
 }
 
 func limitOf(heartbeat time.Duration) time.Duration {
@@ -196,17 +236,28 @@ func limitOf(heartbeat time.Duration) time.Duration {
 // seconds is at most a day: what a server says may be too much for a duration.
 func seconds(s float64) time.Duration { return time.Duration(min(s, 86400) * float64(time.Second)) }
 
-func (s *subscription) streamURL() string {
+// eventsURL is another one each time: something on the way may have one answer for all that ask for the same. The cursor
+// is in it too, for boxes that pass on only the headers they know.
+func (s *subscription) eventsURL(cursor string, poll bool) string {
 	u := s.base.JoinPath("events")
-	u.RawQuery = url.Values{"room": {s.room}, "id": {s.id}}.Encode()
+	q := url.Values{"room": {s.room}, "id": {s.id}, "try": {rand.Text()}}
+	if cursor != "" {
+		q.Set("lastEventId", cursor)
+	}
+	if poll {
+		q.Set("poll", "1")
+	}
+	u.RawQuery = q.Encode()
 	return u.String()
 }
 
 // refusedError is an answer that is no stream.
 type refusedError struct {
-	why   string
-	after time.Duration // Retry-After, 0 if there was none
-	again bool          // to ask again may help
+	why    string
+	after  time.Duration // Retry-After, 0 if there was none
+	again  bool          // to ask again may help
+	status int           // of the answer that said so, 0 if it was a good one
+	own    bool          // the server itself says so
 }
 
 func (e *refusedError) Error() string { return e.why }
@@ -214,7 +265,11 @@ func (e *refusedError) Error() string { return e.why }
 // validate returns an error unless resp is an event stream.
 func validate(resp *http.Response) error {
 	if resp.StatusCode != http.StatusOK {
-		return &refusedError{why: whyRefused(resp, errorOf(resp)), after: parseRetryAfter(resp.Header.Get("Retry-After"), time.Now())}
+		sentence := errorOf(resp)
+		return &refusedError{
+			why: whyRefused(resp, sentence), after: parseRetryAfter(resp.Header.Get("Retry-After"), time.Now()),
+			status: resp.StatusCode, own: sentence != "",
+		}
 	}
 	kind := resp.Header.Get("Content-Type")
 	if media, _, err := mime.ParseMediaType(kind); err != nil || media != "text/event-stream" {

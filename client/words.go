@@ -35,6 +35,7 @@ const (
 	aboutWatch = "print the events of a room as they happen"
 	notesWatch = `
 -json: {"event":…,"data":…,"id":…,"room":…}
+Where no stream arrives it polls, as pages do; doctor says why.
 `
 	aboutEmit = "send an event to all in a room"
 	notesEmit = `
@@ -139,6 +140,13 @@ func (c *console) lost(err error, wait time.Duration) {
 	c.say("no connection to %s: %s; reconnecting in %.1f s, and on until it works", c.server, reason, wait.Seconds())
 }
 
+// polling and streaming are told when the way changes.
+func (c *console) polling() {
+	c.say("streams do not arrive from %s; asking for events again and again instead", c.server)
+}
+
+func (c *console) streaming() { c.say("streams arrive from %s now", c.server) }
+
 // notAccepted is told of each attempt to emit that failed and is made again.
 func (c *console) notAccepted(err error) {
 	reason := reasonOf(err)
@@ -225,6 +233,8 @@ func reasonOf(err error) string {
 	switch {
 	case errors.Is(err, errEnded):
 		return "the stream ended"
+	case errors.Is(err, errHeld):
+		return "nothing of the stream arrives"
 	case errors.Is(err, errSilent):
 		return "nothing came for too long"
 	case errors.As(err, &refused):
