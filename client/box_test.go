@@ -130,6 +130,42 @@ func oneBehind(w http.ResponseWriter, _ *http.Request, pieces <-chan []byte) {
 	w.Write(before)
 }
 
+// twoBehind hands each piece over when two others have come.
+func twoBehind(w http.ResponseWriter, _ *http.Request, pieces <-chan []byte) {
+	var before [][]byte
+	for piece := range pieces {
+		if before = append(before, piece); len(before) > 2 {
+			w.Write(before[0])
+			w.(http.Flusher).Flush()
+			before = before[1:]
+		}
+	}
+	w.Write(bytes.Join(before, nil))
+}
+
+// every hands over what has come, each time that d is over.
+func every(d time.Duration) func(http.ResponseWriter, *http.Request, <-chan []byte) {
+	return func(w http.ResponseWriter, _ *http.Request, pieces <-chan []byte) {
+		tick := time.NewTicker(d)
+		defer tick.Stop()
+		for open := true; open; {
+			var all []byte
+			for waiting := true; waiting && open; {
+				select {
+				case piece, ok := <-pieces:
+					all, open = append(all, piece...), ok
+				case <-tick.C:
+					waiting = false
+				}
+			}
+			if len(all) > 0 {
+				w.Write(all)
+				w.(http.Flusher).Flush()
+			}
+		}
+	}
+}
+
 func lateBy(delay time.Duration) func(http.ResponseWriter, *http.Request, <-chan []byte) {
 	return func(w http.ResponseWriter, _ *http.Request, pieces <-chan []byte) { passAt(w, pieces, delay) }
 }

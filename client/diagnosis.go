@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"mime"
+	"net/http"
 	"strings"
 	"time"
 )
@@ -71,7 +72,7 @@ const adviceReach = "Is the address right, and the server up? Try: curl -v URL/h
 // diagnoseStreams says what becomes of a stream.
 func diagnoseStreams(f *facts) []finding {
 	return []finding{
-		diagnoseSocket(f), diagnoseLive(f), diagnoseHeld(f), diagnoseChange(f), diagnoseCursor(f), diagnosePoll(f),
+		diagnoseSocket(f), diagnoseLive(f), diagnoseHeld(f), diagnoseChange(f), diagnoseCursor(f), diagnosePost(f), diagnosePoll(f),
 	}
 }
 
@@ -95,11 +96,14 @@ func diagnoseLive(f *facts) finding {
 		if real.err == nil {
 			return finding{name, isOK, "news of a room come in " + span(real.news), ""}
 		}
-		return finding{name, isFailed, reasonOf(real.err), ""}
+		return finding{name, isFailed, reasonOf(real.err), adviceOnRefusal(real.err, "")}
 	}
 	m, median, most := probe.manner(f.path.roundTrip)
 	switch m {
 	case held:
+		if real.err == nil && real.news > time.Second {
+			return finding{name, isLate, "news of a room come only after " + span(real.news), adviceLate}
+		}
 		if real.err == nil {
 			return finding{name, isOK, "news of a room come in " + span(real.news) + ", but probes are held back", adviceElsewhere}
 		}
@@ -107,6 +111,9 @@ func diagnoseLive(f *facts) finding {
 	case behind:
 		return finding{name, isLate, "each event comes only with the next one", adviceOrPlain(f, adviceBehind)}
 	case late:
+		if errors.Is(real.err, errNoEvent) {
+			return finding{name, isLate, "each event comes only when others have come behind it", adviceOrPlain(f, adviceBehind)}
+		}
 		return finding{name, isLate, fmt.Sprintf("events are late by %s, or %s at most", span(median), span(most)), adviceOrPlain(f, adviceLate)}
 	}
 	if real.err != nil {
@@ -152,12 +159,17 @@ func diagnoseChange(f *facts) finding {
 	if probe.packed != "" {
 		return finding{name, isChanged, "compressed with " + oneLine(probe.packed) + " on the way", adviceUnpack}
 	}
-	if kind := probe.header.Get("Content-Type"); kind != "text/event-stream" {
-		if _, params, err := mime.ParseMediaType(kind); err != nil || len(params) > 0 {
-			return finding{name, isChanged, fmt.Sprintf("its type arrives as %q", kind), adviceType}
-		}
-	}
+	kind := probe.header.Get("Content-Type")
+	media, params, err := mime.ParseMediaType(kind)
+	var refused *refusedError
+	otherType := err != nil || media != "text/event-stream"
 	switch {
+	case errors.As(probe.err, &refused) && refused.status != 0: // an answer of somebody else
+		return finding{name, isUnknown, noStream(f), ""}
+	case otherType:
+		return finding{name, isChanged, fmt.Sprintf("its type arrives as %q", kind), adviceOtherType}
+	case len(params) > 0:
+		return finding{name, isChanged, fmt.Sprintf("its type arrives as %q", kind), adviceType}
 	case !probe.complete:
 		return finding{name, isUnknown, noStream(f), ""}
 	case probe.changed:
@@ -187,11 +199,33 @@ func diagnoseCursor(f *facts) finding {
 	return finding{name, isOK, "passed on", ""}
 }
 
+func diagnosePost(f *facts) finding {
+	const name = "POST"
+	if f.post != nil {
+		return finding{name, isBlocked, reasonOf(f.post), advicePost}
+	}
+	return finding{name, isOK, "passes", ""}
+}
+
 func diagnosePoll(f *facts) finding {
 	if f.poll.err != nil {
-		return finding{namePolling, isFailed, reasonOf(f.poll.err), advicePoll}
+		return finding{namePolling, isFailed, reasonOf(f.poll.err), adviceOnRefusal(f.poll.err, advicePoll)}
 	}
 	return finding{namePolling, isOK, "works: news of a room come in " + span(f.poll.news), ""}
+}
+
+// adviceOnRefusal is what helps against somebody who answers in the server's place, or other advice.
+func adviceOnRefusal(err error, other string) string {
+	var refused *refusedError
+	switch {
+	case !errors.As(err, &refused) || refused.own:
+		return other
+	case refused.status == http.StatusTooManyRequests:
+		return adviceRate
+	case refused.status == 0:
+		return adviceOtherType
+	}
+	return adviceRefused
 }
 
 // diagnoseTime says what only time shows.
@@ -230,6 +264,8 @@ func diagnoseClosed(f *facts) finding {
 	switch {
 	case f.stream.err != nil:
 		return finding{name, isUnknown, "there was no stream to close", ""}
+	case f.unanswered():
+		return finding{name, isUnknown, "the server itself ends streams whose readers do not answer", ""}
 	case f.noticed == 0:
 		return finding{name, isUnseen, fmt.Sprintf("still counted after %s", span(f.watch())), adviceClosed}
 	case f.noticed > linger+3*time.Second:
@@ -264,6 +300,15 @@ const (
 	adviceLate   = "Something waits before it passes an event on. If it is haproxy: \"option http-no-delay\". If it is nginx: \"tcp_nodelay on;\"."
 	adviceUnpack = "Something compresses the stream, which can keep events back. Exclude text/event-stream: from gzip_types of nginx," +
 		" from \"compression type\" of haproxy, from encode of Caddy, from mod_deflate of Apache, from compression() of Node."
+	adviceRefused = "Something on the way answers in the server's place. If it is a filter: allow GET /events, and answers of the type" +
+		" text/event-stream."
+	adviceRate = "Something on the way limits how often one may ask. Allow more for /events, /alive and /leave: who polls asks again with each" +
+		" event, and each 20 s."
+	adviceOtherType = "Something on the way gives the answers of /events another type, so that no reader takes them. Have their" +
+		" Content-Type, text/event-stream, left as it is."
+	advicePost = "Allow POST /alive and /leave. Where the server cannot see whether a reader is still there, pages and this client" +
+		" answer its pings by them, and poll if they cannot; EventSource and curl are not asked. Without /leave who closes a page is" +
+		" counted a little longer."
 	adviceChanged   = "Something rewrites the text of streams. Exclude text/event-stream from what filters, scans or translates pages."
 	adviceType      = "Some readers accept text/event-stream only as it is. Have no charset or other type put to it."
 	adviceTransform = "Leave the header Cache-Control as the server sends it: no-transform keeps boxes on the way from compressing."

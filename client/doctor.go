@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// patience is how long the doctor waits for what should come at once.
+	// patience is how long the doctor waits for what should come at once, beside the time that the way takes: see patient.
 	patience = 4 * time.Second
 	// longestSilence is what a server gives.
 	longestSilence = 2 * time.Minute
@@ -38,9 +38,13 @@ func doctorCommand() command {
 
 // doctor finds out what the way to a server does to streams.
 type doctor struct {
-	base *url.URL
-	http *http.Client
+	base      *url.URL
+	http      *http.Client
+	roundTrip time.Duration // the shortest so far
 }
+
+// patient is how long the doctor waits on a way as long as this one. The way to a new connection and back is one more.
+func (d *doctor) patient() time.Duration { return patience + 4*d.roundTrip }
 
 // facts are what the doctor has found; the words come later.
 type facts struct {
@@ -52,11 +56,15 @@ type facts struct {
 	plain   *probe // without compression, if the browser's was compressed
 	stream  streamFacts
 	poll    pollFacts
+	post    error // why no POST passes
 
 	silent  *probe
 	beating *probe
 	noticed time.Duration // how long a closed stream was counted, 0 = longer than the doctor watched
 }
+
+// unanswered says that the server ends streams because no answer to its pings gets there.
+func (f *facts) unanswered() bool { return f.stream.asked && f.post != nil }
 
 // watch is how long the doctor watches whether a closed stream is noticed: the server is not to blame for its linger time.
 func (f *facts) watch() time.Duration { return f.silence + seconds(f.path.server.Linger) }
@@ -78,6 +86,7 @@ type pathFacts struct {
 type streamFacts struct {
 	err         error
 	began, news time.Duration
+	asked       bool // the server wants its pings answered
 }
 
 type pollFacts struct {
@@ -132,9 +141,11 @@ func (d *doctor) examine(ctx context.Context, f *facts, told func()) {
 	var v *visit
 	quick.Go(func() {
 		v = d.openVisit(ctx)
-		f.stream = streamFacts{v.err, v.began, v.news}
+		f.stream = streamFacts{v.err, v.began, v.news, v.asked.Load()}
 	})
 	quick.Go(func() { f.poll.news, f.poll.err = d.tryPolling(ctx) })
+	// A goodbye for somebody whom nobody knows.
+	quick.Go(func() { f.post = d.post(ctx, "leave", "doctor-"+rand.Text(), rand.Text()) })
 	if f.path.noProbes == nil {
 		quick.Go(func() { f.socket = d.handshake(ctx) })
 		quick.Go(func() {
@@ -201,9 +212,10 @@ func (d *doctor) path(ctx context.Context) (p pathFacts) {
 		}
 		if p.roundTrip == 0 || took < p.roundTrip {
 			p.roundTrip = took
+			d.roundTrip = took
 		}
-		if p.noProbes != nil {
-			break
+		if p.noProbes != nil || took > time.Second {
+			break // on a slow way one answer is enough
 		}
 	}
 	if p.noProbes != nil {
@@ -214,7 +226,7 @@ func (d *doctor) path(ctx context.Context) (p pathFacts) {
 }
 
 func (d *doctor) ask(ctx context.Context, p *pathFacts) (took time.Duration, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, max(2*patience, d.patient()))
 	defer cancel()
 	req, err := d.get(ctx, "doctor/path")
 	if err != nil {
@@ -247,7 +259,7 @@ func verdictOf(f *facts) int {
 	switch {
 	case f.path.err != nil || f.stream.err != nil && f.poll.err != nil:
 		return statusFailed
-	case f.stream.err != nil:
+	case f.stream.err != nil, f.unanswered():
 		return statusPolling
 	}
 	return statusOK

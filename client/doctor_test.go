@@ -23,7 +23,7 @@ import (
 func healthy() map[string]verdict {
 	return map[string]verdict{
 		"reachable": isOK, "HTTP version": isOK, "WebSockets": isOK, "live": isOK, "only complete": isOK, "changed": isOK,
-		"Last-Event-ID": isOK, "polling": isOK, "silence": isOK, "closed streams": isOK,
+		"Last-Event-ID": isOK, "POST": isOK, "polling": isOK, "silence": isOK, "closed streams": isOK,
 	}
 }
 
@@ -79,8 +79,8 @@ func TestDoctorFindsBoxes(t *testing.T) {
 		{"one behind", box{pass: oneBehind}, 0, map[string]verdict{"live": isLate}, "only with the next one", "virus scanner"},
 		{"late", box{pass: lateBy(250 * time.Millisecond)}, 0, map[string]verdict{"live": isLate}, "late by", "http-no-delay"},
 		{"compresses", box{pass: zip(true)}, 0, map[string]verdict{"changed": isChanged}, "gzip", "gzip_types"},
-		{"compresses and holds", box{pass: zip(false)}, 0, map[string]verdict{
-			"only complete": isHeld, "live": isOK, "changed": isChanged,
+		{"compresses and holds", box{pass: zip(false)}, 3, map[string]verdict{
+			"only complete": isHeld, "live": isHeld, "changed": isChanged, "closed streams": isUnknown,
 		}, "all came at the end", "gzip_types"},
 		{"rewrites", box{pass: rewrite}, 0, map[string]verdict{"changed": isChanged}, "other bytes", "Exclude text/event-stream"},
 		{"rewrites the type", box{response: func(h http.Header) {
@@ -105,7 +105,36 @@ func TestDoctorFindsBoxes(t *testing.T) {
 		}, "403", "not treated alike"},
 		{"no events at all", box{answer: refuse(403, "/events")}, 1, map[string]verdict{
 			"polling": isFailed, "live": isFailed, "closed streams": isUnknown,
-		}, "403", "20 s"},
+		}, "403", "allow GET /events"},
+		{"event streams refused", box{answer: refuse(403, "/events", "/doctor/stream")}, 1, map[string]verdict{
+			"polling": isFailed, "live": isFailed, "closed streams": isUnknown, "only complete": isUnknown, "changed": isUnknown,
+			"Last-Event-ID": isUnknown, "silence": isUnknown,
+		}, "403", "of the type text/event-stream"},
+		{"another type", box{response: func(h http.Header) {
+			if h.Get("Content-Type") == "text/event-stream" {
+				h.Set("Content-Type", "text/plain")
+			}
+		}}, 1, map[string]verdict{
+			"polling": isFailed, "live": isFailed, "closed streams": isUnknown, "only complete": isUnknown, "changed": isChanged,
+			"Last-Event-ID": isUnknown, "silence": isUnknown,
+		}, "text/plain", "left as it is"},
+		{"too many requests", box{answer: refuse(429, "/events")}, 1, map[string]verdict{
+			"polling": isFailed, "live": isFailed, "closed streams": isUnknown,
+		}, "429", "how often"},
+		{"no POST", box{answer: func(w http.ResponseWriter, r *http.Request) bool {
+			return r.Method == http.MethodPost && refuse(403, "/")(w, r)
+		}}, 3, map[string]verdict{"POST": isBlocked, "closed streams": isUnknown}, "403", "poll if they cannot"},
+		{"two behind", box{pass: twoBehind}, 3, map[string]verdict{"live": isLate, "closed streams": isUnknown}, "others have come behind it", "virus scanner"},
+		{"every two seconds", box{pass: every(2 * time.Second)}, 0, map[string]verdict{"live": isLate, "only complete": isHeld}, "only after", "waits"},
+		{"a slow way", box{answer: func(_ http.ResponseWriter, r *http.Request) bool {
+			switch r.URL.Path {
+			case "/doctor/path":
+				time.Sleep(patience + 200*time.Millisecond)
+			case "/events":
+				time.Sleep(patience + time.Second)
+			}
+			return false
+		}}, 0, map[string]verdict{"live": isOK}, "", ""},
 		{"another server", box{answer: refuse(200, "/")}, 1, map[string]verdict{"reachable": isFailed}, "is it a headcount server?", "curl"},
 	}
 	// They wait more than they work: more at once than t.Parallel would have.

@@ -21,7 +21,7 @@ var (
 
 // handshake tries to open a WebSocket, which the server closes at once. It returns nil if that went well.
 func (d *doctor) handshake(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, d.patient())
 	defer cancel()
 	req, err := d.get(ctx, "doctor/socket")
 	if err != nil {
@@ -59,7 +59,7 @@ func (d *doctor) handshake(ctx context.Context) error {
 		return errImposter
 	}
 	// The body of such an answer is the connection, which knows nothing of ctx.
-	late := time.AfterFunc(patience, func() { resp.Body.Close() })
+	late := time.AfterFunc(d.patient(), func() { resp.Body.Close() })
 	defer late.Stop()
 	frame := make([]byte, 4)
 	if _, err := io.ReadFull(resp.Body, frame); err != nil || frame[0] != 0x88 {

@@ -85,7 +85,7 @@ func (d *doctor) runProbe(ctx context.Context, encoding, cursor string, gaps ...
 		total += gap
 		list = append(list, strconv.FormatFloat(gap.Seconds(), 'f', 3, 64))
 	}
-	ctx, cancel := context.WithTimeout(ctx, total+patience)
+	ctx, cancel := context.WithTimeout(ctx, total+d.patient())
 	defer cancel()
 
 	p := &probe{}
@@ -119,25 +119,32 @@ func (p *probe) read(resp *http.Response, begin time.Time) error {
 	if err := validate(resp); err != nil {
 		return err
 	}
-	body := io.Reader(resp.Body)
-	switch p.packed = resp.Header.Get("Content-Encoding"); p.packed {
-	case "", "identity":
-		p.packed = ""
-	case "gzip":
-		unpacked, err := gzip.NewReader(bufio.NewReader(body))
-		if err != nil {
-			return fmt.Errorf("unpack stream: %w", err)
-		}
-		body = unpacked
-	default:
-		return fmt.Errorf("it is compressed with %s, which nobody asked for", p.packed)
+	body, packed, err := unpack(resp)
+	p.packed = packed
+	if err != nil {
+		return err
 	}
 	var raw bytes.Buffer
-	err := readBlocks(io.TeeReader(io.LimitReader(body, maxProbe), &raw), func(b block) { p.take(b, begin, &raw) })
+	err = readBlocks(io.TeeReader(io.LimitReader(body, maxProbe), &raw), func(b block) { p.take(b, begin, &raw) })
 	if err == nil && !p.complete {
 		err = errEnded
 	}
 	return err
+}
+
+// unpack returns the text of an answer, and how it was compressed, if it was.
+func unpack(resp *http.Response) (text io.Reader, packed string, err error) {
+	switch packed = resp.Header.Get("Content-Encoding"); packed {
+	case "", "identity":
+		return resp.Body, "", nil
+	case "gzip":
+		text, err = gzip.NewReader(bufio.NewReader(resp.Body))
+		if err != nil {
+			return nil, packed, fmt.Errorf("unpack stream: %w", err)
+		}
+		return text, packed, nil
+	}
+	return nil, packed, fmt.Errorf("it is compressed with %s, which nobody asked for", packed)
 }
 
 // take looks at one block. Raw holds all bytes up to it, at least.

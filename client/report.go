@@ -125,8 +125,10 @@ func (r *report) end(status int) error {
 	}
 	r.print("\n%s\n", diagnosis)
 	head := adviceHead
+	given := map[string]bool{"": true}
 	for _, f := range r.findings {
-		if f.Advice != "" {
+		if !given[f.Advice] {
+			given[f.Advice] = true
 			r.print("%s  - %s\n", head, wrap(f.Advice, "    ", r.width))
 			head = ""
 		}

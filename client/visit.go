@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"headcount/internal/sse"
@@ -27,6 +28,7 @@ type visit struct {
 	ended    chan struct{}
 	end      error // of the stream; read it after ended
 
+	asked atomic.Bool   // the server wants its pings answered
 	err   error         // why no events came, if so
 	began time.Duration // until the first user count
 	news  time.Duration // from the time another user joined until the stream told so
@@ -71,6 +73,7 @@ func (v *visit) read(ctx context.Context, counts chan<- block) error {
 		return err
 	}
 	req.Header.Set("Accept", "text/event-stream")
+	req.Header.Set("Accept-Encoding", "gzip")
 	req.Header.Set("User-Agent", asBrowser)
 	resp, _, err := v.d.send(req)
 	if err != nil {
@@ -80,9 +83,17 @@ func (v *visit) read(ctx context.Context, counts chan<- block) error {
 	if err := validate(resp); err != nil {
 		return err
 	}
-	return readBlocks(resp.Body, func(b block) {
+	text, _, err := unpack(resp)
+	if err != nil {
+		return err
+	}
+	return readBlocks(text, func(b block) {
 		switch b.name {
 		case sse.Hello, sse.Ping:
+			var hello struct{ Ping float64 }
+			if json.Unmarshal([]byte(b.data), &hello) == nil && hello.Ping > 0 {
+				v.asked.Store(true)
+			}
 			_ = v.d.post(ctx, "alive", v.room, v.id)
 		case sse.UserCount:
 			select {
@@ -95,7 +106,7 @@ func (v *visit) read(ctx context.Context, counts chan<- block) error {
 
 // await returns how long after begin the count came, 0 if it did not come in time.
 func (v *visit) await(counts <-chan block, want string, begin time.Time) time.Duration {
-	timeout := time.After(patience)
+	timeout := time.After(v.d.patient())
 	for {
 		select {
 		case b, ok := <-counts:
@@ -141,7 +152,7 @@ func (v *visit) leave(ctx context.Context) {
 // tryPolling asks in poll mode, as often as it takes, until the joining of another user is told. It returns how long
 // that took.
 func (d *doctor) tryPolling(ctx context.Context) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, 3*patience) // over all polls
+	ctx, cancel := context.WithTimeout(ctx, 3*d.patient()) // over all polls
 	defer cancel()
 	room, id, other := "doctor-"+rand.Text(), rand.Text(), rand.Text()
 	defer func() {
@@ -189,7 +200,7 @@ const settle = 300 * time.Millisecond
 type polled struct{ cursor, count string }
 
 func (d *doctor) poll(ctx context.Context, room, id, cursor string) (polled, error) {
-	ctx, cancel := context.WithTimeout(ctx, 3*patience)
+	ctx, cancel := context.WithTimeout(ctx, 3*d.patient())
 	defer cancel()
 	p := polled{cursor: cursor}
 	req, err := d.get(ctx, "events", "poll", "1", "room", room, "id", id, "lastEventId", cursor)
@@ -220,7 +231,7 @@ func (d *doctor) poll(ctx context.Context, room, id, cursor string) (polled, err
 
 // count is how many users a room has.
 func (d *doctor) count(ctx context.Context, room string) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, d.patient())
 	defer cancel()
 	req, err := d.get(ctx, "count", "room", room)
 	if err != nil {
@@ -240,7 +251,7 @@ func (d *doctor) count(ctx context.Context, room string) (int, error) {
 
 // post sends a room and client ids of it to one of the server's paths.
 func (d *doctor) post(ctx context.Context, path, room string, ids ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, d.patient())
 	defer cancel()
 	return postUsers(ctx, d.http, d.base.JoinPath(path).String(), "", room, ids)
 }
