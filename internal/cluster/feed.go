@@ -129,7 +129,7 @@ func (f *feed) catchUp(ctx context.Context) error {
 	f.hole = true
 	f.mu.Unlock()
 	for {
-		done, err := slot(ctx, f.node.slots)
+		done, err := slot(ctx, f.node.own.requests)
 		if err != nil {
 			return err
 		}

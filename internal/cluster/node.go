@@ -24,6 +24,7 @@ const (
 	doubt    = 10 * time.Second // how long a stream that ends too early may be an error
 	inbox    = 64 << 10         // messages that may wait to be looked at
 	requests = 32               // requests to NATS of rooms under way at once; of strangers a quarter of that
+	replays  = 4                // consumers at once; of strangers likewise
 )
 
 // errAway is what everything that needs NATS says without it.
@@ -54,8 +55,8 @@ type Node struct {
 	inbox     chan *nats.Msg
 	beats     chan *nats.Msg // apart: who is slow to look at the rest must not take others for dead
 	trouble   chan struct{}  // the connection came, went or lost something
-	slots     chan struct{}  // for the rooms that are open
-	questions chan struct{}  // for others that somebody asks about
+	own       limits         // of the rooms that are open
+	strangers limits         // of others that somebody asks about
 
 	hub   *hub.Hub
 	table *presence.Table
@@ -69,6 +70,7 @@ type Node struct {
 	openings atomic.Uint64                       // of rooms
 
 	tasks  tasks
+	reads  reads
 	said   confirms
 	behind time.Time // since when the stream has ended too early; for tend alone
 	probed uint64    // where the stream ended at the last look; likewise
@@ -115,8 +117,8 @@ func New(opt Options) (*Node, error) {
 		inbox:     make(chan *nats.Msg, inbox),
 		beats:     make(chan *nats.Msg, inbox/16),
 		trouble:   make(chan struct{}, 1),
-		slots:     make(chan struct{}, requests),
-		questions: make(chan struct{}, requests/4),
+		own:       limits{make(chan struct{}, requests), make(chan struct{}, replays)},
+		strangers: limits{make(chan struct{}, requests/4), make(chan struct{}, replays/4)},
 		rooms:     make(map[string]*room),
 		tokens:    make(map[string]*room),
 		leaving:   make(map[string]*room),

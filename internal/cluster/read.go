@@ -2,9 +2,8 @@ package cluster
 
 import (
 	"context"
-	"encoding/json"
+	"crypto/rand"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -39,82 +38,45 @@ func (n *Node) readEvents(ctx context.Context, s jetstream.Stream, subject strin
 	if count <= few {
 		return events, last, nil
 	}
-	err = replay(ctx, s, jetstream.ConsumerConfig{
+	err = replay(ctx, n.own.replays, s, jetstream.ConsumerConfig{
 		FilterSubject: subject, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
-	}, func(m jetstream.Msg, meta *jetstream.MsgMetadata) {
+	}, func(m jetstream.Msg, meta *jetstream.MsgMetadata) bool {
 		take(m.Data(), meta.Sequence.Stream, meta.Timestamp)
+		return true
 	})
 	return events, last, err
 }
 
-// readCounts reads what the bucket has of a room, and tells each entry of another node.
-func (n *Node) readCounts(ctx context.Context, slots chan struct{}, token string, tell func(name string, e entry)) error {
+// replay reads what a stream has now, as config says which, by a consumer that is made
+// for it, until take says that there is no need for more. It waits for one of slots: NATS
+// lets a stream have no more than 1000 consumers, of all nodes together.
+func replay(ctx context.Context, slots chan struct{}, s jetstream.Stream, config jetstream.ConsumerConfig, take func(jetstream.Msg, *jetstream.MsgMetadata) (more bool)) error {
 	done, err := slot(ctx, slots)
 	if err != nil {
 		return err
 	}
 	defer done()
-	ctx, cancel := context.WithTimeout(ctx, 2*patience)
-	defer cancel()
-	s := n.streams.Load()
-	if s == nil {
-		return errAway
-	}
-	pattern := n.names.count(token, "*")
-	keys, err := subjects(ctx, s.counts, pattern)
-	if err != nil {
-		return fmt.Errorf("read counts: %w", err)
-	}
-	take := func(key string, data []byte) {
-		name := lastWord(key)
-		var e entry
-		if err := json.Unmarshal(data, &e); err != nil {
-			n.log.Warn("count of another node is not well formed", "node", name, "error", err)
-			return
-		}
-		if tagOf(name) != n.tag {
-			tell(name, e)
-		}
-	}
-	if len(keys) > few {
-		err := replay(ctx, s.counts, jetstream.ConsumerConfig{
-			FilterSubject: pattern, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
-		}, func(m jetstream.Msg, _ *jetstream.MsgMetadata) { take(m.Subject(), m.Data()) })
-		if err != nil {
-			return fmt.Errorf("read counts: %w", err)
-		}
-		return nil
-	}
-	for _, key := range keys {
-		m, err := s.counts.GetLastMsgForSubject(ctx, key)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("read count %s: %w", key, err)
-		}
-		take(key, m.Data)
-	}
-	return nil
-}
-
-// replay reads what a stream has now, as config says which, by a consumer that is made
-// for it.
-func replay(ctx context.Context, s jetstream.Stream, config jetstream.ConsumerConfig, take func(jetstream.Msg, *jetstream.MsgMetadata)) error {
 	config.AckPolicy, config.Replicas, config.MemoryStorage = jetstream.AckNonePolicy, 1, true
 	config.InactiveThreshold = 10 * time.Second
-	c, err := s.CreateConsumer(ctx, config)
+	config.Name = "headcount-" + rand.Text()
+	defer func() { // else NATS does, soon; it may be there although nothing was heard of it
+		gone, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+		defer cancel()
+		_ = s.DeleteConsumer(gone, config.Name)
+	}()
+	ask, cancel := context.WithTimeout(ctx, 2*patience)
+	defer cancel()
+	c, err := s.CreateConsumer(ask, config)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = s.DeleteConsumer(context.WithoutCancel(ctx), c.CachedInfo().Name) }() // else NATS does, soon
 	pending, got := c.CachedInfo().NumPending, uint64(0)
 	for pending > 0 {
 		batch, err := c.Fetch(int(min(pending, 500)), jetstream.FetchMaxWait(patience))
 		if err != nil {
 			return err
 		}
-		before := got
+		before, enough := got, false
 		for m := range batch.Messages() {
 			meta, err := m.Metadata()
 			if err != nil {
@@ -125,13 +87,16 @@ func replay(ctx context.Context, s jetstream.Stream, config jetstream.ConsumerCo
 				return errors.New("messages of NATS were lost on the way")
 			}
 			pending = meta.NumPending
-			take(m, meta)
+			enough = !take(m, meta) || enough
 		}
 		if err := batch.Error(); err != nil {
 			return err
 		}
 		if got == before {
 			return errors.New("NATS sends nothing of what it has")
+		}
+		if enough {
+			break
 		}
 	}
 	return nil

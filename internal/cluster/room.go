@@ -144,11 +144,6 @@ func (r *room) load(ctx context.Context) error {
 	return errors.Join(r.readCounts(ctx), r.feed.catchUp(ctx)) // each is worth having without the other
 }
 
-// readCounts reads what all nodes have said of the room.
-func (r *room) readCounts(ctx context.Context) error {
-	return r.node.readCounts(ctx, r.node.slots, r.token, func(name string, e entry) { r.node.onEntry(r, name, e) })
-}
-
 // sweep has the rooms that are due compared with what is stored.
 func (n *Node) sweep() {
 	now := time.Now()
@@ -173,7 +168,7 @@ func (r *room) compare(ctx context.Context) {
 	r.mu.Lock()
 	first := !r.again
 	r.mu.Unlock()
-	done, err := slot(ctx, n.slots)
+	done, err := slot(ctx, n.own.requests)
 	if err != nil {
 		return
 	}

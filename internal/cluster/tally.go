@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"context"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -81,11 +80,26 @@ func (t *tally) total() int {
 	if len(t.others) == 0 {
 		return here
 	}
+	// Mostly nobody is on the way, and this is done for each entry that is heard.
+	users, still := here, len(t.mine.In) == 0 && len(t.mine.Out) == 0
+	peers := *t.node.peers.Load()
+	for name, e := range t.others {
+		if !still {
+			break
+		}
+		if _, alive := peers[name]; alive && !e.Closed {
+			users += e.Users
+			still = len(e.In) == 0 && len(e.Out) == 0
+		}
+	}
+	if still {
+		return users
+	}
 	mine := t.mine
 	mine.Users = here
 	entries := []entry{mine}
 	for name, e := range t.others {
-		if t.node.alive(name) {
+		if _, alive := peers[name]; alive {
 			entries = append(entries, e)
 		}
 	}
@@ -277,7 +291,7 @@ func (n *Node) onEntry(r *room, name string, e entry) {
 	if n.isDead(name) || tagOf(name) == n.tag || e.Room != r.name {
 		return
 	}
-	if news, gave := r.tally.hear(name, e); news {
+	if news, gave := r.tally.hear(name, e); news || gave {
 		if gave {
 			r.tally.changed(lag)
 		}
@@ -285,7 +299,7 @@ func (n *Node) onEntry(r *room, name string, e entry) {
 	}
 }
 
-// hear takes the entry of another node. gave says that it took a user from this one.
+// hear takes the entry of another node, and reports whether it is another than the last. gave says that it took a user from this one.
 func (t *tally) hear(name string, e entry) (news, gave bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -315,7 +329,9 @@ func (t *tally) hear(name string, e entry) (news, gave bool) {
 		t.others = make(map[string]entry)
 	}
 	t.others[name] = e
-	return true, gave
+	// All is said again once a minute, which changes no count.
+	same := old.ID == e.ID && old.Users == e.Users && old.Closed == e.Closed && maps.Equal(old.In, e.In) && maps.Equal(old.Out, e.Out)
+	return !same, gave
 }
 
 // dropMoves forgets who came from and went to an entry that is no more; t.mu is held.
@@ -373,30 +389,6 @@ func (t *tally) populated() int {
 		}
 	}
 	return count
-}
-
-// Users returns how many users the room has on all nodes. Of a room that this node
-// does not have open it asks NATS; without NATS the answer is of this node alone.
-func (n *Node) Users(ctx context.Context, name string) int {
-	if r := n.room(name); r != nil {
-		return r.tally.total()
-	}
-	here := n.table.Count(name)
-	if !n.nc.IsConnected() {
-		return here
-	}
-	list := []entry{{Users: here}}
-	// Anybody may ask for any room: not where the rooms that are open would have to wait.
-	err := n.readCounts(ctx, n.questions, token(name), func(name string, e entry) {
-		if n.alive(name) {
-			list = append(list, e)
-		}
-	})
-	if err != nil {
-		n.log.Debug("count of the local users alone", "room", name, "error", err)
-		return here
-	}
-	return max(sum(list, n.alive), here)
 }
 
 // Total returns how many users a room that this node has open has on all nodes.

@@ -43,6 +43,11 @@ func (t *tasks) run(ctx context.Context) {
 	}
 }
 
+// limits is how much NATS is asked for at once.
+type limits struct {
+	requests, replays chan struct{}
+}
+
 // slot waits until a request to NATS may be made. The caller must call what it returns
 // when it is done.
 func slot(ctx context.Context, slots chan struct{}) (func(), error) {
