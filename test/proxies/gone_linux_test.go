@@ -20,12 +20,14 @@ const inNamespace = "HEADCOUNT_TEST_NAMESPACE"
 
 // Clients that end in every way, and some that stay, behind every proxy at once: who
 // has gone is out of the count in time, who stays is in it all the time.
-//
-// It runs in a network namespace, so that dropped packets are nobody else's: the test
-// starts itself there.
-func TestGone(t *testing.T) {
+func TestGone(t *testing.T) { apart(t, gone) }
+
+// apart runs a test in a network namespace, so that dropped packets are nobody else's: the
+// test starts itself there.
+func apart(t *testing.T, test func(*testing.T)) {
 	if os.Getenv(inNamespace) != "" {
-		gone(t)
+		run(t, "ip", "link", "set", "lo", "up")
+		test(t)
 		return
 	}
 	need(t, "nft")
@@ -35,21 +37,29 @@ func TestGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ready.Close()
-	child := exec.Command(os.Args[0], "-test.run=^TestGone$", "-test.v", "-test.timeout=5m", "-page="+strconv.FormatBool(*writePage))
+	child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=25m", "-page="+strconv.FormatBool(*writePage))
 	child.Env = append(os.Environ(), inNamespace+"=1")
 	child.Stdout, child.Stderr = os.Stdout, os.Stderr
-	child.ExtraFiles = []*os.File{told} // see populate
+	child.ExtraFiles = []*os.File{told} // see tellStarted
 	child.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGTERM}
 	if err := child.Start(); err != nil {
 		t.Fatalf("start test in a network namespace (this takes root): %v", err)
 	}
 	told.Close()
-	// Starting every proxy takes all there is of the machine; what follows is mostly
+	// Starting many proxies takes all there is of the machine; what follows is mostly
 	// waiting, and the other tests may run.
 	_, _ = ready.Read(make([]byte, 1))
 	t.Parallel()
 	if err := child.Wait(); err != nil {
 		t.Errorf("test in a network namespace: %v", err)
+	}
+}
+
+// tellStarted tells the process that waits for this one that all is started.
+func tellStarted(t *testing.T) {
+	t.Helper()
+	if _, err := os.NewFile(3, "told").Write([]byte{1}); err != nil {
+		t.Errorf("tell of the start: %v", err)
 	}
 }
 
@@ -97,7 +107,6 @@ type life struct {
 }
 
 func gone(t *testing.T) {
-	run(t, "ip", "link", "set", "lo", "up")
 	run(t, "nft", "add table inet test; add chain inet test in { type filter hook input priority 0; }")
 	server := rig.Start(t, "-token", token, "-drain", "1s")
 	lives := populate(t, server)
@@ -151,8 +160,7 @@ func gone(t *testing.T) {
 }
 
 // populate starts the clients: at each proxy, and at the server, one for each end and
-// one that stays; each in a room of its own, by the way that works there. Then it tells
-// the process that waits for it.
+// one that stays; each in a room of its own, by the way that works there.
 func populate(t *testing.T, server *rig.Server) []*life {
 	t.Helper()
 	ways := []*Running{{Proxy: Proxy{Name: "none", Streams: Live, Hears: AtOnce}, URL: server.URL}}
@@ -171,9 +179,7 @@ func populate(t *testing.T, server *rig.Server) []*life {
 			lives = append(lives, l)
 		}
 	}
-	if _, err := os.NewFile(3, "told").Write([]byte{1}); err != nil {
-		t.Errorf("tell of the start: %v", err)
-	}
+	tellStarted(t)
 	return lives
 }
 

@@ -28,6 +28,7 @@ type reader struct {
 	room   string
 	id     string
 	poll   bool
+	from   net.IP // its own address; nil = the machine's
 	client *http.Client
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -35,11 +36,19 @@ type reader struct {
 	mu       sync.Mutex
 	dead     bool // makes no more connections
 	conns    []net.Conn
+	frozen   chan struct{} // closed when it thaws; nil while it is not frozen
+	ends     []ending
 	attempts int
 	began    time.Time // the last of them; the zero time if it has ended
 	asked    bool      // the last io:hello wanted answers
 	cursor   string
 	events   []event
+}
+
+// ending is the end of an attempt.
+type ending struct {
+	began, ended time.Time
+	why          error
 }
 
 type event struct {
@@ -54,17 +63,24 @@ const (
 
 // read starts a reader; it is stopped, without a goodbye, when the test ends.
 func read(t testing.TB, via *Running, room, id string, poll bool) *reader {
-	r := &reader{t: t, via: via, room: room, id: id, poll: poll, done: make(chan struct{})}
-	transport := via.Transport()
+	r := &reader{t: t, via: via, room: room, id: id, poll: poll}
+	r.start()
+	t.Cleanup(r.stop)
+	return r
+}
+
+func (r *reader) start() {
+	transport := r.via.Transport()
 	transport.DialContext = r.dial
 	r.client = &http.Client{Transport: transport}
 	ctx, cancel := context.WithCancel(context.Background())
-	r.cancel = cancel
+	r.cancel, r.done = cancel, make(chan struct{})
 	go func() {
 		defer close(r.done)
 		for ctx.Err() == nil {
-			_ = r.attempt(ctx) // whatever it was: again
+			why := r.attempt(ctx) // whatever it was: again
 			r.mu.Lock()
+			r.ends = append(r.ends, ending{r.began, time.Now(), why})
 			r.began = time.Time{}
 			r.mu.Unlock()
 			select {
@@ -73,12 +89,11 @@ func read(t testing.TB, via *Running, room, id string, poll bool) *reader {
 			}
 		}
 	}()
-	t.Cleanup(r.stop)
-	return r
 }
 
 func (r *reader) stop() {
 	r.cancel()
+	r.thaw()
 	<-r.done
 	r.client.CloseIdleConnections()
 }
@@ -90,14 +105,64 @@ func (r *reader) dial(ctx context.Context, network, addr string) (net.Conn, erro
 	if dead {
 		return nil, net.ErrClosed
 	}
+	r.freezes()
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, network, addr)
-	if err == nil {
-		r.mu.Lock()
-		r.conns = append(r.conns, conn)
-		r.mu.Unlock()
+	if r.from != nil {
+		d.LocalAddr = &net.TCPAddr{IP: r.from}
 	}
-	return conn, err
+	conn, err := d.DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	r.conns = append(r.conns, conn)
+	r.mu.Unlock()
+	return &mortal{conn, r}, nil
+}
+
+// mortal is a connection whose owner may be frozen: it then neither reads nor writes, and the kernel does not say so.
+type mortal struct {
+	net.Conn
+	owner *reader
+}
+
+func (c *mortal) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.owner.freezes()
+	return n, err
+}
+
+func (c *mortal) Write(p []byte) (int, error) {
+	c.owner.freezes()
+	return c.Conn.Write(p)
+}
+
+// freeze stops the reader in the middle of whatever it does, as a stopped process is.
+func (r *reader) freeze() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.frozen == nil {
+		r.frozen = make(chan struct{})
+	}
+}
+
+func (r *reader) thaw() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.frozen != nil {
+		close(r.frozen)
+		r.frozen = nil
+	}
+}
+
+// freezes waits while the reader is frozen.
+func (r *reader) freezes() {
+	r.mu.Lock()
+	frozen := r.frozen
+	r.mu.Unlock()
+	if frozen != nil {
+		<-frozen
+	}
 }
 
 // die ends the reader for the server: it makes no more connections, and end is what
@@ -139,7 +204,10 @@ func (r *reader) attempt(ctx context.Context) error {
 	}
 	r.mu.Unlock()
 
-	watchdog := time.AfterFunc(silence, cancel)
+	watchdog := time.AfterFunc(silence, func() {
+		r.freezes()
+		cancel()
+	})
 	defer watchdog.Stop()
 	answer, err := r.client.Do(r.request(ctx, http.MethodGet, "/events", query, nil))
 	if err != nil {

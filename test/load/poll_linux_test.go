@@ -1,0 +1,116 @@
+package load
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"headcount/test/rig"
+)
+
+// A client that polls costs the server at most three times the CPU of one that has a stream, at one event a minute. Both have
+// a client id, as the browser's, and both are as many; the clock is that of the server's process. It lasts a minute for each
+// with POLL_TIME=1m, and only then there is a limit; without, a few seconds, which show that both kinds work.
+func TestPollCost(t *testing.T) {
+	const clients = 2000
+	lasting := 2 * time.Second
+	if s := os.Getenv("POLL_TIME"); s != "" {
+		var err error
+		if lasting, err = time.ParseDuration(s); err != nil {
+			t.Fatalf("read POLL_TIME: %v", err)
+		}
+	}
+	cost := make(map[bool]time.Duration)
+	for _, poll := range []bool{false, true} {
+		server := rig.StartPlain(t, "-token", "secret")
+		crowd := &pollers{server: server, poll: poll}
+		for i := range clients {
+			crowd.running.Go(func() { crowd.follow(t, fmt.Sprintf("client-%06d", i)) })
+		}
+		rig.Wait(t, 30*time.Second, "all to be there", func() bool { return server.Count("lobby") == clients })
+		time.Sleep(5 * time.Second) // polls that all the coming has ended come again
+		crowd.asked.Store(0)
+		began, before := time.Now(), cpuTime(t, server.Pid())
+		time.Sleep(lasting / 2)
+		e, err := dialEmitter(server.Addr)
+		if err == nil {
+			err = e.emit(1)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Until(began.Add(lasting)))
+		cost[poll] = cpuTime(t, server.Pid()) - before
+		t.Logf("polls: %5v  %d clients, %d requests: %v of CPU in %v, %.1f us a client and minute", poll, clients, crowd.asked.Load(),
+			cost[poll].Round(time.Millisecond), lasting, float64(cost[poll].Microseconds())/clients*float64(time.Minute)/float64(lasting))
+		crowd.ended.Store(true)
+		server.Kill()
+		crowd.running.Wait()
+	}
+	times := float64(cost[true]) / float64(cost[false])
+	t.Logf("a client that polls costs %.2f times as much", times)
+	if lasting >= time.Minute && times > 3 {
+		t.Errorf("a client that polls costs %.2f times as much as one that streams, want 3 at most", times)
+	}
+}
+
+// pollers is many clients of one kind.
+type pollers struct {
+	server  *rig.Server
+	poll    bool
+	asked   atomic.Int64
+	ended   atomic.Bool
+	running sync.WaitGroup
+}
+
+// follow asks, on a connection that is kept, until the server is gone.
+func (p *pollers) follow(t *testing.T, id string) {
+	conn, err := net.Dial("tcp", p.server.Addr)
+	if err != nil {
+		t.Errorf("connect: %v", err)
+		return
+	}
+	defer conn.Close()
+	in := bufio.NewReaderSize(conn, 1024)
+	path := "/events?room=lobby&id=" + id
+	if p.poll {
+		path += "&poll=1"
+	}
+	for n := 0; !p.ended.Load(); n++ {
+		p.asked.Add(1)
+		cursor := p.ask(conn, in, fmt.Sprintf("%s&try=%d", path, n))
+		if !p.poll || cursor == "" {
+			return
+		}
+		path, _, _ = strings.Cut(path, "&lastEventId")
+		path += "&lastEventId=" + cursor
+		time.Sleep(150 * time.Millisecond) // as the browser's client
+	}
+}
+
+// ask reads one answer and returns its last cursor, "" if the connection has ended.
+func (p *pollers) ask(conn net.Conn, in *bufio.Reader, path string) string {
+	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: headcount.test\r\nConnection: keep-alive\r\nUser-Agent: Mozilla/5.0 (test)\r\n"+
+		"Accept: */*\r\nAccept-Encoding: gzip, deflate\r\nAccept-Language: en-US\r\n\r\n", path); err != nil {
+		return ""
+	}
+	answer, err := http.ReadResponse(in, nil)
+	if err != nil {
+		return ""
+	}
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return ""
+	}
+	i := strings.LastIndex(string(body), "id: ")
+	cursor, _, _ := strings.Cut(string(body)[i+len("id: "):], "\n")
+	return cursor
+}
