@@ -36,7 +36,9 @@ type user struct {
 	room  *room
 	id    string
 	open  *Ticket   // its open streams, linked
+	last  *Ticket   // its newest stream, open or not; nil if it was renewed after that had ended
 	until time.Time // when its lease ends
+	back  time.Time // until when a reader of a stream that has ended is waited for
 	index int       // in Table.due, -1 if it is not there
 }
 
@@ -108,7 +110,7 @@ func (t *Table) Open(name, id string, s Stream) *Ticket {
 	u := r.user(id)
 	t.setAway(u, false)
 	k.user, k.next = u, u.open
-	u.open = k
+	u.open, u.last = k, k
 	return k
 }
 
@@ -131,8 +133,18 @@ func (t *Table) Lease(k *Ticket, until time.Time) {
 // stream without one is gone. Closing twice is as closing once.
 func (t *Table) Close(k *Ticket, now time.Time) { t.CloseFor(k, now, 0) }
 
+// Returned says that a reader which was told to come back has come back by the stream of
+// k: it is not waited for any more.
+func (t *Table) Returned(k *Ticket) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if k.user != nil {
+		k.user.back = time.Time{}
+	}
+}
+
 // CloseFor is Close for a reader that was told to come back and is given that much
-// longer to do so.
+// longer to do so, also if another of its streams ends meanwhile: see [Table.Returned].
 func (t *Table) CloseFor(k *Ticket, now time.Time, longer time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -155,17 +167,24 @@ func (t *Table) CloseFor(k *Ticket, now time.Time, longer time.Duration) {
 	if u.room.named[u.id] != u {
 		return // it has left, or has been given up
 	}
-	lingers := now.Add(t.linger + longer)
+	k.stream = nil
+	u.back = later(u.back, now.Add(t.linger+longer))
 	switch {
 	case u.open == nil:
-		// Also where a lease would run longer: the stream is known to have ended.
-		t.setLease(u, lingers)
-		if !u.until.After(now) || t.isAway(u) {
+		until := u.back
+		if u.last == nil {
+			// Somebody else has spoken for it since its newest stream ended: that this one has
+			// ended too, and is heard of only now, says nothing.
+			until = later(u.until, until)
+		}
+		// Else also where a lease would run longer: the stream is known to have ended.
+		t.setLease(u, until)
+		if !until.After(now) || t.isAway(u) {
 			t.remove(u)
 		}
 	case !u.proven():
 		// What is left proves nothing, and its lease may have run out meanwhile.
-		t.setLease(u, later(u.until, lingers))
+		t.setLease(u, later(u.until, u.back))
 	}
 }
 
@@ -200,6 +219,9 @@ func (t *Table) Renew(name, id string, until time.Time) []Stream {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	u := t.room(name).user(id)
+	if u.last != nil && u.last.closed {
+		u.last = nil
+	}
 	t.setLease(u, later(u.until, until))
 	return u.streams()
 }

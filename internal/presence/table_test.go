@@ -30,6 +30,7 @@ func TestModel(t *testing.T) {
 			"lease":            m.lease,
 			"close":            m.close,
 			"renew":            m.renew,
+			"returned":         m.returned,
 			"leave":            m.leave,
 			"time":             m.time,
 			"expire":           m.expire,
@@ -44,8 +45,11 @@ type userKey struct{ room, id string }
 
 // modelUser is who is counted.
 type modelUser struct {
-	open  []*modelStream
-	until time.Time
+	open      []*modelStream
+	all       []*modelStream // that it ever had
+	spokenFor bool           // renewed since its newest stream ended
+	until     time.Time
+	back      time.Time
 }
 
 type modelStream struct {
@@ -95,6 +99,8 @@ func (m *model) add(k userKey) *modelStream {
 	}
 	u := m.user(k)
 	u.open = append(u.open, s)
+	u.all = append(u.all, s)
+	u.spokenFor = false
 	return s
 }
 
@@ -168,14 +174,27 @@ func (m *model) end(s *modelStream, longer time.Duration) {
 		return
 	}
 	u.open = slices.DeleteFunc(u.open, func(o *modelStream) bool { return o == s })
-	until := m.now.Add(m.linger + longer)
+	u.back = later(u.back, m.now.Add(m.linger+longer))
 	switch {
-	case len(u.open) == 0:
-		if u.until = until; !until.After(m.now) {
-			delete(m.users, s.key)
-		}
+	case len(u.open) == 0 && !u.spokenFor:
+		u.until = u.back
 	case !u.proven():
-		u.until = later(u.until, until)
+		u.until = later(u.until, u.back)
+	}
+	if len(u.open) == 0 && !u.until.After(m.now) {
+		delete(m.users, s.key)
+	}
+}
+
+// returned may also meet a stream that is closed, or whose user has left since.
+func (m *model) returned(t *rapid.T) {
+	s := m.pick(t)
+	if s == nil {
+		return
+	}
+	m.table.Returned(s.ticket)
+	if u := m.users[s.key]; s.key.id != "" && u != nil && slices.Contains(u.all, s) {
+		u.back = time.Time{}
 	}
 }
 
@@ -184,6 +203,7 @@ func (m *model) renew(t *rapid.T) {
 	got := m.table.Renew(k.room, k.id, until)
 	u := m.user(k)
 	u.until = later(u.until, until)
+	u.spokenFor = u.spokenFor || len(u.all) == 0 || u.all[len(u.all)-1].closed
 	if len(got) != len(u.open) {
 		m.Fatalf("renew returned %d streams, want %d", len(got), len(u.open))
 	}

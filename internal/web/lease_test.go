@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -91,6 +92,82 @@ func TestDetour(t *testing.T) {
 			time.Sleep(200 * time.Millisecond)
 			b.wantUsers("lobby", 0)
 		}
+	})
+}
+
+// Who polls by way of a slow proxy, and tries a stream beside, is not dropped because that ends while an
+// answer is on its way; nor who reads a stream that the proxy hands over slowly, when the server has ended it.
+func TestDetourOfTwo(t *testing.T) {
+	const proxy = "1.1 slow"
+	inBubble(t, web.Options{Linger: 2 * time.Second}, func(t *testing.T, b *bubble) {
+		watcher := b.open("")
+		b.do("GET", "/events?poll=1&id="+idA, "", "Via", proxy)
+		trial := b.open("id="+idA, "Via", proxy)
+		time.Sleep(2 * time.Second)
+		trial.cancel()
+		time.Sleep(8 * time.Second)
+		b.do("GET", "/events?poll=1&id="+idA, "", "Via", proxy)
+		watcher.wantCounts("1", "2")
+
+		held := b.open("id="+idA, "Via", proxy)
+		time.Sleep(13 * time.Second)
+		if held.ended() == nil {
+			t.Error("the stream that nobody answers goes on")
+		}
+		b.do("GET", "/events?poll=1&id="+idA, "", "Via", proxy)
+		watcher.wantCounts("1", "2")
+		time.Sleep(time.Minute)
+		watcher.wantCounts("1", "2", "1")
+	})
+}
+
+// A poller that came back and then left, which the proxy says, is not waited for any longer than others.
+func TestDetourDone(t *testing.T) {
+	inBubble(t, web.Options{Linger: 2 * time.Second}, func(t *testing.T, b *bubble) {
+		first := b.poll("id="+idA, "")
+		ctx, cut := context.WithCancel(t.Context())
+		req, err := http.NewRequestWithContext(ctx, "GET", "http://headcount.test/events?poll=1&id="+idA+"&lastEventId="+first.cursor, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Via", "1.1 proxy")
+		ended := make(chan error, 1)
+		go func() {
+			answer, err := b.client.Do(req)
+			if err == nil {
+				_ = answer.Body.Close()
+			}
+			ended <- err
+		}()
+		synctest.Wait()
+		cut()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Fatalf("the poll ended with %v, want it to wait until it is cut", err)
+		}
+		time.Sleep(1900 * time.Millisecond)
+		b.wantUsers("lobby", 1)
+		time.Sleep(200 * time.Millisecond)
+		b.wantUsers("lobby", 0)
+	})
+}
+
+// A tab that follows another one by now stays, though a proxy says only late that its own stream has ended.
+func TestLateEndOfFollower(t *testing.T) {
+	inBubble(t, web.Options{Linger: 2 * time.Second}, func(t *testing.T, b *bubble) {
+		watcher := b.open("")
+		alive := func() { b.do("POST", "/alive", `{"ids":["`+idA+`"]}`, "Via", "1.1 proxy") }
+		own := b.open("id="+idA, "Via", "1.1 proxy")
+		alive()
+		time.Sleep(time.Minute / 4)
+		b.do("GET", "/events?poll=1&id="+idA, "", "Via", "1.1 proxy")
+		alive()
+		time.Sleep(time.Minute / 4)
+		own.cancel()
+		for range 5 {
+			time.Sleep(22 * time.Second)
+			alive()
+		}
+		watcher.wantCounts("1", "2")
 	})
 }
 

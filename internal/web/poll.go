@@ -38,6 +38,7 @@ func (s *Server) poll(c echo.Context, want subscription) error {
 	defer func() { s.gone(st, reason) }() // also if a panic ends the request
 	how.ClientID, how.Retry, how.Newcomer = want.id, soon(), newcomer
 	st.detour = want.proxied && want.id != ""
+	s.table.Returned(st.ticket)
 	end := make(pollWriter, 1)
 	st.writes(end)
 

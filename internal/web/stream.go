@@ -84,6 +84,7 @@ func (s *Server) join(ctx context.Context, want subscription, by transport) (*st
 		// Before anybody can find it in the table.
 		now := time.Now()
 		st.lease = &lease{named: named, opened: now, pinged: now}
+		st.detour = named
 		how.Ping = int(pingEvery / time.Second)
 	}
 	if !s.rates.allow(want.address, time.Now(), 1) {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -82,7 +82,11 @@ func (r *reader) start() {
 			r.mu.Lock()
 			r.ends = append(r.ends, ending{r.began, time.Now(), why})
 			r.began = time.Time{}
+			dead := r.dead
 			r.mu.Unlock()
+			if dead {
+				return
+			}
 			select {
 			case <-ctx.Done():
 			case <-time.After(again):
@@ -200,8 +204,8 @@ func (r *reader) attempt(ctx context.Context) error {
 	}
 	if r.poll {
 		query.Set("poll", "1")
-		query.Set("n", strconv.Itoa(r.attempts)) // an address of its own
 	}
+	query.Set("try", rand.Text()) // an address of its own
 	r.mu.Unlock()
 
 	watchdog := time.AfterFunc(silence, func() {
