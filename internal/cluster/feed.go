@@ -169,14 +169,15 @@ func (f *feed) fetch(ctx context.Context) (closed bool, err error) {
 	var link uint64
 	count := info.State.Subjects[subject]
 	if count > 0 && info.State.LastSeq > last {
-		if events, link, err = n.readEvents(ctx, s.events, subject, last+1, count); err != nil {
+		if events, link, err = n.readEvents(ctx, s.events, subject, last+1, info.State.LastSeq, count); err != nil {
 			return false, fmt.Errorf("read room: %w", err)
 		}
 	}
-	if !info.TimeStamp.IsZero() { // NATS before 2.10 does not say
+	if len(events) > 0 {
 		// The clocks of NATS and of this node may disagree, and either may jump.
+		now := n.timeOfNATS(ctx, info, received)
 		for i := range events {
-			events[i].Time = received.Add(events[i].Time.Sub(info.TimeStamp))
+			events[i].Time = received.Add(events[i].Time.Sub(now))
 		}
 	}
 	upTo := max(info.State.LastSeq, link)
@@ -210,6 +211,24 @@ func (f *feed) fetch(ctx context.Context) (closed bool, err error) {
 	}
 	f.hole, f.early = false, nil
 	return true, nil
+}
+
+// timeOfNATS returns what the clock of NATS said when the answer was received.
+func (n *Node) timeOfNATS(ctx context.Context, info *jetstream.StreamInfo, received time.Time) time.Time {
+	if !info.TimeStamp.IsZero() {
+		return info.TimeStamp
+	}
+	// NATS before 2.10 does not say. It says when the last sign of life of this node
+	// came, and that was a moment ago.
+	n.mu.Lock()
+	beaten := n.beaten
+	n.mu.Unlock()
+	m, err := n.streams.Load().nodes.GetLastMsgForSubject(ctx, n.names.beat(n.Name()))
+	if err != nil {
+		n.log.Debug("time of NATS is not known", "error", err)
+		return received // the clocks may well agree
+	}
+	return m.Time.Add(received.Sub(beaten))
 }
 
 func (n *Node) parse(data []byte, seq uint64, at time.Time) (hub.Event, bool) {

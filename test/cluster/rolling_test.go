@@ -99,7 +99,7 @@ func TestRollingRestart(t *testing.T) {
 	if opens < 2*users {
 		t.Errorf("%d streams were opened, want at least %d: nodes were restarted", opens, 2*users)
 	}
-	t.Logf("%d users opened %d streams, saw %d counts, all of them %d or %d, and got each of %d events once", users, opens, counts, users, users+1, emits)
+	t.Logf("%d users opened %d streams and saw %d counts while %d events were emitted", users, opens, counts, emits)
 }
 
 // keepEmit emits a number until it is accepted: the node may be stopping.
