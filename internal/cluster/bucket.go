@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -107,18 +109,20 @@ func (n *Node) readWhole(ctx context.Context, list []reading) (bool, error) {
 	}
 	all := n.names.allCounts()
 	before := len(all) - len(">")
+	upTo := uint64(0)
 	err = replay(ctx, n.own.replays, s.counts, jetstream.ConsumerConfig{FilterSubject: all, DeliverPolicy: jetstream.DeliverAllPolicy},
 		func(m jetstream.Msg, meta *jetstream.MsgMetadata) (more bool) {
 			token, _, _ := strings.Cut(m.Subject()[before:], ".")
 			for _, w := range wanted[token] {
 				n.takeEntry(m.Subject(), m.Data(), w.tell)
 			}
-			return meta.Sequence.Stream < info.State.LastSeq // what comes later is heard as it comes
+			upTo = meta.Sequence.Stream
+			return upTo < info.State.LastSeq // what comes later is heard as it comes
 		})
 	if err != nil {
 		return false, fmt.Errorf("read all counts: %w", err)
 	}
-	return true, nil
+	return upTo >= info.State.LastSeq, nil // or not all was sent, see readEvents
 }
 
 // readRoom reads what the bucket has of a room, and tells each entry of another node.
@@ -140,16 +144,21 @@ func (n *Node) readRoom(ctx context.Context, l limits, token string, tell func(n
 		return fmt.Errorf("read counts: %w", err)
 	}
 	if len(keys) > few {
+		left := make(map[string]struct{}, len(keys))
+		for _, key := range keys {
+			left[key] = struct{}{}
+		}
 		err := replay(ctx, l.replays, s.counts, jetstream.ConsumerConfig{
 			FilterSubject: pattern, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
 		}, func(m jetstream.Msg, _ *jetstream.MsgMetadata) bool {
 			n.takeEntry(m.Subject(), m.Data(), tell)
+			delete(left, m.Subject())
 			return true
 		})
 		if err != nil {
 			return fmt.Errorf("read counts: %w", err)
 		}
-		return nil
+		keys = slices.Collect(maps.Keys(left)) // what was not sent, see readEvents
 	}
 	for _, key := range keys {
 		m, err := s.counts.GetLastMsgForSubject(ask, key)
