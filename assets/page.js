@@ -74,6 +74,36 @@
     pretend.hidden = false
   } catch {} // no storage, nothing to choose
 
+  // --- the doctor: it comes when it is asked for ---
+
+  const examine = byId('examine')
+  const examined = byId('examined')
+  const offer = examine.textContent
+  let examination // the AbortController of the one under way
+
+  const stopExamination = () => examination?.abort()
+
+  examine.addEventListener('click', async () => {
+    if (examination) return stopExamination()
+    const mine = (examination = new AbortController())
+    examine.textContent = 'Stop examining'
+    examined.hidden = false
+    try {
+      const doctor = await import(examine.dataset.script)
+      await doctor.examine(examined, mine.signal)
+    } catch (error) {
+      if (!mine.signal.aborted) examined.querySelector('.diagnosis').textContent = 'The doctor could not be loaded from this server; try again in a moment.'
+      console.warn(error)
+    } finally {
+      if (mine.signal.aborted) examined.hidden = true
+      mine.abort() // whatever is still under way
+      examination = undefined
+      examine.textContent = offer
+    }
+  })
+  addEventListener('pagehide', stopExamination)
+  examine.hidden = false
+
   // --- what is emitted ---
 
   const HEARD = 5 // events shown

@@ -306,14 +306,14 @@ const (
 		" event, and each 20 s."
 	adviceOtherType = "Something on the way gives the answers of /events another type, so that no reader takes them. Have their" +
 		" Content-Type, text/event-stream, left as it is."
-	advicePost = "Allow POST /alive and /leave. Where the server cannot see whether a reader is still there, pages and this client" +
+	advicePost = "Allow POST /alive and /leave. Where the server cannot see whether a reader is still there, pages and client watch" +
 		" answer its pings by them, and poll if they cannot; EventSource and curl are not asked. Without /leave who closes a page is" +
 		" counted a little longer."
 	adviceChanged   = "Something rewrites the text of streams. Exclude text/event-stream from what filters, scans or translates pages."
 	adviceType      = "Some readers accept text/event-stream only as it is. Have no charset or other type put to it."
 	adviceTransform = "Leave the header Cache-Control as the server sends it: no-transform keeps boxes on the way from compressing."
 	adviceElsewhere = "/events and /doctor/ are not treated alike: compare the proxy's rules for the two."
-	adviceCursor    = "Have the header Last-Event-ID passed on: without it EventSource, curl and this client miss what happens while they reconnect." +
+	adviceCursor    = "Have the header Last-Event-ID passed on: without it EventSource, curl and client watch miss what happens while they reconnect." +
 		" Pages with io.js use ?lastEventId= and miss nothing."
 	advicePoll = "If streams work, polling is not needed. If not: answers of /events?poll=1 take up to 20 s and must not be cached," +
 		" queued behind each other or cut."
@@ -322,6 +322,6 @@ const (
 	adviceGivenUp = "Answers of /events?poll=1 take up to 20 s: the proxy must wait longer than that."
 	adviceSilence = "Start the server with -heartbeat %v, or raise the proxy's timeout for /events (nginx: proxy_read_timeout; haproxy: timeout server)."
 	adviceClosed  = "Something keeps the server's end of a stream open when its reader has gone. Readers that answer pings (pages with" +
-		" io.js, this client) are not counted 60 s later all the same. The others are counted until their stream ends: start the server with" +
+		" io.js, client watch) are not counted 60 s later all the same. The others are counted until their stream ends: start the server with" +
 		" -max-age 10m."
 )

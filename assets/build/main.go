@@ -1,4 +1,4 @@
-// Command build makes io.js and io.mjs of src/io.mjs, in the current directory. Run it with `go generate ./assets`.
+// Command build makes io.js and io.mjs of src/io.mjs, and doctor.js of src/doctor.mjs, in the current directory. Run it with `go generate ./assets`.
 package main
 
 import (
@@ -40,7 +40,11 @@ func build(dir string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build io.mjs: %w", err)
 	}
-	return map[string][]byte{"io.js": script, "io.mjs": module}, nil
+	doctor, err := bundle(dir, `export { examine } from "./src/doctor.mjs"`, api.FormatESModule)
+	if err != nil {
+		return nil, fmt.Errorf("build doctor.js: %w", err)
+	}
+	return map[string][]byte{"io.js": script, "io.mjs": module, "doctor.js": doctor}, nil
 }
 
 func bundle(dir, entry string, format api.Format) ([]byte, error) {

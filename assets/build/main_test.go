@@ -23,7 +23,7 @@ func TestBuiltFilesAreCurrent(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(got, want) {
-			t.Errorf("%s is not what src/io.mjs gives: run go generate ./assets", name)
+			t.Errorf("%s is not what src gives: run go generate ./assets", name)
 		}
 	}
 }

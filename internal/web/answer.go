@@ -161,7 +161,8 @@ func (s *Server) allowOrigin(next echo.HandlerFunc) echo.HandlerFunc {
 
 // answerOrigin lets pages of the other origins see the answer, and refuses nobody: a
 // browser sends Origin with every POST, its own site's too, where a proxy may have
-// rewritten Host; and who knows a client id may speak for it.
+// rewritten Host, and with the handshake of a WebSocket; and who knows a client id may
+// speak for it.
 func (s *Server) answerOrigin(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		s.greetOrigin(c)

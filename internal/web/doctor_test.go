@@ -184,7 +184,8 @@ func TestProbeSocket(t *testing.T) {
 	inBubble(t, web.Options{}, func(t *testing.T, b *bubble) {
 		conn := dial(t, b)
 		defer conn.Close()
-		if _, err := io.WriteString(conn, "GET /doctor/socket HTTP/1.1\r\nHost: headcount.test\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"+
+		// A proxy may have given it another host than the page had.
+		if _, err := io.WriteString(conn, "GET /doctor/socket HTTP/1.1\r\nHost: headcount.test\r\nOrigin: https://example.com\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"+
 			"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}

@@ -89,6 +89,7 @@ type homeView struct {
 	Users   int
 	Digits  int    // of Users, which sets how large they are
 	Address string // of the room, for io()
+	Origin  string // of this server
 	Stream  string // URL of the stream
 	Emit    string // a command line that emits to the room
 	Time    time.Time
@@ -140,6 +141,7 @@ func (p *pages) view(room, origin string) homeView {
 	v := homeView{
 		Room:   room,
 		Users:  p.users(room),
+		Origin: origin,
 		Stream: origin + "/events",
 		Emit:   "curl '" + origin + "/emit' -H 'Authorization: Bearer TOKEN'",
 		Time:   now.UTC(),

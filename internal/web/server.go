@@ -175,7 +175,7 @@ func (s *Server) routes() *echo.Echo {
 
 	e.POST("/emit", s.emit)
 	get("/count", s.count, s.allowOrigin)
-	get("/doctor/:probe", s.doctor, s.allowOrigin)
+	get("/doctor/:probe", s.doctor, s.answerOrigin)
 
 	get("/healthz", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
 	get("/readyz", s.readyz)

@@ -119,6 +119,13 @@ func (b *box) pass(w http.ResponseWriter, r *http.Request, server *rig.Server) {
 			return
 		}
 	}
+	if r.URL.Path == "/doctor/stream" {
+		how = b.now()
+		if how == declines || how == forbids || how == hurries {
+			http.Error(w, "bad gateway", http.StatusBadGateway)
+			return
+		}
+	}
 	if r.Method == http.MethodPost && b.now() == censors {
 		http.Error(w, "uploads are forbidden here", http.StatusForbidden)
 		return
@@ -137,6 +144,9 @@ func (b *box) pass(w http.ResponseWriter, r *http.Request, server *rig.Server) {
 	}
 	up.Header = r.Header.Clone()
 	up.Header.Set("Via", "1.1 box")
+	// Of this connection alone: a box like this knows no WebSockets.
+	up.Header.Del("Connection")
+	up.Header.Del("Upgrade")
 	answer, err := http.DefaultTransport.RoundTrip(up)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadGateway)
@@ -198,6 +208,7 @@ func (b *box) pass(w http.ResponseWriter, r *http.Request, server *rig.Server) {
 		if how == cuts {
 			panic(http.ErrAbortHandler)
 		}
+		w.Write(held)
 		return
 	}
 }

@@ -212,11 +212,11 @@ func TestPageCopies(t *testing.T) {
 
 	// By keyboard: everything there is to press is reached, in the order of the page.
 	var order []string
-	for range 6 {
+	for range 7 {
 		tb.do("press Tab", chromedp.KeyEvent(kb.Tab))
 		order = append(order, eval[string](tb, `document.activeElement.dataset.copy || document.activeElement.id || document.activeElement.textContent`))
 	}
-	if got, want := strings.Join(order, " "), "headcount pretend more code curl emit"; got != want {
+	if got, want := strings.Join(order, " "), "headcount pretend examine more code curl emit"; got != want {
 		t.Errorf("Tab goes to %s, want %s", got, want)
 	}
 	eval[bool](tb, `document.querySelector('[data-copy=curl]').focus(); true`)

@@ -1,0 +1,77 @@
+// The doctor of the page: what "client doctor" tells in a terminal, as far as a browser lets a page see it. page.js loads it when
+// somebody asks: docs/decisions/0024-the-doctor-in-the-page.md.
+
+import { ofPath, ofStreams, ofTime, span, verdictOf } from './diagnosis.mjs'
+import { newProbes } from './probe.mjs'
+
+const beatOf = (time) => Math.max(1000, time / 32)
+
+/** Gaps of at most a beat that fill a time. */
+const beats = (time) => {
+  const beat = beatOf(time)
+  return Array.from({ length: Math.ceil(time / beat) }, (_, i) => Math.min(beat, time - i * beat))
+}
+
+/** Asks all, and tells what it finds as it finds it. A browser has six connections for a server over HTTP/1.1, and the page needs one
+ * of them: no more than five requests are under way at once. */
+const findOut = async (probes, tell, doing) => {
+  const facts = { path: await probes.path() }
+  tell(ofPath(facts))
+  if (facts.path.error) return facts
+  const { noProbes, server } = facts.path
+  facts.silence = Math.min(1250 * (server?.heartbeat ?? 10), 60000)
+  facts.watch = facts.silence + 1000 * (server?.linger ?? 0)
+  facts.beat = beatOf(facts.silence)
+  const silent = noProbes ? undefined : probes.probe([facts.silence])
+  doing('Looking how a stream arrives …')
+  await Promise.all([
+    probes.visit().then((visit) => (facts.visit = visit)),
+    ...(noProbes ? [] : [probes.probeTwice().then((probe) => (facts.probe = probe)), probes.socket().then((why) => (facts.socket = why))]),
+  ])
+  const noticed = facts.visit.error ? undefined : probes.close(facts.visit, facts.watch)
+  doing('Looking whether polls arrive …')
+  await probes.post().catch((error) => (facts.post = error))
+  facts.polling = await probes.polling()
+  tell(ofStreams(facts))
+  doing(`Listening to silence, for ${span(facts.silence)} in all …`)
+  facts.silent = await silent
+  if (silent && !facts.silent.complete) {
+    doing('Looking whether silence was the reason for the end of a stream …')
+    facts.beating = await probes.probe(beats(facts.silence))
+  }
+  doing('Looking when a closed stream is noticed …')
+  facts.noticed = await noticed
+  tell(ofTime(facts))
+  return facts
+}
+
+const make = (tag, textContent, ...children) => {
+  const element = Object.assign(document.createElement(tag), { textContent })
+  element.append(...children)
+  return element
+}
+
+/** Examines the way to the server and tells in the section given, until the signal. */
+export const examine = async (section, signal) => {
+  const [diagnosis, findings, todo, advice] = ['.diagnosis', '.findings', '.todo', '.advice'].map((name) => section.querySelector(name))
+  const doing = (words) => {
+    if (!signal.aborted) diagnosis.textContent = words
+  }
+  const given = new Set([undefined])
+  const tell = (found) => {
+    if (signal.aborted) return
+    for (const [name, verdict, words, help] of found) {
+      const row = findings.appendChild(make('div', '', make('dt', name), make('dd', '', make('b', verdict), ' ', make('span', words))))
+      row.dataset.verdict = verdict
+      if (!given.has(help)) advice.append(make('li', help))
+      given.add(help)
+    }
+  }
+  findings.replaceChildren()
+  advice.replaceChildren()
+  todo.hidden = true
+  doing('Looking who answers …')
+  const facts = await findOut(newProbes(signal), tell, doing)
+  doing(verdictOf(facts))
+  todo.hidden = signal.aborted || !advice.firstChild
+}

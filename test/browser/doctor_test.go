@@ -1,0 +1,156 @@
+package browser
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"headcount/test/rig"
+)
+
+// A finding is a line of what a doctor says.
+type finding struct{ Name, Verdict, Words, Advice string }
+
+// The page's doctor says what the one in the terminal says of the same way: the verdicts, and the words but for times.
+func TestDoctor(t *testing.T) {
+	axe := axeSource(t)
+	for name, test := range map[string]struct {
+		how     manner // of the box; none if direct
+		direct  bool
+		verdict string
+		differ  string // findings that a browser cannot explain as well
+		advice  string // that is given, "" if there is none
+	}{
+		"direct":         {direct: true, verdict: "Streams work on this way."},
+		"passes":         {how: passes, verdict: "Streams work on this way.", differ: "WebSockets"},
+		"held back":      {how: holds, verdict: "Only polling works on this way.", differ: "WebSockets", advice: "proxy_buffering off"},
+		"forbidden":      {how: forbids, verdict: "Only polling works on this way.", differ: "WebSockets", advice: "allow GET /events"},
+		"one event late": {how: lags, verdict: "Streams work on this way.", differ: "WebSockets", advice: "only when the next one comes"},
+		"no POST":        {how: censors, verdict: "Only polling works on this way.", differ: "WebSockets", advice: "Allow POST"},
+		"cut":            {how: cuts, verdict: "Streams work on this way.", differ: "WebSockets"},
+		"other bytes":    {how: retypes, verdict: "Streams work on this way.", differ: "WebSockets", advice: "rewrites the text"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := rig.Start(t, "-token", token, "-heartbeat", "2s", "-linger", "500ms")
+			url := server.URL
+			if !test.direct {
+				url = newBox(t, server, test.how).URL
+				t.Cleanup(func() { emit(t, server, "lobby", "end", "0") }) // of a poll under way
+			}
+			tb := newChrome(t).attach()
+			tb.goTo(url + "/")
+			tb.shows(slow, "noun", "user")
+			eval[bool](tb, `
+				window.counts = []
+				io({ room: 'lobby' }).on('user count', (users) => counts.push(users))
+				document.getElementById('examine').click()
+				true`)
+			tb.shows(slow, "examine", "Stop examining")
+			tb.shows(time.Minute, "examine", "Examine the way to this server")
+			page := eval[[]finding](tb, `
+				[...document.querySelectorAll('.findings div')].map((row) => ({
+					Name: row.querySelector('dt').textContent, Verdict: row.dataset.verdict, Words: row.querySelector('span').textContent
+				}))`)
+			if got := eval[string](tb, `document.querySelector('.diagnosis').textContent`); got != test.verdict {
+				t.Errorf("the page says %q, want %q", got, test.verdict)
+			}
+			advice := eval[string](tb, `document.querySelector('.todo').hidden ? '' : document.querySelector('.advice').textContent`)
+			if !strings.Contains(advice, test.advice) || (test.advice == "") != (advice == "") {
+				t.Errorf("the page advises %q, want %q in it", advice, test.advice)
+			}
+			if got := eval[[]int](tb, `counts`); slices.Max(got) != 1 || slices.Min(got) != 1 {
+				t.Errorf("the count of the page's room was %v meanwhile, want 1", got)
+			}
+
+			if test.how == holds {
+				for _, s := range screens() {
+					tb.look(s)
+					if got := axeFinds(tb, axe); got != "" {
+						t.Errorf("axe: %s", got)
+					}
+					if out := eval[int](tb, `document.documentElement.scrollWidth - innerWidth`); out > 0 {
+						t.Errorf("on a %v screen the page is %d pixels too wide", s, out)
+					}
+				}
+			}
+
+			terminal, diagnosis := examine(t, url)
+			if diagnosis != test.verdict {
+				t.Errorf("client doctor says %q, want %q", diagnosis, test.verdict)
+			}
+			for i, got := range page {
+				t.Logf("%-15s %-8s %s", got.Name, got.Verdict, got.Words)
+				if i >= len(terminal) {
+					break
+				}
+				want := terminal[i]
+				differs := strings.Contains(test.differ, want.Name)
+				if got.Name != want.Name || got.Verdict != want.Verdict || !differs && timeless(got.Words) != timeless(want.Words) {
+					t.Errorf("the page says\n%s %s %s\nclient doctor\n%s %s %s", got.Name, got.Verdict, got.Words, want.Name, want.Verdict, want.Words)
+				}
+			}
+			if len(page) != len(terminal) {
+				t.Errorf("the page has %d findings, client doctor %d", len(page), len(terminal))
+			}
+		})
+	}
+}
+
+// Who stops the doctor, or leaves the page, leaves nothing behind.
+func TestDoctorStops(t *testing.T) {
+	server := rig.Start(t)
+	box := newBox(t, server, passes)
+	tb := newChrome(t).attach()
+	tb.goTo(box.URL + "/")
+	tb.shows(slow, "way", "Live over a stream")
+	click := func() { eval[bool](tb, `document.getElementById('examine').click(); true`) }
+	for range 2 {
+		click()
+		rig.Wait(t, slow, "the doctor's own stream", func() bool { open, _, _, _ := box.seen(); return open == 2 })
+		click()
+		tb.shows(slow, "examine", "Examine the way to this server")
+		if !eval[bool](tb, `document.getElementById('examined').hidden`) {
+			t.Error("what was found is still shown")
+		}
+		rig.Wait(t, slow, "the end of the doctor's stream", func() bool { open, _, _, _ := box.seen(); return open == 1 })
+	}
+	click()
+	rig.Wait(t, slow, "the doctor's own stream", func() bool { open, _, _, _ := box.seen(); return open == 2 })
+	tb.goTo(box.URL + "/page/away.html")
+	rig.Wait(t, slow, "the end of all streams", func() bool { open, _, _, _ := box.seen(); return open == 0 })
+	tb.faultless("WebSocket connection")
+}
+
+// examine runs client doctor.
+func examine(t *testing.T, url string) (found []finding, diagnosis string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, rig.Build(t, "client"), "doctor", "-json", "-silence", "2500ms", url).Output()
+	var status *exec.ExitError
+	if err != nil && !errors.As(err, &status) {
+		t.Fatalf("client doctor: %v", err)
+	}
+	var report struct {
+		Findings  []finding
+		Diagnosis string
+	}
+	if err := json.Unmarshal(out, &report); err != nil {
+		t.Fatalf("client doctor says %q: %v", out, err)
+	}
+	return report.Findings, report.Diagnosis
+}
+
+var times = regexp.MustCompile(`[0-9.]+ (ms|s)\b`)
+
+// timeless is what was said, but for times, and but for how to listen longer.
+func timeless(words string) string {
+	return strings.Replace(times.ReplaceAllString(words, "TIME"), "(client doctor -silence", "(-silence", 1)
+}
