@@ -180,7 +180,8 @@ type gift struct {
 	time  time.Time
 }
 
-// give gives a user up, and returns the entry that it was in, "" if it was in none.
+// give gives a user up, and returns the entry that it was in, "" if it was in none that
+// was said.
 func (t *tally) give(a ask, now time.Time) (counted bool, entry string, left []presence.Stream) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -191,8 +192,12 @@ func (t *tally) give(a ask, now time.Time) (counted bool, entry string, left []p
 		return false, "", nil
 	}
 	if counted, left = t.node.table.Drop(t.room.name, a.Claim); counted {
-		entry = t.mine.ID
-		t.mine.Out[a.By]++
+		if i := slices.Index(t.joined, a.Claim); i >= 0 {
+			t.joined = slices.Delete(t.joined, i, i+1) // nobody has been told that it was here
+		} else {
+			entry = t.mine.ID
+			t.mine.Out[a.By]++
+		}
 		if t.given == nil {
 			t.given = make(map[string]gift)
 		}

@@ -20,7 +20,9 @@ import (
 // without the long delays.
 type reader struct {
 	room, id string
-	polite   bool // it waits as long as it is told to before it comes back, and answers what wants an answer
+	polite   bool   // it waits as long as it is told to before it comes back, and answers what wants an answer
+	proxied  bool   // a proxy is in between, which says so
+	answers  string // the node that it answers, "" = the one of its stream
 
 	mu     sync.Mutex
 	node   string // URL; "" = a random one of nodes
@@ -100,6 +102,9 @@ func (r *reader) once(ctx context.Context) (retry time.Duration) {
 	if cursor != "" {
 		req.Header.Set("Last-Event-ID", cursor)
 	}
+	if r.proxied {
+		req.Header.Set("X-Forwarded-For", "192.0.2.1")
+	}
 	transport := &http.Transport{DisableKeepAlives: true, ResponseHeaderTimeout: 5 * time.Second}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
@@ -130,6 +135,9 @@ func (r *reader) once(ctx context.Context) (retry time.Duration) {
 
 // answer says that the client is alive.
 func (r *reader) answer(ctx context.Context, node string) {
+	if r.answers != "" {
+		node = r.answers
+	}
 	body := fmt.Sprintf(`{"room":%q,"ids":[%q]}`, r.room, r.id)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, node+"/alive", strings.NewReader(body))
 	if err != nil {

@@ -1,0 +1,185 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"headcount/internal/sse/ssetest"
+	"headcount/test/rig"
+)
+
+// poller is a reader that polls, each time at the next node, as an EventSource does behind a balancer that knows nothing.
+func poller(t *testing.T, nodes []string, room, id string) *reader {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &reader{room: room, id: id, nodes: nodes, stopped: make(chan struct{})}
+	r.stop = func() {
+		cancel()
+		<-r.stopped
+	}
+	t.Cleanup(r.stop)
+	go func() {
+		defer close(r.stopped)
+		for i := 0; ctx.Err() == nil; i++ {
+			r.poll(ctx, nodes[i%len(nodes)])
+		}
+	}()
+	return r
+}
+
+// poll asks once, and takes what there is in the answer.
+func (r *reader) poll(ctx context.Context, node string) {
+	r.mu.Lock()
+	q := url.Values{"room": {r.room}, "poll": {"1"}}
+	if r.id != "" {
+		q.Set("id", r.id)
+	}
+	if r.cursor != "" {
+		q.Set("lastEventId", r.cursor)
+	}
+	r.mu.Unlock()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, node+"/events?"+q.Encode(), nil)
+	if err != nil {
+		return
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return
+	}
+	r.mu.Lock()
+	r.opened++
+	r.mu.Unlock()
+	for in := ssetest.NewReader(strings.NewReader(string(body))); ; {
+		e, err := in.Next()
+		if err != nil {
+			break
+		}
+		r.take(e)
+	}
+	// The last block has an id and nothing else, which a browser keeps all the same.
+	if i := strings.LastIndex(string(body), "\nid: "); i >= 0 {
+		id, _, _ := strings.Cut(string(body)[i+len("\nid: "):], "\n")
+		r.mu.Lock()
+		r.cursor = id
+		r.mu.Unlock()
+	}
+}
+
+// Polls that come to another node each time bring every event once, in order, and are one user all the time, with a client
+// id and without.
+func TestPollsOverNodes(t *testing.T) {
+	url := startNATS(t, 0, t.TempDir()).URL
+	nodes := []*node{startNode(t, url).ready(t), startNode(t, url).ready(t), startNode(t, url).ready(t)}
+	var urls []string
+	var watchers []*reader
+	for i, n := range nodes {
+		urls = append(urls, n.URL)
+		watchers = append(watchers, read(t, n.URL, "lobby", fmt.Sprintf("watcher-%d", i)))
+	}
+	pollers := []*reader{poller(t, urls, "lobby", "client-polls"), poller(t, urls, "lobby", "")}
+	for _, w := range watchers {
+		w.await(t, 5)
+	}
+	for _, p := range pollers {
+		p.await(t, 5)
+	}
+	time.Sleep(300 * time.Millisecond) // who was counted on the way here would show by now
+	for _, w := range watchers {
+		w.forget()
+	}
+	var want []string
+	for i := range 60 {
+		mustEmit(t, nodes[i%2].URL, "lobby", "n", fmt.Sprint(i))
+		want = append(want, fmt.Sprint(i))
+		if i%3 == 0 { // else several come with one poll
+			rig.Wait(t, 10*time.Second, "the event", func() bool {
+				return len(pollers[0].data()) > i && len(pollers[1].data()) > i
+			})
+		}
+	}
+	for _, p := range pollers {
+		rig.Wait(t, 10*time.Second, "all events", func() bool { return len(p.data()) >= len(want) })
+		if got := p.data(); !slices.Equal(got, want) {
+			t.Errorf("poller %q: got %v, want each event once", p.id, got)
+		}
+		if p.opens() < 20 {
+			t.Errorf("poller %q: got %d answers, want at least one for three events", p.id, p.opens())
+		}
+		for _, got := range p.seen() { // the other one may come later
+			if got != 5 && got != 4 {
+				t.Errorf("poller %q saw %v, want 4 and 5 only", p.id, p.seen())
+				break
+			}
+		}
+	}
+	for i, w := range watchers {
+		for _, got := range w.seen() {
+			if got != 5 {
+				t.Errorf("watcher %d saw %v, want 5 only", i, w.seen())
+				break
+			}
+		}
+	}
+	atRest(t, 5, nodes...)
+	late := read(t, urls[1], "lobby", "client-late") // its count comes to polls, too
+	for _, p := range pollers {
+		p.await(t, 6)
+	}
+	late.stop()
+	for _, p := range pollers {
+		p.stop()
+	}
+	for _, w := range watchers {
+		w.await(t, 3)
+	}
+}
+
+// A stream behind a proxy counts while its reader answers, whichever node hears that; one that nobody answers ends after 5 s,
+// for it may be held back on the way. ALIVE_TIME says for how long this looks at it; 2 min see more than one lease.
+func TestAliveElsewhere(t *testing.T) {
+	lasting := 7 * time.Second
+	if text := os.Getenv("ALIVE_TIME"); text != "" {
+		var err error
+		if lasting, err = time.ParseDuration(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	url := startNATS(t, 0, t.TempDir()).URL
+	a, b, c := startNode(t, url).ready(t), startNode(t, url).ready(t), startNode(t, url).ready(t)
+	watcher := read(t, c.URL, "lobby", "client-watch")
+	answered := start(t, &reader{room: "lobby", id: "client-alive", nodes: []string{a.URL}, proxied: true, polite: true, answers: b.URL})
+	mute := start(t, &reader{room: "lobby", id: "client-mute", nodes: []string{a.URL}, proxied: true})
+	watcher.await(t, 3)
+	watcher.forget()
+	time.Sleep(lasting)
+	if got := answered.opens(); got != 1 {
+		t.Errorf("who answered another node: got %d streams in %v, want one", got, lasting)
+	}
+	if got := mute.opens(); got < 2 {
+		t.Errorf("who did not answer: got %d streams in %v, want another one after 5 s", got, lasting)
+	}
+	mute.stop()
+	watcher.await(t, 2)
+	atRest(t, 2, a, b, c)
+	for _, got := range watcher.seen() {
+		if got != 3 && got != 2 {
+			t.Errorf("the watcher saw %v, want 3 and then 2", watcher.seen())
+			break
+		}
+	}
+	answered.stop()
+	watcher.await(t, 1)
+}
