@@ -87,7 +87,7 @@ type pipes struct {
 func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	client, server := net.Pipe()
 	select {
-	case p.conns <- server:
+	case p.conns <- arrived{server}:
 		return client, nil
 	case <-p.closed:
 		return nil, net.ErrClosed
@@ -107,6 +107,11 @@ func (p *pipes) Accept() (net.Conn, error) {
 
 func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
 func (p *pipes) Addr() net.Addr { return pipeAddr{} }
+
+// arrived is a connection at the address that a URL without port stands for.
+type arrived struct{ net.Conn }
+
+func (arrived) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 80} }
 
 type pipeAddr struct{}
 
@@ -199,6 +204,7 @@ func (b *bubble) openAt(path string, header ...string) *stream {
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
+	req.Host = req.Header.Get("Host") // "" = of the URL
 	resp, err := b.client.Do(req)
 	if err != nil {
 		b.t.Fatal(err)

@@ -21,6 +21,7 @@ type subscription struct {
 	room, id, cursor string
 	poll             bool // one answer with an end
 	proxied          bool // the way leads, or may lead, through a proxy
+	readdressed      bool // or through something that only passes bytes on
 	browser          bool
 	until            time.Time // when its token ends; zero = never
 	address          netip.Prefix
@@ -31,7 +32,10 @@ func parseSubscription(r *http.Request) (subscription, error) {
 	if err != nil {
 		return subscription{}, err
 	}
-	sub := subscription{id: q.Get("id"), cursor: r.Header.Get("Last-Event-ID"), proxied: proxied(r), browser: browser(r)}
+	sub := subscription{
+		id: q.Get("id"), cursor: r.Header.Get("Last-Event-ID"),
+		proxied: proxied(r), readdressed: readdressed(r), browser: browser(r),
+	}
 	if sub.cursor == "" {
 		sub.cursor = q.Get("lastEventId")
 	}
@@ -53,7 +57,7 @@ func parseSubscription(r *http.Request) (subscription, error) {
 	}
 	// Node's http-proxy, which never closes a stream, gives itself away by this alone.
 	// Programs may do so too, but a reader without id is only told to come again.
-	sub.proxied = sub.proxied || r.Close
+	sub.proxied = sub.proxied || sub.readdressed || r.Close
 	return sub, nil
 }
 

@@ -63,3 +63,6 @@ func (r *Rates) Len() int { return len(r.rates.known) }
 
 // Match says that the pattern of a room is the name.
 func Match(pattern, name string) bool { return match(pattern, name) }
+
+// Readdressed is what decides who is asked without need.
+var Readdressed = readdressed

@@ -1,7 +1,10 @@
 package web
 
 import (
+	"net"
 	"net/http"
+	"net/netip"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -45,6 +48,29 @@ func forwarded(r *http.Request) bool {
 // browser, and nothing tells these from a program that connects like them.
 func relayed(r *http.Request) bool {
 	return !r.ProtoAtLeast(1, 1) || browser(r) && !strings.EqualFold(r.Header.Get("Connection"), "keep-alive")
+}
+
+// readdressed says that the client asked for another address than the one at which its request arrived. So something
+// between them passed it on: a relay of TCP, which says nothing of itself and keeps its side open when the client has
+// vanished, or the kernel, by a port mapping, which does no harm. Nothing tells a relay at the port that the name stands
+// for from no relay.
+func readdressed(r *http.Request) bool {
+	arrived, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	if !ok || r.Host == "" {
+		return false
+	}
+	host, port, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host, port = strings.Trim(r.Host, "[]"), "80"
+		if r.TLS != nil {
+			port = "443"
+		}
+	}
+	if port != strconv.Itoa(arrived.Port) {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.WithZone("").Unmap() != arrived.AddrPort().Addr().WithZone("").Unmap()
 }
 
 // browser says that a browser sent the request. Only they have antivirus between
@@ -108,6 +134,8 @@ func (s *Server) renew(room, id string) {
 // lease is what is known of a stream that proves nothing by being open.
 type lease struct {
 	named     bool // it has a client id: it is asked; the others only grow old
+	voluntary bool // it need not answer: who never does counts by being open
+	strict    bool // it counts by its answers alone; guarded by Server.mu
 	opened    time.Time
 	pinged    time.Time // guarded by Server.mu
 	confirmed atomic.Bool
@@ -115,8 +143,11 @@ type lease struct {
 
 // lease puts a stream under the rules of leases, until it is gone.
 func (s *Server) lease(st *stream) {
-	s.table.Lease(st.ticket, st.lease.opened.Add(confirmWithin+returnWithin))
+	if !st.lease.voluntary {
+		s.table.Lease(st.ticket, st.lease.opened.Add(confirmWithin+returnWithin))
+	}
 	s.mu.Lock()
+	st.lease.strict = !st.lease.voluntary
 	s.leased[st] = struct{}{}
 	s.mu.Unlock()
 	s.wakeExpiry()
@@ -130,9 +161,10 @@ func (st *stream) confirm() {
 }
 
 // askLeased pings the leased streams that are due, ends those that were never
-// answered, and those of proxied readers without id that have lasted long enough.
+// answered, and those of proxied readers without id that have lasted long enough. Who
+// answers without need is held to it from the first answer on.
 func (s *Server) askLeased(now time.Time) {
-	var ping, mute, old []*stream
+	var ping, mute, old, hold []*stream
 	s.mu.Lock()
 	for st := range s.leased {
 		l := st.lease
@@ -142,15 +174,21 @@ func (s *Server) askLeased(now time.Time) {
 				old = append(old, st)
 			}
 		case !l.confirmed.Load():
-			if now.Sub(l.opened) >= confirmWithin {
+			if !l.voluntary && now.Sub(l.opened) >= confirmWithin {
 				mute = append(mute, st)
 			}
+		case !l.strict:
+			l.strict = true
+			hold = append(hold, st)
 		case now.Sub(l.pinged) >= pingEvery:
 			l.pinged = now
 			ping = append(ping, st)
 		}
 	}
 	s.mu.Unlock()
+	for _, st := range hold {
+		s.table.Lease(st.ticket, now.Add(leaseTime))
+	}
 	for _, st := range ping {
 		st.ping()
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -76,6 +78,66 @@ func TestLeaseNeverAnswered(t *testing.T) {
 		time.Sleep(time.Minute)
 		watcher.wantCounts("1", "2", "1")
 	})
+}
+
+// Who asked for another address than the one at which the request arrived may sit behind a relay of TCP. Nothing is taken
+// from those who do not answer; those who do are held to it.
+func TestLeaseBehindRelay(t *testing.T) {
+	inBubble(t, web.Options{Linger: 2 * time.Second}, func(t *testing.T, b *bubble) {
+		answers := b.open("room=answers&id="+idA, "Host", "headcount.test:8000")
+		mute := b.open("room=mute&id="+idA, "Host", "headcount.test:8000")
+		answer := func() { b.do("POST", "/alive", `{"room":"answers","ids":["`+idA+`"]}`) }
+		answer()
+		answered := 0
+		for range 5 * 60 {
+			time.Sleep(time.Second)
+			if asked := len(answers.values("io:ping")); asked > answered {
+				answered = asked
+				answer()
+			}
+		}
+		b.wantUsers("answers", 1)
+		time.Sleep(time.Minute) // vanished
+		b.wantUsers("answers", 0)
+		if err := answers.ended(); err != io.EOF {
+			t.Errorf("the stream of who answers no more ended with %v, want a clean end", err)
+		}
+		b.wantUsers("mute", 1)
+		if err := mute.ended(); err != nil {
+			t.Errorf("the stream of who never answers ended with %v", err)
+		}
+	})
+}
+
+// The address that a client asked for, and whether it can be that of the server itself, which has 127.0.0.1:80.
+func TestReaddressed(t *testing.T) {
+	inBubble(t, web.Options{MaxAge: time.Minute}, func(t *testing.T, b *bubble) {
+		for host, asked := range map[string]bool{
+			"": false, "another.test": false, "headcount.test:80": false, "127.0.0.1": false, "[::ffff:127.0.0.1]:80": false,
+			"headcount.test:443": true, "127.0.0.1:8000": true, "192.0.2.1": true, "[::1]": true,
+		} {
+			s := b.open("room="+url.QueryEscape("of "+host)+"&id="+idA, "Host", host)
+			if got := strings.Contains(s.values("io:hello")[0], `"ping":25`); got != asked {
+				t.Errorf("host %q: asked for answers: %v, want %v", host, got, asked)
+			}
+		}
+		nameless := b.open("room=nameless", "Host", "headcount.test:8000")
+		time.Sleep(61 * time.Second)
+		if err := nameless.ended(); err != io.EOF {
+			t.Errorf("after -max-age a stream without id ended with %v, want a clean end", err)
+		}
+	})
+}
+
+// A name without a port stands for 443 where there is TLS.
+func TestReaddressedWithTLS(t *testing.T) {
+	for port, want := range map[int]bool{443: false, 80: true} {
+		ctx := context.WithValue(t.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+		r := httptest.NewRequestWithContext(ctx, http.MethodGet, "https://headcount.test/events", nil)
+		if got := web.Readdressed(r); got != want {
+			t.Errorf("arrived at port %d: got %v, want %v", port, got, want)
+		}
+	}
 }
 
 // Who polls by way of a proxy is given longer to come back: a slow one is not to drop anybody.

@@ -80,10 +80,10 @@ func (s *Server) join(ctx context.Context, want subscription, by transport) (*st
 	var how hub.Reader
 	named := want.id != ""
 	st := &stream{server: s, by: by, named: named}
-	if want.proxied && !want.poll && (named || s.opt.MaxAge > 0) {
+	if asked := want.proxied || named && want.readdressed; asked && !want.poll && (named || s.opt.MaxAge > 0) {
 		// Before anybody can find it in the table.
 		now := time.Now()
-		st.lease = &lease{named: named, opened: now, pinged: now}
+		st.lease = &lease{named: named, voluntary: !want.proxied, opened: now, pinged: now}
 		st.detour = named
 		how.Ping = int(pingEvery / time.Second)
 	}

@@ -108,7 +108,7 @@ type life struct {
 
 func gone(t *testing.T) {
 	run(t, "nft", "add table inet test; add chain inet test in { type filter hook input priority 0; }")
-	server := rig.Start(t, "-token", token, "-drain", "1s")
+	server := rig.Start(t, "-token", token, "-drain", "1s", "-h2c")
 	lives := populate(t, server)
 	for _, l := range lives {
 		rig.Wait(t, 15*time.Second, l.room+" counted", func() bool { return server.Count(l.room) == 1 })

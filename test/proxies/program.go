@@ -58,6 +58,18 @@ func caddy(site string) []program {
 	}}
 }
 
+func trafficServer(site string) []program {
+	return []program{{
+		command: "traffic_server",
+		files: map[string]string{
+			"runroot.yaml": "trafficserver-runroot.yaml", "etc/records.config": "trafficserver-records.config",
+			"etc/storage.config": "trafficserver-storage.config", "etc/ip_allow.yaml": "trafficserver-ip_allow.yaml",
+			"etc/remap.config": site,
+		},
+		args: []string{"--run-root=/run/proxy"},
+	}}
+}
+
 func nodeProxy(site string) []program {
 	return []program{{
 		command: "node",
@@ -103,5 +115,12 @@ func privoxy(site string) []program {
 		command: "privoxy",
 		files:   map[string]string{"site.conf": site},
 		args:    []string{"--no-daemon", "/run/proxy/site.conf"},
+	}}
+}
+
+func mitmproxy(string) []program {
+	return []program{{
+		command: "mitmdump",
+		args:    []string{"--set", "confdir=/run/proxy", "--listen-host", "127.0.0.1", "-p", "8000"},
 	}}
 }

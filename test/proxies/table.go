@@ -53,6 +53,8 @@ func All() []Proxy {
 		{Name: "HAProxy, as the page advises", File: "haproxy.conf", Streams: Live, Hears: Second, Shown: true, run: haproxy},
 		{Name: "HAProxy", File: "haproxy-bare.conf", Streams: Live, Hears: Second, run: haproxy},
 		{Name: "HAProxy, compression", File: "haproxy-compression.conf", Streams: Live, Hears: Second, run: haproxy},
+		{Name: "HAProxy, HTTP/2 to the server", File: "haproxy-h2c.conf", Streams: Live, Hears: Second, run: haproxy},
+		{Name: "HAProxy, mode tcp", File: "haproxy-tcp.conf", Streams: Live, Hears: AtOnce, run: haproxy},
 		{Name: "Apache", File: "apache.conf", Streams: Live, Hears: Second, Shown: true, run: apache},
 		{Name: "Apache, mod_deflate", File: "apache-deflate.conf", Streams: Live, Hears: Second, run: apache},
 		{Name: "Varnish", File: "varnish.vcl", Streams: Live, Hears: Second, Shown: true, run: varnish},
@@ -60,11 +62,13 @@ func All() []Proxy {
 		{Name: "lighttpd", File: "lighttpd.conf", Streams: Whole, Hears: Never, run: lighttpd},
 		{Name: "lighttpd, streaming", File: "lighttpd-streaming.conf", Streams: Live, Hears: Second, Shown: true, run: lighttpd},
 		{Name: "Caddy, encode gzip", File: "caddy.conf", Streams: Live, Hears: AtOnce, Shown: true, run: caddy},
+		{Name: "Traffic Server", File: "trafficserver.config", Streams: Live, Hears: Second, Shown: true, run: trafficServer},
 		{Name: "Node http-proxy", File: "http-proxy.js", Streams: Live, Hears: Never, run: nodeProxy},
 		{Name: "Go httputil.ReverseProxy", Streams: Live, Hears: AtOnce, run: goProxy},
 		{Name: "Squid", File: "squid.conf", Streams: Live, Hears: AtOnce, Forward: true, run: squid},
 		{Name: "Squid, virus scanner", File: "squid-antivirus.conf", Streams: Whole, Hears: AtOnce, Forward: true, run: squidAntivirus},
 		{Name: "Squid, virus scanner, streams excepted", File: "squid-antivirus-streaming.conf", Streams: Live, Hears: AtOnce, Forward: true, Shown: true, run: squidAntivirus},
 		{Name: "Privoxy", File: "privoxy.conf", Streams: Whole, Hears: AtOnce, Forward: true, Disguised: true, run: privoxy},
+		{Name: "mitmproxy", Streams: Whole, Hears: AtOnce, Forward: true, Disguised: true, run: mitmproxy},
 	}
 }

@@ -22,7 +22,7 @@ func TestThrough(t *testing.T) {
 	table.WriteString("| proxy | a stream passes | an event takes | the page takes | right count after | back after a restart in |\n|---|---|---|---|---|---|\n")
 	for _, p := range All() {
 		t.Run(p.Name, func(t *testing.T) {
-			server := rig.Start(t, "-token", token, "-drain", "1s")
+			server := rig.Start(t, "-token", token, "-drain", "1s", "-h2c")
 			via := p.Start(t, server.Addr)
 
 			held := startCurl(t, via, "/events?room=held&id=held-back")
