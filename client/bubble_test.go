@@ -39,6 +39,7 @@ type request struct {
 	at           time.Duration // since the beginning
 	method, path string
 	cursor       string
+	referer      string
 	query        url.Values
 	body         struct {
 		Room string
@@ -95,7 +96,7 @@ func (s *scene) end() time.Duration {
 func (s *scene) saw(r *http.Request) int {
 	req := request{
 		at: time.Since(s.begin), method: r.Method, path: r.URL.Path,
-		cursor: r.Header.Get("Last-Event-ID"), query: r.URL.Query(),
+		cursor: r.Header.Get("Last-Event-ID"), referer: r.Referer(), query: r.URL.Query(),
 	}
 	if r.Method == http.MethodPost {
 		json.NewDecoder(r.Body).Decode(&req.body)

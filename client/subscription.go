@@ -147,8 +147,8 @@ func (s *subscription) attempt(ctx context.Context) (heard bool, err error) {
 	cursor := s.way.ask(s.cursor)
 	client := r3labs.NewClient(s.eventsURL(cursor, s.way.polls), r3labs.ClientMaxBufferSize(maxEvent))
 	client.Connection = s.http
-	if s.token != "" {
-		client.Headers["Authorization"] = "Bearer " + s.token
+	for name, values := range s.header() {
+		client.Headers[name] = values[0]
 	}
 	client.ReconnectStrategy = &backoff.StopBackOff{} // one attempt: the loop around it is ours
 	if cursor != "" {
@@ -235,6 +235,17 @@ func limitOf(heartbeat time.Duration) time.Duration {
 
 // seconds is at most a day: what a server says may be too much for a duration.
 func seconds(s float64) time.Duration { return time.Duration(min(s, 86400) * float64(time.Second)) }
+
+// header is what every request for events bears. Referer says where this client asked: the server knows by it that
+// something in between passed the request on, also where that has put another address into Host.
+func (s *subscription) header() http.Header {
+	from := url.URL{Scheme: s.base.Scheme, Host: s.base.Host, Path: "/"} // and no password
+	h := http.Header{"Referer": {from.String()}}
+	if s.token != "" {
+		h.Set("Authorization", "Bearer "+s.token)
+	}
+	return h
+}
 
 // eventsURL is another one each time: something on the way may have one answer for all that ask for the same. The cursor
 // is in it too, for boxes that pass on only the headers they know.

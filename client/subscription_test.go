@@ -61,6 +61,9 @@ func TestReconnect(t *testing.T) {
 			if id := got[i].query.Get("id"); id != s.id || sse.CheckClientID(id) != nil {
 				t.Errorf("%s: got client id %q, want %q", want.name, id, s.id)
 			}
+			if here := "http://headcount.test/"; got[i].referer != here {
+				t.Errorf("%s: got Referer %q, want %q", want.name, got[i].referer, here)
+			}
 			if room := got[i].query.Get("room"); room != "lobby" {
 				t.Errorf("%s: got room %q, want lobby", want.name, room)
 			}

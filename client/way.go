@@ -121,10 +121,8 @@ func (s *subscription) arrives(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
+	req.Header = s.header()
 	req.Header.Set("Accept", "text/event-stream")
-	if s.token != "" {
-		req.Header.Set("Authorization", "Bearer "+s.token)
-	}
 	resp, err := s.http.Do(req)
 	if err != nil {
 		return false

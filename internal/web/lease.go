@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -54,15 +55,22 @@ func relayed(r *http.Request) bool {
 // between them passed it on: a relay of TCP, which says nothing of itself and keeps its side open when the client has
 // vanished, or the kernel, by a port mapping, which does no harm. Nothing tells a relay at the port that the name stands
 // for from no relay.
+//
+// Some proxies put another address into Host. So "client watch" says in Referer too where it asked; a browser says there
+// which page asked, which may be anybody's.
 func readdressed(r *http.Request) bool {
 	arrived, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
-	if !ok || r.Host == "" {
+	asked, tls := r.Host, r.TLS != nil
+	if from, err := url.Parse(r.Referer()); err == nil && from.Host != "" && !browser(r) {
+		asked, tls = from.Host, from.Scheme == "https"
+	}
+	if !ok || asked == "" {
 		return false
 	}
-	host, port, err := net.SplitHostPort(r.Host)
+	host, port, err := net.SplitHostPort(asked)
 	if err != nil {
-		host, port = strings.Trim(r.Host, "[]"), "80"
-		if r.TLS != nil {
+		host, port = strings.Trim(asked, "[]"), "80"
+		if tls {
 			port = "443"
 		}
 	}

@@ -121,6 +121,18 @@ func TestReaddressed(t *testing.T) {
 				t.Errorf("host %q: asked for answers: %v, want %v", host, got, asked)
 			}
 		}
+		for from, asked := range map[string]bool{
+			"http://headcount.test/": false, "http://headcount.test:8000/": true, "https://headcount.test/": true, "nonsense": false,
+		} {
+			s := b.open("room="+url.QueryEscape("from "+from)+"&id="+idA, "Referer", from)
+			if got := strings.Contains(s.values("io:hello")[0], `"ping":25`); got != asked {
+				t.Errorf("referer %q: asked for answers: %v, want %v", from, got, asked)
+			}
+		}
+		page := b.open("room=page&id="+idA, "Referer", "https://another.test/", "User-Agent", "Mozilla/5.0", "Connection", "keep-alive")
+		if hello := page.values("io:hello")[0]; !strings.Contains(hello, `"ping":0`) {
+			t.Errorf("a page of another site, direct: got hello %s, want one that asks for nothing", hello)
+		}
 		nameless := b.open("room=nameless", "Host", "headcount.test:8000")
 		time.Sleep(61 * time.Second)
 		if err := nameless.ended(); err != io.EOF {
