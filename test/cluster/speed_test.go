@@ -5,7 +5,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -56,7 +60,8 @@ func TestEmitLatency(t *testing.T) {
 }
 
 // Emits a second on three nodes, against what the same NATS stores of one that publishes to it and waits for each answer,
-// which is what nats bench does by default, and of as many as emit.
+// which is what nats bench does by default, and of as many as emit. NATS_BENCH is how to call the nats of
+// github.com/nats-io/natscli, which then publishes, too: task emits.
 func TestEmitRate(t *testing.T) {
 	_, urls := startNATSCluster(t, 3)
 	var nodes []*rig.Server
@@ -95,6 +100,32 @@ func TestEmitRate(t *testing.T) {
 	if emits < 0.7*alone {
 		t.Errorf("got %.0f emits a second, want at least 0.7 × %.0f", emits, alone)
 	}
+	if nats := strings.Fields(os.Getenv("NATS_BENCH")); len(nats) > 0 {
+		bench := natsBench(t, nats, urls)
+		t.Logf("nats bench js pub sync to the same stream: %.0f a second; headcount accepts %.2f × that", bench, emits/bench)
+		if emits < 0.7*bench {
+			t.Errorf("got %.0f emits a second, want at least 0.7 × %.0f", emits, bench)
+		}
+	}
+}
+
+var benchRate = regexp.MustCompile(`([0-9][0-9,.]*) msgs/sec`)
+
+// natsBench is how many messages a second the real nats bench publishes to the events, by one client.
+func natsBench(t *testing.T, nats []string, urls string) float64 {
+	t.Helper()
+	cmd := exec.Command(nats[0], slices.Concat(nats[1:], []string{"bench", "js", "pub", "sync", "--no-context", "--no-progress", "--server", urls,
+		"--stream", "headcount_events", "--size", "200B", "--msgs", "8000", "headcount.emit.bench"})...)
+	out, err := cmd.CombinedOutput()
+	found := benchRate.FindSubmatch(out)
+	if err != nil || found == nil {
+		t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
+	}
+	n, err := strconv.ParseFloat(strings.ReplaceAll(string(found[1]), ",", ""), 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // rate calls do from so many goroutines, and returns how often a second it succeeded.
