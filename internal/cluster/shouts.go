@@ -57,9 +57,13 @@ func (n *Node) onShout(r *room, m *nats.Msg) {
 		n.local.Recount(r.name)
 		r.tally.changed(0)
 	case s.Alive != nil:
-		n.respond(m, answer{Node: n.Name(), IDs: n.local.Renew(r.name, s.Alive)})
-		n.local.Recount(r.name)
-		r.tally.changed(0)
+		// Who has none of them is silent: at a sign of life every 25 s of each user behind a
+		// balancer, all answers would be most of what goes over NATS.
+		if known := n.local.Renew(r.name, s.Alive); len(known) > 0 {
+			n.respond(m, answer{Node: n.Name(), IDs: known})
+			n.local.Recount(r.name)
+			r.tally.changed(0)
+		}
 	case s.Roll != nil:
 		var ids []string
 		t := &r.tally
@@ -90,6 +94,7 @@ func (n *Node) Alive(ctx context.Context, name string, ids []string) []string {
 		return ids
 	}
 	rest := slices.Clone(ids)
+	// Of ids that nobody has, no answer says so: that takes shoutTime.
 	n.shout(ctx, r, shout{Alive: ids}, others, func(a answer) bool {
 		rest = slices.DeleteFunc(rest, func(id string) bool { return slices.Contains(a.IDs, id) })
 		return len(rest) == 0

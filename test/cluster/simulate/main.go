@@ -30,6 +30,7 @@ func run(ctx context.Context) error {
 	rooms := flag.Int("rooms", 100, "how many rooms; each is open on every node")
 	churn := flag.Int("churn", 200, "joins a second, and as many leaves")
 	emits := flag.Int("emits", 100, "events a second, of 200 bytes")
+	proxied := flag.Int("proxied", 10_000, "how many users are behind a balancer, and so have a sign of life every 25 s on any node")
 	lasting := flag.Duration("time", 20*time.Second, "how long each load lasts")
 	flag.Parse()
 
@@ -60,6 +61,7 @@ func run(ctx context.Context) error {
 		{"rest", func() error { return w.rest(*lasting) }},
 		{"churn", func() error { return w.churn(*churn, *lasting) }},
 		{"emit", func() error { return w.emit(*emits, *lasting) }},
+		{"signs of life", func() error { return w.alive(*proxied, *lasting) }},
 		{"kill a node", w.kill},
 	} {
 		fmt.Printf("%s\n", step.name)
@@ -76,7 +78,14 @@ type world struct {
 	nodes []*node
 	rooms []string
 	users int // in all rooms
+	some  []user
 	next  atomic.Int64
+}
+
+// user is one of those that were there from the beginning.
+type user struct {
+	n        *node
+	room, id string
 }
 
 // start waits until every node has heard of every other.
@@ -102,18 +111,27 @@ func (w *world) fill(users int) error {
 	begin, before := time.Now(), w.nats.traffic()
 	each := users / len(w.nodes) / len(w.rooms)
 	var running sync.WaitGroup
+	some := make(chan user, len(w.nodes)*len(w.rooms)) // the first of each room and node
 	for _, n := range w.nodes {
 		running.Go(func() {
 			for _, room := range w.rooms {
 				n.hub.Open(room)
-				for range each {
-					n.table.Open(room, w.id(), nobody{})
+				for i := range each {
+					id := w.id()
+					n.table.Open(room, id, nobody{})
+					if i == 0 {
+						some <- user{n, room, id}
+					}
 				}
 				n.cluster.Changed(room)
 			}
 		})
 	}
 	running.Wait()
+	close(some)
+	for u := range some {
+		w.some = append(w.some, u)
+	}
 	w.users = each * len(w.nodes) * len(w.rooms)
 	if err := until(5*time.Minute, w.agree); err != nil {
 		return err
@@ -154,17 +172,17 @@ func (w *world) churn(rate int, lasting time.Duration) error {
 	var times []time.Duration
 	tick := time.NewTicker(time.Second / time.Duration(rate))
 	defer tick.Stop()
-	type user struct {
+	type guest struct {
 		n      *node
 		room   string
 		ticket *presence.Ticket
 	}
-	var here []user
+	var here []guest
 	var seen sync.Mutex
 	var watching sync.WaitGroup
 	for time.Since(begin) < lasting {
 		<-tick.C
-		u := user{n: w.nodes[rand.IntN(len(w.nodes))], room: w.rooms[rand.IntN(len(w.rooms))]}
+		u := guest{n: w.nodes[rand.IntN(len(w.nodes))], room: w.rooms[rand.IntN(len(w.rooms))]}
 		id := w.id()
 		if joins%50 == 0 {
 			// One of fifty goes to a room of its own, open on two nodes, where its count is seen to change.
@@ -270,6 +288,43 @@ func (w *world) emit(rate int, lasting time.Duration) error {
 		float64(events)/seconds, seconds, len(w.nodes), (in.msgs-idleIn*spent)/float64(events), (out.msgs-idleOut*spent)/float64(events),
 		100*(w.nats.cpu()-cpu).Seconds()/spent)
 	fmt.Printf("  from an emit to its answer: median %v, p99 %v; every node got all %d\n", times[len(times)/2], times[len(times)*99/100], events)
+	return nil
+}
+
+// alive has users say on random nodes that they are there, as they do behind a balancer.
+func (w *world) alive(users int, lasting time.Duration) error {
+	idleIn, idleOut := w.idle()
+	before, cpu := w.nats.traffic(), w.nats.cpu()
+	begin := time.Now()
+	tick := time.NewTicker(25 * time.Second / time.Duration(users))
+	defer tick.Stop()
+	var running sync.WaitGroup
+	var mu sync.Mutex
+	var times []time.Duration
+	signs, lost := 0, 0
+	for time.Since(begin) < lasting {
+		<-tick.C
+		signs++
+		u, n := w.some[rand.IntN(len(w.some))], w.nodes[rand.IntN(len(w.nodes))]
+		if n == u.n {
+			continue // nobody else needs to know
+		}
+		running.Go(func() {
+			start := time.Now()
+			rest := n.cluster.Alive(context.Background(), u.room, []string{u.id})
+			mu.Lock()
+			defer mu.Unlock()
+			times = append(times, time.Since(start))
+			lost += len(rest)
+		})
+	}
+	running.Wait()
+	in, out := w.nats.traffic().since(before)
+	spent := time.Since(begin).Seconds()
+	slices.Sort(times)
+	fmt.Printf("  %.0f signs of life a second for %.0f s: %.2f messages to NATS for each, %.1f from NATS; of NATS %.0f %% of one CPU\n",
+		float64(signs)/spent, spent, (in.msgs-idleIn*spent)/float64(signs), (out.msgs-idleOut*spent)/float64(signs), 100*(w.nats.cpu()-cpu).Seconds()/spent)
+	fmt.Printf("  until the user's node has answered: median %v, p99 %v; %d of %d were not found\n", times[len(times)/2], times[len(times)*99/100], lost, signs)
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -60,8 +61,10 @@ func (n *node) Recount(room string) {
 	})
 }
 
-// Renew knows of no leases.
-func (n *node) Renew(string, []string) []string { return nil }
+// Renew returns the ids that are here: there are no leases to renew.
+func (n *node) Renew(room string, ids []string) []string {
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !n.table.Knows(room, id) })
+}
 
 // natsProcess is NATS in a process of its own, so that its CPU time can be told apart.
 type natsProcess struct {
