@@ -172,6 +172,7 @@ func TestAliveElsewhere(t *testing.T) {
 		t.Errorf("who did not answer: got %d streams in %v, want another one after 5 s", got, lasting)
 	}
 	mute.stop()
+	post(t, b.URL+"/leave", "lobby", "client-mute") // it was told to come back, and is waited for
 	watcher.await(t, 2)
 	atRest(t, 2, a, b, c)
 	for _, got := range watcher.seen() {
@@ -181,5 +182,6 @@ func TestAliveElsewhere(t *testing.T) {
 		}
 	}
 	answered.stop()
+	post(t, b.URL+"/leave", "lobby", "client-alive")
 	watcher.await(t, 1)
 }
