@@ -231,7 +231,10 @@ func TestLeaderFails(t *testing.T) {
 					go chromedp.Do(first.ctx, chromedp.Evaluate[chromedp.Void](`for (const end = Date.now() + 13000; Date.now() < end; );`))
 				}
 				rig.Wait(t, slow, "another leader", func() bool {
-					return slices.ContainsFunc(others, func(tb *tab) bool { return eval[string](tb, `String(socket.transport)`) == "stream" })
+					// Where the machine is busy it may take the stream for held back, and poll.
+					return slices.ContainsFunc(others, func(tb *tab) bool {
+						return slices.Contains([]string{"stream", "poll"}, eval[string](tb, `String(socket.transport)`))
+					})
 				})
 				t.Logf("another one led %v after the leader %s", time.Since(begin).Round(time.Millisecond), way)
 				rest := 10 * time.Second
