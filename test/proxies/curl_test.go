@@ -12,8 +12,8 @@ import (
 	"headcount/test/rig"
 )
 
-// curl is a running curl -N, and when it printed each line.
-type curl struct {
+// printed is a running program that reads events, and when it printed each line.
+type printed struct {
 	ended chan struct{} // closed when it has ended
 	kill  func()        // also if it has ended
 
@@ -29,18 +29,23 @@ type line struct {
 
 // startCurl starts curl on a path of the server, through the proxy. It is killed when
 // the test ends.
-func startCurl(t testing.TB, via *Running, path string) *curl {
+func startCurl(t testing.TB, via *Running, path string) *printed {
 	t.Helper()
-	c := &curl{ended: make(chan struct{})}
 	// --compressed: what every browser says it can read.
 	cmd := exec.Command(need(t, "curl"), "-sN", "--compressed", "--insecure", via.URL+path)
 	if via.Via != nil {
 		cmd.Args = append(cmd.Args, "--proxy", via.Via.String(), "--noproxy", "")
 	}
+	return startReader(t, cmd)
+}
+
+func startReader(t testing.TB, cmd *exec.Cmd) *printed {
+	t.Helper()
+	c := &printed{ended: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = c, c
 	cmd.SysProcAttr = attributes()
 	if err := cmd.Start(); err != nil {
-		t.Fatalf("start curl: %v", err)
+		t.Fatalf("start %s: %v", cmd.Path, err)
 	}
 	go func() {
 		_ = cmd.Wait() // how it ended is seen in what it printed
@@ -54,8 +59,8 @@ func startCurl(t testing.TB, via *Running, path string) *curl {
 	return c
 }
 
-// Write takes what curl prints.
-func (c *curl) Write(p []byte) (int, error) {
+// Write takes what the program prints.
+func (c *printed) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.rest = append(c.rest, p...)
@@ -69,8 +74,8 @@ func (c *curl) Write(p []byte) (int, error) {
 	}
 }
 
-// when returns when curl printed a line, the zero time if it has not.
-func (c *curl) when(text string) time.Time {
+// when returns when the program printed a line, the zero time if it has not.
+func (c *printed) when(text string) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, l := range c.lines {
@@ -81,7 +86,7 @@ func (c *curl) when(text string) time.Time {
 	return time.Time{}
 }
 
-func (c *curl) text() string {
+func (c *printed) text() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var all strings.Builder
@@ -92,7 +97,7 @@ func (c *curl) text() string {
 }
 
 // wait waits for a line and returns when it came; the zero time if it did not.
-func (c *curl) wait(deadline time.Duration, text string) time.Time {
+func (c *printed) wait(deadline time.Duration, text string) time.Time {
 	for end := time.Now().Add(deadline); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if at := c.when(text); !at.IsZero() {
 			return at

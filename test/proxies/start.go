@@ -36,6 +36,7 @@ type Running struct {
 	Via *url.URL // what a client is to use as its proxy, nil unless Forward
 
 	t    testing.TB
+	dir  string
 	logs rig.Buffer
 }
 
@@ -55,7 +56,7 @@ func (p Proxy) Start(t testing.TB, origin string) *Running {
 	addr, second := rig.FreeAddr(t), rig.FreeAddr(t)
 	place := strings.NewReplacer("8080", port(origin), "8000", port(addr), "8001", port(second), "/run/proxy", dir)
 
-	r := &Running{Proxy: p, t: t, URL: "http://" + addr}
+	r := &Running{Proxy: p, t: t, dir: dir, URL: "http://" + addr}
 	switch {
 	case p.Forward:
 		r.URL, r.Via = "http://"+origin, &url.URL{Scheme: "http", Host: addr}

@@ -18,6 +18,7 @@ import (
 func TestThrough(t *testing.T) {
 	t.Parallel() // with the others, which wait
 	chrome := startChrome(t)
+	rig.Build(t, "client") // now, and not while it is timed
 	var table strings.Builder
 	table.WriteString("| proxy | a stream passes | an event takes | the page takes | right count after | back after a restart in |\n|---|---|---|---|---|---|\n")
 	for _, p := range All() {
@@ -26,6 +27,7 @@ func TestThrough(t *testing.T) {
 			via := p.Start(t, server.Addr)
 
 			held := startCurl(t, via, "/events?room=held&id=held-back")
+			watch, began := startWatch(t, via), time.Now()
 			verdict, delay := judge(t, server, via)
 			if verdict != p.Streams {
 				t.Errorf("stream of curl passes %s, want %s", verdict, p.Streams)
@@ -33,6 +35,7 @@ func TestThrough(t *testing.T) {
 			polls(t, server, via)
 			resumes(t, server, via)
 			transport, shown := chrome.shows(t, server, via)
+			watches(t, server, via, watch, began)
 			// The server ends a stream that nobody answers, which hands over what was held.
 			if p.Streams == Whole && !p.Disguised {
 				rig.Wait(t, 8*time.Second, "the held stream to end", func() bool {
