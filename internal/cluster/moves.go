@@ -349,11 +349,21 @@ func (n *Node) retakes(room, id, by string) bool {
 // comeBack says who is here, after the others took this node for dead, once it is
 // known who has gone elsewhere meanwhile.
 func (r *room) comeBack(ctx context.Context) {
-	n := r.node
+	n, t := r.node, &r.tally
+	id := t.id()
 	if err := r.readCounts(ctx); err != nil {
 		n.log.Debug("room was not read", "room", r.name, "error", err)
 	}
-	t := &r.tally
+	// Of many rooms, a few at once: all nodes of a room look for all its users. It may
+	// take so long that the node has died and come back again meanwhile.
+	done, err := slot(ctx, n.rolls)
+	if err != nil {
+		return
+	}
+	defer done()
+	if t.id() != id {
+		return
+	}
 	if others := t.populated(); others > 0 {
 		for ids := range slices.Chunk(n.table.Named(r.name), 1000) {
 			for _, a := range n.shout(ctx, r, shout{Node: n.Name(), Roll: ids}, others, nil) {

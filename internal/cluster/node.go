@@ -57,6 +57,7 @@ type Node struct {
 	trouble   chan struct{}  // the connection came, went or lost something
 	own       limits         // of the rooms that are open
 	strangers limits         // of others that somebody asks about
+	rolls     chan struct{}  // of rooms that come back: who has gone elsewhere?
 
 	hub   *hub.Hub
 	table *presence.Table
@@ -119,6 +120,7 @@ func New(opt Options) (*Node, error) {
 		trouble:   make(chan struct{}, 1),
 		own:       limits{make(chan struct{}, requests), make(chan struct{}, replays)},
 		strangers: limits{make(chan struct{}, requests/4), make(chan struct{}, replays/4)},
+		rolls:     make(chan struct{}, replays),
 		rooms:     make(map[string]*room),
 		tokens:    make(map[string]*room),
 		leaving:   make(map[string]*room),

@@ -362,9 +362,10 @@ func (t *tally) bury(name string) bool {
 func (t *tally) forget(long func(name string) bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	now := time.Now()
 	for name, e := range t.others {
-		silent := time.Since(e.heard)
-		if !t.node.alive(name) && long(name) && silent > remembered || silent > countLife {
+		silent := now.Sub(e.heard)
+		if silent > countLife || silent > remembered && !t.node.alive(name) && long(name) {
 			t.dropMoves(e.ID)
 			delete(t.others, name)
 		}
