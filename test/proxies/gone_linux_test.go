@@ -124,6 +124,7 @@ func gone(t *testing.T) {
 		tries[l] = l.tries()
 	}
 
+	diagnosed := doctors(t, lives)
 	began := time.Now()
 	cutOff(t, lives)
 	for _, how := range ends {
@@ -134,6 +135,7 @@ func gone(t *testing.T) {
 		}
 	}
 	watch(t, server, lives, stays-time.Since(began), true)
+	diagnosed()
 	report(t, lives)
 	for _, l := range lives {
 		if l.end != "" {

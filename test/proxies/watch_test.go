@@ -14,27 +14,33 @@ import (
 // startWatch starts "client watch" in the room "watch", through the proxy. It is killed when the test ends.
 func startWatch(t *testing.T, via *Running) *printed {
 	t.Helper()
-	url := via.URL
-	cmd := exec.Command(rig.Build(t, "client"))
-	cmd.Env = rig.Environ()
-	if via.Via != nil {
+	url, env := via.forGo()
+	cmd := exec.Command(rig.Build(t, "client"), "watch", url, "-room", "watch")
+	cmd.Env = env
+	return startReader(t, cmd)
+}
+
+// forGo returns the URL and the environment with which a program of ours goes through the proxy.
+func (r *Running) forGo() (url string, env []string) {
+	url, env = r.URL, rig.Environ()
+	if r.Via != nil {
 		// Go's clients take no proxy for 127.0.0.1.
 		url = strings.Replace(url, "127.0.0.1", "0.0.0.0", 1)
-		cmd.Env = append(cmd.Env, "http_proxy="+via.Via.String(), "no_proxy=")
+		env = append(env, "http_proxy="+r.Via.String(), "no_proxy=")
 	}
-	if via.TLS {
-		cmd.Env = append(cmd.Env, "SSL_CERT_FILE="+filepath.Join(via.dir, "cert.pem"))
+	if r.TLS {
+		env = append(env, "SSL_CERT_FILE="+filepath.Join(r.dir, "cert.pem"))
 	}
-	cmd.Args = append(cmd.Args, "watch", url, "-room", "watch")
-	return startReader(t, cmd)
+	return url, env
 }
 
 // watches expects of a "client watch" that began a while ago what is expected of a page: the right count in time, each
 // emit within a second and once, and that it polls where streams are not live, and only there.
 func watches(t *testing.T, server *rig.Server, via *Running, c *printed, began time.Time) {
 	t.Helper()
-	at := c.wait(rightWithin, "user count 1")
-	if late := at.Sub(began); at.IsZero() || late > rightWithin {
+	if at := c.wait(rightWithin, "user count 1"); at.IsZero() {
+		t.Errorf("client watch has no count")
+	} else if late := at.Sub(began); late > rightWithin {
 		t.Errorf("client watch had the right count after %v, want %v at most", late, rightWithin)
 	}
 	const n = 3
