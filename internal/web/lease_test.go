@@ -225,6 +225,23 @@ func TestDetourDone(t *testing.T) {
 	})
 }
 
+// A poll that its reader's goodbye has overtaken on the way is answered at once, as a newcomer's, and
+// nobody comes again: it is a ghost for no longer than a slow reader is waited for.
+func TestGoodbyeOvertakesPoll(t *testing.T) {
+	inBubble(t, web.Options{Linger: 2 * time.Second}, func(t *testing.T, b *bubble) {
+		first := b.poll("id="+idA, "")
+		b.do("POST", "/leave", `{"ids":["`+idA+`"]}`, "Via", "1.1 proxy")
+		b.wantUsers("lobby", 0)
+		begin := time.Now()
+		b.do("GET", "/events?poll=1&id="+idA+"&lastEventId="+first.cursor, "", "Via", "1.1 proxy")
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("the late poll was answered after %v, want at once", took)
+		}
+		time.Sleep(12*time.Second + time.Millisecond)
+		b.wantUsers("lobby", 0)
+	})
+}
+
 // A tab that follows another one by now stays, though a proxy says only late that its own stream has ended.
 func TestLateEndOfFollower(t *testing.T) {
 	inBubble(t, web.Options{Linger: 2 * time.Second}, func(t *testing.T, b *bubble) {
