@@ -25,10 +25,12 @@ const (
 	// answered by then is probably held back on the way; ending it cleanly hands what
 	// it holds over.
 	confirmWithin = 5 * time.Second
-	// returnWithin is how long one who was told to come back at once may take,
-	returnWithin = 3 * time.Second
-	// and one behind a proxy, which may be slow: to read all of an answer, to have it
-	// scanned for viruses, to connect anew.
+	// returnWithin is how long one who was told to come back at once may take: what is on
+	// the way may be slow, though it says nothing of itself, but who vanished directly is
+	// to be gone within 30 s, of which a poll may take 20 and lingering 2.
+	returnWithin = 7 * time.Second
+	// detourWithin is the same behind a proxy, which may be slow: to read all of an answer,
+	// to have it scanned for viruses, to connect anew.
 	detourWithin = 10 * time.Second
 )
 

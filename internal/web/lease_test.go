@@ -155,7 +155,7 @@ func TestReaddressedWithTLS(t *testing.T) {
 // Who polls by way of a proxy is given longer to come back: a slow one is not to drop anybody.
 func TestDetour(t *testing.T) {
 	inBubble(t, web.Options{Linger: 2 * time.Second}, func(t *testing.T, b *bubble) {
-		for via, longest := range map[string]time.Duration{"": 5 * time.Second, "1.1 slow": 12 * time.Second} {
+		for via, longest := range map[string]time.Duration{"": 9 * time.Second, "1.1 slow": 12 * time.Second} {
 			header := []string{"User-Agent", "Mozilla/5.0", "Connection", "keep-alive"}
 			if via != "" {
 				header = append(header, "Via", via)

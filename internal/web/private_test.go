@@ -159,7 +159,7 @@ func TestTokenExpiry(t *testing.T) {
 		if !strings.Contains(words, "expired") {
 			t.Errorf("got %q, want that it has expired", words)
 		}
-		time.Sleep(6 * time.Second)
+		time.Sleep(10 * time.Second) // the poll's reader was told to come back
 		if n := b.app.Users("team-a"); n != 0 {
 			t.Errorf("got %d users, want 0", n)
 		}

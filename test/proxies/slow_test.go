@@ -17,9 +17,20 @@ import (
 const slowest = 6 * time.Second
 
 // startSlow starts a box that lets nothing of an answer of /events pass before it is complete, and keeps
-// it for a while then, as one does that scans it.
-func startSlow(t testing.TB, origin string) *Running {
-	box := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: origin})
+// it for a while then, as one does that scans it. The disguised one shows itself in no header.
+func startSlow(t testing.TB, origin string, disguised bool) *Running {
+	name := slowBox
+	if disguised {
+		name += ", disguised"
+	}
+	box := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(&url.URL{Scheme: "http", Host: origin})
+		if disguised {
+			r.Out.Header.Set("Connection", "keep-alive")
+		} else {
+			r.SetXForwarded()
+		}
+	}}
 	box.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
 	box.ModifyResponse = func(answer *http.Response) error {
 		if answer.Request.URL.Path != "/events" {
@@ -45,7 +56,7 @@ func startSlow(t testing.TB, origin string) *Running {
 	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: box}}
 	server.Start()
 	t.Cleanup(server.Close)
-	return &Running{Proxy: Proxy{Name: slowBox, Streams: Whole, Hears: AtOnce}, URL: server.URL}
+	return &Running{Proxy: Proxy{Name: name, Streams: Whole, Hears: AtOnce, Disguised: disguised}, URL: server.URL}
 }
 
 const slowBox = "a slow box"
