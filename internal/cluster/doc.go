@@ -33,6 +33,9 @@
 // that does not answer cannot say that the user has gone; the claim stands, and is
 // repeated until it answers or is dead.
 //
+// A node that stops hands the users that it still counts over to another node that has
+// the room open, its heir, and says so in its last word.
+//
 // A client id with streams on several nodes at once is counted where it joined last.
 // Nodes tell each other the ids that joined without a claim in their count entries.
 //

@@ -191,3 +191,4 @@ func (quiet) Left() {}
 
 func (quiet) Recount(string)                        {}
 func (quiet) Renew(string, []string) (all []string) { return nil }
+func (quiet) Expect(string, string, time.Time)      {}

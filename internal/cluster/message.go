@@ -61,6 +61,10 @@ type entry struct {
 	In  map[string]int `json:"in,omitempty"`
 	Out map[string]int `json:"out,omitempty"`
 
+	// Heir is the tag of the node that has taken the users over, those at least who are
+	// not among Users any more: this node has stopped.
+	Heir string `json:"heir,omitempty"`
+
 	// Joined is the client ids that joined since the last entry without a claim.
 	Joined []string `json:"joined,omitempty"`
 
@@ -90,12 +94,18 @@ type ask struct {
 	Late  bool     `json:"late,omitempty"`  // it has left by now: was it given up?
 	Has   []string `json:"has,omitempty"`   // which of these do you count?
 	Dead  string   `json:"dead,omitempty"`  // this name of yours is taken for dead
+
+	// Will is the users that you are to count from now on, and for how many seconds if
+	// nothing is heard of them.
+	Will map[string]float64 `json:"will,omitempty"`
 }
 
 // answer is what comes back to an ask or a shout.
 type answer struct {
 	Entry string   `json:"entry,omitempty"` // that the claimed user was in
 	Had   bool     `json:"had,omitempty"`   // it was counted there
+	Heir  string   `json:"heir,omitempty"`  // else: the tag of the node that may count it now
+	Users int      `json:"users,omitempty"` // how many of the heritage were not counted there before
 	Node  string   `json:"node,omitempty"`
 	IDs   []string `json:"ids,omitempty"`
 }

@@ -89,6 +89,9 @@ func (n *Node) look(ctx context.Context) error {
 func (t *tally) arrive(c claim, count func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if !c.sure && c.id != "" && t.node.table.Has(t.room.name, c.id) {
+		c.entry = "" // its node has handed it over to this one
+	}
 	came := c.entry != "" && c.by == t.mine.ID
 	if came {
 		t.mine.In[c.entry]++
@@ -104,15 +107,29 @@ func (t *tally) arrive(c claim, count func()) {
 // claim asks the node of that tag to give a user up. A node that does not answer had
 // it, as far as one can tell: it says that it has users, and this one was among them.
 func (n *Node) claim(ctx context.Context, r *room, id, tag string) claim {
-	c := claim{id: id, tag: tag, by: r.tally.id(), nonce: rand.Text(), time: time.Now()}
-	if name := n.peer(tag); name != "" && !n.silent(name) {
+	c := claim{id: id, by: r.tally.id(), nonce: rand.Text(), time: time.Now()}
+	// Its node may stop and hand it over while it is being asked.
+	for heir := r.tally.heirOf(tag); heir != c.tag; heir = r.tally.heirOf(tag) {
+		if c.tag = heir; heir == n.tag {
+			c.sure = true
+			break
+		}
+		name := n.peer(heir)
+		if name == "" || n.silent(name) {
+			continue
+		}
 		var err error
 		if c.entry, err = n.ask(ctx, r, c); err == nil {
 			c.sure = true
-			return c
+			break
 		}
 	}
-	c.entry = r.tally.entryOf(tag)
+	switch {
+	case !c.sure:
+		c.entry = r.tally.entryOf(c.tag)
+	case c.entry == "" && c.tag != tag && !n.table.Has(r.name, id):
+		c.entry = r.tally.entryOf(tag) // not everybody was handed over
+	}
 	return c
 }
 
@@ -127,10 +144,18 @@ func (n *Node) ask(ctx context.Context, r *room, c claim) (entry string, err err
 		return "", err
 	}
 	var a answer
-	if err := json.Unmarshal(m.Data, &a); err != nil || !a.Had {
+	if err := json.Unmarshal(m.Data, &a); err != nil {
 		return "", err
 	}
-	return a.Entry, nil
+	switch {
+	case a.Had:
+		return a.Entry, nil
+	case a.Heir != "" && a.Heir != c.tag && a.Heir != n.tag:
+		c.tag = a.Heir
+		return n.ask(ctx, r, c)
+	default:
+		return "", nil
+	}
 }
 
 func (t *tally) id() string {
@@ -144,16 +169,22 @@ func (t *tally) id() string {
 func (t *tally) entryOf(tag string) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	last := t.lastOf(tag)
+	if last.Closed || last.Users == 0 {
+		return ""
+	}
+	return last.ID
+}
+
+// lastOf returns the last entry of the process with that tag; t.mu is held.
+func (t *tally) lastOf(tag string) entry {
 	var last entry
 	for name, e := range t.others {
 		if tagOf(name) == tag && e.Version > last.Version {
 			last = e
 		}
 	}
-	if last.Closed || last.Users == 0 {
-		return ""
-	}
-	return last.ID
+	return last
 }
 
 // giveUp answers the claim of another node, also when it comes again because the
@@ -171,7 +202,7 @@ func (n *Node) giveUp(a ask) answer {
 		r.tally.changed(lag)
 		n.local.Recount(r.name)
 	}
-	return answer{Had: entry != "", Entry: entry}
+	return answer{Had: entry != "", Entry: entry, Heir: r.tally.heir()}
 }
 
 // gift is a user that was given up.
@@ -214,10 +245,11 @@ func (n *Node) chase(ctx context.Context) {
 		r.tally.forget(dead)
 		unsure, yielded := r.tally.open()
 		for _, c := range unsure {
-			if name := n.peer(c.tag); name == "" || n.silent(name) {
+			again := c
+			again.tag = r.tally.heirOf(c.tag)
+			if name := n.peer(again.tag); name == "" || n.silent(name) {
 				continue // it will be taken for dead, or speak up
 			}
-			again := c
 			again.late = !n.table.Has(r.name, c.id) // it may well be there again, and stay
 			if entry, err := n.ask(ctx, r, again); err == nil {
 				r.tally.settle(c, entry)

@@ -40,6 +40,8 @@ type Local interface {
 	// Renew renews the leases of those ids that have a stream or a lease here, and
 	// returns them.
 	Renew(room string, ids []string) []string
+	// Expect counts an id until a time at least, unless it leaves before.
+	Expect(room, id string, until time.Time)
 }
 
 // Node is this node in the cluster. It is the [hub.Source] of its hub.
@@ -147,9 +149,9 @@ func (n *Node) Bind(h *hub.Hub, t *presence.Table, local Local) {
 	n.hub, n.table, n.local = h, t, local
 }
 
-// Run does everything that others have to be told or asked, until ctx is done. It
-// closes the connection then; what this node last said of its users stays valid until
-// its name expires, so that those on their way elsewhere stay counted.
+// Run does everything that others have to be told or asked, until ctx is done. It hands
+// its users over then, and closes the connection; what this node last said stays valid
+// until its name expires, so that those on their way elsewhere stay counted.
 func (n *Node) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	running.Go(func() { n.tasks.run(ctx) })
@@ -158,14 +160,16 @@ func (n *Node) Run(ctx context.Context) {
 	running.Go(func() { n.beat(ctx) })
 	n.tend(ctx)
 	running.Wait()
-	for _, r := range n.open() {
-		r.tally.say() // the last word
-	}
+	n.handOver()
 	if n.nc.IsConnected() {
-		// Its users count until it is taken for dead. They were told to come back within 3 s: a whole
-		// deadAfter from now is long enough, one from the last sign of life may not be.
+		_ = n.nc.FlushTimeout(patience)
+		n.hear(n.passOn)
+		// Those of its users whom nobody has taken over count until it is taken for dead. They were told
+		// to come back within 3 s: a whole deadAfter from now is long enough, one from the last sign of
+		// life may not be.
 		_ = n.nc.PublishMsg(n.sign())
 		_ = n.nc.FlushTimeout(patience)
+		n.hear(n.passOn)
 	}
 	n.nc.Close()
 }

@@ -287,27 +287,30 @@ func (n *Node) listenToBeats(ctx context.Context) {
 
 // receive looks at every message but these and the answers.
 func (n *Node) receive(ctx context.Context) {
-	live, counts := n.names.live(""), n.names.count("", "")
-	counts = counts[:len(counts)-1]
 	for {
-		var m *nats.Msg
 		select {
 		case <-ctx.Done():
 			return
-		case m = <-n.inbox:
+		case m := <-n.inbox:
+			n.onMessage(m)
 		}
-		switch {
-		case strings.HasPrefix(m.Subject, live):
-			if r := n.roomOf(m.Subject[len(live):]); r != nil {
-				n.onLive(r, m)
-			}
-		case strings.HasPrefix(m.Subject, counts):
-			if token, name, ok := strings.Cut(m.Subject[len(counts):], "."); ok {
-				n.onCount(token, name, m.Data)
-			}
-		default:
-			n.onAsk(m)
+	}
+}
+
+func (n *Node) onMessage(m *nats.Msg) {
+	live, counts := n.names.live(""), n.names.count("", "")
+	counts = counts[:len(counts)-1]
+	switch {
+	case strings.HasPrefix(m.Subject, live):
+		if r := n.roomOf(m.Subject[len(live):]); r != nil {
+			n.onLive(r, m)
 		}
+	case strings.HasPrefix(m.Subject, counts):
+		if token, name, ok := strings.Cut(m.Subject[len(counts):], "."); ok {
+			n.onCount(token, name, m.Data)
+		}
+	default:
+		n.onAsk(m)
 	}
 }
 
@@ -331,6 +334,8 @@ func (n *Node) onAsk(m *nats.Msg) {
 		}
 	case a.Claim != "":
 		n.respond(m, n.giveUp(a))
+	case a.Will != nil:
+		n.respond(m, n.inherit(a))
 	case a.Has != nil:
 		var have []string
 		for _, id := range a.Has {

@@ -1,5 +1,7 @@
 package presence
 
+import "time"
+
 // A client id may show up on another node while this one still counts it. The user
 // then moves: it is counted in one place only, the one that it reached last.
 
@@ -60,6 +62,18 @@ func (t *Table) Knows(name, id string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.lookup(name, id) != nil
+}
+
+// Until returns when the lease of the client id ends, or has ended; the zero time if it
+// never had one.
+func (t *Table) Until(name, id string) time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	u := t.lookup(name, id)
+	if u == nil {
+		return time.Time{}
+	}
+	return u.until
 }
 
 // Named returns the client ids that the room counts, in no order.

@@ -79,6 +79,9 @@ func TestYield(t *testing.T) {
 
 	// Who is only here by a lease, or lingers, goes.
 	table.Renew("lobby", "client-0001", now.Add(time.Minute))
+	if got, want := table.Until("lobby", "client-0001"), now.Add(time.Minute); !got.Equal(want) || !table.Until("lobby", "client-0002").IsZero() {
+		t.Errorf("until: got %v, want %v, and nothing for who is not here", got, want)
+	}
 	want("a lease", 2, true)
 	if counted, open := table.Yield("lobby", "client-0001"); !counted || open {
 		t.Errorf("a lease: got %v %v, want it counted and no stream", counted, open)

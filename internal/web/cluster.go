@@ -111,6 +111,12 @@ func (s *Server) Renew(room string, ids []string) []string {
 	return known
 }
 
+// Expect counts an id until a time at least, unless it leaves before.
+func (s *Server) Expect(room, id string, until time.Time) {
+	s.table.Renew(room, id, until)
+	s.wakeExpiry()
+}
+
 // renewAnywhere renews the leases of ids on the nodes that know them. Those that none
 // knows are counted here from now on.
 func (s *Server) renewAnywhere(ctx context.Context, room string, ids []string) {

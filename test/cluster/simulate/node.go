@@ -66,6 +66,9 @@ func (n *node) Renew(room string, ids []string) []string {
 	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !n.table.Knows(room, id) })
 }
 
+// Expect is for [cluster.Local].
+func (n *node) Expect(room, id string, until time.Time) { n.table.Renew(room, id, until) }
+
 // natsProcess is NATS in a process of its own, so that its CPU time can be told apart.
 type natsProcess struct {
 	url     string
