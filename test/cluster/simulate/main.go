@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"headcount/internal/presence"
@@ -63,6 +64,7 @@ func run(ctx context.Context) error {
 		{"emit", func() error { return w.emit(*emits, *lasting) }},
 		{"signs of life", func() error { return w.alive(*proxied, *lasting) }},
 		{"kill a node", w.kill},
+		{"freeze NATS", func() error { return w.freeze(6 * time.Second) }},
 	} {
 		fmt.Printf("%s\n", step.name)
 		if err := step.do(); err != nil {
@@ -343,6 +345,27 @@ func (w *world) kill() error {
 		return err
 	}
 	fmt.Printf("  its %d users are out of the sum of all others after %v\n", gone, since(begin))
+	return nil
+}
+
+// freeze stops NATS for so long that all nodes take each other for dead.
+func (w *world) freeze(lasting time.Duration) error {
+	before := w.nats.traffic()
+	if err := w.nats.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	time.Sleep(lasting)
+	begin := time.Now()
+	if err := w.nats.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		return err
+	}
+	time.Sleep(time.Second) // else all agree for having heard nothing
+	if err := until(2*time.Minute, w.agree); err != nil {
+		return err
+	}
+	in, out := w.nats.traffic().since(before)
+	fmt.Printf("  after %v without NATS all nodes know the sum again after %v: %.0f MB to NATS, %.0f from NATS\n",
+		lasting, since(begin), in.bytes/1e6, out.bytes/1e6)
 	return nil
 }
 
