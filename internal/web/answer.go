@@ -142,6 +142,9 @@ func (s *Server) readyz(c echo.Context) error {
 	if err := s.ready(); err != nil {
 		return err
 	}
+	if words := s.keeping.Load(); words != nil {
+		return c.String(http.StatusOK, "ok, but "+*words+"\n")
+	}
 	return c.String(http.StatusOK, "ok\n")
 }
 

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -135,11 +136,33 @@ func (s *Server) renewAnywhere(ctx context.Context, room string, ids []string) {
 	}
 }
 
+// slowKeeping is how long keeping an event may take before the operator is told.
+const slowKeeping = 500 * time.Millisecond
+
+// keeping says in words what went wrong with the last event, nil if nothing did. The node
+// is still ready: streams and counts need nothing to be kept.
+func keeping(took time.Duration, err error) *string {
+	var words string
+	switch {
+	case errors.Is(err, hub.ErrTooLarge):
+	case err != nil:
+		words = "the last event was not kept: " + err.Error()
+	case took >= slowKeeping:
+		words = fmt.Sprintf("NATS is slow: the last event was kept after %.1f s", took.Seconds())
+	}
+	if words == "" {
+		return nil
+	}
+	return &words
+}
+
 // emitEverywhere keeps an event for all nodes.
 func (s *Server) emitEverywhere(c echo.Context, e emission, key string) error {
 	begin := time.Now()
 	id, room, err := s.opt.Cluster.Emit(c.Request().Context(), *e.Room, e.Event, e.Data, key)
-	s.metrics.kept(time.Since(begin))
+	took := time.Since(begin)
+	s.metrics.kept(took)
+	s.keeping.Store(keeping(took, err))
 	switch {
 	case errors.Is(err, hub.ErrTooLarge):
 		return tooLarge(err.Error())

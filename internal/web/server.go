@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -78,7 +79,8 @@ type Server struct {
 	started   time.Time
 	handler   http.Handler
 	maxLeases int
-	expire    chan struct{} // a lease may now end earlier than before
+	expire    chan struct{}          // a lease may now end earlier than before
+	keeping   atomic.Pointer[string] // what is wrong with events that all nodes should keep
 
 	mu        sync.Mutex
 	streams   map[*stream]struct{}

@@ -181,6 +181,9 @@ func (s *Server) clusterState() string {
 	if err := s.opt.Cluster.Ready(); err != nil {
 		return err.Error()
 	}
+	if words := s.keeping.Load(); words != nil {
+		return "ok, but " + *words
+	}
 	return "ok"
 }
 

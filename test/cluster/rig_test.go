@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -186,6 +187,41 @@ func (n *node) ready(t *testing.T) *node {
 	t.Helper()
 	rig.Wait(t, 10*time.Second, n.URL+" is ready", func() bool { return status(n.URL+"/readyz") == http.StatusOK })
 	return n
+}
+
+// stats is what /stats says of the cluster.
+type stats struct {
+	Cluster string `json:"cluster"`
+	Nodes   []struct {
+		Node string  `json:"node"`
+		Age  float64 `json:"last_seen_seconds"`
+	} `json:"nodes"`
+}
+
+func (n *node) stats(t *testing.T) stats {
+	t.Helper()
+	w := httptest.NewRecorder()
+	n.web.Admin().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://localhost/stats", nil))
+	var s stats
+	if err := json.Unmarshal(w.Body.Bytes(), &s); err != nil {
+		t.Fatalf("/stats: %v: %s", err, w.Body)
+	}
+	return s
+}
+
+// readyz is what /readyz says.
+func readyz(t *testing.T, url string) string {
+	t.Helper()
+	resp, err := http.Get(url + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func status(url string) int {

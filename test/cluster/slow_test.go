@@ -26,6 +26,9 @@ func TestSlowNATS(t *testing.T) {
 	begin := time.Now()
 	emitNumbers(t, b.URL, 1, 2)
 	t.Logf("two emits took %v where each way takes 400ms", time.Since(begin))
+	if got, want := b.stats(t).Cluster, "ok, but NATS is slow"; !strings.HasPrefix(got, want) {
+		t.Errorf("/stats: got cluster %q, want %q", got, want)
+	}
 	emitNumbers(t, a.URL, 3, 4)
 	awaitData(t, ra, numbers(1, 4)...)
 	awaitData(t, rb, numbers(1, 4)...)

@@ -74,6 +74,9 @@ func TestNATSAway(t *testing.T) {
 
 	s.stop()
 	rig.Wait(t, 10*time.Second, "not ready", func() bool { return status(a.URL+"/readyz") == http.StatusServiceUnavailable })
+	if got := a.stats(t).Cluster; !strings.HasPrefix(got, "NATS is away") {
+		t.Errorf("/stats: got cluster %q, want that NATS is away", got)
+	}
 	begin := time.Now()
 	code, answer, err := emit(a.URL, "lobby", "n", "99", "")
 	if err != nil || code != http.StatusServiceUnavailable || !strings.Contains(answer.Error, "NATS") {
@@ -83,6 +86,9 @@ func TestNATSAway(t *testing.T) {
 	// The other's users leave the count, the own ones stay, and come and go.
 	ra.await(t, 1)
 	rb.await(t, 1)
+	if got := a.stats(t).Nodes; len(got) != 1 {
+		t.Errorf("/stats: got nodes %v, want this one", got)
+	}
 	newcomer := read(t, a.URL, "lobby", "client-000c")
 	ra.await(t, 2)
 	if ra.opens() != 1 || rb.opens() != 1 {
@@ -98,6 +104,9 @@ func TestNATSAway(t *testing.T) {
 	emitNumbers(t, b.URL, 3, 4)
 	awaitData(t, ra, numbers(1, 4)...)
 	awaitData(t, rb, numbers(1, 4)...)
+	if got := b.stats(t); got.Cluster != "ok" || len(got.Nodes) != 2 {
+		t.Errorf("/stats: got %v, want ok and two nodes", got)
+	}
 	if ra.opens() != 1 || rb.opens() != 1 {
 		t.Errorf("streams were opened %d and %d times, want once", ra.opens(), rb.opens())
 	}
@@ -247,6 +256,15 @@ func TestNoSpace(t *testing.T) {
 		if accepted++; accepted > 100 {
 			t.Fatal("NATS took more than it may keep")
 		}
+	}
+	if got, want := a.stats(t).Cluster, "ok, but the last event was not kept"; !strings.HasPrefix(got, want) || !strings.Contains(got, "10047") && !strings.Contains(got, "10023") {
+		t.Errorf("/stats: got cluster %q, want %q and NATS's own error", got, want)
+	}
+	if code, got := status(a.URL+"/readyz"), readyz(t, a.URL); code != http.StatusOK || !strings.HasPrefix(got, "ok, but the last event was not kept") {
+		t.Errorf("/readyz: got %d %q, want 200 that says that the last event was not kept", code, got)
+	}
+	if !strings.Contains(a.log.String(), `msg="event not accepted"`) {
+		t.Errorf("the log says nothing of it:\n%s", a.log)
 	}
 	rig.Wait(t, 5*time.Second, "all that was accepted", func() bool { return len(r.data()) == accepted })
 	read(t, a.URL, "lobby", "client-000a")
