@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -266,5 +267,25 @@ func refuse(status int, paths ...string) func(http.ResponseWriter, *http.Request
 		w.WriteHeader(status)
 		io.WriteString(w, "<html>no")
 		return true
+	}
+}
+
+// secondNewcomer answers the second poll of a room that has no cursor.
+func secondNewcomer(status int) func(http.ResponseWriter, *http.Request) bool {
+	var mu sync.Mutex
+	polls := map[string]int{}
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		q := r.URL.Query()
+		if q.Get("poll") == "" || q.Get("lastEventId") != "" {
+			return false
+		}
+		mu.Lock()
+		polls[q.Get("room")]++
+		second := polls[q.Get("room")] == 2
+		mu.Unlock()
+		if second {
+			w.WriteHeader(status)
+		}
+		return second
 	}
 }

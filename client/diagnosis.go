@@ -117,7 +117,11 @@ func diagnoseLive(f *facts) finding {
 		return finding{name, isLate, fmt.Sprintf("events are late by %s, or %s at most", span(median), span(most)), adviceOrPlain(f, adviceLate)}
 	}
 	if real.err != nil {
-		return finding{name, isFailed, "probes are live, but a room's stream is not: " + reasonOf(real.err), adviceElsewhere}
+		advice := adviceElsewhere
+		if adviceOnRefusal(real.err, "") == adviceRate {
+			advice = adviceRate
+		}
+		return finding{name, isFailed, "probes are live, but a room's stream is not: " + reasonOf(real.err), advice}
 	}
 	return finding{name, isOK, fmt.Sprintf("events take %s at most, news of a room %s", span(most), span(real.news)), ""}
 }

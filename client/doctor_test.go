@@ -121,6 +121,7 @@ func TestDoctorFindsBoxes(t *testing.T) {
 		{"too many requests", box{answer: refuse(429, "/events")}, 1, map[string]verdict{
 			"polling": isFailed, "live": isFailed, "closed streams": isUnknown,
 		}, "429", "how often"},
+		{"too many requests, now and then", box{answer: secondNewcomer(429)}, 0, map[string]verdict{"polling": isFailed}, "429", "how often"},
 		{"no POST", box{answer: func(w http.ResponseWriter, r *http.Request) bool {
 			return r.Method == http.MethodPost && refuse(403, "/")(w, r)
 		}}, 3, map[string]verdict{"POST": isBlocked, "closed streams": isUnknown}, "403", "poll if they cannot"},
@@ -140,7 +141,7 @@ func TestDoctorFindsBoxes(t *testing.T) {
 	// They wait more than they work: more at once than t.Parallel would have.
 	results := make([]result, len(tests))
 	var all sync.WaitGroup
-	places := make(chan struct{}, 6)
+	places := make(chan struct{}, 8)
 	for i, tt := range tests {
 		url := tt.box.start(t, server)
 		all.Go(func() {

@@ -152,8 +152,10 @@ func (v *visit) leave(ctx context.Context) {
 // tryPolling asks in poll mode, as often as it takes, until the joining of another user is told. It returns how long
 // that took.
 func (d *doctor) tryPolling(ctx context.Context) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, 3*d.patient()) // over all polls
-	defer cancel()
+	ctx, end := context.WithTimeout(ctx, 3*d.patient()) // over all polls
+	defer end()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	room, id, other := "doctor-"+rand.Text(), rand.Text(), rand.Text()
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
@@ -169,15 +171,20 @@ func (d *doctor) tryPolling(ctx context.Context) (time.Duration, error) {
 		defer close(joined)
 		time.Sleep(settle) // so that the poll that it ends is under way
 		begin := time.Now()
-		if _, err := d.poll(ctx, room, other, ""); err == nil {
-			joined <- begin
+		if _, err := d.poll(ctx, room, other, ""); err != nil {
+			cancel(err) // nobody will be told of it
+			return
 		}
+		joined <- begin
 	}()
 	cursor, count := first.cursor, first.count
 	for count != "2" {
 		next, err := d.poll(ctx, room, id, cursor)
 		if err != nil {
-			cancel()
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+			cancel(nil)
 			<-joined
 			return 0, err
 		}
