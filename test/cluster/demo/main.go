@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -79,14 +80,17 @@ func run(ctx context.Context) error {
 	fmt.Printf(`
 %d nodes behind a load balancer that sends each request to any of them:
 
-  http://%s            open it in some tabs: one count, whoever serves them
+  http://%s
+      Open it in some tabs: one count, whoever serves them. The foot of the
+      page names the node that it came from.
   curl -N http://%[2]s/events
   curl -d event=news -d data=hi -H 'Authorization: Bearer %s' http://%[2]s/emit
-  http://127.0.0.1:%[4]d/stats       what a node knows of the others
+  http://127.0.0.1:%[4]d/stats
+      What a node knows of the others.
 
-Kill a node by its process id: nobody loses an event, its users come back
-on the others, and nobody is counted twice. It is started again after 5 s.
-ctrl-C ends everything.
+Kill a node, with the command below: nobody loses an event, its users come
+back on the others, and nobody is counted twice. It is started again after
+5 s, under another name. ctrl-C ends everything.
 
 `, *count, *addr, *token, *first+*count)
 	select {
@@ -122,17 +126,37 @@ func keep(ctx context.Context, i int, bin string, args []string) {
 			log.Printf("node %d: %v", i+1, err)
 			return
 		}
-		log.Printf("node %d at http://%s, process %d", i+1, args[1], cmd.Process.Pid)
+		if name := nameOf(ctx, args[3]); name != "" {
+			log.Printf("node %s at http://%s; to kill it: kill -9 %d", name, args[1], cmd.Process.Pid)
+		}
 		err := cmd.Wait()
 		if ctx.Err() != nil {
 			return
 		}
-		log.Printf("node %d ended (%v); it is started again in 5 s", i+1, err)
+		log.Printf("node at http://%s ended (%v); it is started again in 5 s", args[1], err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(5 * time.Second):
 		}
 	}
+}
+
+// nameOf waits until the node with that private listener is one with the others, and returns what its page calls it; "" if
+// that takes too long.
+func nameOf(ctx context.Context, private string) string {
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
+		resp, err := http.Get("http://" + private + "/stats")
+		if err != nil {
+			continue
+		}
+		var s struct{ Node, Ready string }
+		err = json.NewDecoder(resp.Body).Decode(&s)
+		resp.Body.Close()
+		if err == nil && s.Ready == "ok" {
+			return s.Node
+		}
+	}
+	return ""
 }
 
 // root is the directory of the repository.
