@@ -87,6 +87,7 @@ type shout struct {
 
 // ask is what a node says to another one.
 type ask struct {
+	To    string   `json:"to,omitempty"` // the node's name; of a claim
 	Room  string   `json:"room,omitempty"`
 	Claim string   `json:"claim,omitempty"` // this client id is now with
 	By    string   `json:"by,omitempty"`    // this entry; of Has, this node

@@ -119,7 +119,7 @@ func (n *Node) claim(ctx context.Context, r *room, id, tag string) claim {
 			continue
 		}
 		var err error
-		if c.entry, err = n.ask(ctx, r, c); err == nil {
+		if c.entry, err = n.ask(ctx, r, name, c); err == nil {
 			c.sure = true
 			break
 		}
@@ -133,12 +133,12 @@ func (n *Node) claim(ctx context.Context, r *room, id, tag string) claim {
 	return c
 }
 
-// ask claims a user and returns the entry that it was in, "" if it was in none.
-func (n *Node) ask(ctx context.Context, r *room, c claim) (entry string, err error) {
+// ask claims a user of a node and returns the entry that it was in, "" if it was in none.
+func (n *Node) ask(ctx context.Context, r *room, name string, c claim) (entry string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, claimTime)
 	defer cancel()
-	m, err := n.nc.RequestWithContext(ctx, n.names.direct(c.tag), encode(ask{
-		Room: r.name, Claim: c.id, By: c.by, Nonce: c.nonce, Late: c.late,
+	m, err := n.nc.RequestWithContext(ctx, n.names.direct(tagOf(name)), encode(ask{
+		To: name, Room: r.name, Claim: c.id, By: c.by, Nonce: c.nonce, Late: c.late,
 	}))
 	if err != nil {
 		return "", err
@@ -150,12 +150,12 @@ func (n *Node) ask(ctx context.Context, r *room, c claim) (entry string, err err
 	switch {
 	case a.Had:
 		return a.Entry, nil
-	case a.Heir != "" && a.Heir != c.tag && a.Heir != n.tag:
-		c.tag = a.Heir
-		return n.ask(ctx, r, c)
-	default:
-		return "", nil
+	case a.Heir != "" && a.Heir != tagOf(name):
+		if heir := n.peer(a.Heir); heir != "" {
+			return n.ask(ctx, r, heir, c)
+		}
 	}
+	return "", nil
 }
 
 func (t *tally) id() string {
@@ -247,11 +247,12 @@ func (n *Node) chase(ctx context.Context) {
 		for _, c := range unsure {
 			again := c
 			again.tag = r.tally.heirOf(c.tag)
-			if name := n.peer(again.tag); name == "" || n.silent(name) {
+			name := n.peer(again.tag)
+			if name == "" || n.silent(name) {
 				continue // it will be taken for dead, or speak up
 			}
 			again.late = !n.table.Has(r.name, c.id) // it may well be there again, and stay
-			if entry, err := n.ask(ctx, r, again); err == nil {
+			if entry, err := n.ask(ctx, r, name, again); err == nil {
 				r.tally.settle(c, entry)
 				n.local.Recount(r.name)
 				r.tally.changed(0)

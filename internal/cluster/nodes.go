@@ -333,6 +333,11 @@ func (n *Node) onAsk(m *nats.Msg) {
 			n.comeBack()
 		}
 	case a.Claim != "":
+		if a.To != "" && a.To != n.Name() {
+			// It has waited while this node was frozen and taken for dead. Who claimed the
+			// user has forgotten it by now; that it is there, its answer to the roll says.
+			return
+		}
 		n.respond(m, n.giveUp(a))
 	case a.Will != nil:
 		n.respond(m, n.inherit(a))

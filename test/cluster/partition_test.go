@@ -11,6 +11,7 @@ import (
 // A node is cut off from NATS without a word, for longer than it takes to be taken for dead. Its streams stay; when it is
 // back it is one with the others, with all they said meanwhile, and nobody is counted twice.
 func TestPartition(t *testing.T) {
+	t.Parallel()
 	s := startNATS(t, 0, t.TempDir())
 	cut := newLink(t, strings.TrimPrefix(s.URL, "nats://"))
 	a, b := startNode(t, s.URL).ready(t), startNode(t, cut.URL()).ready(t)

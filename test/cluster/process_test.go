@@ -212,6 +212,7 @@ func TestKilledNode(t *testing.T) {
 
 // Users of a node that is killed come back elsewhere at once, and nobody sees one of them twice.
 func TestNeverTwice(t *testing.T) {
+	t.Parallel()
 	_, urls := startNATSCluster(t, 1)
 	nodes := startNodes(t, 3, urls)
 	const users = 20
@@ -244,9 +245,10 @@ func TestNeverTwice(t *testing.T) {
 	}
 }
 
-// A node that is frozen for longer than it takes to be taken for dead counts again when it thaws, and its users who went
-// elsewhere meanwhile are counted once.
+// A node that is frozen for 20 s, longer than it takes to be taken for dead and than its readers wait, counts again when it
+// thaws; its users who went elsewhere meanwhile are counted once, and those who stayed get what was emitted meanwhile.
 func TestFrozenNode(t *testing.T) {
+	t.Parallel()
 	_, urls := startNATSCluster(t, 1)
 	nodes := startNodes(t, 2, urls)
 	watcher := read(t, nodes[0].URL, "lobby", "watcher-0000")
@@ -258,8 +260,9 @@ func TestFrozenNode(t *testing.T) {
 	goes.hop(nodes[0].URL)
 	watcher.await(t, 2)
 	t.Logf("users of a frozen node were out of the count after %v", time.Since(begin))
-	// Longer than the claims of the one that goes are repeated.
-	time.Sleep(time.Until(begin.Add(8 * time.Second)))
+	emitNumbers(t, nodes[0].URL, 1, 5)
+	awaitData(t, goes, numbers(1, 5)...)
+	time.Sleep(time.Until(begin.Add(20 * time.Second)))
 	syscall.Kill(nodes[1].Pid(), syscall.SIGCONT)
 	watcher.await(t, 3)
 	stays.await(t, 3)
@@ -269,5 +272,6 @@ func TestFrozenNode(t *testing.T) {
 		if r.count() != 3 {
 			t.Errorf("count of %s after the thaw: got %v, want 3", r.id, r.seen())
 		}
+		awaitData(t, r, numbers(1, 5)...)
 	}
 }

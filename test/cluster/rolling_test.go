@@ -119,6 +119,7 @@ func say(t *testing.T, url, id string) {
 // Whom a node that has stopped still counted is counted once, whatever it does on the others: says goodbye, says that it is
 // there, or comes back.
 func TestHeir(t *testing.T) {
+	t.Parallel()
 	url := startNATS(t, 0, t.TempDir()).URL
 	a, b, c := startNode(t, url).ready(t), startNode(t, url).ready(t), startNode(t, url).ready(t)
 	stay := []*reader{read(t, b.URL, "lobby", "client-000b"), read(t, c.URL, "lobby", "client-000c")}
