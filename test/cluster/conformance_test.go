@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -27,6 +28,10 @@ func TestConformance(t *testing.T) {
 		}},
 		{"nats", func(t *testing.T, change ...func(*web.Options, *cluster.Options)) (string, string) {
 			url := startNATS(t, 0, t.TempDir()).URL
+			return startNode(t, url, change...).ready(t).URL, startNode(t, url, change...).ready(t).URL
+		}},
+		{"nats of Debian", func(t *testing.T, change ...func(*web.Options, *cluster.Options)) (string, string) {
+			url := startNATSOf(t, debianNATS(t), 0, t.TempDir()).URL
 			return startNode(t, url, change...).ready(t).URL, startNode(t, url, change...).ready(t).URL
 		}},
 	}
@@ -64,6 +69,16 @@ func TestConformance(t *testing.T) {
 			})
 		})
 	}
+}
+
+// debianNATS is the NATS server of Debian, 2.9 in Debian 12.
+func debianNATS(t *testing.T) string {
+	t.Helper()
+	const bin = "/usr/sbin/nats-server" // which is not on everybody's PATH
+	if _, err := os.Stat(bin); err == nil {
+		return bin
+	}
+	return rig.Need(t, "nats-server", "apt-get install nats-server")
 }
 
 // awaitData waits for the data of all events so far.

@@ -40,15 +40,21 @@ type natsServer struct {
 }
 
 // startNATS runs a NATS server on the port, 0 = any, that keeps its files in dir and no more than limit bytes of them,
-// 0 = any number.
+// 0 = any number. The environment variable NATS_SERVER names a binary of another one than that of go.mod.
 func startNATS(t *testing.T, port int, dir string, limit ...int64) *natsServer {
+	t.Helper()
+	return startNATSOf(t, os.Getenv("NATS_SERVER"), port, dir, limit...)
+}
+
+// startNATSOf is startNATS with the binary, "" = the server of go.mod.
+func startNATSOf(t *testing.T, bin string, port int, dir string, limit ...int64) *natsServer {
 	t.Helper()
 	addr, monitor := rig.FreeAddr(t), rig.FreeAddr(t)
 	if port == 0 {
 		port = portOf(addr)
 	}
 	n := &natsServer{URL: fmt.Sprintf("nats://127.0.0.1:%d", port), monitor: "http://" + monitor}
-	if bin := os.Getenv("NATS_SERVER"); bin != "" {
+	if bin != "" {
 		config := filepath.Join(dir, "config")
 		text := fmt.Sprintf("jetstream { store_dir: %q", dir)
 		if len(limit) > 0 {

@@ -103,6 +103,22 @@ func TestClocks(t *testing.T) {
 	}
 }
 
+// Debian's NATS does not say what time it is, and is a year behind or ahead: a room is loaded with its history all the same.
+func TestClockOfOldNATS(t *testing.T) {
+	s := startNATSOf(t, debianNATS(t), 0, t.TempDir())
+	way := newLink(t, strings.TrimPrefix(s.URL, "nats://"))
+	short := func(w *web.Options, _ *cluster.Options) { w.HistoryAge = time.Minute }
+	for _, off := range []int{-1, 1} {
+		way.change(years(off))
+		a, b := startNode(t, s.URL, short).ready(t), startNode(t, way.URL(), short).ready(t)
+		room := fmt.Sprintf("room %d", off)
+		first := mustEmit(t, a.URL, room, "n", "1")
+		mustEmit(t, a.URL, room, "n", "2")
+		r := newReaderFrom(t, []string{b.URL}, room, "client-0001", first.ID)
+		awaitData(t, r, "2")
+	}
+}
+
 var (
 	stampForm = regexp.MustCompile(`"(?:ts|time)":"(\d\d\d\d)-`)                                // in what the API answers
 	ackForm   = regexp.MustCompile(`\$JS\.ACK\.[^. ]+\.[^. ]+\.\d+\.\d+\.\d+\.(\d{4})\d{15}\.`) // the time of an event that a consumer gets
