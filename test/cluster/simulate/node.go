@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -68,6 +69,58 @@ func (n *node) Renew(room string, ids []string) []string {
 
 // Expect is for [cluster.Local].
 func (n *node) Expect(room, id string, until time.Time) { n.table.Renew(room, id, until) }
+
+// relay passes connections on to NATS until it is cut.
+type relay struct {
+	l net.Listener
+
+	mu    sync.Mutex
+	conns []net.Conn
+	gone  bool
+}
+
+func newRelay(url string) (*relay, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	r := &relay{l: l}
+	go func() {
+		for {
+			a, err := l.Accept()
+			if err != nil {
+				return
+			}
+			b, err := net.Dial("tcp", strings.TrimPrefix(url, "nats://"))
+			if err != nil {
+				a.Close()
+				continue
+			}
+			r.mu.Lock()
+			r.conns = append(r.conns, a, b)
+			gone := r.gone
+			r.mu.Unlock()
+			if gone {
+				r.cut()
+			}
+			go io.Copy(a, b)
+			go io.Copy(b, a)
+		}
+	}()
+	return r, nil
+}
+
+func (r *relay) url() string { return "nats://" + r.l.Addr().String() }
+
+func (r *relay) cut() {
+	r.l.Close()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gone = true
+	for _, c := range r.conns {
+		c.Close()
+	}
+}
 
 // natsProcess is NATS in a process of its own, so that its CPU time can be told apart.
 type natsProcess struct {
