@@ -19,6 +19,7 @@ const (
 	emitTime = 5 * time.Second         // how long NATS may take to store an event
 	emitTry  = 1500 * time.Millisecond // for one attempt
 	sayAgain = 250 * time.Millisecond  // until the room is told of its last event again
+	tries    = 3                       // of an event that NATS takes for kept and does not have
 )
 
 // What NATS answers for good, as far as one event goes: there is no space left.
@@ -49,22 +50,35 @@ func (n *Node) Emit(ctx context.Context, room, event string, data []byte, key st
 		return "", "", fmt.Errorf("%w: NATS takes at most %d bytes", hub.ErrTooLarge, limit)
 	}
 	t := token(room)
-	ack, err := n.store(ctx, &nats.Msg{Subject: n.names.emit(t), Data: body}, msgID)
-	if err != nil {
-		return "", "", scrub(err, n.secrets)
-	}
-	if ack.Duplicate {
-		first, err := n.roomAt(ctx, ack.Sequence)
-		switch {
-		case err == nil:
-			room = first
-		case !errors.Is(err, jetstream.ErrMsgNotFound):
+	var ack *jetstream.PubAck
+	for range tries {
+		ack, err = n.store(ctx, &nats.Msg{Subject: n.names.emit(t), Data: body}, msgID)
+		if err != nil {
 			return "", "", scrub(err, n.secrets)
 		}
-		// An event that has made room for later ones was in this room, most likely.
-	} else {
-		n.hub.Advance(ack.Sequence)
-		n.said.add(t, ack.Sequence, n.confirm)
+		if !ack.Duplicate {
+			n.hub.Advance(ack.Sequence)
+			n.said.add(t, ack.Sequence, n.confirm)
+			break
+		}
+		first, kept, err := n.first(ctx, ack.Sequence, msgID)
+		if err != nil {
+			return "", "", scrub(err, n.secrets)
+		}
+		if kept {
+			if first != "" {
+				room = first
+			}
+			break
+		}
+		// NATS remembers an attempt that it has lost, as when its leader went at that
+		// moment, and takes this one for the second.
+		n.log.Warn("NATS has lost an event that it takes for kept; it is stored again", "room", room, "sequence", ack.Sequence)
+		msgID += " again"
+		ack = nil
+	}
+	if ack == nil {
+		return "", "", errors.New("store event: NATS takes it for kept, and does not have it")
 	}
 	return hub.SharedCursor(n.Epoch(), ack.Sequence), room, nil
 }
@@ -106,17 +120,30 @@ func (n *Node) store(ctx context.Context, m *nats.Msg, id string) (*jetstream.Pu
 	}
 }
 
-// roomAt returns the room of a stored event.
-func (n *Node) roomAt(ctx context.Context, seq uint64) (string, error) {
-	m, err := n.streams.Load().events.GetMsg(ctx, seq)
+// first returns the room of the event with that id, which NATS says is at seq, "" if that
+// is not known; kept is false if it is not there.
+func (n *Node) first(ctx context.Context, seq uint64, id string) (room string, kept bool, err error) {
+	events := n.streams.Load().events
+	m, err := events.GetMsg(ctx, seq)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		// It has made room for later ones, and was in this room, most likely.
+		info, err := events.Info(ctx)
+		if err != nil {
+			return "", false, fmt.Errorf("find the event of the idempotency key: %w", err)
+		}
+		return "", seq <= info.State.LastSeq, nil
+	}
 	if err != nil {
-		return "", fmt.Errorf("find the event of the idempotency key: %w", err)
+		return "", false, fmt.Errorf("find the event of the idempotency key: %w", err)
+	}
+	if m.Header.Get(jetstream.MsgIDHeader) != id {
+		return "", false, nil
 	}
 	var s stored
 	if err := json.Unmarshal(m.Data, &s); err != nil {
-		return "", fmt.Errorf("read the event of the idempotency key: %w", err)
+		return "", false, fmt.Errorf("read the event of the idempotency key: %w", err)
 	}
-	return s.Room, nil
+	return s.Room, true, nil
 }
 
 // confirm says to all that have the room open which its last event is. It goes out a

@@ -180,6 +180,29 @@ func TestLastEventWithheld(t *testing.T) {
 	awaitData(t, r, numbers(2, 22)...)
 }
 
+// NATS takes an event for a second attempt, and does not have the first: it is kept all the same.
+func TestLostFirstAttempt(t *testing.T) {
+	s := startNATS(t, 0, t.TempDir())
+	way := newLink(t, strings.TrimPrefix(s.URL, "nats://"))
+	a, b := startNode(t, s.URL).ready(t), startNode(t, way.URL()).ready(t)
+	r := read(t, a.URL, "lobby", "client-0001")
+	mustEmit(t, a.URL, "lobby", "n", "1")
+	if code, _, err := emit(a.URL, "lobby", "n", "2", "key"); err != nil || code != http.StatusOK {
+		t.Fatalf("emit: got %d %v, want 200", code, err)
+	}
+	awaitData(t, r, "1", "2")
+	second := regexp.MustCompile(`"seq":2,\s*"duplicate":\s*true`)
+	way.change(func(data []byte) {
+		if at := second.FindIndex(data); at != nil {
+			data[at[0]+len(`"seq":`)] = '1' // which is another event
+		}
+	})
+	if code, _, err := emit(b.URL, "lobby", "n", "2", "key"); err != nil || code != http.StatusOK {
+		t.Fatalf("emit: got %d %v, want 200", code, err)
+	}
+	awaitData(t, r, "1", "2", "2")
+}
+
 // Several headcounts on one NATS do not hear each other.
 func TestPrefixes(t *testing.T) {
 	url := startNATS(t, 0, t.TempDir()).URL
