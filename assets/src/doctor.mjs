@@ -19,8 +19,10 @@ const findOut = async (probes, tell, doing) => {
   tell(ofPath(facts))
   if (facts.path.error) return facts
   const { noProbes, server } = facts.path
-  facts.silence = Math.min(1250 * (server?.heartbeat ?? 10), 60000)
-  facts.watch = facts.silence + 1000 * (server?.linger ?? 0)
+  const heartbeat = 1000 * (server?.heartbeat ?? 10)
+  facts.silence = Math.min(1.25 * heartbeat, 60000)
+  // Through some proxies the server hears of it at its second heartbeat, or a little later.
+  facts.watch = Math.min(3 * heartbeat, 90000) + 1000 * (server?.linger ?? 0)
   facts.beat = beatOf(facts.silence)
   const silent = noProbes ? undefined : probes.probe([facts.silence])
   doing('Looking how a stream arrives …')

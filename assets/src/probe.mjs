@@ -1,7 +1,8 @@
 // What the page's doctor asks the server, and what comes of it. As in client/probe.go and client/visit.go times are compared
 // with times of the same clock alone; all are in ms.
 
-/** Why something does not work, in words. `status` is that of an answer, `own` says that the server itself gave it. */
+/** Why something does not work, in words. If it is an answer, `status` is its own, 0 for a good one of the wrong type, and `own`
+ * says that the server itself gave it. */
 export class Refusal extends Error {
   constructor(words, status, own) {
     super(words)
@@ -164,7 +165,7 @@ export const newProbes = (signal) => {
         found.arrivals.push({ at: at - begin, sent: told.at * 1000 })
       }
       await read(response, take, raw)
-      if (!found.complete) throw new Refusal('the stream ended', 0, true)
+      if (!found.complete) throw new Refusal('the stream ended')
     } catch (error) {
       found.error = error
     }
@@ -213,7 +214,7 @@ export const newProbes = (signal) => {
       polled.cursor = id || polled.cursor
       if (event == 'user count') polled.count = data
     })
-    if (!polled.cursor) throw new Refusal(NO_EVENT, 0, true)
+    if (!polled.cursor) throw new Refusal(NO_EVENT)
     return polled
   }
 
@@ -262,7 +263,7 @@ export const newProbes = (signal) => {
           changed?.()
         }
       })
-      throw new Refusal(NO_EVENT, 0, true)
+      throw new Refusal(NO_EVENT)
     }
     const over = listen().catch((error) => (broken = error))
     /** Returns how long after begin the count came, 0 if it did not come in time. */
@@ -280,7 +281,7 @@ export const newProbes = (signal) => {
       joined.then(() => say('leave', room, other))
     }
     if (!found.news) {
-      found.error = broken ?? new Refusal(NO_EVENT, 0, true)
+      found.error = broken ?? new Refusal(NO_EVENT)
       found.close()
       found.leave()
     }

@@ -3,6 +3,7 @@ package browser
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -33,6 +34,7 @@ const (
 	hurries                // 502 for streams, and for polls that take more than 2 s
 	censors                // 403 for what is not GET
 	retypes                // lines that end with \r\n
+	tires                  // passes, and breaks the connection after 1.5 s of silence
 )
 
 // A box is what stands between browsers and a server: a reverse proxy that does to GET /events what some do. Like many of
@@ -182,9 +184,14 @@ func (b *box) pass(w http.ResponseWriter, r *http.Request, server *rig.Server) {
 		<-end
 		answer.Body.Close() // for the test's own sake, when all is over
 	}()
+	tired := time.AfterFunc(time.Hour, func() { answer.Body.Close() })
+	defer tired.Stop()
 	var held []byte
 	piece := make([]byte, 64<<10)
 	for n := 0; ; n++ {
+		if how == tires {
+			tired.Reset(1500 * time.Millisecond)
+		}
 		got, err := answer.Body.Read(piece)
 		if how == deafens && n > 0 {
 			got = 0
@@ -205,7 +212,7 @@ func (b *box) pass(w http.ResponseWriter, r *http.Request, server *rig.Server) {
 		if err == nil {
 			continue
 		}
-		if how == cuts {
+		if how == cuts || how == tires && !errors.Is(err, io.EOF) {
 			panic(http.ErrAbortHandler)
 		}
 		w.Write(held)

@@ -1,0 +1,108 @@
+package proxies
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"headcount/test/rig"
+)
+
+// Both doctors find what a proxy does, and say the same of it: the one in the page and the one in the terminal.
+func TestDoctors(t *testing.T) {
+	t.Parallel() // it mostly waits
+	chrome := startChrome(t)
+	some := []string{"nginx", "nginx, X-Accel-Buffering ignored", "HAProxy", "lighttpd"}
+	for _, p := range All() {
+		if os.Getenv("DOCTORS") == "all" && !p.Forward && !p.TLS {
+			some = append(some, p.Name)
+		}
+		if !slices.Contains(some, p.Name) {
+			continue
+		}
+		t.Run(p.Name, func(t *testing.T) {
+			t.Parallel()
+			// No ping at 2 s, when the doctors close their stream: a sign of life on its way then keeps them counted.
+			server := rig.Start(t, "-token", token, "-heartbeat", "1300ms", "-h2c")
+			via := p.Start(t, server.Addr)
+			want := map[Verdict]string{Live: "Streams work on this way.", Late: "Streams work on this way.", Whole: "Only polling works on this way."}[p.Streams]
+			terminal, page := byTerminal(t, via.URL), chrome.examine(t, via.URL)
+			if terminal.Diagnosis != want || page.Diagnosis != want {
+				t.Errorf("the terminal says %q, the page %q; want %q", terminal.Diagnosis, page.Diagnosis, want)
+			}
+			if len(page.Findings) != len(terminal.Findings) {
+				t.Fatalf("the terminal has %d findings, the page %d", len(terminal.Findings), len(page.Findings))
+			}
+			for i, got := range page.Findings {
+				t.Logf("%-15s %-8s %s", got.Name, got.Verdict, got.Words)
+				want := terminal.Findings[i]
+				if got.Name == "closed streams" && p.Hears == Second && want.Verdict != "UNSEEN" && got.Verdict != "UNSEEN" {
+					continue // how late depends on when the next heartbeat comes
+				}
+				if got.Verdict != want.Verdict || got.Verdict != "BLOCKED" && timeless(got.Words) != timeless(want.Words) {
+					t.Errorf("the page says\n%v\nthe terminal\n%v", got, want)
+				}
+			}
+		})
+	}
+}
+
+// opinion is what a doctor says.
+type opinion struct {
+	Diagnosis string
+	Findings  []struct{ Name, Verdict, Words string }
+}
+
+func byTerminal(t *testing.T, url string) (said opinion) {
+	t.Helper()
+	out, err := exec.Command(rig.Build(t, "client"), "doctor", "-json", "-silence", "3s", url).Output()
+	if json.Unmarshal(out, &said) != nil {
+		t.Fatalf("client doctor: %v: %s", err, out)
+	}
+	return said
+}
+
+// examine opens the page and has it examine the way that it came.
+func (c *chrome) examine(t *testing.T, url string) (said opinion) {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(c.ctx)
+	t.Cleanup(cancel)
+	ctx, cancelTime := context.WithTimeout(ctx, time.Minute)
+	t.Cleanup(cancelTime)
+	err := chromedp.Do(ctx, chromedp.Navigate(url+"/"), chromedp.Evaluate[chromedp.Void](`document.getElementById('examine').click()`))
+	if err != nil {
+		t.Fatalf("open page: %v", err)
+	}
+	rig.Wait(t, time.Minute, "a diagnosis", func() bool {
+		text, err := chromedp.Run(ctx, chromedp.Evaluate[string](`JSON.stringify({
+			diagnosis: document.querySelector('.diagnosis').textContent,
+			findings: [...document.querySelectorAll('.findings div')].map((row) => ({
+				name: row.querySelector('dt').textContent, verdict: row.dataset.verdict, words: row.querySelector('span').textContent,
+			})),
+		})`))
+		if err == nil {
+			said = opinion{}
+			err = json.Unmarshal([]byte(text), &said)
+		}
+		if err != nil {
+			t.Fatalf("ask the page: %v", err)
+		}
+		return strings.HasSuffix(said.Diagnosis, "on this way.")
+	})
+	return said
+}
+
+var someTime = regexp.MustCompile(`[0-9.]+ (ms|s)\b`)
+
+// timeless is what was said, but for times, and but for how to listen longer.
+func timeless(words string) string {
+	return strings.Replace(someTime.ReplaceAllString(words, "TIME"), "(client doctor -silence", "(-silence", 1)
+}
