@@ -88,6 +88,7 @@
     const mine = (examination = new AbortController())
     examine.textContent = 'Stop examining'
     examined.hidden = false
+    examined.scrollIntoView()
     try {
       const doctor = await import(examine.dataset.script)
       await doctor.examine(examined, mine.signal)

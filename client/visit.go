@@ -29,6 +29,7 @@ type visit struct {
 	end      error // of the stream; read it after ended
 
 	asked atomic.Bool   // the server wants its pings answered
+	told  atomic.Bool   // all that the stream had to tell
 	err   error         // why no events came, if so
 	began time.Duration // until the first user count
 	news  time.Duration // from the time another user joined until the stream told so
@@ -52,6 +53,7 @@ func (d *doctor) openVisit(ctx context.Context) *visit {
 		other := rand.Text()
 		if _, err := d.poll(ctx, v.room, other, ""); err == nil {
 			v.news = v.await(counts, "2", begin)
+			v.told.Store(true)
 			_ = d.post(ctx, "leave", v.room, other)
 		}
 	}
@@ -94,7 +96,10 @@ func (v *visit) read(ctx context.Context, counts chan<- block) error {
 			if json.Unmarshal([]byte(b.data), &hello) == nil && hello.Ping > 0 {
 				v.asked.Store(true)
 			}
-			_ = v.d.post(ctx, "alive", v.room, v.id)
+			// A word of life that is under way when the stream is closed would keep its user counted.
+			if !v.told.Load() {
+				_ = v.d.post(ctx, "alive", v.room, v.id)
+			}
 		case sse.UserCount:
 			select {
 			case counts <- b:

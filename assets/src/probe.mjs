@@ -254,7 +254,8 @@ export const newProbes = (signal) => {
     const listen = async () => {
       const response = await fetch(address('events', { room, id }), { headers: { accept: 'text/event-stream' }, signal: control.signal })
       await read(response, ({ event, data, at }) => {
-        if (event == 'io:hello' || event == 'io:ping') {
+        // A word of life that is under way when the stream is closed would keep its user counted.
+        if ((event == 'io:hello' || event == 'io:ping') && !found.news) {
           found.asked ||= JSON.parse(data).ping > 0
           say('alive', room, id)
         }
