@@ -246,6 +246,9 @@ func (n *Node) sync(ctx context.Context) error {
 	}
 	n.beatOnce(time.Now()) // who comes next finds it in the bucket
 	n.log.Info("in step with NATS", "server", n.nc.ConnectedAddr(), "epoch", n.Epoch())
+	if version := n.nc.ConnectedServerVersion(); strings.HasPrefix(version, "2.9.") && info.Cluster != nil && info.Cluster.Name != "" {
+		n.log.Warn("NATS 2.9 may lose accepted events with the leader of a cluster; use a newer one", "version", version)
+	}
 	for _, r := range n.open() {
 		n.tasks.add(r.refresh)
 	}

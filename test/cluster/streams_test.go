@@ -21,7 +21,7 @@ var everything = []string{"headcount_events", "KV_headcount_counts", "KV_headcou
 func TestReplicas(t *testing.T) {
 	_, urls := startNATSCluster(t, 3)
 	_, js := jetStream(t, urls)
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if _, err := js.CreateStream(ctx, jetstream.StreamConfig{
 		Name: "headcount_events", Subjects: []string{"headcount.emit.>"}, Duplicates: 2 * time.Minute, Replicas: 1,
@@ -32,7 +32,8 @@ func TestReplicas(t *testing.T) {
 	n := startNode(t, urls).ready(t)
 	mustEmit(t, n.URL, "lobby", "n", "1")
 	for _, name := range everything {
-		rig.Wait(t, 10*time.Second, name+" has three replicas", func() bool {
+		// What fails once, as where NATS is busy, is tried again in a minute.
+		rig.Wait(t, 90*time.Second, name+" has three replicas", func() bool {
 			s, err := js.Stream(ctx, name)
 			return err == nil && s.CachedInfo().Config.Replicas == 3 && len(s.CachedInfo().Cluster.Replicas) == 2
 		})
