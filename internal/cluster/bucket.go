@@ -107,12 +107,10 @@ func (n *Node) readWhole(ctx context.Context, list []reading) (bool, error) {
 	for _, w := range list {
 		wanted[w.token] = append(wanted[w.token], w)
 	}
-	all := n.names.allCounts()
-	before := len(all) - len(">")
 	upTo := uint64(0)
-	err = replay(ctx, n.own.replays, s.counts, jetstream.ConsumerConfig{FilterSubject: all, DeliverPolicy: jetstream.DeliverAllPolicy},
+	err = replay(ctx, n.own.replays, s.counts, jetstream.ConsumerConfig{FilterSubject: n.names.allCounts(), DeliverPolicy: jetstream.DeliverAllPolicy},
 		func(m jetstream.Msg, meta *jetstream.MsgMetadata) (more bool) {
-			token, _, _ := strings.Cut(m.Subject()[before:], ".")
+			token, _, _ := strings.Cut(m.Subject()[len(n.names.entries):], ".")
 			for _, w := range wanted[token] {
 				n.takeEntry(m.Subject(), m.Data(), w.tell)
 			}

@@ -59,7 +59,7 @@ func (n *Node) hear(take func(*nats.Msg)) {
 // heard it before it had them.
 func (n *Node) passOn(m *nats.Msg) {
 	switch {
-	case !strings.HasPrefix(m.Subject, n.names.live("")):
+	case !strings.HasPrefix(m.Subject, n.names.lives):
 		n.onMessage(m) // a claim is told who the heir is
 	case m.Header.Get(jetstream.SequenceHeader) == "":
 		_ = n.nc.PublishMsg(&nats.Msg{Subject: m.Subject, Reply: m.Reply, Data: m.Data})

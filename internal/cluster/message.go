@@ -11,6 +11,13 @@ import (
 // names is what everything is called on NATS.
 type names struct {
 	prefix string
+
+	// What each message that is heard begins with is worked out once.
+	lives, entries string
+}
+
+func newNames(prefix string) names {
+	return names{prefix: prefix, lives: prefix + ".live.", entries: "$KV." + prefix + "_counts."}
 }
 
 // The streams. Their settings are in streams.go.
@@ -21,14 +28,14 @@ func (n names) nodes() string  { return "KV_" + n.prefix + "_nodes" }
 // Where a room's events are published to be stored, and where they come from when
 // they are.
 func (n names) emit(token string) string { return n.prefix + ".emit." + token }
-func (n names) live(token string) string { return n.prefix + ".live." + token }
+func (n names) live(token string) string { return n.lives + token }
 
 // The keys of the buckets.
 func (n names) count(token, node string) string {
-	return "$KV." + n.prefix + "_counts." + token + "." + node
+	return n.entries + token + "." + node
 }
 func (n names) beat(node string) string { return "$KV." + n.prefix + "_nodes." + node }
-func (n names) allCounts() string       { return "$KV." + n.prefix + "_counts.>" }
+func (n names) allCounts() string       { return n.entries + ">" }
 func (n names) allBeats() string        { return "$KV." + n.prefix + "_nodes.>" }
 
 // direct is where one node hears what is for it alone.

@@ -114,7 +114,7 @@ func New(opt Options) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		opt: opt, log: opt.Log, names: names{opt.Prefix},
+		opt: opt, log: opt.Log, names: newNames(opt.Prefix),
 		tag:       strings.ToLower(rand.Text()[:8]),
 		secrets:   secrets(urls),
 		inbox:     make(chan *nats.Msg, inbox),

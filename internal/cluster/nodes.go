@@ -298,15 +298,14 @@ func (n *Node) receive(ctx context.Context) {
 }
 
 func (n *Node) onMessage(m *nats.Msg) {
-	live, counts := n.names.live(""), n.names.count("", "")
-	counts = counts[:len(counts)-1]
+	lives, entries := n.names.lives, n.names.entries
 	switch {
-	case strings.HasPrefix(m.Subject, live):
-		if r := n.roomOf(m.Subject[len(live):]); r != nil {
+	case strings.HasPrefix(m.Subject, lives):
+		if r := n.roomOf(m.Subject[len(lives):]); r != nil {
 			n.onLive(r, m)
 		}
-	case strings.HasPrefix(m.Subject, counts):
-		if token, name, ok := strings.Cut(m.Subject[len(counts):], "."); ok {
+	case strings.HasPrefix(m.Subject, entries):
+		if token, name, ok := strings.Cut(m.Subject[len(entries):], "."); ok {
 			n.onCount(token, name, m.Data)
 		}
 	default:

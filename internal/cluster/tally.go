@@ -299,7 +299,8 @@ func (n *Node) onEntry(r *room, name string, e entry) {
 	}
 }
 
-// hear takes the entry of another node, and reports whether it is another than the last. gave says that it took a user from this one.
+// hear takes the entry of another node, and reports whether it is another than the last.
+// gave says that it took a user from this one.
 func (t *tally) hear(name string, e entry) (news, gave bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
