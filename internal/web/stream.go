@@ -80,7 +80,7 @@ func (s *Server) join(ctx context.Context, want subscription, by transport) (*st
 	var how hub.Reader
 	named := want.id != ""
 	st := &stream{server: s, by: by, named: named}
-	if asked := want.proxied || named && want.readdressed; asked && !want.poll && (named || s.opt.MaxAge > 0) {
+	if (want.proxied || want.readdressed) && !want.poll && (named || s.opt.MaxAge > 0) {
 		// Before anybody can find it in the table.
 		now := time.Now()
 		st.lease = &lease{named: named, voluntary: !want.proxied, opened: now, pinged: now}
