@@ -50,7 +50,7 @@ func (d *doctor) handshake(ctx context.Context) error {
 	case http.StatusUpgradeRequired: // the server's own word for what arrived there
 		return errNoUpgrade
 	default:
-		return &refusedError{why: whyRefused(resp, errorOf(resp))}
+		return refusal(resp)
 	}
 	// RFC 6455, section 4.1: "the base64-encoded SHA-1 of the concatenation of the |Sec-WebSocket-Key| [...] with the string
 	// "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"".

@@ -83,8 +83,7 @@ func postUsers(ctx context.Context, client *http.Client, url, token, room string
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode >= 300 {
-		sentence := errorOf(resp)
-		return &refusedError{why: whyRefused(resp, sentence), status: resp.StatusCode, own: sentence != ""}
+		return refusal(resp)
 	}
 	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, 4096)) // so that the connection can be used again
 	return err

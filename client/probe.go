@@ -32,6 +32,12 @@ type block struct {
 	at             time.Time
 }
 
+// asks says that the server wants its pings answered.
+func (b *block) asks() bool {
+	var signal struct{ Ping float64 }
+	return json.Unmarshal([]byte(b.data), &signal) == nil && signal.Ping > 0
+}
+
 // readBlocks calls got for each block of an event stream once it is complete, until the stream ends.
 func readBlocks(r io.Reader, got func(block)) error {
 	in := bufio.NewReader(newWholeEvents(r))

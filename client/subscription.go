@@ -273,14 +273,19 @@ type refusedError struct {
 
 func (e *refusedError) Error() string { return e.why }
 
+// refusal is what an answer says that is not a good one.
+func refusal(resp *http.Response) *refusedError {
+	sentence := errorOf(resp)
+	return &refusedError{
+		why: whyRefused(resp, sentence), after: parseRetryAfter(resp.Header.Get("Retry-After"), time.Now()),
+		status: resp.StatusCode, own: sentence != "",
+	}
+}
+
 // validate returns an error unless resp is an event stream.
 func validate(resp *http.Response) error {
 	if resp.StatusCode != http.StatusOK {
-		sentence := errorOf(resp)
-		return &refusedError{
-			why: whyRefused(resp, sentence), after: parseRetryAfter(resp.Header.Get("Retry-After"), time.Now()),
-			status: resp.StatusCode, own: sentence != "",
-		}
+		return refusal(resp)
 	}
 	kind := resp.Header.Get("Content-Type")
 	if media, _, err := mime.ParseMediaType(kind); err != nil || media != "text/event-stream" {

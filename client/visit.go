@@ -92,8 +92,7 @@ func (v *visit) read(ctx context.Context, counts chan<- block) error {
 	return readBlocks(text, func(b block) {
 		switch b.name {
 		case sse.Hello, sse.Ping:
-			var hello struct{ Ping float64 }
-			if json.Unmarshal([]byte(b.data), &hello) == nil && hello.Ping > 0 {
+			if b.asks() {
 				v.asked.Store(true)
 			}
 			// A word of life that is under way when the stream is closed would keep its user counted.

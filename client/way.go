@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/http/httptrace"
@@ -134,8 +133,7 @@ func (s *subscription) arrives(ctx context.Context) bool {
 	var first time.Time
 	arrived, answered := false, true
 	_ = readBlocks(resp.Body, func(b block) {
-		var hello struct{ Ping float64 }
-		if b.name == sse.Hello && json.Unmarshal([]byte(b.data), &hello) == nil && hello.Ping > 0 {
+		if b.name == sse.Hello && b.asks() {
 			answered = s.post(ctx, "alive") == nil
 		}
 		if first.IsZero() {
