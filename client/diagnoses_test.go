@@ -89,6 +89,9 @@ func examples() map[string]*facts {
 	with("probes held, streams not", func(f *facts) { f.browser.arrivals = heldArrivals })
 	with("held, and news late", func(f *facts) { f.browser.arrivals, f.stream.news = heldArrivals, ms(1400) })
 	with("streams without events, probes live", func(f *facts) { f.stream.err = errNoEvent })
+	with("too many streams, probes live", func(f *facts) {
+		f.stream.err = &refusedError{why: "it answers 429 Too Many Requests", status: 429}
+	})
 	with("one event, cut", func(f *facts) { f.browser = brokenProbe(700, errEnded, times(7, 0)) })
 	with("stream refused", func(f *facts) {
 		f.browser, f.stream.err = brokenProbe(7, refused, nil), refused

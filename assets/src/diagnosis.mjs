@@ -86,7 +86,10 @@ const ofLive = ({ path, visit, probe }) => {
     if (visit.error?.message === NO_EVENT) return ['LATE', 'each event comes only when others have come behind it', behind]
     return ['LATE', `events are late by ${span(median)}, or ${span(most)} at most`, late]
   }
-  if (!news) return ['FAILED', "probes are live, but a room's stream is not: " + reasonOf(visit.error), elsewhere]
+  if (!news) {
+    const help = onRefusal(visit.error) === rate ? rate : elsewhere
+    return ['FAILED', "probes are live, but a room's stream is not: " + reasonOf(visit.error), help]
+  }
   return ['OK', `events take ${span(most)} at most, news of a room ${span(visit.news)}`]
 }
 

@@ -11,6 +11,7 @@
 //
 // All of it is one function, because names in a scope become short, and names of properties less so: see TestSize.
 
+import { newId } from './id.mjs'
 import { old, read } from './wire.mjs'
 
 /** What this tab remembers until it is closed: sets it if there is a value, and returns it. Storage may be forbidden. */
@@ -19,9 +20,6 @@ const memory = (key, value) => {
     return value == undefined ? sessionStorage[key] : (sessionStorage[key] = value)
   } catch {}
 }
-
-/** crypto.randomUUID is missing on plain http, where this is needed most. */
-const newId = () => crypto.getRandomValues(new Uint32Array(4)).join('')
 
 export const newLink = (server, room, name) => {
   // What tabs post: [kind, sender, …]. Of those who do not lead the sender is the client id:

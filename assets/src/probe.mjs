@@ -1,6 +1,8 @@
 // What the page's doctor asks the server, and what comes of it. As in client/probe.go and client/visit.go times are compared
 // with times of the same clock alone; all are in ms.
 
+import { newId } from './id.mjs'
+
 /** Why something does not work, in words. If it is an answer, `status` is its own, 0 for a good one of the wrong type, and `own`
  * says that the server itself gave it. */
 export class Refusal extends Error {
@@ -25,8 +27,7 @@ export const reasonOf = (error) =>
 const now = () => performance.now()
 const pause = (time) => new Promise((resolve) => setTimeout(resolve, time))
 
-/** crypto.randomUUID is missing on plain http. */
-const newName = () => 'doctor-' + crypto.getRandomValues(new Uint32Array(3)).join('-')
+const newName = () => 'doctor-' + newId()
 
 /** How the events of a complete probe arrive, by the time that an answer takes at least. */
 export const mannerOf = ({ arrivals }, roundTrip) => {
@@ -87,7 +88,8 @@ export const newProbes = (signal) => {
 
   const say = (...words) => post(...words).catch(() => {}) // for what must not be known to have arrived
 
-  /** Calls got for each event of a stream until it ends, and keeps its bytes in raw. */
+  /** Calls got for each event of a stream until it ends, and keeps its bytes in raw. In wire.mjs, which does nearly the same, there
+   * is no room for bytes, nor for events without an id: see TestSize. */
   const read = async (response, got, raw = []) => {
     await check(response)
     const type = response.headers.get('content-type') ?? ''
