@@ -13,7 +13,7 @@ import (
 // Of the same facts the page says what the terminal does, whatever they are.
 func TestDiagnoses(t *testing.T) {
 	type said struct {
-		Findings  []finding
+		Findings  []rig.Finding
 		Diagnosis string
 	}
 	var terminal, page map[string]said

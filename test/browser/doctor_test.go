@@ -1,11 +1,6 @@
 package browser
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
-	"os/exec"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -14,17 +9,12 @@ import (
 	"headcount/test/rig"
 )
 
-// A finding is a line of what a doctor says.
-type finding struct{ Name, Verdict, Words, Advice string }
-
 // heartbeat is not what the doctors' own probe takes, 2 s: a sign of life that is on its way when they close their stream
-// keeps them counted.
-const heartbeat = "3s"
-
-// findings is what the page shows, as a script.
-const findings = `[...document.querySelectorAll('.findings div')].map((row) => ({
-	Name: row.querySelector('dt').textContent, Verdict: row.dataset.verdict, Words: row.querySelector('span').textContent
-}))`
+// keeps them counted. The terminal's listens to silence for as long as the page's, 1.25 heartbeats.
+const (
+	heartbeat = "3s"
+	silence   = "3750ms"
+)
 
 // The page's doctor says what the one in the terminal says of the same way: the verdicts, and the words but for times.
 func TestDoctor(t *testing.T) {
@@ -67,9 +57,9 @@ func TestDoctor(t *testing.T) {
 				true`)
 			tb.shows(slow, "examine", "Stop examining")
 			tb.shows(time.Minute, "examine", "Examine the way to this server")
-			page := eval[[]finding](tb, findings)
-			if got := eval[string](tb, `document.querySelector('.diagnosis').textContent`); got != test.verdict {
-				t.Errorf("the page says %q, want %q", got, test.verdict)
+			page := eval[rig.Report](tb, rig.PageReport)
+			if page.Diagnosis != test.verdict {
+				t.Errorf("the page says %q, want %q", page.Diagnosis, test.verdict)
 			}
 			advice := eval[string](tb, `document.querySelector('.todo').hidden ? '' : document.querySelector('.advice').textContent`)
 			if !strings.Contains(advice, test.advice) || (test.advice == "") != (advice == "") {
@@ -91,17 +81,17 @@ func TestDoctor(t *testing.T) {
 				}
 			}
 
-			terminal, diagnosis := examine(t, url)
-			if diagnosis != test.verdict {
-				t.Errorf("client doctor says %q, want %q", diagnosis, test.verdict)
+			terminal := examine(t, url)
+			if terminal.Diagnosis != test.verdict {
+				t.Errorf("client doctor says %q, want %q", terminal.Diagnosis, test.verdict)
 			}
-			compare(t, page, terminal, test.differ)
+			compare(t, page.Findings, terminal.Findings, test.differ)
 		})
 	}
 }
 
 // compare has both doctors find the same, but for the words of what a browser cannot explain as well.
-func compare(t *testing.T, page, terminal []finding, differ string) {
+func compare(t *testing.T, page, terminal []rig.Finding, differ string) {
 	t.Helper()
 	if len(page) != len(terminal) {
 		t.Fatalf("the page has %d findings, client doctor %d", len(page), len(terminal))
@@ -110,7 +100,7 @@ func compare(t *testing.T, page, terminal []finding, differ string) {
 		t.Logf("%-15s %-8s %s", got.Name, got.Verdict, got.Words)
 		want := terminal[i]
 		differs := strings.Contains(differ, want.Name)
-		if got.Name != want.Name || got.Verdict != want.Verdict || !differs && timeless(got.Words) != timeless(want.Words) {
+		if got.Name != want.Name || got.Verdict != want.Verdict || !differs && rig.Timeless(got.Words) != rig.Timeless(want.Words) {
 			t.Errorf("the page says\n%s %s %s\nclient doctor\n%s %s %s", got.Name, got.Verdict, got.Words, want.Name, want.Verdict, want.Words)
 		}
 	}
@@ -130,22 +120,19 @@ func TestDoctorElsewhere(t *testing.T) {
 				r, url := open(t, box, host.name)
 				r.open(url + "/")
 				r.eval(nil, `document.getElementById('examine').click()`)
-				var diagnosis string
+				var page rig.Report
 				rig.Wait(t, time.Minute, "a verdict", func() bool {
-					r.eval(&diagnosis, `return document.querySelector('.diagnosis').textContent`)
-					return strings.HasSuffix(diagnosis, "on this way.")
+					r.eval(&page, "return "+rig.PageReport)
+					return strings.HasSuffix(page.Diagnosis, "on this way.")
 				})
-				if diagnosis != "Streams work on this way." {
-					t.Errorf("the page says %q", diagnosis)
+				if page.Diagnosis != "Streams work on this way." {
+					t.Errorf("the page says %q", page.Diagnosis)
 				}
-				var page []finding
-				r.eval(&page, "return "+findings)
-				terminal, _ := examine(t, box.URL)
 				differ := "WebSockets"
 				if !host.secure {
 					differ += " changed"
 				}
-				compare(t, page, terminal, differ)
+				compare(t, page.Findings, examine(t, box.URL).Findings, differ)
 			})
 		}
 	}
@@ -176,29 +163,12 @@ func TestDoctorStops(t *testing.T) {
 	tb.faultless("WebSocket connection")
 }
 
-// examine runs client doctor.
-func examine(t *testing.T, url string) (found []finding, diagnosis string) {
+// examine has client doctor look at the same way.
+func examine(t *testing.T, url string) rig.Report {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, rig.Build(t, "client"), "doctor", "-json", "-silence", "3750ms", url).Output()
-	var status *exec.ExitError
-	if err != nil && !errors.As(err, &status) {
-		t.Fatalf("client doctor: %v", err)
+	said, err := rig.Examine(t, url, silence, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	var report struct {
-		Findings  []finding
-		Diagnosis string
-	}
-	if err := json.Unmarshal(out, &report); err != nil {
-		t.Fatalf("client doctor says %q: %v", out, err)
-	}
-	return report.Findings, report.Diagnosis
-}
-
-var times = regexp.MustCompile(`[0-9.]+ (ms|s)\b`)
-
-// timeless is what was said, but for times, and but for how to listen longer.
-func timeless(words string) string {
-	return strings.Replace(times.ReplaceAllString(words, "TIME"), "(client doctor -silence", "(-silence", 1)
+	return said
 }

@@ -19,19 +19,12 @@ import (
 // poller is a reader that polls, each time at the next node, as an EventSource does behind a balancer that knows nothing.
 func poller(t *testing.T, nodes []string, room, id string) *reader {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	r := &reader{room: room, id: id, nodes: nodes, stopped: make(chan struct{})}
-	r.stop = func() {
-		cancel()
-		<-r.stopped
-	}
-	t.Cleanup(r.stop)
-	go func() {
-		defer close(r.stopped)
+	r := &reader{room: room, id: id, nodes: nodes}
+	r.run(t, func(ctx context.Context) {
 		for i := 0; ctx.Err() == nil; i++ {
 			r.poll(ctx, nodes[i%len(nodes)])
 		}
-	}()
+	})
 	return r
 }
 

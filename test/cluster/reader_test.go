@@ -56,15 +56,7 @@ func newReaderFrom(t *testing.T, nodes []string, room, id, cursor string) *reade
 }
 
 func start(t *testing.T, r *reader) *reader {
-	ctx, cancel := context.WithCancel(context.Background())
-	r.stopped = make(chan struct{})
-	r.stop = func() {
-		cancel()
-		<-r.stopped
-	}
-	t.Cleanup(r.stop)
-	go func() {
-		defer close(r.stopped)
+	r.run(t, func(ctx context.Context) {
 		for ctx.Err() == nil {
 			wait := r.once(ctx)
 			if !r.polite {
@@ -75,8 +67,23 @@ func start(t *testing.T, r *reader) *reader {
 			case <-time.After(wait):
 			}
 		}
-	}()
+	})
 	return r
+}
+
+// run lets the reader follow the room until it is stopped, or the test ends.
+func (r *reader) run(t *testing.T, follow func(ctx context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	r.stopped = make(chan struct{})
+	r.stop = func() {
+		cancel()
+		<-r.stopped
+	}
+	t.Cleanup(r.stop)
+	go func() {
+		defer close(r.stopped)
+		follow(ctx)
+	}()
 }
 
 // once reads one stream to its end, and returns how long it is told to wait.

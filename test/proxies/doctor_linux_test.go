@@ -1,8 +1,6 @@
 package proxies
 
 import (
-	"encoding/json"
-	"os/exec"
 	"sync"
 	"testing"
 
@@ -13,7 +11,7 @@ import (
 // for what they say: streams work where they are live, only polling elsewhere, and POST passes everywhere.
 func doctors(t *testing.T, lives []*life) (wait func()) {
 	t.Helper()
-	bin := rig.Build(t, "client")
+	rig.Build(t, "client") // a failure here ends the test; elsewhere it could not
 	seen := map[string]bool{}
 	var all sync.WaitGroup
 	places := make(chan struct{}, 3)
@@ -26,16 +24,9 @@ func doctors(t *testing.T, lives []*life) (wait func()) {
 			places <- struct{}{}
 			defer func() { <-places }()
 			url, env := l.via.forGo()
-			cmd := exec.Command(bin, "doctor", "-json", "-silence", "1s", url)
-			cmd.Env = env
-			out, _ := cmd.Output() // its status is in what it prints
-			var report struct {
-				Exit     int
-				Polling  bool
-				Findings []struct{ Name, Verdict, Words string }
-			}
-			if err := json.Unmarshal(out, &report); err != nil {
-				t.Errorf("%s: client doctor printed %q: %v", l.proxy.Name, out, err)
+			report, err := rig.Examine(t, url, "1s", env)
+			if err != nil {
+				t.Errorf("%s: %v", l.proxy.Name, err)
 				return
 			}
 			want := 0
@@ -43,8 +34,8 @@ func doctors(t *testing.T, lives []*life) (wait func()) {
 				want = 3
 			}
 			if report.Exit != want || !report.Polling {
-				t.Errorf("%s: client doctor says streams %d (0: they work, 3: only polling), polling %v; want %d, true:\n%s",
-					l.proxy.Name, report.Exit, report.Polling, want, out)
+				t.Errorf("%s: client doctor says streams %d (0: they work, 3: only polling), polling %v; want %d, true:\n%+v",
+					l.proxy.Name, report.Exit, report.Polling, want, report.Findings)
 			}
 			for _, f := range report.Findings {
 				if f.Name == "POST" && f.Verdict != "OK" {

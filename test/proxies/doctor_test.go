@@ -2,10 +2,7 @@ package proxies
 
 import (
 	"context"
-	"encoding/json"
 	"os"
-	"os/exec"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -34,7 +31,11 @@ func TestDoctors(t *testing.T) {
 			server := rig.Start(t, "-token", token, "-heartbeat", "1300ms", "-h2c")
 			via := p.Start(t, server.Addr)
 			want := map[Verdict]string{Live: "Streams work on this way.", Late: "Streams work on this way.", Whole: "Only polling works on this way."}[p.Streams]
-			terminal, page := byTerminal(t, via.URL), chrome.examine(t, via.URL)
+			terminal, err := rig.Examine(t, via.URL, "3s", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			page := chrome.examine(t, via.URL)
 			if terminal.Diagnosis != want || page.Diagnosis != want {
 				t.Errorf("the terminal says %q, the page %q; want %q", terminal.Diagnosis, page.Diagnosis, want)
 			}
@@ -47,7 +48,7 @@ func TestDoctors(t *testing.T) {
 				if got.Name == "closed streams" && p.Hears == Second && want.Verdict != "UNSEEN" && got.Verdict != "UNSEEN" {
 					continue // how late depends on when the next heartbeat comes
 				}
-				if got.Verdict != want.Verdict || got.Verdict != "BLOCKED" && timeless(got.Words) != timeless(want.Words) {
+				if got.Verdict != want.Verdict || got.Verdict != "BLOCKED" && rig.Timeless(got.Words) != rig.Timeless(want.Words) {
 					t.Errorf("the page says\n%v\nthe terminal\n%v", got, want)
 				}
 			}
@@ -55,23 +56,8 @@ func TestDoctors(t *testing.T) {
 	}
 }
 
-// opinion is what a doctor says.
-type opinion struct {
-	Diagnosis string
-	Findings  []struct{ Name, Verdict, Words string }
-}
-
-func byTerminal(t *testing.T, url string) (said opinion) {
-	t.Helper()
-	out, err := exec.Command(rig.Build(t, "client"), "doctor", "-json", "-silence", "3s", url).Output()
-	if json.Unmarshal(out, &said) != nil {
-		t.Fatalf("client doctor: %v: %s", err, out)
-	}
-	return said
-}
-
 // examine opens the page and has it examine the way that it came.
-func (c *chrome) examine(t *testing.T, url string) (said opinion) {
+func (c *chrome) examine(t *testing.T, url string) (said rig.Report) {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(c.ctx)
 	t.Cleanup(cancel)
@@ -82,27 +68,11 @@ func (c *chrome) examine(t *testing.T, url string) (said opinion) {
 		t.Fatalf("open page: %v", err)
 	}
 	rig.Wait(t, time.Minute, "a diagnosis", func() bool {
-		text, err := chromedp.Run(ctx, chromedp.Evaluate[string](`JSON.stringify({
-			diagnosis: document.querySelector('.diagnosis').textContent,
-			findings: [...document.querySelectorAll('.findings div')].map((row) => ({
-				name: row.querySelector('dt').textContent, verdict: row.dataset.verdict, words: row.querySelector('span').textContent,
-			})),
-		})`))
-		if err == nil {
-			said = opinion{}
-			err = json.Unmarshal([]byte(text), &said)
-		}
-		if err != nil {
+		var err error
+		if said, err = chromedp.Run(ctx, chromedp.Evaluate[rig.Report](rig.PageReport)); err != nil {
 			t.Fatalf("ask the page: %v", err)
 		}
 		return strings.HasSuffix(said.Diagnosis, "on this way.")
 	})
 	return said
-}
-
-var someTime = regexp.MustCompile(`[0-9.]+ (ms|s)\b`)
-
-// timeless is what was said, but for times, and but for how to listen longer.
-func timeless(words string) string {
-	return strings.Replace(someTime.ReplaceAllString(words, "TIME"), "(client doctor -silence", "(-silence", 1)
 }
