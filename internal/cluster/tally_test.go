@@ -1,6 +1,10 @@
 package cluster
 
-import "testing"
+import (
+	"slices"
+	"testing"
+	"time"
+)
 
 func TestSum(t *testing.T) {
 	moves := func(pairs ...any) map[string]int {
@@ -37,5 +41,70 @@ func TestSum(t *testing.T) {
 				t.Errorf("got %d, want %d", got, row.want)
 			}
 		})
+	}
+}
+
+// What nodes have said is kept for a while after they died, since their users are still coming and others may not know yet;
+// and for three writings where nobody has heard that they died.
+func TestForgetsNodes(t *testing.T) {
+	now := time.Now()
+	for _, row := range []struct {
+		name   string
+		alive  bool
+		dead   time.Duration // since when it is, 0 = this node does not know
+		silent time.Duration // since it said something of the room
+		want   bool          // that is kept
+	}{
+		{"alive", true, 0, 2 * time.Minute, true},
+		{"alive, and has not said it again", true, 0, 4 * time.Minute, false},
+		{"just dead", false, 5 * time.Second, time.Minute, true},
+		{"dead for long", false, 20 * time.Second, time.Minute, false},
+		{"dead for long, but its entry has just been read", false, 20 * time.Second, time.Second, true},
+		{"forgotten while this node was away, just now", false, 0, time.Second, true},
+		{"forgotten while this node was away", false, 0, time.Minute, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			n, _ := newAlone(t)
+			if row.alive {
+				n.onBeat("beefbeef-0", now)
+			}
+			n.onCount(token("lobby"), "beefbeef-0", []byte(`{"id":"beefbeef-0-1","room":"lobby","version":1,"users":3}`))
+			if row.dead > 0 {
+				n.dead["beefbeef-0"] = now.Add(-row.dead)
+			}
+			said := n.room("lobby").tally.others["beefbeef-0"]
+			said.heard = now.Add(-row.silent)
+			n.room("lobby").tally.others["beefbeef-0"] = said
+			n.chase(t.Context())
+			if got := n.room("lobby").tally.knows("beefbeef-0"); got != row.want {
+				t.Errorf("got %v, want %v", got, row.want)
+			}
+		})
+	}
+}
+
+// Claims that are too old to be repeated are forgotten, on both sides.
+func TestForgetsClaims(t *testing.T) {
+	n, _ := newAlone(t)
+	tally := &n.room("lobby").tally
+	now := time.Now()
+	n.onBeat("beefbeef-0", now)
+	tally.unsure = []claim{
+		{id: "client-0001", tag: "beefbeef", time: now.Add(-30 * time.Second)},
+		{id: "client-0002", tag: "beefbeef", time: now.Add(-2 * time.Minute)},
+		{id: "client-0003", tag: "deadbeef", time: now.Add(-30 * time.Second)}, // of a node that is dead
+		{id: "client-0004", tag: "deadbeef", time: now},
+	}
+	tally.given = map[string]gift{"young": {time: now}, "old": {time: now.Add(-2 * time.Minute)}}
+	n.chase(t.Context())
+	var left []string
+	for _, c := range tally.unsure {
+		left = append(left, c.id)
+	}
+	if want := []string{"client-0001", "client-0004"}; !slices.Equal(left, want) {
+		t.Errorf("claims to be repeated: got %v, want %v", left, want)
+	}
+	if _, ok := tally.given["young"]; len(tally.given) != 1 || !ok {
+		t.Errorf("answers to be repeated: got %v, want the young one", tally.given)
 	}
 }

@@ -2,11 +2,15 @@ package cluster
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -181,6 +185,44 @@ func startNodes(t *testing.T, count int, urls string, args ...string) []*rig.Ser
 	return nodes
 }
 
+var adminForm = regexp.MustCompile(`msg="admin listening" addr=(\S+)`)
+
+// statsOf is what /stats of a process says of the cluster.
+func statsOf(t *testing.T, n *rig.Server) (s stats) {
+	t.Helper()
+	found := adminForm.FindAllStringSubmatch(n.Log(), -1) // it may have been restarted
+	if len(found) == 0 {
+		t.Fatalf("the log does not say where /stats is:\n%s", n.Log())
+	}
+	resp, err := http.Get("http://" + found[len(found)-1][1] + "/stats")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil {
+		t.Fatalf("/stats: %v", err)
+	}
+	return s
+}
+
+// missed waits until an operator who looks at a node sees that another one says nothing, and then that it is dead.
+func missed(t *testing.T, n *rig.Server, nodes int) {
+	t.Helper()
+	rig.Wait(t, 5*time.Second, "/stats shows a node that is silent", func() bool {
+		return slices.ContainsFunc(statsOf(t, n).Nodes, func(one nodeSeen) bool { return one.Age > 1.5 })
+	})
+	if got := statsOf(t, n); len(got.Nodes) != nodes || got.Cluster != "ok" {
+		t.Errorf("/stats while a node is silent: got %+v, want ok and %d nodes", got, nodes)
+	}
+	rig.Wait(t, 5*time.Second, "it is gone from /stats", func() bool { return len(statsOf(t, n).Nodes) == nodes-1 })
+	if !strings.Contains(n.Log(), `msg="node is dead"`) {
+		t.Errorf("the log says nothing of a node that is dead:\n%s", n.Log())
+	}
+	if got := status(n.URL + "/readyz"); got != http.StatusOK {
+		t.Errorf("/readyz of a node that is well: got %d, want 200", got)
+	}
+}
+
 // A node that is killed takes its users out of everybody's count within 6 s.
 func TestKilledNode(t *testing.T) {
 	_, urls := startNATSCluster(t, 1)
@@ -196,6 +238,7 @@ func TestKilledNode(t *testing.T) {
 	}
 	begin := time.Now()
 	nodes[1].Kill()
+	missed(t, nodes[0], 3)
 	for _, w := range watchers {
 		w.await(t, 2)
 	}
@@ -258,6 +301,7 @@ func TestFrozenNode(t *testing.T) {
 	syscall.Kill(nodes[1].Pid(), syscall.SIGSTOP)
 	begin := time.Now()
 	goes.hop(nodes[0].URL)
+	missed(t, nodes[0], 2)
 	watcher.await(t, 2)
 	t.Logf("users of a frozen node were out of the count after %v", time.Since(begin))
 	emitNumbers(t, nodes[0].URL, 1, 5)
@@ -267,6 +311,15 @@ func TestFrozenNode(t *testing.T) {
 	watcher.await(t, 3)
 	stays.await(t, 3)
 	goes.await(t, 3)
+	for _, n := range nodes {
+		rig.Wait(t, 10*time.Second, "/stats shows both nodes", func() bool { s := statsOf(t, n); return len(s.Nodes) == 2 && s.Cluster == "ok" })
+		if got := status(n.URL + "/readyz"); got != http.StatusOK {
+			t.Errorf("/readyz after the thaw: got %d, want 200", got)
+		}
+	}
+	if !strings.Contains(nodes[1].Log(), `msg="taken for dead by the other nodes; coming back"`) {
+		t.Errorf("the log of the node that was frozen says nothing of it:\n%s", nodes[1].Log())
+	}
 	time.Sleep(3 * time.Second)
 	for _, r := range []*reader{watcher, stays, goes} {
 		if r.count() != 3 {

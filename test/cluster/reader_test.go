@@ -32,7 +32,7 @@ type reader struct {
 	events []ssetest.Event // all but counts and io:ping
 	times  []time.Time     // when they came
 	counts []int
-	last   time.Time // when the last count came
+	shown  []time.Time // when they came
 	opened int
 
 	stop    func()
@@ -164,7 +164,7 @@ func (r *reader) take(e ssetest.Event) {
 	case "user count":
 		n, _ := strconv.Atoi(e.Data)
 		r.counts = append(r.counts, n)
-		r.last = time.Now()
+		r.shown = append(r.shown, time.Now())
 	default:
 		r.events = append(r.events, e)
 		r.times = append(r.times, time.Now())
@@ -211,6 +211,7 @@ func (r *reader) forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.counts = append([]int(nil), r.counts[len(r.counts)-1])
+	r.shown = append([]time.Time(nil), r.shown[len(r.shown)-1])
 }
 
 func (r *reader) opens() int {

@@ -197,11 +197,13 @@ func (n *node) ready(t *testing.T) *node {
 
 // stats is what /stats says of the cluster.
 type stats struct {
-	Cluster string `json:"cluster"`
-	Nodes   []struct {
-		Node string  `json:"node"`
-		Age  float64 `json:"last_seen_seconds"`
-	} `json:"nodes"`
+	Cluster string     `json:"cluster"`
+	Nodes   []nodeSeen `json:"nodes"`
+}
+
+type nodeSeen struct {
+	Node string  `json:"node"`
+	Age  float64 `json:"last_seen_seconds"`
 }
 
 func (n *node) stats(t *testing.T) stats {

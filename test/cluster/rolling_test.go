@@ -39,6 +39,7 @@ func TestRollingRestart(t *testing.T) {
 
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	emits := 0
+	var turns []time.Time // when somebody began to come, to go, to come, …
 	go func() {
 		defer close(stopped)
 		for i := 1; ; i++ {
@@ -56,9 +57,13 @@ func TestRollingRestart(t *testing.T) {
 			// have stopped by then.
 			switch i % 50 {
 			case 0:
+				turns = append(turns, time.Now())
 				say(t, front.URL+"/alive", fmt.Sprintf("guest-%04d", i/50))
 			case 25:
-				say(t, front.URL+"/leave", fmt.Sprintf("guest-%04d", i/50))
+				if len(turns) > 0 {
+					turns = append(turns, time.Now())
+					say(t, front.URL+"/leave", fmt.Sprintf("guest-%04d", i/50))
+				}
 			}
 		}
 	}()
@@ -70,15 +75,10 @@ func TestRollingRestart(t *testing.T) {
 	<-stopped
 
 	opens, counts := 0, 0
-	for i, r := range readers {
+	for _, r := range readers {
 		rig.Wait(t, 10*time.Second, "all events", func() bool { return len(r.data()) >= emits })
 		awaitData(t, r, numbers(1, emits)...)
-		for _, got := range r.seen() {
-			if got != users && got != users+1 {
-				t.Errorf("reader %d saw %v, want %d or %d only", i, r.seen(), users, users+1)
-				break
-			}
-		}
+		r.follows(t, users, turns)
 		opens += r.opens()
 		counts += len(r.seen())
 	}
@@ -86,6 +86,24 @@ func TestRollingRestart(t *testing.T) {
 		t.Errorf("%d streams were opened, want at least %d: nodes were restarted", opens, 2*users)
 	}
 	t.Logf("%d users opened %d streams and saw %d counts while %d events were emitted", users, opens, counts, emits)
+}
+
+// follows fails the test unless every count that the reader was shown is the true one: users, and one more from every
+// other turn to the next. It may be late, and pass a turn over, but not be ahead of one, nor go back behind it.
+func (r *reader) follows(t *testing.T, users int, turns []time.Time) {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	turn := 0
+	for i, got := range r.counts {
+		if got != users+turn%2 && turn < len(turns) && r.shown[i].After(turns[turn]) {
+			turn++
+		}
+		if got != users+turn%2 {
+			t.Errorf("%s was shown %v, the %dth after %d turns of somebody who comes and goes: want %d", r.id, r.counts, i+1, turn, users+turn%2)
+			return
+		}
+	}
 }
 
 // keepEmit emits a number until it is accepted: the node may be stopping.

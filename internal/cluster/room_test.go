@@ -1,0 +1,43 @@
+package cluster
+
+import (
+	"context"
+	"testing"
+)
+
+// A room that is opened again while the one of that name before it still closes says nothing before that one has said its
+// last word: the others would take the last word for its own.
+func TestOpenedAgain(t *testing.T) {
+	n, _ := newAlone(t)
+	h, first := n.hub.Lookup("lobby"), n.room("lobby")
+	first.tally.say()
+	n.Unwatch(h)
+	n.Watch(h)
+	second := n.room("lobby")
+	ended, end := context.WithCancel(t.Context())
+	end()
+	second.begin(ended)
+	second.tally.say()
+	if second.tally.known() {
+		t.Error("the new room has said something before the old one has closed")
+	}
+
+	// It is closed at once, too, and a third one opened.
+	n.Unwatch(h)
+	first.close(t.Context())
+	n.Watch(h)
+	third := n.room("lobby")
+	if third.before != second {
+		t.Errorf("got %p before the third room, want the second, %p, which has not closed yet", third.before, second)
+	}
+	close(second.gone)
+	second.begin(t.Context())
+	if len(second.subs) > 0 {
+		t.Errorf("a room that is gone has %d subscriptions, want none", len(second.subs))
+	}
+	second.tally.say()
+	closed := n.versions.Load() - 1 // the last word of the first
+	if got := second.tally.mine.Version; got <= closed {
+		t.Errorf("got version %d of the new room's entry, want more than the last of the old one, %d", got, closed)
+	}
+}
