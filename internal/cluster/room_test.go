@@ -24,7 +24,10 @@ func TestOpenedAgain(t *testing.T) {
 
 	// It is closed at once, too, and a third one opened.
 	n.Unwatch(h)
-	first.close(t.Context())
+	said := n.versions.Load()
+	if first.close(t.Context()); n.versions.Load() != said+1 {
+		t.Errorf("closing a room that others have heard of: got %d words, want a last one", n.versions.Load()-said)
+	}
 	n.Watch(h)
 	third := n.room("lobby")
 	if third.before != second {
@@ -36,8 +39,7 @@ func TestOpenedAgain(t *testing.T) {
 		t.Errorf("a room that is gone has %d subscriptions, want none", len(second.subs))
 	}
 	second.tally.say()
-	closed := n.versions.Load() - 1 // the last word of the first
-	if got := second.tally.mine.Version; got <= closed {
-		t.Errorf("got version %d of the new room's entry, want more than the last of the old one, %d", got, closed)
+	if got := second.tally.mine.Version; got <= said+1 {
+		t.Errorf("got version %d of the new room's entry, want more than the last of the old one, %d", got, said+1)
 	}
 }

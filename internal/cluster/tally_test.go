@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 )
 
 func TestSum(t *testing.T) {
@@ -106,5 +108,65 @@ func TestForgetsClaims(t *testing.T) {
 	}
 	if _, ok := tally.given["young"]; len(tally.given) != 1 || !ok {
 		t.Errorf("answers to be repeated: got %v, want the young one", tally.given)
+	}
+}
+
+// What a node said before it died, before its last entry, of another room, or what comes back to the node that said it,
+// takes nobody from here.
+func TestEntriesThatDoNotCount(t *testing.T) {
+	const joined = `"users":1,"joined":["client-0001"]}`
+	for _, row := range []struct {
+		name, node, entry string
+		want              int // users of this node, which had two
+	}{
+		{"good", "beefbeef-0", `{"id":"beefbeef-0-1","room":"lobby","version":5,` + joined, 1},
+		{"older than the last", "beefbeef-0", `{"id":"beefbeef-0-1","room":"lobby","version":3,` + joined, 2},
+		{"of another room", "beefbeef-0", `{"id":"beefbeef-0-1","room":"lounge","version":5,` + joined, 2},
+		{"of a dead node", "deadbeef-0", `{"id":"deadbeef-0-1","room":"lobby","version":5,` + joined, 2},
+		{"of this node", "", `{"id":"x-0-1","room":"lobby","version":5,` + joined, 2},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			n, _ := newAlone(t)
+			n.dead["deadbeef-0"] = time.Now()
+			n.onCount(token("lobby"), "beefbeef-0", []byte(`{"id":"beefbeef-0-1","room":"lobby","version":4,"users":1}`))
+			if row.node == "" {
+				row.node = n.tag + "-7"
+			}
+			n.onCount(token("lobby"), row.node, []byte(row.entry))
+			if got := n.table.Count("lobby"); got != row.want {
+				t.Errorf("got %d users, want %d", got, row.want)
+			}
+		})
+	}
+}
+
+// Who came from an entry or went to it is forgotten with it: the node has opened the room anew, or has closed it.
+func TestForgetsMoves(t *testing.T) {
+	for _, row := range []struct{ name, entry string }{
+		{"opened anew", `{"id":"beefbeef-0-2","room":"lobby","version":2,"users":1}`},
+		{"closed", `{"id":"beefbeef-0-1","room":"lobby","version":2,"closed":true}`},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			n, _ := newAlone(t)
+			r := n.room("lobby")
+			n.onCount(token("lobby"), "beefbeef-0", []byte(`{"id":"beefbeef-0-1","room":"lobby","version":1,"users":1}`))
+			n.giveUp(ask{Room: "lobby", Claim: "client-0001", By: "beefbeef-0-1", Nonce: "nonce"})
+			r.tally.mine.In["beefbeef-0-1"] = 1
+			r.tally.unsure = []claim{{id: "client-0002", entry: "beefbeef-0-1"}}
+			n.onCount(token("lobby"), "beefbeef-0", []byte(row.entry))
+			if in, out, unsure := r.tally.mine.In, r.tally.mine.Out, r.tally.unsure; len(in)+len(out)+len(unsure) > 0 {
+				t.Errorf("got users from %v, to %v, and claims %v, want none", in, out, unsure)
+			}
+		})
+	}
+}
+
+// Before a node hands its users over it looks at what has come by then: whoever has said goodbye is not handed over.
+func TestHandsOverLast(t *testing.T) {
+	n, _ := newAlone(t)
+	n.inbox <- &nats.Msg{Subject: n.names.live(token("lobby")), Data: encode(shout{Leave: []string{"client-0001"}})}
+	n.handOver()
+	if n.table.Has("lobby", "client-0001") {
+		t.Error("one who has said goodbye is still counted")
 	}
 }

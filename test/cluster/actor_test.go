@@ -263,6 +263,17 @@ func (a *actor) reply(answers func(ask) *answer) {
 	a.answers = answers
 }
 
+// receive takes what another goroutine has found out.
+func receive[T any](t *testing.T, what string, from <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-from:
+	case <-time.After(5 * time.Second):
+		t.Fatalf("waited in vain for: %s", what)
+	}
+	return v
+}
+
 // cursor is what somebody comes with who has been on the actor's node.
 func (a *actor) cursor(id string) string {
 	epoch, rest, _ := strings.Cut(id, ".")

@@ -145,7 +145,7 @@ func TestInheritsNothing(t *testing.T) {
 	}
 	other.mu.Unlock()
 	other.nc.Publish("headcount.node."+n.cluster.Tag(), encode(ask{Dead: n.cluster.Name()}))
-	if a := <-got; !same(a, answer{}) || n.web.Table().Has("lobby", "client-lease") {
+	if a := receive(t, "the answer while it comes back", got); !same(a, answer{}) || n.web.Table().Has("lobby", "client-lease") {
 		t.Errorf("got %+v, want that nobody is taken over", a)
 	}
 }

@@ -48,7 +48,7 @@ func TestNames(t *testing.T) {
 	}
 	rig.Wait(t, 5*time.Second, "it is told that it is dead", told)
 	watcher.forget()
-	other.says("1", entry{Users: 7})
+	other.says("1", entry{Users: 7, Joined: []string{"client-both"}})
 	other.rename("actoraaa-2")
 	other.says("1", entry{Users: 1})
 	watcher.await(t, 4)

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -47,4 +48,29 @@ func TestPartition(t *testing.T) {
 		t.Errorf("the stream of the node that was cut off was opened %d times, want once", rb.opens())
 	}
 	atRest(t, 3, a, b)
+}
+
+// A reader comes to a node with the cursor of an event that the node cannot have heard of: its NATS server is cut off from
+// the others, and says, as long as it takes it to notice, that there is no such event. The cursor is believed.
+func TestCursorAhead(t *testing.T) {
+	s := startNATS(t, 0, t.TempDir())
+	way := newLink(t, strings.TrimPrefix(s.URL, "nats://"))
+	a, b := startNode(t, s.URL).ready(t), startNode(t, way.URL()).ready(t)
+	emitNumbers(t, a.URL, 1, 1)
+	ends := regexp.MustCompile(`("last_seq"|"headcount\.emit\.[^"]+"):\s*2\b`) // of the events, and of the room
+	kept := regexp.MustCompile(`\{"stream":\s*"KV_headcount_nodes"`)
+	way.change(func(data []byte) {
+		for _, at := range ends.FindAllIndex(data, -1) {
+			data[at[1]-1] = '1'
+		}
+		for _, at := range kept.FindAllIndex(data, -1) {
+			data[at[0]] = '[' // which is no answer
+		}
+	})
+	second := mustEmit(t, a.URL, "lobby", "n", "2")
+	r := newReaderFrom(t, []string{b.URL}, "lobby", "client-0001", second.ID)
+	rig.Wait(t, 5*time.Second, "first count", func() bool { return r.count() > 0 })
+	way.change(nil)
+	emitNumbers(t, a.URL, 3, 3)
+	awaitData(t, r, "3")
 }

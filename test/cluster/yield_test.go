@@ -53,7 +53,7 @@ func TestYieldedUser(t *testing.T) {
 	}
 }
 
-// However many join at once, the others are told of all, in messages that NATS takes; and again when messages may have been
+// However many join at once, the others are told of all who are still there, in messages that NATS takes; and again when messages may have been
 // lost, because NATS was away.
 func TestManyJoin(t *testing.T) {
 	dir := t.TempDir()
@@ -70,6 +70,11 @@ func TestManyJoin(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	const gone = "client-gone"
+	if err := n.cluster.Arrive(t.Context(), "lobby", gone, "", func() { n.web.Table().Open("lobby", gone, nobody{}) }); err != nil {
+		t.Fatal(err)
+	}
+	n.web.Table().Leave("lobby", gone)
 	n.cluster.Changed("lobby")
 	told := func() int {
 		other.mu.Lock()
@@ -81,6 +86,9 @@ func TestManyJoin(t *testing.T) {
 			}
 			for _, id := range e.Joined {
 				ids[id] = true
+				if id == gone {
+					t.Error("they are told of one who has left: on their nodes it may still be")
+				}
 			}
 		}
 		return len(ids)
@@ -180,7 +188,7 @@ func TestTwoComeBack(t *testing.T) {
 			} else {
 				ask1()
 			}
-			if got := <-result; !slices.Equal(got.IDs, row.want) {
+			if got := receive(t, "the answer while it comes back", result); !slices.Equal(got.IDs, row.want) {
 				t.Errorf("got %v, want %v", got.IDs, row.want)
 			}
 		})
