@@ -165,7 +165,6 @@ func (t *tally) inherit(by string, will map[string]float64, now time.Time) (entr
 		if !t.node.table.Take(t.room.name, id) {
 			t.node.local.Expect(t.room.name, id, now.Add(time.Duration(seconds*float64(time.Second))))
 		}
-		delete(t.yielded, id)
 		users++
 	}
 	if users > 0 {

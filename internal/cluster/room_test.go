@@ -43,3 +43,13 @@ func TestOpenedAgain(t *testing.T) {
 		t.Errorf("got version %d of the new room's entry, want more than the last of the old one, %d", got, said+1)
 	}
 }
+
+// A node that comes back from the dead says nothing of a room before it knows who has gone elsewhere, though it was about to.
+func TestMute(t *testing.T) {
+	n, _ := newAlone(t)
+	r := n.room("lobby")
+	n.comeBack()
+	if r.tally.say(); r.tally.known() {
+		t.Error("the node has said something of the room")
+	}
+}

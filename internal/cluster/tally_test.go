@@ -170,3 +170,23 @@ func TestHandsOverLast(t *testing.T) {
 		t.Error("one who has said goodbye is still counted")
 	}
 }
+
+// What a node has said under its names before is no other node's.
+func TestOwnNames(t *testing.T) {
+	n, _ := newAlone(t)
+	n.onBeat(n.tag+"-7", time.Now())
+	if got := n.Nodes(); len(got) != 1 {
+		t.Errorf("got nodes %v, want this one", got)
+	}
+}
+
+// The count is never less than who is here, whatever the others say of those who came from them.
+func TestAtLeastHere(t *testing.T) {
+	n, _ := newAlone(t)
+	n.onBeat("beefbeef-0", time.Now())
+	n.onCount(token("lobby"), "beefbeef-0", []byte(`{"id":"beefbeef-0-1","room":"lobby","version":1}`))
+	n.room("lobby").tally.mine.In["beefbeef-0-1"] = 1
+	if got, _ := n.Total("lobby"); got != 2 {
+		t.Errorf("got %d, want the 2 who are here", got)
+	}
+}

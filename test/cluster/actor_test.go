@@ -28,8 +28,10 @@ type actor struct {
 	said    []entry             // what the others said of the lobby, oldest first
 	asks    []ask               // what it was asked, likewise
 	leaves  []string            // who is said to have said goodbye
+	alives  []string            // who is asked about for having given a sign of life
 	answers func(ask) *answer   // nil, or what it returns, is none
 	rolled  func(shout) *answer // likewise
+	has     []string            // who gives a sign of life and is its user
 }
 
 type entry struct {
@@ -68,6 +70,7 @@ type answer struct {
 type shout struct {
 	Node  string   `json:"node,omitempty"`
 	Leave []string `json:"leave,omitempty"`
+	Alive []string `json:"alive,omitempty"`
 	Roll  []string `json:"roll,omitempty"`
 }
 
@@ -157,12 +160,16 @@ func (a *actor) asked(q ask) *answer {
 func (a *actor) shouted(s shout) *answer {
 	a.mu.Lock()
 	a.leaves = append(a.leaves, s.Leave...)
-	f := a.rolled
+	a.alives = append(a.alives, s.Alive...)
+	f, name, has := a.rolled, a.name, a.has
 	a.mu.Unlock()
-	if f == nil || s.Roll == nil {
-		return nil
+	switch {
+	case s.Alive != nil && len(has) > 0:
+		return &answer{Node: name, IDs: has}
+	case s.Roll != nil && f != nil:
+		return f(s)
 	}
-	return f(s)
+	return nil
 }
 
 // beat gives a sign of life.

@@ -19,7 +19,9 @@ import (
 func TestLastWord(t *testing.T) {
 	url := startNATS(t, 0, t.TempDir()).URL
 	n := startNode(t, url).ready(t)
-	stopped, shut, refuses, takes, few := play(t, url, "actoraaa"), play(t, url, "actorbbb"), play(t, url, "actorccc"), play(t, url, "actorddd"), play(t, url, "actoreee")
+	stopped, shut, refuses, takes, few, back := play(t, url, "actoraaa"), play(t, url, "actorbbb"), play(t, url, "actorccc"), play(t, url, "actorddd"), play(t, url, "actoreee"), play(t, url, "actorfff")
+	back.says("1", entry{Users: 50})
+	back.rename("actorfff-1") // under which it has said nothing yet
 	stopped.says("1", entry{Users: 40, Heir: "actorzzz"})
 	shut.says("1", entry{Users: 30, Closed: true})
 	refuses.says("1", entry{Users: 20})
@@ -79,7 +81,7 @@ func TestLastWord(t *testing.T) {
 	for _, row := range []struct {
 		of    *actor
 		wills int
-	}{{stopped, 0}, {shut, 0}, {refuses, 1}, {takes, 1}, {few, 0}} {
+	}{{stopped, 0}, {shut, 0}, {refuses, 1}, {takes, 1}, {few, 0}, {back, 0}} {
 		row.of.mu.Lock()
 		wills := 0
 		for _, q := range row.of.asks {

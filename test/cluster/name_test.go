@@ -26,7 +26,7 @@ func TestNames(t *testing.T) {
 
 	// It has come back under a new name before anybody took it for dead: what it said and took is void.
 	other.rename("actoraaa-1")
-	watcher.await(t, 2)
+	rig.Wait(t, 3*time.Second, "what it said under its old name is void", func() bool { return watcher.count() == 2 })
 	other.says("1", entry{Users: 2})
 	watcher.await(t, 4)
 
@@ -49,8 +49,11 @@ func TestNames(t *testing.T) {
 	rig.Wait(t, 5*time.Second, "it is told that it is dead", told)
 	watcher.forget()
 	other.says("1", entry{Users: 7, Joined: []string{"client-both"}})
-	other.rename("actoraaa-2")
-	other.says("1", entry{Users: 1})
+	other.mu.Lock()
+	other.name = "actoraaa-2"
+	other.mu.Unlock()
+	other.says("1", entry{Users: 1}) // which is heard before its sign of life
+	other.beat()
 	watcher.await(t, 4)
 	if got := watcher.seen(); !slices.Equal(got, []int{3, 4}) {
 		t.Errorf("counts: got %v, want 3 and 4 only", got)
@@ -86,6 +89,7 @@ func TestYoungNode(t *testing.T) {
 	old := startNode(t, url).ready(t)
 	dies := play(t, url, "actoraaa")
 	rig.Wait(t, 5*time.Second, "the other node is there", func() bool { return old.silent(t, "actoraaa-0") >= 0 })
+	dies.says("1", entry{Users: 3})
 	dies.rename("")
 	begin := time.Now()
 	rig.Wait(t, 5*time.Second, "it is silent", func() bool { return old.silent(t, "actoraaa-0") > 3 })
@@ -99,7 +103,11 @@ func TestYoungNode(t *testing.T) {
 			t.Errorf("a dead node was taken for alive for %v, want at most 6s", took)
 		}
 	}
-	if got := startNode(t, url).ready(t).silent(t, "actoraaa-0"); got >= 0 {
+	last := startNode(t, url).ready(t)
+	if got := last.silent(t, "actoraaa-0"); got >= 0 {
 		t.Errorf("a node that starts takes a dead one for alive, and heard of %v s ago", got)
+	}
+	if got := count(last.URL, "lobby"); got != 0 {
+		t.Errorf("/count of a room that is not open: got %d, want 0 since the node is dead", got)
 	}
 }

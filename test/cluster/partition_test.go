@@ -27,6 +27,8 @@ func TestPartition(t *testing.T) {
 	begin := time.Now()
 	cut.hold(true)
 	hops.hop(a.URL) // known to b, which sees the stream end
+	lounge := newReader(t, []string{b.URL}, "lounge", "client-00b3")
+	rig.Wait(t, 3*time.Second, "a stream is let in though NATS does not answer", func() bool { return lounge.count() == 1 })
 	ra.await(t, 2)
 	t.Logf("the other node's users were out of the count after %v", time.Since(begin))
 	if time.Since(begin) > 6*time.Second {

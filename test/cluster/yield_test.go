@@ -111,16 +111,7 @@ func TestComesBack(t *testing.T) {
 	other := play(t, s.URL, "actoraaa")
 	watcher, goes := read(t, n.URL, "lobby", "client-watch"), read(t, n.URL, "lobby", "client-goes")
 	other.awaitSaid(n, "two users", func(e entry) bool { return e.Users == 2 })
-	way.change(func(data []byte) {
-		for at := 0; ; {
-			i := strings.Index(string(data[at:]), "MSG $KV.headcount_counts.")
-			if i < 0 {
-				return
-			}
-			copy(data[at+i:], "MSG $KV.headcount_nobody.")
-			at += i + 1
-		}
-	})
+	way.change(func(data []byte) { lose(data, "MSG $KV.headcount_counts.", "MSG $KV.headcount_nobody.") })
 	other.says("1", entry{Users: 1}) // which is lost
 	name := n.cluster.Name()
 	var rolls []shout
@@ -196,37 +187,54 @@ func TestTwoComeBack(t *testing.T) {
 }
 
 // A node that comes back asks for a few rooms at a time: all at once, as with many rooms on many nodes, and nobody would be
-// heard any more.
+// heard any more. If that takes so long that it is taken for dead again, it asks for each once more and no oftener.
 func TestRoomsComeBackInTurn(t *testing.T) {
 	url := startNATS(t, 0, t.TempDir()).URL
 	n := startNode(t, url).ready(t)
 	other := play(t, url, "actoraaa")
 	const rooms, atOnce = 12, 4
 	for i := range rooms {
-		room := fmt.Sprintf("room %d", i)
+		room, id := fmt.Sprintf("room %d", i), fmt.Sprintf("client-%04d", i)
 		n.web.Hub().Open(room)
-		n.web.Table().Open(room, "client-0001", nobody{})
+		n.web.Table().Open(room, id, nobody{})
 		n.cluster.Changed(room)
 		other.says("1", entry{Room: room, Users: 1})
 		rig.Wait(t, 5*time.Second, "the other's count", func() bool { return count(n.URL, room) == 2 })
 	}
-	var asked []time.Time
+	asked := make(map[string][]time.Time) // by whom and for which user, when
 	other.mu.Lock()
-	other.rolled = func(shout) *answer { // is not answered, which is waited for
+	other.rolled = func(s shout) *answer { // is not answered, which is waited for
 		other.mu.Lock()
 		defer other.mu.Unlock()
-		asked = append(asked, time.Now())
+		asked[s.Node] = append(asked[s.Node], time.Now())
+		asked[s.Node+s.Roll[0]] = nil
 		return nil
 	}
 	other.mu.Unlock()
-	other.nc.Publish("headcount.node."+n.cluster.Tag(), encode(ask{Dead: n.cluster.Name()}))
-	all := func() bool {
+	dead := func(name string) { other.nc.Publish("headcount.node."+n.cluster.Tag(), encode(ask{Dead: name})) }
+	dead(n.cluster.Name())
+	first, second := n.cluster.Tag()+"-1", n.cluster.Tag()+"-2"
+	rig.Wait(t, 5*time.Second, "the first rooms are asked for", func() bool {
 		other.mu.Lock()
 		defer other.mu.Unlock()
-		return len(asked) == rooms
-	}
-	rig.Wait(t, 10*time.Second, "all rooms are asked for", all)
-	if took := asked[rooms-1].Sub(asked[0]); took < (rooms/atOnce-2)*250*time.Millisecond {
+		return len(asked[first]) > 0
+	})
+	dead(first)
+	rig.Wait(t, 10*time.Second, "all rooms are asked for again", func() bool {
+		other.mu.Lock()
+		defer other.mu.Unlock()
+		for i := range rooms {
+			if _, ok := asked[second+fmt.Sprintf("client-%04d", i)]; !ok {
+				return false
+			}
+		}
+		return true
+	})
+	other.mu.Lock()
+	defer other.mu.Unlock()
+	if got := asked[second]; len(got) != rooms {
+		t.Errorf("asked %d times for %d rooms, want once each", len(got), rooms)
+	} else if took := got[rooms-1].Sub(got[0]); took < (rooms/atOnce-2)*250*time.Millisecond {
 		t.Errorf("%d rooms were asked for within %v, want %d at once, each for 250ms", rooms, took, atOnce)
 	}
 }
