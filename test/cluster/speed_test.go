@@ -21,8 +21,12 @@ import (
 	"headcount/test/rig"
 )
 
-// From an emit on one node to its receipt on another, idle: 99 of 100 within 10 ms. Of five rounds the best counts, since
-// other programs run on the machine too.
+// goals says that the goals are to be met, as they are where nothing else runs: task speed. Else the figures are for people:
+// a busy machine is not a fault.
+func goals() bool { return os.Getenv("SPEED") == "goals" }
+
+// From an emit on one node to its receipt on another, idle, beside what NATS alone takes to send out what it has stored: 99
+// of 100 within 10 ms. Of five rounds the best counts, since other programs run on the machine too.
 func TestEmitLatency(t *testing.T) {
 	for _, count := range []int{1, 3} {
 		t.Run(fmt.Sprintf("%d NATS servers", count), func(t *testing.T) {
@@ -30,32 +34,83 @@ func TestEmitLatency(t *testing.T) {
 			a := rig.StartPlain(t, "-nats", urls, "-token", token)
 			b := rig.StartPlain(t, "-nats", urls, "-token", token)
 			r := read(t, b.URL, "lobby", "client-0001")
+			nc, js := jetStream(t, urls)
+			sent, err := nc.SubscribeSync("headcount.live.bench")
+			if err != nil {
+				t.Fatal(err)
+			}
+			const events = 100
+			rounds := 1
+			if goals() {
+				rounds = 5
+			}
 			var best time.Duration
-			for round := range 5 {
-				const events = 100
-				var times, answers []time.Duration
+			for round := range rounds {
+				var times, alone []time.Duration
 				for i := round * events; i < (round+1)*events; i++ {
 					begin := time.Now()
 					mustEmit(t, a.URL, "lobby", "n", fmt.Sprint(i))
-					answers = append(answers, time.Since(begin))
-					for len(r.data()) <= i {
-						time.Sleep(50 * time.Microsecond)
-					}
+					rig.Wait(t, 10*time.Second, "the event", func() bool { return len(r.data()) > i })
 					times = append(times, r.time(i).Sub(begin))
+
+					begin = time.Now()
+					if _, err := js.Publish(t.Context(), "headcount.emit.bench", []byte(`"n"`)); err != nil {
+						t.Fatal(err)
+					}
+					if _, err := sent.NextMsg(10 * time.Second); err != nil {
+						t.Fatal(err)
+					}
+					alone = append(alone, time.Since(begin))
 				}
 				slices.Sort(times)
-				slices.Sort(answers)
+				slices.Sort(alone)
 				p99 := times[events*99/100-1]
-				t.Logf("emit on A to receipt on B: median %v, p99 %v; to the answer: median %v, p99 %v",
-					times[events/2], p99, answers[events/2], answers[events*99/100-1])
+				t.Logf("emit on A to receipt on B: median %v, p99 %v; NATS alone: median %v, p99 %v; %.1f × its median",
+					times[events/2], p99, alone[events/2], alone[events*99/100-1], float64(times[events/2])/float64(alone[events/2]))
 				if round == 0 || p99 < best {
 					best = p99
 				}
+				if times[events/2] > 20*alone[events/2] {
+					t.Errorf("half of the events took more than %v, want at most 20 × the %v of NATS alone", times[events/2], alone[events/2])
+				}
 			}
-			if best > 10*time.Millisecond {
+			if goals() && best > 10*time.Millisecond {
 				t.Errorf("best p99 %v, want at most 10ms", best)
 			}
 		})
+	}
+}
+
+// A join on one node is in the count that the other displays within 300 ms. Of three rounds the best counts.
+func TestJoinLatency(t *testing.T) {
+	url := startNATS(t, 0, t.TempDir()).URL
+	a, b := startNode(t, url).ready(t), startNode(t, url).ready(t)
+	watcher := read(t, b.URL, "lobby", "client-watch")
+	const joins = 20
+	rounds := 1
+	if goals() {
+		rounds = 3
+	}
+	var best time.Duration
+	for round := range rounds {
+		var times []time.Duration
+		for i := round * joins; i < (round+1)*joins; i++ {
+			begin := time.Now()
+			newReader(t, []string{a.URL}, "lobby", fmt.Sprintf("client-%04d", i))
+			watcher.await(t, i+2)
+			times = append(times, time.Since(begin))
+		}
+		slices.Sort(times)
+		t.Logf("join on A to the count on B: median %v, slowest of %d %v", times[joins/2], joins, times[joins-1])
+		if round == 0 || times[joins-1] < best {
+			best = times[joins-1]
+		}
+		if times[joins/2] > 500*time.Millisecond {
+			t.Errorf("half of the joins took %v, want 500ms even on a busy machine", times[joins/2])
+		}
+	}
+	if goals() && best > 300*time.Millisecond {
+		t.Errorf("slowest join of the best round took %v, want at most 300ms", best)
 	}
 }
 
@@ -95,14 +150,18 @@ func TestEmitRate(t *testing.T) {
 		return resp.StatusCode == http.StatusOK
 	}
 	var emits, best float64
-	for range 3 {
+	rounds := 1
+	if goals() {
+		rounds = 3
+	}
+	for range rounds {
 		alone, together := rate(1, 1500*time.Millisecond, publish), rate(workers, 500*time.Millisecond, publish)
 		emits = rate(workers, 2*time.Second, post)
 		t.Logf("200 bytes each, files on 3 NATS servers: one publisher %.0f a second, %d publishers %.0f; %d emit on 3 nodes: %.0f, %.2f × one",
 			alone, workers, together, workers, emits, emits/alone)
 		best = max(best, emits/alone)
 	}
-	if best < 0.7 {
+	if goals() && best < 0.7 {
 		t.Errorf("got %.2f × the emits of one publisher, want at least 0.7", best)
 	}
 	if nats := strings.Fields(os.Getenv("NATS_BENCH")); len(nats) > 0 {
