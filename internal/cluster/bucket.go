@@ -108,7 +108,7 @@ func (n *Node) readWhole(ctx context.Context, list []reading) (bool, error) {
 		wanted[w.token] = append(wanted[w.token], w)
 	}
 	upTo := uint64(0)
-	err = replay(ctx, n.own.replays, s.counts, jetstream.ConsumerConfig{FilterSubject: n.names.allCounts(), DeliverPolicy: jetstream.DeliverAllPolicy},
+	err = replay(ctx, n.own.replays, s.counts, "", jetstream.ConsumerConfig{FilterSubject: n.names.allCounts(), DeliverPolicy: jetstream.DeliverAllPolicy},
 		func(m jetstream.Msg, meta *jetstream.MsgMetadata) (more bool) {
 			token, _, _ := strings.Cut(m.Subject()[len(n.names.entries):], ".")
 			for _, w := range wanted[token] {
@@ -146,7 +146,7 @@ func (n *Node) readRoom(ctx context.Context, l limits, token string, tell func(n
 		for _, key := range keys {
 			left[key] = struct{}{}
 		}
-		err := replay(ctx, l.replays, s.counts, jetstream.ConsumerConfig{
+		err := replay(ctx, l.replays, s.counts, "", jetstream.ConsumerConfig{
 			FilterSubject: pattern, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
 		}, func(m jetstream.Msg, _ *jetstream.MsgMetadata) bool {
 			n.takeEntry(m.Subject(), m.Data(), tell)

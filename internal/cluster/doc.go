@@ -44,5 +44,6 @@
 // Streams stay, the local count stays right, the other nodes' users leave the count
 // as their nodes' names expire, and nothing can be emitted. [Node.Ready] says why.
 // When NATS is back, rooms catch up with the stream by themselves; should the stream
-// have lost its events or be another one, readers are told by an io:gap.
+// have lost its events or be another one, readers are told by an io:gap; with an old NATS
+// in a cluster also when it has another leader, which may have other sequences.
 package cluster

@@ -42,7 +42,10 @@ type live struct {
 // forgotten and become part of the hole.
 const maxEarly = 1000
 
-var errStale = errors.New("the stream is another one by now")
+var (
+	errStale = errors.New("the stream is another one by now")
+	errHole  = errors.New("the stream has not got what was before an event that it has sent")
+)
 
 // forget has the feed begin anew, with another stream.
 func (f *feed) forget() {
@@ -128,7 +131,7 @@ func (f *feed) catchUp(ctx context.Context) error {
 	f.mu.Lock()
 	f.hole = true
 	f.mu.Unlock()
-	for {
+	for range 5 {
 		done, err := slot(ctx, f.node.own.requests)
 		if err != nil {
 			return err
@@ -139,6 +142,7 @@ func (f *feed) catchUp(ctx context.Context) error {
 			return err
 		}
 	}
+	return errHole // NATS is not to be asked without end for what it may never have
 }
 
 // fetch reads what is stored behind what the hub has, and reports whether no hole is
@@ -161,7 +165,7 @@ func (f *feed) fetch(ctx context.Context) (closed bool, err error) {
 		return false, fmt.Errorf("ask for room: %w", err)
 	}
 	received := time.Now()
-	if epochOf(info) != n.Epoch() {
+	if n.epochOf(info) != n.Epoch() {
 		n.lost()
 		return false, errStale
 	}
@@ -169,8 +173,19 @@ func (f *feed) fetch(ctx context.Context) (closed bool, err error) {
 	var link uint64
 	count := info.State.Subjects[subject]
 	if count > 0 && info.State.LastSeq > last {
-		if events, link, err = n.readEvents(ctx, s.events, subject, last+1, info.State.LastSeq, count); err != nil {
+		if events, link, err = n.readEvents(ctx, s.events, info, subject, last+1, count); err != nil {
 			return false, fmt.Errorf("read room: %w", err)
+		}
+	}
+	if n.drifts(info) {
+		// Who answered the last question need not be who answered the first.
+		after, err := s.events.Info(ctx)
+		if err != nil {
+			return false, fmt.Errorf("ask for room again: %w", err)
+		}
+		if n.epochOf(after) != n.Epoch() {
+			n.lost()
+			return false, errStale
 		}
 	}
 	if len(events) > 0 {

@@ -79,7 +79,7 @@ func (n *Node) look(ctx context.Context) error {
 		return errAway
 	}
 	info, err := s.events.Info(ctx)
-	if err == nil && epochOf(info) == n.Epoch() {
+	if err == nil && n.epochOf(info) == n.Epoch() {
 		n.hub.Advance(info.State.LastSeq)
 	}
 	return err

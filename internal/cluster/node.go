@@ -71,6 +71,7 @@ type Node struct {
 	settled  atomic.Uint64                       // where the stream ended a look before the last
 	versions atomic.Uint64                       // of entries
 	openings atomic.Uint64                       // of rooms
+	unsound  atomic.Bool                         // NATS is too old to be trusted as a cluster, see drifts
 
 	tasks  tasks
 	reads  reads
@@ -246,8 +247,8 @@ func (n *Node) sync(ctx context.Context) error {
 	}
 	n.beatOnce(time.Now()) // who comes next finds it in the bucket
 	n.log.Info("in step with NATS", "server", n.nc.ConnectedAddr(), "epoch", n.Epoch())
-	if version := n.nc.ConnectedServerVersion(); strings.HasPrefix(version, "2.9.") && info.Cluster != nil && info.Cluster.Name != "" {
-		n.log.Warn("NATS 2.9 may lose accepted events with the leader of a cluster; use a newer one", "version", version)
+	if n.drifts(info) {
+		n.log.Warn("with this NATS each new leader of a cluster is an io:gap for all readers; use a newer one", "version", n.nc.ConnectedServerVersion())
 	}
 	for _, r := range n.open() {
 		n.tasks.add(r.refresh)
@@ -274,7 +275,7 @@ func (n *Node) probe(ctx context.Context) error {
 // known to be before it was asked. Where it is another stream than before, or one that
 // has lost its last events, the rooms begin anew.
 func (n *Node) enter(info *jetstream.StreamInfo, tip uint64) error {
-	epoch, last := epochOf(info), info.State.LastSeq
+	epoch, last := n.epochOf(info), info.State.LastSeq
 	old := n.Epoch()
 	if epoch == old && last >= tip {
 		n.behind = time.Time{}

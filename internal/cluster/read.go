@@ -15,9 +15,14 @@ import (
 // worth making.
 const few = 8
 
-// readEvents returns the events of a subject from a sequence on and up to another one at
-// least, and the sequence of the last one, 0 if there is none. The subject has count.
-func (n *Node) readEvents(ctx context.Context, s jetstream.Stream, subject string, from, to, count uint64) (events []hub.Event, last uint64, err error) {
+// readEvents returns the events of a subject from a sequence on and up to the end that info
+// tells of at least, and the sequence of the last one, 0 if there is none. The subject has
+// count.
+func (n *Node) readEvents(ctx context.Context, s jetstream.Stream, info *jetstream.StreamInfo, subject string, from, count uint64) (events []hub.Event, last uint64, err error) {
+	to, server := info.State.LastSeq, ""
+	if n.drifts(info) {
+		server = info.Cluster.Leader
+	}
 	take := func(data []byte, seq uint64, at time.Time) {
 		last, from = seq, seq+1
 		if e, ok := n.parse(data, seq, at); ok {
@@ -38,7 +43,7 @@ func (n *Node) readEvents(ctx context.Context, s jetstream.Stream, subject strin
 		if count <= few || last >= to {
 			return events, last, nil
 		}
-		err = replay(ctx, n.own.replays, s, jetstream.ConsumerConfig{
+		err = replay(ctx, n.own.replays, s, server, jetstream.ConsumerConfig{
 			FilterSubject: subject, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
 		}, func(m jetstream.Msg, meta *jetstream.MsgMetadata) bool {
 			take(m.Data(), meta.Sequence.Stream, meta.Timestamp)
@@ -53,28 +58,19 @@ func (n *Node) readEvents(ctx context.Context, s jetstream.Stream, subject strin
 }
 
 // replay reads what a stream has now, as config says which, by a consumer that is made
-// for it, until take says that there is no need for more. It waits for one of slots: NATS
-// lets a stream have no more than 1000 consumers, of all nodes together.
-func replay(ctx context.Context, slots chan struct{}, s jetstream.Stream, config jetstream.ConsumerConfig, take func(jetstream.Msg, *jetstream.MsgMetadata) (more bool)) error {
+// for it on that server, "" = any, until take says that there is no need for more. It waits
+// for one of slots: NATS lets a stream have no more than 1000 consumers, of all nodes together.
+func replay(ctx context.Context, slots chan struct{}, s jetstream.Stream, server string, config jetstream.ConsumerConfig, take func(jetstream.Msg, *jetstream.MsgMetadata) (more bool)) error {
 	done, err := slot(ctx, slots)
 	if err != nil {
 		return err
 	}
 	defer done()
-	config.AckPolicy, config.Replicas, config.MemoryStorage = jetstream.AckNonePolicy, 1, true
-	config.InactiveThreshold = 10 * time.Second
-	config.Name = "headcount-" + rand.Text()
-	defer func() { // else NATS does, soon; it may be there although nothing was heard of it
-		gone, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-		defer cancel()
-		_ = s.DeleteConsumer(gone, config.Name)
-	}()
-	ask, cancel := context.WithTimeout(ctx, 2*patience)
-	defer cancel()
-	c, err := s.CreateConsumer(ask, config)
+	c, forget, err := consume(ctx, s, server, config)
 	if err != nil {
 		return err
 	}
+	defer forget()
 	pending, got := c.CachedInfo().NumPending, uint64(0)
 	for pending > 0 {
 		batch, err := c.Fetch(int(min(pending, 500)), jetstream.FetchMaxWait(patience))
@@ -105,4 +101,30 @@ func replay(ctx context.Context, slots chan struct{}, s jetstream.Stream, config
 		}
 	}
 	return nil
+}
+
+// consume makes a consumer on that server, and returns what deletes it.
+func consume(ctx context.Context, s jetstream.Stream, server string, config jetstream.ConsumerConfig) (c jetstream.Consumer, forget func(), err error) {
+	config.AckPolicy, config.Replicas, config.MemoryStorage = jetstream.AckNonePolicy, 1, true
+	config.InactiveThreshold = 10 * time.Second
+	ask, cancel := context.WithTimeout(ctx, 2*patience)
+	defer cancel()
+	for {
+		name := "headcount-" + rand.Text()
+		forget = func() { // else NATS does, soon; it may be there although nothing was heard of it
+			gone, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+			defer cancel()
+			_ = s.DeleteConsumer(gone, name)
+		}
+		config.Name = name
+		if c, err = s.CreateConsumer(ask, config); err != nil {
+			forget()
+			return nil, nil, err
+		}
+		at := c.CachedInfo().Cluster
+		if server == "" || at == nil || at.Leader == server {
+			return c, forget, nil
+		}
+		forget() // NATS takes any of those that have the stream, at random
+	}
 }

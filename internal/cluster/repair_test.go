@@ -4,6 +4,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"headcount/internal/hub"
 )
@@ -44,5 +47,33 @@ func TestRetakes(t *testing.T) {
 	}
 	if !n.table.Has("lobby", "client-0001") {
 		t.Error("the user is on neither node")
+	}
+}
+
+// The servers of an old NATS each have a sequence of their own; those of a newer one, and a single one, have the same.
+func TestEpoch(t *testing.T) {
+	n, _ := newAlone(t)
+	info := func(leader string, replicas int) *jetstream.StreamInfo {
+		return &jetstream.StreamInfo{
+			Created: time.Unix(1_700_000_000, 0), Config: jetstream.StreamConfig{Replicas: replicas}, Cluster: &jetstream.ClusterInfo{Leader: leader},
+		}
+	}
+	for _, row := range []struct {
+		version  string
+		unsound  bool
+		replicas int
+		same     bool
+	}{
+		{"2.9.10", true, 3, false}, {"2.10.21", true, 3, false}, {"2.9.10", true, 1, true}, {"2.10.22", false, 3, true},
+		{"2.14.0-preview.1", false, 3, true}, {"3.0.0", false, 3, true}, {"of a fork", false, 3, true},
+	} {
+		if got := older(row.version, firstSound); got != row.unsound {
+			t.Errorf("%s is unsound: got %v, want %v", row.version, got, row.unsound)
+		}
+		n.unsound.Store(row.unsound)
+		a, b := n.epochOf(info("nats-0", row.replicas)), n.epochOf(info("nats-1", row.replicas))
+		if (a == b) != row.same {
+			t.Errorf("%s with %d replicas: got epochs %q and %q of two leaders, want the same: %v", row.version, row.replicas, a, b, row.same)
+		}
 	}
 }

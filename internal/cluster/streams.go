@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"slices"
 	"strconv"
 	"time"
 
@@ -139,7 +141,35 @@ func (n *Node) create(ctx context.Context, want jetstream.StreamConfig) (jetstre
 }
 
 // epochOf is what the sequence of a stream counts in: a stream that is made anew
-// begins at 1 again.
-func epochOf(info *jetstream.StreamInfo) string {
-	return strconv.FormatInt(info.Created.UnixNano(), 36)
+// begins at 1 again, and one that drifts counts anew with each leader.
+func (n *Node) epochOf(info *jetstream.StreamInfo) string {
+	epoch := strconv.FormatInt(info.Created.UnixNano(), 36)
+	if n.drifts(info) {
+		leader := fnv.New32a()
+		leader.Write([]byte(info.Cluster.Leader))
+		epoch += "-" + strconv.FormatUint(uint64(leader.Sum32()), 36)
+	}
+	return epoch
+}
+
+// drifts says that the servers that have the stream may each number its events in their
+// own way, as those of an old NATS do once a leader was cut off from the others: it has
+// taken for stored what they have not, and later finds some of theirs there already.
+func (n *Node) drifts(info *jetstream.StreamInfo) bool {
+	if v := n.nc.ConnectedServerVersion(); v != "" { // else there is no connection now
+		n.unsound.Store(older(v, firstSound))
+	}
+	return n.unsound.Load() && info.Config.Replicas > 1 && info.Cluster != nil
+}
+
+// firstSound is the first NATS whose servers agree, see docs/decisions/0031.
+var firstSound = [3]int{2, 10, 22}
+
+// older compares a version such as 2.9.10 or 2.14.0-preview.1.
+func older(version string, than [3]int) bool {
+	var v [3]int
+	if _, err := fmt.Sscanf(version, "%d.%d.%d", &v[0], &v[1], &v[2]); err != nil {
+		return false // a fork, with numbers of its own
+	}
+	return slices.Compare(v[:], than[:]) < 0
 }

@@ -52,9 +52,7 @@ func (r *reader) poll(ctx context.Context, node string) {
 	if err != nil || resp.StatusCode != http.StatusOK {
 		return
 	}
-	r.mu.Lock()
-	r.opened++
-	r.mu.Unlock()
+	r.open(node)
 	for in := ssetest.NewReader(strings.NewReader(string(body))); ; {
 		e, err := in.Next()
 		if err != nil {

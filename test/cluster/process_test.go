@@ -30,6 +30,7 @@ type natsd struct {
 	URL  string
 	bin  string
 	args []string
+	log  string    // file
 	cmd  *exec.Cmd // nil while it is not running
 }
 
@@ -62,16 +63,22 @@ func TestMain(m *testing.M) {
 // startNATSCluster runs count NATS servers that are one cluster, and returns them and the URLs of all.
 func startNATSCluster(t *testing.T, count int) ([]*natsd, string) {
 	t.Helper()
-	return startNATSServers(t, count, func(_, _ int, addr string) string { return addr })
+	return startNATSServers(t, natsdBin(t), count, func(_, _ int, addr string) string { return addr })
 }
 
-// startNATSServers is startNATSCluster where way says how a server gets to another one, which is at addr.
-func startNATSServers(t *testing.T, count int, way func(from, to int, addr string) string) ([]*natsd, string) {
+func natsdBin(t *testing.T) string {
 	t.Helper()
 	bin, err := buildNatsd()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return bin
+}
+
+// startNATSServers is startNATSCluster of the servers in that binary, where way says how a server gets to another one, which
+// is at addr.
+func startNATSServers(t *testing.T, bin string, count int, way func(from, to int, addr string) string) ([]*natsd, string) {
+	t.Helper()
 	var servers []*natsd
 	var clients, routes []string
 	for range count {
@@ -81,7 +88,8 @@ func startNATSServers(t *testing.T, count int, way func(from, to int, addr strin
 	for i := range count {
 		name := fmt.Sprintf("nats-%d", i)
 		dir := t.TempDir()
-		args := []string{"-n", name, "-a", "127.0.0.1", "-p", fmt.Sprint(port(clients[i])), "-js", "-sd", dir, "-l", filepath.Join(dir, "log")}
+		log := filepath.Join(dir, "log")
+		args := []string{"-n", name, "-a", "127.0.0.1", "-p", fmt.Sprint(port(clients[i])), "-js", "-sd", dir, "-l", log}
 		if count > 1 {
 			var others []string
 			for j, addr := range routes {
@@ -93,7 +101,7 @@ func startNATSServers(t *testing.T, count int, way func(from, to int, addr strin
 			args = append(args, "-cluster", "nats://"+routes[i], "-cluster_advertise", "127.0.0.1:1",
 				"-cluster_name", "headcount", "-routes", strings.Join(others, ","))
 		}
-		servers = append(servers, &natsd{t: t, name: name, URL: clients[i], bin: bin, args: args})
+		servers = append(servers, &natsd{t: t, name: name, URL: clients[i], bin: bin, args: args, log: log})
 	}
 	for _, s := range servers {
 		s.start()

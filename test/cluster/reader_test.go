@@ -33,7 +33,7 @@ type reader struct {
 	times  []time.Time     // when they came
 	counts []int
 	shown  []time.Time // when they came
-	opened int
+	opened []string    // the streams that it opened: when, where, and with which cursor
 
 	stop    func()
 	stopped chan struct{}
@@ -121,9 +121,7 @@ func (r *reader) once(ctx context.Context) (retry time.Duration) {
 	if resp.StatusCode != http.StatusOK {
 		return retry
 	}
-	r.mu.Lock()
-	r.opened++
-	r.mu.Unlock()
+	r.open(node)
 	silence := time.AfterFunc(10*time.Second, cancel)
 	defer silence.Stop()
 	in := ssetest.NewReader(resp.Body)
@@ -153,6 +151,13 @@ func (r *reader) answer(ctx context.Context, node string) {
 	if resp, err := http.DefaultClient.Do(req); err == nil {
 		resp.Body.Close()
 	}
+}
+
+// open says that the node has answered.
+func (r *reader) open(node string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.opened = append(r.opened, fmt.Sprintf("%s %s with %q", time.Now().Format(clock), node, r.cursor))
 }
 
 func (r *reader) take(e ssetest.Event) {
@@ -217,7 +222,7 @@ func (r *reader) forget() {
 func (r *reader) opens() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.opened
+	return len(r.opened)
 }
 
 func (r *reader) at() string {

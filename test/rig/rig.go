@@ -131,6 +131,11 @@ func (s *Server) Stop() time.Duration {
 	select {
 	case <-p.done:
 	case <-time.After(stopTime):
+		p.cmd.Process.Signal(syscall.SIGQUIT) // it says what it waits for
+		select {
+		case <-p.done:
+		case <-time.After(time.Second):
+		}
 		s.Kill()
 		s.t.Fatalf("server still ran %v after SIGTERM\n%s", stopTime, s.Log())
 	}

@@ -1,0 +1,140 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"headcount/test/rig"
+)
+
+// Three servers of a NATS that drifts: a new leader may number the events in another way than the one before it. So its
+// readers are told by an io:gap, and get everything by the new numbers; a cursor of the former leader is good for nothing.
+// What is read is read from the leader.
+func TestNewLeaderOfOldNATS(t *testing.T) {
+	t.Parallel()
+	servers, urls := startNATSServers(t, debianNATS(t), 3, func(_, _ int, addr string) string { return addr })
+	if !drifts(t, urls) {
+		t.Fatal("Debian's NATS has become a new one: take an old one to test this")
+	}
+	startNode(t, urls).ready(t).stop() // the streams are there
+	_, js := jetStream(t, urls)
+	rig.Wait(t, 90*time.Second, "three replicas", func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		s, err := js.Stream(ctx, "headcount_events")
+		return err == nil && s.CachedInfo().Config.Replicas == 3
+	})
+	was := leader(t, servers, urls)
+	stays := servers[(slices.Index(servers, was)+1)%len(servers)].URL
+	n := startNode(t, stays).ready(t)
+	const rooms, events = 6, 10 // so many that they are read by a consumer, which NATS may have anywhere
+	var readers []*reader
+	for i := range rooms {
+		room := fmt.Sprintf("room-%d", i)
+		readers = append(readers, read(t, n.URL, room, "client-stays"))
+		for k := range events {
+			mustEmit(t, n.URL, room, "n", fmt.Sprint(k+1))
+		}
+		awaitData(t, readers[i], numbers(1, events)...)
+	}
+	away := read(t, n.URL, "room-0", "client-away0")
+	away.stop()
+
+	used := watchConsumers(t, stays) // NATS sends an answer to the server only that the question came from
+	was.kill()
+	again := append(append(numbers(1, events), "io:gap"), numbers(1, events)...)
+	for _, r := range readers {
+		rig.Wait(t, 40*time.Second, "the gap, and everything again", func() bool { return slices.Equal(r.data(), again) })
+	}
+	n.ready(t)
+	mustEmit(t, n.URL, "room-0", "n", fmt.Sprint(events+1))
+	awaitData(t, readers[0], append(again, fmt.Sprint(events+1))...)
+	awaitData(t, newReaderFrom(t, []string{n.URL}, "room-0", "client-away0", away.at()), append([]string{"io:gap"}, numbers(1, events+1)...)...)
+	now := leader(t, servers, urls)
+	if at := used(); len(at) < rooms || slices.ContainsFunc(at, func(name string) bool { return name != now.name }) {
+		t.Errorf("rooms were read from %v, want %d times from the new leader, %s", at, rooms, now.name)
+	}
+}
+
+// watchConsumers returns what tells where the consumers of events are that clients of that server read from.
+func watchConsumers(t *testing.T, url string) (used func() []string) {
+	t.Helper()
+	nc, _ := jetStream(t, url)
+	var mu sync.Mutex
+	at, read := make(map[string]string), make(map[string]bool)
+	for subject, take := range map[string]func(*nats.Msg){
+		"_INBOX.>": func(m *nats.Msg) {
+			var made struct {
+				Type, Name string
+				Cluster    struct{ Leader string }
+			}
+			if json.Unmarshal(m.Data, &made) == nil && strings.HasSuffix(made.Type, "consumer_create_response") {
+				at[made.Name] = made.Cluster.Leader
+			}
+		},
+		"$JS.API.CONSUMER.MSG.NEXT.headcount_events.*": func(m *nats.Msg) { read[m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]] = true },
+	} {
+		if _, err := nc.Subscribe(subject, func(m *nats.Msg) {
+			mu.Lock()
+			defer mu.Unlock()
+			take(m)
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return func() (list []string) {
+		mu.Lock()
+		defer mu.Unlock()
+		for name := range read {
+			list = append(list, at[name])
+		}
+		return list
+	}
+}
+
+// An event with a number that the stream is far from, as a former leader of such a NATS may send late: the node does not ask
+// for what was before it without end, and the events of the stream go on.
+func TestStrayEvent(t *testing.T) {
+	t.Parallel()
+	url := startNATS(t, 0, t.TempDir()).URL
+	n := startNode(t, url).ready(t)
+	nc, _ := jetStream(t, url)
+	sent := make(chan *nats.Msg, 100)
+	if _, err := nc.ChanSubscribe("headcount.live.>", sent); err != nil {
+		t.Fatal(err)
+	}
+	var asked atomic.Int64
+	if _, err := nc.Subscribe("$JS.API.STREAM.INFO.headcount_events", func(*nats.Msg) { asked.Add(1) }); err != nil {
+		t.Fatal(err)
+	}
+	r := read(t, n.URL, "lobby", "client-0001")
+	emitNumbers(t, n.URL, 1, 1)
+	awaitData(t, r, "1")
+
+	stray := <-sent
+	stray.Header.Set(jetstream.SequenceHeader, "1000")
+	stray.Header.Set(jetstream.LastSequenceHeader, "999")
+	before, begin := asked.Load(), time.Now()
+	if err := nc.PublishMsg(stray); err != nil {
+		t.Fatal(err)
+	}
+	rig.Wait(t, 10*time.Second, "NATS was asked 20 times", func() bool { return asked.Load()-before >= 20 })
+	if took := time.Since(begin); took < 300*time.Millisecond {
+		t.Errorf("NATS was asked 20 times in %v for what it does not have, want longer waits", took)
+	}
+	emitNumbers(t, n.URL, 2, 4)
+	awaitData(t, r, numbers(1, 4)...)
+}

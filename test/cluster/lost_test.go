@@ -1,0 +1,128 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"headcount/internal/hub"
+)
+
+// clock is how NATS writes the time of day.
+const clock = "15:04:05.000000"
+
+// ack is the answer that an event was accepted.
+type ack struct {
+	at       time.Time
+	node, id string
+	tries    int
+}
+
+// acks is who accepted which event, by its data, and where it is said to be in the stream.
+type acks struct {
+	mu     sync.Mutex
+	byData map[string]ack
+}
+
+func (a *acks) add(data string, k ack) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.byData == nil {
+		a.byData = make(map[string]ack)
+	}
+	a.byData[data] = k
+}
+
+// lacking returns the events that the reader has not got: those that no io:gap came behind, and how many one did.
+func (a *acks) lacking(r *reader) (untold []string, told int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	got := make(map[string]bool, len(r.events))
+	var gap time.Time
+	for i, e := range r.events {
+		if e.Name == "io:gap" {
+			gap = r.times[i]
+		} else {
+			got[e.Data] = true
+		}
+	}
+	for data, k := range a.byData {
+		switch {
+		case got[data]:
+		case k.at.Before(gap):
+			told++
+		default:
+			untold = append(untold, data)
+		}
+	}
+	slices.Sort(untold)
+	return untold, told
+}
+
+// drifts says that each of the servers may number the events in its own way.
+func drifts(t *testing.T, urls string) bool {
+	t.Helper()
+	nc, _ := jetStream(t, urls)
+	version := nc.ConnectedServerVersion()
+	return strings.HasPrefix(version, "2.9.") || strings.HasPrefix(version, "2.10.")
+}
+
+// explain says of every event that somebody lacks where it was said to be, what the stream has there and around it, and
+// where that reader was: whether NATS has lost it, or the nodes.
+func (a *acks) explain(t *testing.T, urls string, servers []*natsd, readers []*reader) {
+	t.Helper()
+	_, js := jetStream(t, urls)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	stream, err := js.Stream(ctx, "headcount_events")
+	if err != nil {
+		t.Errorf("look for what is lost: %v", err)
+		return
+	}
+	info := stream.CachedInfo()
+	t.Logf("%s has the stream from %d to %d", info.Cluster.Leader, info.State.FirstSeq, info.State.LastSeq)
+	kept := make(map[uint64]string)
+	for seq := info.State.FirstSeq; seq <= info.State.LastSeq; seq++ {
+		if m, err := stream.GetMsg(ctx, seq); err == nil {
+			kept[seq] = fmt.Sprintf("%s of %s: %s", m.Header.Get(jetstream.MsgIDHeader), m.Time.Local().Format(clock), m.Data)
+		}
+	}
+	lacking := make(map[string][]*reader)
+	for _, r := range readers {
+		untold, _ := a.lacking(r)
+		for _, data := range untold {
+			lacking[data] = append(lacking[data], r)
+		}
+	}
+	for data, who := range lacking {
+		k := a.byData[data]
+		t.Logf("%s: accepted at %s by %s as %s, at try %d; %d readers lack it", data, k.at.Format(clock), k.node, k.id, k.tries, len(who))
+		_, at, _, _ := hub.CursorOf(k.id)
+		for _, seq := range slices.Sorted(maps.Keys(kept)) {
+			if seq+3 > at && seq < at+3 || strings.Contains(kept[seq], "key-"+data+" ") {
+				t.Logf("  the stream has at %d: %s", seq, kept[seq])
+			}
+		}
+		who[0].mu.Lock()
+		for i, e := range who[0].events {
+			if when := who[0].times[i]; when.After(k.at.Add(-time.Second)) && when.Before(k.at.Add(time.Second)) {
+				t.Logf("  one of them got at %s: %s, %s", when.Format(clock), e.Data, e.ID)
+			}
+		}
+		t.Logf("  its streams:\n%s", strings.Join(who[0].opened, "\n"))
+		who[0].mu.Unlock()
+	}
+	for _, s := range servers {
+		if text, err := os.ReadFile(s.log); err == nil {
+			t.Logf("log of %s:\n%s", s.name, text)
+		}
+	}
+}
