@@ -31,7 +31,9 @@
 // users came from, and went to, which other entry: a user who has come but not gone
 // yet, or gone but not come yet, is seen as such, and nobody's count moves. A node
 // that does not answer cannot say that the user has gone; the claim stands, and is
-// repeated until it answers or is dead.
+// repeated until it answers or is dead. A user that goes on before the others were told
+// of it has come from nowhere, as far as they know; the node that it leaves shows it to
+// its readers until the next one says that it is there.
 //
 // A node that stops hands the users that it still counts over to another node that has
 // the room open, its heir, and says so in its last word.

@@ -110,12 +110,13 @@ type ask struct {
 
 // answer is what comes back to an ask or a shout.
 type answer struct {
-	Entry string   `json:"entry,omitempty"` // that the claimed user was in
-	Had   bool     `json:"had,omitempty"`   // it was counted there
-	Heir  string   `json:"heir,omitempty"`  // else: the tag of the node that may count it now
-	Users int      `json:"users,omitempty"` // how many of the heritage were not counted there before
-	Node  string   `json:"node,omitempty"`
-	IDs   []string `json:"ids,omitempty"`
+	Entry   string   `json:"entry,omitempty"`   // that the claimed user was in, "" if the others have not been told of it
+	Had     bool     `json:"had,omitempty"`     // it was counted there
+	Version uint64   `json:"version,omitempty"` // of the last entry that the others were told, if it was here
+	Heir    string   `json:"heir,omitempty"`    // else: the tag of the node that may count it now
+	Users   int      `json:"users,omitempty"`   // how many of the heritage were not counted there before
+	Node    string   `json:"node,omitempty"`
+	IDs     []string `json:"ids,omitempty"`
 }
 
 func encode(v any) []byte {

@@ -9,13 +9,13 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"headcount/internal/hub"
-	"headcount/internal/presence"
 )
 
 const (
 	claimTime = 250 * time.Millisecond // how long a node may take to answer
-	givenTime = time.Minute            // how long it is remembered who was given up
 	shoutTime = 250 * time.Millisecond // how long all may take
 )
 
@@ -27,6 +27,7 @@ type claim struct {
 	nonce string
 	entry string // that the user was in, "" if it was in none
 	sure  bool   // the node has said so
+	fresh bool   // nobody but that node's own readers had been told that the user was there
 	late  bool   // the user has left again
 	time  time.Time
 }
@@ -97,7 +98,9 @@ func (t *tally) arrive(c claim, count func()) {
 		t.mine.In[c.entry]++
 	} else if c.id != "" {
 		t.joined = append(t.joined, c.id)
+		t.awaited = t.awaited || c.fresh
 	}
+	delete(t.passing, c.id)
 	if c.tag != "" && c.by == t.mine.ID && !c.sure {
 		t.unsure = append(t.unsure, c)
 	}
@@ -108,6 +111,7 @@ func (t *tally) arrive(c claim, count func()) {
 // it, as far as one can tell: it says that it has users, and this one was among them.
 func (n *Node) claim(ctx context.Context, r *room, id, tag string) claim {
 	c := claim{id: id, by: r.tally.id(), nonce: rand.Text(), time: time.Now()}
+	var said answer
 	// Its node may stop and hand it over while it is being asked.
 	for heir := r.tally.heirOf(tag); heir != c.tag; heir = r.tally.heirOf(tag) {
 		if c.tag = heir; heir == n.tag {
@@ -118,12 +122,14 @@ func (n *Node) claim(ctx context.Context, r *room, id, tag string) claim {
 		if name == "" || n.silent(name) {
 			continue
 		}
-		var err error
-		if c.entry, err = n.ask(ctx, r, name, c); err == nil {
-			c.sure = true
+		a, err := n.ask(ctx, r, name, c)
+		if err == nil {
+			c.sure, c.entry, c.fresh = true, a.Entry, a.Had && a.Entry == ""
+			said = a
 			break
 		}
 	}
+	n.hearUp(ctx, r, said)
 	switch {
 	case !c.sure:
 		c.entry = r.tally.entryOf(c.tag)
@@ -133,29 +139,69 @@ func (n *Node) claim(ctx context.Context, r *room, id, tag string) claim {
 	return c
 }
 
-// ask claims a user of a node and returns the entry that it was in, "" if it was in none.
-func (n *Node) ask(ctx context.Context, r *room, name string, c claim) (entry string, err error) {
+// ask claims a user of a node.
+func (n *Node) ask(ctx context.Context, r *room, name string, c claim) (a answer, err error) {
 	ctx, cancel := context.WithTimeout(ctx, claimTime)
 	defer cancel()
 	m, err := n.nc.RequestWithContext(ctx, n.names.direct(tagOf(name)), encode(ask{
 		To: name, Room: r.name, Claim: c.id, By: c.by, Nonce: c.nonce, Late: c.late,
 	}))
 	if err != nil {
-		return "", err
+		return answer{}, err
 	}
-	var a answer
 	if err := json.Unmarshal(m.Data, &a); err != nil {
-		return "", err
+		return answer{}, err
 	}
-	switch {
-	case a.Had:
-		return a.Entry, nil
-	case a.Heir != "" && a.Heir != tagOf(name):
+	if !a.Had && a.Heir != "" && a.Heir != tagOf(name) {
 		if heir := n.peer(a.Heir); heir != "" {
 			return n.ask(ctx, r, heir, c)
 		}
 	}
-	return "", nil
+	return a, nil
+}
+
+// hearUp waits until this node has heard all that was said before it got the answer to a
+// claim, or none, but not for long. What is heard of a user once it is here is taken for
+// news of it.
+func (n *Node) hearUp(ctx context.Context, r *room, a answer) {
+	ctx, cancel := context.WithTimeout(ctx, claimTime)
+	defer cancel()
+	handled := make(chan struct{})
+	mark := &nats.Msg{}
+	n.marks.Store(mark, handled)
+	select {
+	case n.inbox <- mark:
+	case <-ctx.Done():
+		n.marks.Delete(mark)
+		return
+	}
+	select {
+	case <-handled:
+	case <-ctx.Done():
+		return
+	}
+	r.tally.hearUp(ctx, a.Node, a.Version)
+}
+
+// hearUp waits until the entry of a node is heard of that version.
+func (t *tally) hearUp(ctx context.Context, name string, version uint64) {
+	for {
+		t.mu.Lock()
+		if t.closed || t.others[name].Version >= version {
+			t.mu.Unlock()
+			return
+		}
+		if t.entries == nil {
+			t.entries = make(chan struct{})
+		}
+		more := t.entries
+		t.mu.Unlock()
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (t *tally) id() string {
@@ -187,56 +233,6 @@ func (t *tally) lastOf(tag string) entry {
 	return last
 }
 
-// giveUp answers the claim of another node, also when it comes again because the
-// answer was lost.
-func (n *Node) giveUp(a ask) answer {
-	r := n.room(a.Room)
-	if r == nil {
-		return answer{}
-	}
-	counted, entry, left := r.tally.give(a, time.Now())
-	for _, s := range left {
-		s.Left()
-	}
-	if counted {
-		r.tally.changed(lag)
-		n.local.Recount(r.name)
-	}
-	return answer{Had: entry != "", Entry: entry, Heir: r.tally.heir()}
-}
-
-// gift is a user that was given up.
-type gift struct {
-	entry string // that it was in
-	time  time.Time
-}
-
-// give gives a user up, and returns the entry that it was in, "" if it was in none that
-// was said.
-func (t *tally) give(a ask, now time.Time) (counted bool, entry string, left []presence.Stream) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if g, ok := t.given[a.Nonce]; ok {
-		return false, g.entry, nil
-	}
-	if a.Late {
-		return false, "", nil
-	}
-	if counted, left = t.node.table.Drop(t.room.name, a.Claim); counted {
-		if i := slices.Index(t.joined, a.Claim); i >= 0 {
-			t.joined = slices.Delete(t.joined, i, i+1) // nobody has been told that it was here
-		} else {
-			entry = t.mine.ID
-			t.mine.Out[a.By]++
-		}
-		if t.given == nil {
-			t.given = make(map[string]gift)
-		}
-		t.given[a.Nonce] = gift{entry, now}
-	}
-	return counted, entry, left
-}
-
 // chase repeats the claims that were not answered, and asks for users that were
 // yielded whether they are still where they went.
 func (n *Node) chase(ctx context.Context) {
@@ -252,8 +248,8 @@ func (n *Node) chase(ctx context.Context) {
 				continue // it will be taken for dead, or speak up
 			}
 			again.late = !n.table.Has(r.name, c.id) // it may well be there again, and stay
-			if entry, err := n.ask(ctx, r, name, again); err == nil {
-				r.tally.settle(c, entry)
+			if a, err := n.ask(ctx, r, name, again); err == nil {
+				r.tally.settle(c, a)
 				n.local.Recount(r.name)
 				r.tally.changed(0)
 			}
@@ -306,9 +302,8 @@ func (t *tally) open() (unsure []claim, yielded map[string][]string) {
 	return slices.Clone(t.unsure), yielded
 }
 
-// settle takes the answer to a claim that was taken for granted: the entry that the
-// user was in until now, "" if none.
-func (t *tally) settle(c claim, entry string) {
+// settle takes the answer to a claim that was taken for granted.
+func (t *tally) settle(c claim, a answer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	i := slices.Index(t.unsure, c)
@@ -316,7 +311,10 @@ func (t *tally) settle(c claim, entry string) {
 		return
 	}
 	t.unsure = slices.Delete(t.unsure, i, i+1)
-	if entry == c.entry {
+	if a.Had && a.Entry == "" {
+		t.joined, t.awaited = append(t.joined, c.id), true
+	}
+	if a.Entry == c.entry {
 		return // as it was taken to be
 	}
 	// The node had given the user up by itself, or has come back under a new name, or
@@ -326,8 +324,8 @@ func (t *tally) settle(c claim, entry string) {
 			delete(t.mine.In, c.entry)
 		}
 	}
-	if entry != "" {
-		t.mine.In[entry]++
+	if a.Entry != "" {
+		t.mine.In[a.Entry]++
 	}
 }
 

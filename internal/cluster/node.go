@@ -55,6 +55,7 @@ type Node struct {
 	nc        *nats.Conn
 	js        jetstream.JetStream
 	inbox     chan *nats.Msg
+	marks     sync.Map       // in the inbox: what is to be closed behind all that came before
 	beats     chan *nats.Msg // apart: who is slow to look at the rest must not take others for dead
 	trouble   chan struct{}  // the connection came, went or lost something
 	own       limits         // of the rooms that are open

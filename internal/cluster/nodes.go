@@ -308,6 +308,10 @@ func (n *Node) onMessage(m *nats.Msg) {
 		if token, name, ok := strings.Cut(m.Subject[len(entries):], "."); ok {
 			n.onCount(token, name, m.Data)
 		}
+	case m.Subject == "": // see hearUp
+		if handled, ok := n.marks.LoadAndDelete(m); ok {
+			close(handled.(chan struct{}))
+		}
 	default:
 		n.onAsk(m)
 	}

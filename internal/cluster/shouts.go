@@ -53,6 +53,7 @@ func (n *Node) onShout(r *room, m *nats.Msg) {
 	case s.Leave != nil:
 		for _, id := range s.Leave {
 			n.table.Leave(r.name, id)
+			r.tally.passed(id)
 		}
 		n.local.Recount(r.name)
 		r.tally.changed(0)

@@ -31,15 +31,19 @@ type tally struct {
 	mine    entry // what this node says of itself, but for Users
 	said    entry // as it was said last; Version 0: to be said again
 	saidAt  time.Time
-	others  map[string]entry  // by the name of the node
-	yielded map[string]string // by client id: the node that counts it, while it has streams here
-	joined  []string          // ids that the others are to be told
-	told    []joins           // who was told of a moment ago, oldest first: it may be lost
-	unsure  []claim           // of nodes that have not answered
-	given   map[string]gift   // by the nonce of the claim: whom others took, not long ago
-	armed   bool              // a timer will say it
-	mute    bool              // not to be said yet: it is not known who has gone
-	waits   bool              // likewise: the room of that name before this one has not said its last word
+	others  map[string]entry     // by the name of the node
+	yielded map[string]string    // by client id: the node that counts it, while it has streams here
+	joined  []string             // ids that the others are to be told
+	retold  []string             // those of them who were told of before
+	awaited bool                 // also if no other has users here: one shows some of them to its readers
+	entries chan struct{}        // closed with the next entry that is heard; nil if nobody waits
+	passing map[string]time.Time // ids that went to another node before anybody was told of them: since when
+	told    []joins              // who was told of a moment ago, oldest first: it may be lost
+	unsure  []claim              // of nodes that have not answered
+	given   map[string]gift      // by the nonce of the claim: whom others took, not long ago
+	armed   bool                 // a timer will say it
+	mute    bool                 // not to be said yet: it is not known who has gone
+	waits   bool                 // likewise: the room of that name before this one has not said its last word
 	closed  bool
 }
 
@@ -76,7 +80,7 @@ func (t *tally) speak() {
 func (t *tally) total() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	here := t.node.table.Count(t.room.name)
+	here := t.node.table.Count(t.room.name) + len(t.passing)
 	if len(t.others) == 0 {
 		return here
 	}
@@ -174,7 +178,7 @@ func (t *tally) say() {
 	}
 	e.Version = n.versions.Add(1)
 	e.In, e.Out = maps.Clone(e.In), maps.Clone(e.Out)
-	if len(t.others) == 0 {
+	if len(t.others) == 0 && !t.awaited {
 		t.joined = nil // nobody to tell
 	}
 	t.joined = slices.DeleteFunc(t.joined, func(id string) bool { return !n.table.Has(t.room.name, id) })
@@ -185,6 +189,9 @@ func (t *tally) say() {
 	t.remember(e.Joined, t.saidAt)
 	t.mine.Version = e.Version
 	more := len(t.joined) > 0
+	if !more {
+		t.awaited, t.retold = false, nil
+	}
 	t.mu.Unlock()
 
 	if !n.put(t.room.token, e) && n.nc.IsConnected() {
@@ -211,6 +218,7 @@ func (t *tally) repeat() {
 	t.remember(nil, time.Now())
 	for _, j := range t.told {
 		t.joined = append(t.joined, j.ids...)
+		t.retold = append(t.retold, j.ids...)
 	}
 	t.told = nil
 	t.mu.Unlock()
@@ -220,7 +228,7 @@ func (t *tally) repeat() {
 // news says that e is something else than what was said last; t.mu is held.
 func (t *tally) news(e entry) bool {
 	switch {
-	case len(t.joined) > 0 && len(t.others) > 0:
+	case len(t.joined) > 0 && (len(t.others) > 0 || t.awaited):
 		return true
 	case !t.known(): // an entry without users need not exist
 		return e.Users > 0 || len(e.In) > 0 || len(e.Out) > 0
@@ -314,7 +322,9 @@ func (t *tally) hear(name string, e entry) (news, gave bool) {
 	if e.Closed {
 		t.dropMoves(e.ID)
 	}
+	coming := len(t.passing)
 	for _, id := range e.Joined {
+		delete(t.passing, id)
 		// Counted where it joined last: there.
 		counted, open := t.node.table.Yield(t.room.name, id)
 		gave = gave || counted
@@ -330,8 +340,12 @@ func (t *tally) hear(name string, e entry) (news, gave bool) {
 		t.others = make(map[string]entry)
 	}
 	t.others[name] = e
+	if t.entries != nil {
+		close(t.entries)
+		t.entries = nil
+	}
 	// All is said again once a minute, which changes no count.
-	same := old.ID == e.ID && old.Users == e.Users && old.Closed == e.Closed && maps.Equal(old.In, e.In) && maps.Equal(old.Out, e.Out)
+	same := len(t.passing) == coming && old.ID == e.ID && old.Users == e.Users && old.Closed == e.Closed && maps.Equal(old.In, e.In) && maps.Equal(old.Out, e.Out)
 	return !same, gave
 }
 

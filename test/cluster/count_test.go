@@ -1,7 +1,9 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -123,6 +125,43 @@ func atRest(t *testing.T, want int, nodes ...*node) {
 					t.Fatalf("count of %s: got %d, want %d", n.URL, got, want)
 				}
 			}
+		}
+	}
+}
+
+// Many that come at once and go on to the next node before anybody was told of them, twice, take the count up, and never
+// down on the way.
+func TestNewcomersMove(t *testing.T) {
+	url := startNATS(t, 0, t.TempDir()).URL
+	nodes := []*node{startNode(t, url).ready(t), startNode(t, url).ready(t), startNode(t, url).ready(t)}
+	var watchers []*reader
+	for i, n := range nodes {
+		watchers = append(watchers, read(t, n.URL, "lobby", fmt.Sprintf("watcher-%d", i)))
+	}
+	const newcomers = 50
+	for i := range newcomers {
+		r := &reader{room: "lobby", id: fmt.Sprintf("client-%04d", i)}
+		r.run(t, func(ctx context.Context) {
+			for hop := range 3 {
+				r.node = nodes[(i+hop)%3].URL
+				stay, leave := context.WithCancel(ctx)
+				if counts := len(r.seen()); hop < 2 {
+					go func() {
+						defer leave()
+						for stay.Err() == nil && len(r.seen()) == counts {
+							time.Sleep(time.Millisecond)
+						}
+					}()
+				}
+				r.once(stay)
+				leave()
+			}
+		})
+	}
+	for i, w := range watchers {
+		w.await(t, newcomers+3)
+		if seen := w.seen(); !slices.IsSorted(seen) {
+			t.Errorf("watcher %d saw %v, want no count below one before it", i, seen)
 		}
 	}
 }
