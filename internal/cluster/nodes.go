@@ -151,7 +151,7 @@ func (n *Node) readBeats(ctx context.Context) error {
 	}
 	for name, at := range beats {
 		// All nodes should take a dead one for dead at the same time.
-		if age := now.Sub(at); age < deadAfter && !n.isDead(name) {
+		if age := now.Sub(at); age < deadAfter {
 			n.onBeat(name, time.Now().Add(-age))
 		}
 	}

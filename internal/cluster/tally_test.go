@@ -171,12 +171,16 @@ func TestHandsOverLast(t *testing.T) {
 	}
 }
 
-// What a node has said under its names before is no other node's.
-func TestOwnNames(t *testing.T) {
+// A node was heard of when that was last, in whatever order one hears of it; what comes back to a node that it has said
+// itself, under a name that it had before, is no other node.
+func TestOnBeat(t *testing.T) {
 	n, _ := newAlone(t)
-	n.onBeat(n.tag+"-7", time.Now())
-	if got := n.Nodes(); len(got) != 1 {
-		t.Errorf("got nodes %v, want this one", got)
+	now := time.Now()
+	n.onBeat("beefbeef-0", now)
+	n.onBeat("beefbeef-0", now.Add(-3*time.Second)) // as it was read
+	n.onBeat(n.tag+"-7", now)
+	if got := n.Nodes(); len(got) != 2 || got["beefbeef-0"] > 2*time.Second {
+		t.Errorf("got nodes %v, want this one and another that was just heard of", got)
 	}
 }
 

@@ -18,6 +18,7 @@ func TestCountOverNodes(t *testing.T) {
 	a, b := startNode(t, url).ready(t), startNode(t, url).ready(t)
 	one := read(t, a.URL, "lobby", "client-0001")
 	one.await(t, 1)
+	rig.Wait(t, 5*time.Second, "NATS knows of the first", func() bool { return count(b.URL, "lobby") == 1 })
 	two := read(t, b.URL, "lobby", "")
 	if got := two.seen()[0]; got != 2 {
 		t.Errorf("first count on the second node: got %d, want 2", got)

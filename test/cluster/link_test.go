@@ -8,7 +8,7 @@ import (
 )
 
 // link is a TCP proxy that can hold back everything, as a network does that loses all packets, that can be slow, and that
-// can change what comes back.
+// can change what passes.
 type link struct {
 	listener net.Listener
 	to       string
@@ -18,6 +18,8 @@ type link struct {
 	held  bool
 	delay time.Duration // each way
 	edit  func([]byte)  // what comes back, in place; nil = nothing
+	forth func([]byte)  // likewise what goes there
+	conns []net.Conn    // all that there were
 }
 
 // chunk is bytes on their way.
@@ -58,6 +60,9 @@ func (k *link) carry(c net.Conn) {
 		return
 	}
 	defer to.Close()
+	k.mu.Lock()
+	k.conns = append(k.conns, c, to)
+	k.mu.Unlock()
 	done := make(chan struct{}, 2)
 	go func() {
 		k.pump(to, c, false)
@@ -80,10 +85,13 @@ func (k *link) pump(dst, src net.Conn, back bool) {
 			n, err := src.Read(buf)
 			if n > 0 {
 				k.mu.Lock()
-				delay, edit := k.delay, k.edit
+				delay, edit := k.delay, k.forth
+				if back {
+					edit = k.edit
+				}
 				k.mu.Unlock()
 				data := append([]byte(nil), buf[:n]...)
-				if back && edit != nil {
+				if edit != nil {
 					edit(data)
 				}
 				way <- chunk{time.Now().Add(delay), data}
@@ -131,6 +139,23 @@ func (k *link) change(edit func([]byte)) {
 	k.mu.Lock()
 	k.edit = edit
 	k.mu.Unlock()
+}
+
+// changeForth has edit change what goes there from now on.
+func (k *link) changeForth(edit func([]byte)) {
+	k.mu.Lock()
+	k.forth = edit
+	k.mu.Unlock()
+}
+
+// cut ends the connections there are.
+func (k *link) cut() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, c := range k.conns {
+		c.Close()
+	}
+	k.conns = nil
 }
 
 func (k *link) addr() string { return k.listener.Addr().String() }

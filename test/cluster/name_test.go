@@ -52,11 +52,12 @@ func TestNames(t *testing.T) {
 	other.mu.Lock()
 	other.name = "actoraaa-2"
 	other.mu.Unlock()
-	other.says("1", entry{Users: 1}) // which is heard before its sign of life
+	other.says("1", entry{Users: 1, Joined: []string{"client-both"}}) // which is heard before its sign of life
+	watcher.await(t, 2)
 	other.beat()
-	watcher.await(t, 4)
-	if got := watcher.seen(); !slices.Equal(got, []int{3, 4}) {
-		t.Errorf("counts: got %v, want 3 and 4 only", got)
+	watcher.await(t, 3)
+	if got := watcher.seen(); !slices.Equal(got, []int{3, 2, 3}) {
+		t.Errorf("counts: got %v, want 3, 2 and 3 only", got)
 	}
 	if both.opens() != 1 {
 		t.Errorf("the stream of one who was counted elsewhere was opened %d times, want once", both.opens())

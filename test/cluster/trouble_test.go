@@ -83,9 +83,12 @@ func TestNATSAway(t *testing.T) {
 		t.Errorf("emit without NATS: got %d %v %v, want 503 that says why", code, answer, err)
 	}
 	t.Logf("503 after %v", time.Since(begin))
+	// Who is on both nodes now is counted on each.
+	both := read(t, b.URL, "lobby", "client-000a")
+	joined := time.Now()
 	// The other's users leave the count, the own ones stay, and come and go.
 	ra.await(t, 1)
-	rb.await(t, 1)
+	rb.await(t, 2)
 	if got := a.stats(t).Nodes; len(got) != 1 {
 		t.Errorf("/stats: got nodes %v, want this one", got)
 	}
@@ -94,6 +97,7 @@ func TestNATSAway(t *testing.T) {
 	if ra.opens() != 1 || rb.opens() != 1 {
 		t.Errorf("streams were opened %d and %d times, want once", ra.opens(), rb.opens())
 	}
+	rig.Wait(t, 5*time.Second, "it is longer ago than what is said again", func() bool { return time.Since(joined) > 4*time.Second })
 
 	startNATS(t, port(url), dir)
 	a.ready(t)
@@ -101,6 +105,8 @@ func TestNATSAway(t *testing.T) {
 	ra.await(t, 3)
 	rb.await(t, 3)
 	newcomer.await(t, 3)
+	both.await(t, 3)
+	atRest(t, 3, a, b)
 	emitNumbers(t, b.URL, 3, 4)
 	awaitData(t, ra, numbers(1, 4)...)
 	awaitData(t, rb, numbers(1, 4)...)
