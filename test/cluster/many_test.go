@@ -64,7 +64,7 @@ func TestManyRoomsAtOnce(t *testing.T) {
 	nats2 := startNATS(t, port, dir)
 	begin = time.Now()
 	for _, n := range nodes {
-		n.ready(t)
+		rig.Wait(t, time.Minute, n.URL+" is ready", func() bool { return n.cluster.Ready() == nil })
 	}
 	made = consumersMade(t, nats2.URL)
 	rig.Wait(t, time.Minute, "all nodes agree again", agree)
