@@ -172,7 +172,7 @@ func TestChaos(t *testing.T) {
 	}
 	t.Logf("%d clients opened %d streams; %d events were accepted, %d of them not at the first try (%d attempts refused)",
 		clients, opens, len(acks.byData), twice.Load(), refused.Load())
-	if !t.Failed() {
+	if !t.Failed() && gaps == 0 {
 		t.Logf("each client got each event once, in the order of its writer; at rest all nodes and clients count %d", clients)
 	}
 	if gaps > 0 {
