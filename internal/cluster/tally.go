@@ -394,17 +394,26 @@ func (t *tally) knows(name string) bool {
 	return ok
 }
 
-// populated returns how many other nodes have users in the room.
+// populated returns how many other nodes have users in the room, as far as they have said so
+// or have taken some from here.
 func (t *tally) populated() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	count := 0
+	nodes := make(map[string]struct{})
 	for name, e := range t.others {
 		if e.Users > 0 && t.node.alive(name) {
-			count++
+			nodes[name] = struct{}{}
 		}
 	}
-	return count
+	for id := range t.mine.Out {
+		if name := nodeOf(id); t.node.alive(name) {
+			nodes[name] = struct{}{}
+		}
+	}
+	if len(nodes) == 0 && len(t.passing) > 0 {
+		return 1 // whoever it is
+	}
+	return len(nodes)
 }
 
 // Total returns how many users a room that this node has open has on all nodes.

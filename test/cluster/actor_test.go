@@ -190,12 +190,17 @@ func (a *actor) rename(name string) {
 	a.beat()
 }
 
-// says has it say what it counts in a room, the lobby if none is named, as its entry of that number, and returns the entry.
+// says has it say what it counts in a room, the lobby if none is named, as its entry of that number, and returns the
+// entry. ID is the name that it says it under, if it is another than the one that it lives by.
 func (a *actor) says(number string, e entry) entry {
 	a.t.Helper()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	e.ID = a.name + "-" + number
+	name := a.name
+	if e.ID != "" {
+		name = e.ID
+	}
+	e.ID = name + "-" + number
 	if e.Room == "" {
 		e.Room = "lobby"
 	}
@@ -203,7 +208,7 @@ func (a *actor) says(number string, e entry) entry {
 		a.version++
 		e.Version = a.version
 	}
-	if err := a.nc.Publish("$KV.headcount_counts."+roomToken(e.Room)+"."+a.name, encode(e)); err != nil {
+	if err := a.nc.Publish("$KV.headcount_counts."+roomToken(e.Room)+"."+name, encode(e)); err != nil {
 		a.t.Fatal(err)
 	}
 	return e

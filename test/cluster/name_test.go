@@ -49,12 +49,10 @@ func TestNames(t *testing.T) {
 	rig.Wait(t, 5*time.Second, "it is told that it is dead", told)
 	watcher.forget()
 	other.says("1", entry{Users: 7, Joined: []string{"client-both"}})
-	other.mu.Lock()
-	other.name = "actoraaa-2"
-	other.mu.Unlock()
-	other.says("1", entry{Users: 1, Joined: []string{"client-both"}}) // which is heard before its sign of life
+	other.rename("")
+	other.says("1", entry{ID: "actoraaa-2", Users: 1, Joined: []string{"client-both"}}) // which is heard before its sign of life
 	watcher.await(t, 2)
-	other.beat()
+	other.rename("actoraaa-2")
 	watcher.await(t, 3)
 	if got := watcher.seen(); !slices.Equal(got, []int{3, 2, 3}) {
 		t.Errorf("counts: got %v, want 3, 2 and 3 only", got)

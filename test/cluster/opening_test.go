@@ -159,3 +159,27 @@ func TestSignOfLifeElsewhere(t *testing.T) {
 		t.Errorf("first answer: got %+v %v, want the one for client-here", got, err)
 	}
 }
+
+// A sign of life comes to the node that has just given its user up, before the next node has said that it has it: that one
+// is asked all the same, and the user counted once.
+func TestSignOfLifeBehind(t *testing.T) {
+	url := startNATS(t, 0, t.TempDir()).URL
+	n := startNode(t, url).ready(t)
+	other := play(t, url, "actoraaa")
+	behind := func(try int) bool { // an answer is waited for 250ms, which may be too short for a busy machine
+		id := fmt.Sprintf("client-%04d", try)
+		other.mu.Lock()
+		other.has = append(other.has, id)
+		other.mu.Unlock()
+		post(t, n.URL+"/alive", "lobby", id)
+		other.awaitSaid(n, "one user", func(e entry) bool { return e.Users == 1 })
+		other.ask(n, ask{To: n.cluster.Name(), Claim: id, By: "actoraaa-0-1", Nonce: id})
+		post(t, n.URL+"/alive", "lobby", id)
+		once := !n.web.Table().Has("lobby", id)
+		post(t, n.URL+"/leave", "lobby", id)
+		return once
+	}
+	if !slices.ContainsFunc([]int{1, 2, 3, 4, 5}, behind) {
+		t.Error("the user is counted here, though the other node has it")
+	}
+}

@@ -23,12 +23,16 @@ func TestReplicas(t *testing.T) {
 	_, js := jetStream(t, urls)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	if _, err := js.CreateStream(ctx, jetstream.StreamConfig{
-		Name: "headcount_events", Subjects: []string{"headcount.emit.>"}, Duplicates: 2 * time.Minute, Replicas: 1,
-		RePublish: &jetstream.RePublish{Source: "headcount.emit.>", Destination: "headcount.live.>"},
-	}); err != nil {
-		t.Fatal(err)
-	}
+	// Servers that have just found each other may leave a request unanswered.
+	rig.Wait(t, 60*time.Second, "a stream", func() bool {
+		try, stop := context.WithTimeout(ctx, 5*time.Second)
+		defer stop()
+		_, err := js.CreateStream(try, jetstream.StreamConfig{
+			Name: "headcount_events", Subjects: []string{"headcount.emit.>"}, Duplicates: 2 * time.Minute, Replicas: 1,
+			RePublish: &jetstream.RePublish{Source: "headcount.emit.>", Destination: "headcount.live.>"},
+		})
+		return err == nil
+	})
 	n := startNode(t, urls).ready(t)
 	mustEmit(t, n.URL, "lobby", "n", "1")
 	for _, name := range everything {
