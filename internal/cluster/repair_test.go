@@ -64,7 +64,7 @@ func TestEpoch(t *testing.T) {
 		replicas int
 		same     bool
 	}{
-		{"2.9.10", true, 3, false}, {"2.10.21", true, 3, false}, {"2.9.10", true, 1, true}, {"2.10.22", false, 3, true},
+		{"2.9.10", true, 3, false}, {"2.10.29", true, 3, false}, {"2.9.10", true, 1, true}, {"2.11.0", false, 3, true},
 		{"2.14.0-preview.1", false, 3, true}, {"3.0.0", false, 3, true}, {"of a fork", false, 3, true},
 	} {
 		if got := older(row.version, firstSound); got != row.unsound {

@@ -163,7 +163,7 @@ func (n *Node) drifts(info *jetstream.StreamInfo) bool {
 }
 
 // firstSound is the first NATS whose servers agree, see docs/decisions/0031.
-var firstSound = [3]int{2, 10, 22}
+var firstSound = [3]int{2, 11, 0}
 
 // older compares a version such as 2.9.10 or 2.14.0-preview.1.
 func older(version string, than [3]int) bool {
