@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"testing"
+	"time"
 )
 
 // A room that is opened again while the one of that name before it still closes says nothing before that one has said its
@@ -51,5 +52,17 @@ func TestMute(t *testing.T) {
 	n.comeBack()
 	if r.tally.say(); r.tally.known() {
 		t.Error("the node has said something of the room")
+	}
+}
+
+// Without NATS nobody waits for a room, which cannot be loaded; and the node tries to reach NATS again for ever.
+func TestAlone(t *testing.T) {
+	n, _ := newAlone(t)
+	begin := time.Now()
+	if n.room("lobby").wait(t.Context()); time.Since(begin) >= longest {
+		t.Errorf("a reader waited for %v, want no time", time.Since(begin))
+	}
+	if got := n.nc.Opts.MaxReconnect; got >= 0 {
+		t.Errorf("NATS is given up after %d attempts, want never", got)
 	}
 }

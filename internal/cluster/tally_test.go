@@ -194,3 +194,20 @@ func TestAtLeastHere(t *testing.T) {
 		t.Errorf("got %d, want the 2 who are here", got)
 	}
 }
+
+// Of a process that has come back under a new name the last entry counts, and a node that is not alive has no users.
+func TestLastEntryOfProcess(t *testing.T) {
+	n, _ := newAlone(t)
+	v := &n.room("lobby").tally
+	n.onBeat("beefbeef-1", time.Now())
+	n.onCount(token("lobby"), "beefbeef-0", []byte(`{"id":"beefbeef-0-1","room":"lobby","version":1,"users":3}`))
+	n.onCount(token("lobby"), "beefbeef-1", []byte(`{"id":"beefbeef-1-2","room":"lobby","version":2}`))
+	for range 20 { // in whatever order they are looked at
+		if got := v.entryOf("beefbeef"); got != "" {
+			t.Fatalf("got %s, want none: its last entry has no users", got)
+		}
+	}
+	if got := v.populated(); got != 0 {
+		t.Errorf("got %d nodes with users, want none", got)
+	}
+}

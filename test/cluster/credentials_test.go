@@ -92,6 +92,12 @@ func TestCredentials(t *testing.T) {
 					t.Errorf("a secret in %q", text)
 				}
 			}
+			if row.wrong && opts.Password != "" { // it was on its way to the servers
+				s.Shutdown()
+				s.WaitForShutdown()
+				startNATS(t, portOf(addr), t.TempDir())
+				n.ready(t)
+			}
 		})
 	}
 }

@@ -94,7 +94,7 @@ func TestLastEntryWithheld(t *testing.T) {
 	nc.Flush()
 	b := startNode(t, way.URL()).ready(t)
 	// Of a consumer of one room, and of one of all that are opened together.
-	pending := regexp.MustCompile(`"num_pending":(?:12|96)\b|\$JS\.ACK\.KV_headcount_counts\.\S+\.\d*[1-9] `)
+	pending := regexp.MustCompile(`"num_pending":\d*[1-9]\b|\$JS\.ACK\.KV_headcount_counts\.\S+\.\d*[1-9] `)
 	way.change(func(data []byte) {
 		for _, at := range pending.FindAllIndex(data, -1) {
 			digits := bytes.TrimRight(data[:at[1]], " ")
