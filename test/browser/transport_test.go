@@ -195,6 +195,7 @@ func TestAlive(t *testing.T) {
 				}
 				<-r.Context().Done()
 			})
+			begin := time.Now()
 			tb := s.listen(t)
 			tb.expect(slow, "news 24")
 			want := fmt.Sprintf(`/alive {"room":"lobby","ids":["%s"]}`, s.request(t, 0).Get("id"))
@@ -215,8 +216,9 @@ func TestAlive(t *testing.T) {
 				p := posts()
 				return len(p) > 0 && p[len(p)-1] == strings.Replace(want, "/alive", "/leave", 1)
 			})
-			if got := len(posts()) - 1; got != test.posts {
-				t.Errorf("%d answers, want %d", got, test.posts)
+			most := test.ping * (1 + int(time.Since(begin)/time.Second)) // a busy machine takes longer, and so hears more pings
+			if got := len(posts()) - 1; got < test.posts || got > most {
+				t.Errorf("%d answers, want %d to %d", got, test.posts, most)
 			}
 		})
 	}
