@@ -45,7 +45,7 @@ func TestGivenUpOnce(t *testing.T) {
 		t.Errorf("claim of another name: got %d users, want 2", here())
 	}
 	claim.Nonce = "nonce-4"
-	if got, _ := other.ask(n, claim); !got.Had && here() != 1 {
+	if got, _ := other.ask(n, claim); !got.Had || here() != 1 {
 		t.Errorf("another claim: got %+v and %d users, want one", got, here())
 	}
 }
