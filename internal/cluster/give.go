@@ -89,9 +89,11 @@ func (t *tally) pass(id string) {
 	})
 }
 
-// passed says that a user is not on its way any more.
-func (t *tally) passed(id string) {
+// passed says that users are not on their way any more.
+func (t *tally) passed(ids []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.passing, id)
+	for _, id := range ids {
+		delete(t.passing, id)
+	}
 }

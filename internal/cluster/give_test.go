@@ -3,6 +3,7 @@ package cluster
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -39,26 +40,60 @@ func TestPass(t *testing.T) {
 	if got := v.total(); got != 4 {
 		t.Errorf("the other is back: got %d users, want 4", got)
 	}
-	n.giveUp(ask{Room: "lobby", Claim: "client-new2", By: "next-0-1", Nonce: "again"})
-	n.onShout(n.room("lobby"), &nats.Msg{Data: encode(shout{Leave: []string{"client-new2"}})})
-	if got := v.total(); got != 3 {
-		t.Errorf("the other has said goodbye: got %d users, want 3", got)
+	for where, leave := range map[string]func(ids []string){
+		"here": func(ids []string) { n.Leave("lobby", ids) },
+		"elsewhere": func(ids []string) {
+			n.onShout(n.room("lobby"), &nats.Msg{Data: encode(shout{Leave: ids})})
+		},
+	} {
+		comes("client-new2")
+		n.giveUp(ask{Room: "lobby", Claim: "client-new2", By: "next-0-1", Nonce: where})
+		leave([]string{"client-new2"})
+		if got := v.total(); got != 3 {
+			t.Errorf("the other has said goodbye %s: got %d users, want 3", where, got)
+		}
 	}
 }
 
-// Whom the others were told of before is in the entry, also while they are to be told once more.
+// Whom the others were told of before is in the entry, also while they are to be told once more: as of somebody who has
+// come back here, or whom this node has inherited.
 func TestGiveRetold(t *testing.T) {
-	n, _ := newAlone(t)
-	v := &n.room("lobby").tally
-	v.hear("next-0", entry{ID: "next-0-1", Version: 1, Users: 1})
-	v.arrive(claim{id: "client-old1"}, func() { n.table.Open("lobby", "client-old1", quiet{}) })
-	v.say()
-	if !told(v, "client-old1") {
-		t.Fatalf("told: got %v, want client-old1 in it", v.told)
+	const id = "client-old1"
+	comes := func(n *Node) {
+		n.room("lobby").tally.arrive(claim{id: id}, func() { n.table.Open("lobby", id, quiet{}) })
 	}
-	v.repeat()
-	if a := n.giveUp(ask{Room: "lobby", Claim: "client-old1", By: "next-0-1"}); a.Entry != v.id() || a.Version == 0 {
-		t.Errorf("got %+v, want the entry that it was in, and its version", a)
+	for _, row := range []struct {
+		name string
+		told func(n *Node, v *tally)
+	}{
+		{"repeated", func(n *Node, v *tally) {
+			comes(n)
+			v.say()
+			if !told(v, id) {
+				t.Fatalf("told: got %v, want %s in it", v.told, id)
+			}
+			v.repeat()
+		}},
+		{"back", func(n *Node, v *tally) {
+			comes(n)
+			v.say()
+			comes(n)
+		}},
+		{"inherited", func(n *Node, v *tally) {
+			n.table.Renew("lobby", id, time.Now().Add(time.Hour))
+			v.say()
+			comes(n)
+		}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			n, _ := newAlone(t)
+			v := &n.room("lobby").tally
+			v.hear("next-0", entry{ID: "next-0-1", Version: 1, Users: 1})
+			row.told(n, v)
+			if a := n.giveUp(ask{Room: "lobby", Claim: id, By: "next-0-1"}); a.Entry != v.id() || a.Version == 0 {
+				t.Errorf("got %+v, want the entry that it was in, and its version", a)
+			}
+		})
 	}
 }
 

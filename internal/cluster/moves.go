@@ -90,13 +90,17 @@ func (n *Node) look(ctx context.Context) error {
 func (t *tally) arrive(c claim, count func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !c.sure && c.id != "" && t.node.table.Has(t.room.name, c.id) {
+	here := c.id != "" && t.node.table.Has(t.room.name, c.id)
+	if here && !c.sure {
 		c.entry = "" // its node has handed it over to this one
 	}
 	came := c.entry != "" && c.by == t.mine.ID
 	if came {
 		t.mine.In[c.entry]++
 	} else if c.id != "" {
+		if here && !slices.Contains(t.joined, c.id) {
+			t.retold = append(t.retold, c.id)
+		}
 		t.joined = append(t.joined, c.id)
 		t.awaited = t.awaited || c.fresh
 	}

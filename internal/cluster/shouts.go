@@ -53,8 +53,8 @@ func (n *Node) onShout(r *room, m *nats.Msg) {
 	case s.Leave != nil:
 		for _, id := range s.Leave {
 			n.table.Leave(r.name, id)
-			r.tally.passed(id)
 		}
+		r.tally.passed(s.Leave)
 		n.local.Recount(r.name)
 		r.tally.changed(0)
 	case s.Alive != nil:
@@ -105,6 +105,9 @@ func (n *Node) Alive(ctx context.Context, name string, ids []string) []string {
 
 // Leave says goodbye for ids on whichever node they are.
 func (n *Node) Leave(name string, ids []string) {
+	if r := n.room(name); r != nil {
+		r.tally.passed(ids)
+	}
 	if err := n.nc.Publish(n.names.live(token(name)), encode(shout{Leave: ids})); err != nil {
 		n.log.Debug("goodbye did not go out", "error", err) // their streams end without
 	}
