@@ -97,21 +97,39 @@ func TestGiveRetold(t *testing.T) {
 	}
 }
 
+// Who comes again to the node that counts it, as with each poll, is no news to the others.
+func TestNoNews(t *testing.T) {
+	n, _ := newAlone(t)
+	v := &n.room("lobby").tally
+	v.hear("next-0", entry{ID: "next-0-1", Version: 1, Users: 1})
+	v.say()
+	said := n.versions.Load()
+	v.arrive(claim{id: "client-0001"}, func() { n.table.Open("lobby", "client-0001", quiet{}) })
+	if v.say(); n.versions.Load() != said {
+		t.Error("the others are told of one whom they know of")
+	}
+}
+
 // Who was new elsewhere is named also by a node that knows of no other: that one waits for it. So is who turns out to have
 // been new when a claim is answered late.
 func TestAwaited(t *testing.T) {
 	for _, row := range []struct {
 		name  string
 		claim claim
+		here  bool // another stream of it has been faster
 		late  bool
 	}{
 		{name: "answered", claim: claim{id: "client-new1", tag: "last", sure: true, fresh: true}},
+		{name: "here already", claim: claim{id: "client-new1", tag: "last", sure: true, fresh: true}, here: true},
 		{name: "answered late", claim: claim{id: "client-new1", tag: "last", entry: "last-0-1"}, late: true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			n, _ := newAlone(t)
 			v := &n.room("lobby").tally
 			row.claim.by = v.id()
+			if row.here {
+				n.table.Open("lobby", "client-new1", quiet{})
+			}
 			v.arrive(row.claim, func() { n.table.Open("lobby", "client-new1", quiet{}) })
 			if row.late {
 				v.settle(row.claim, answer{Had: true})

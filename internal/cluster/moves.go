@@ -97,10 +97,7 @@ func (t *tally) arrive(c claim, count func()) {
 	came := c.entry != "" && c.by == t.mine.ID
 	if came {
 		t.mine.In[c.entry]++
-	} else if c.id != "" {
-		if here && !slices.Contains(t.joined, c.id) {
-			t.retold = append(t.retold, c.id)
-		}
+	} else if c.id != "" && (!here || c.fresh) { // who is here already, as between two polls, is no news
 		t.joined = append(t.joined, c.id)
 		t.awaited = t.awaited || c.fresh
 	}
