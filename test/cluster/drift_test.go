@@ -26,7 +26,7 @@ func TestNewLeaderOfOldNATS(t *testing.T) {
 	if !drifts(t, urls) {
 		t.Fatal("Debian's NATS has become a new one: take an old one to test this")
 	}
-	startNode(t, urls).ready(t).stop() // the streams are there
+	first := startNode(t, urls).ready(t) // makes the streams
 	_, js := jetStream(t, urls)
 	rig.Wait(t, 90*time.Second, "three replicas", func() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -34,6 +34,7 @@ func TestNewLeaderOfOldNATS(t *testing.T) {
 		s, err := js.Stream(ctx, "headcount_events")
 		return err == nil && s.CachedInfo().Config.Replicas == 3
 	})
+	first.stop()
 	was := leader(t, servers, urls)
 	stays := servers[(slices.Index(servers, was)+1)%len(servers)].URL
 	n := startNode(t, stays).ready(t)
