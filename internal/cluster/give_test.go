@@ -31,6 +31,9 @@ func TestPass(t *testing.T) {
 			t.Errorf("%d on their way: got %d users, want 4", i+1, got)
 		}
 	}
+	if got := v.populated(); got != 1 {
+		t.Errorf("somebody has them: got %d other nodes to ask for them, want 1", got)
+	}
 	n.peers.Store(&map[string]struct{}{"next-0": {}})
 	v.hear("next-0", entry{ID: "next-0-1", Version: 1, Users: 1, Joined: []string{"client-new1"}})
 	if got := v.total(); got != 4 {

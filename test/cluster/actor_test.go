@@ -182,6 +182,17 @@ func (a *actor) beat() {
 	}
 }
 
+// startBeside starts a node beside one with that tag that the test plays. Each has one user, and the node counts both.
+func startBeside(t *testing.T, url, tag string) (*node, *actor) {
+	t.Helper()
+	n := startNode(t, url).ready(t)
+	other := play(t, url, tag)
+	read(t, n.URL, "lobby", "client-watch")
+	other.says("1", entry{Users: 1})
+	rig.Wait(t, 5*time.Second, "the other's count", func() bool { return count(n.URL, "lobby") == 2 })
+	return n, other
+}
+
 // rename has it live under another name, or give no sign of life any more.
 func (a *actor) rename(name string) {
 	a.mu.Lock()

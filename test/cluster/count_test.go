@@ -44,14 +44,22 @@ func TestCountOverNodes(t *testing.T) {
 	}
 }
 
-// A reader that goes from node to node is one user all the time, in everybody's eyes.
-func TestMovesAreInvisible(t *testing.T) {
+// startWatched starts three nodes with a watcher on each.
+func startWatched(t *testing.T) (nodes []*node, watchers []*reader) {
+	t.Helper()
 	url := startNATS(t, 0, t.TempDir()).URL
-	nodes := []*node{startNode(t, url).ready(t), startNode(t, url).ready(t), startNode(t, url).ready(t)}
-	var watchers []*reader
+	for range 3 {
+		nodes = append(nodes, startNode(t, url).ready(t))
+	}
 	for i, n := range nodes {
 		watchers = append(watchers, read(t, n.URL, "lobby", fmt.Sprintf("watcher-%d", i)))
 	}
+	return nodes, watchers
+}
+
+// A reader that goes from node to node is one user all the time, in everybody's eyes.
+func TestMovesAreInvisible(t *testing.T) {
+	nodes, watchers := startWatched(t)
 	mover := read(t, nodes[0].URL, "lobby", "client-mover")
 	for _, w := range watchers {
 		w.await(t, 4)
@@ -133,12 +141,7 @@ func atRest(t *testing.T, want int, nodes ...*node) {
 // Many that come at once and go on to the next node before anybody was told of them, twice, take the count up, and never
 // down on the way.
 func TestNewcomersMove(t *testing.T) {
-	url := startNATS(t, 0, t.TempDir()).URL
-	nodes := []*node{startNode(t, url).ready(t), startNode(t, url).ready(t), startNode(t, url).ready(t)}
-	var watchers []*reader
-	for i, n := range nodes {
-		watchers = append(watchers, read(t, n.URL, "lobby", fmt.Sprintf("watcher-%d", i)))
-	}
+	nodes, watchers := startWatched(t)
 	const newcomers = 50
 	for i := range newcomers {
 		r := &reader{room: "lobby", id: fmt.Sprintf("client-%04d", i)}

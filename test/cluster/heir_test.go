@@ -129,12 +129,7 @@ func TestInherits(t *testing.T) {
 
 // Nobody hands users over to a node that does not know yet whom it counts itself.
 func TestInheritsNothing(t *testing.T) {
-	url := startNATS(t, 0, t.TempDir()).URL
-	n := startNode(t, url).ready(t)
-	other := play(t, url, "actoraaa")
-	read(t, n.URL, "lobby", "client-watch")
-	other.says("1", entry{Users: 1})
-	rig.Wait(t, 5*time.Second, "the other's count", func() bool { return count(n.URL, "lobby") == 2 })
+	n, other := startBeside(t, startNATS(t, 0, t.TempDir()).URL, "actoraaa")
 	got := make(chan answer, 1)
 	other.mu.Lock()
 	other.rolled = func(shout) *answer { // it comes back from the dead
@@ -223,12 +218,7 @@ func TestArrivesFromStopped(t *testing.T) {
 // A node is taken for dead, and comes back, while it waits for the answer to a claim: what it was given belongs to what it
 // counted under its name before.
 func TestDeadWhileItClaims(t *testing.T) {
-	url := startNATS(t, 0, t.TempDir()).URL
-	n := startNode(t, url).ready(t)
-	other := play(t, url, "actoraaa")
-	read(t, n.URL, "lobby", "client-watch")
-	other.says("1", entry{Users: 1})
-	rig.Wait(t, 5*time.Second, "the other's count", func() bool { return count(n.URL, "lobby") == 2 })
+	n, other := startBeside(t, startNATS(t, 0, t.TempDir()).URL, "actoraaa")
 	name := n.cluster.Name()
 	other.reply(func(q ask) *answer {
 		if q.Claim == "" {

@@ -72,13 +72,10 @@ func (r *reader) poll(ctx context.Context, node string) {
 // Polls that come to another node each time bring every event once, in order, and are one user all the time, with a client
 // id and without.
 func TestPollsOverNodes(t *testing.T) {
-	url := startNATS(t, 0, t.TempDir()).URL
-	nodes := []*node{startNode(t, url).ready(t), startNode(t, url).ready(t), startNode(t, url).ready(t)}
+	nodes, watchers := startWatched(t)
 	var urls []string
-	var watchers []*reader
-	for i, n := range nodes {
+	for _, n := range nodes {
 		urls = append(urls, n.URL)
-		watchers = append(watchers, read(t, n.URL, "lobby", fmt.Sprintf("watcher-%d", i)))
 	}
 	for _, w := range watchers {
 		w.await(t, 3)

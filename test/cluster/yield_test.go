@@ -58,11 +58,7 @@ func TestYieldedUser(t *testing.T) {
 func TestManyJoin(t *testing.T) {
 	dir := t.TempDir()
 	s := startNATS(t, 0, dir)
-	n := startNode(t, s.URL).ready(t)
-	other := play(t, s.URL, "actoraaa")
-	read(t, n.URL, "lobby", "client-watch")
-	other.says("1", entry{Users: 1})
-	rig.Wait(t, 5*time.Second, "the other's count", func() bool { return count(n.URL, "lobby") == 2 })
+	n, other := startBeside(t, s.URL, "actoraaa")
 	const users = 4500
 	for i := range users {
 		id := fmt.Sprintf("client-%04d", i)
@@ -157,12 +153,7 @@ func TestTwoComeBack(t *testing.T) {
 		{"only the other comes back", "zzzzzzzz", false, []string{"client-watch"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			url := startNATS(t, 0, t.TempDir()).URL
-			n := startNode(t, url).ready(t)
-			other := play(t, url, row.tag)
-			read(t, n.URL, "lobby", "client-watch")
-			other.says("1", entry{Users: 1})
-			rig.Wait(t, 5*time.Second, "the other's count", func() bool { return count(n.URL, "lobby") == 2 })
+			n, other := startBeside(t, startNATS(t, 0, t.TempDir()).URL, row.tag)
 			result := make(chan answer, 1)
 			ask1 := func() {
 				got, _ := other.roll("client-watch", "client-other")
