@@ -58,6 +58,21 @@ func TestPass(t *testing.T) {
 	}
 }
 
+// The node that has just taken a user from here may be asked for it, though it has said nothing yet; a dead one may not.
+func TestPopulated(t *testing.T) {
+	n, _ := newAlone(t)
+	n.peers.Store(&map[string]struct{}{"next-0": {}})
+	n.giveUp(ask{Room: "lobby", Claim: "client-0001", By: "next-0-1"})
+	v := &n.room("lobby").tally
+	if got := v.populated(); got != 1 {
+		t.Errorf("got %d other nodes, want the one that took client-0001", got)
+	}
+	n.peers.Store(&map[string]struct{}{})
+	if got := v.populated(); got != 0 {
+		t.Errorf("it is dead: got %d other nodes, want none", got)
+	}
+}
+
 // Whom the others were told of before is in the entry, also while they are to be told once more: as of somebody who has
 // come back here, or whom this node has inherited.
 func TestGiveRetold(t *testing.T) {
