@@ -22,13 +22,16 @@ type Table struct {
 	mu    sync.Mutex
 	rooms map[string]*room
 	due   dueHeap
-	away  map[*room]map[*user]struct{} // see Yield; nil until somebody is
+
+	placesUntil time.Time                    // how long room.places counts; zero = there are none
+	away        map[*room]map[*user]struct{} // see Yield; nil until somebody is
 }
 
 type room struct {
-	name  string
-	named map[string]*user // by client id
-	anon  map[*Ticket]struct{}
+	name   string
+	named  map[string]*user // by client id
+	anon   map[*Ticket]struct{}
+	places int // how many streams without client id are waited for, see OpenAgain
 }
 
 // user is one client id in one room, there while it is counted.
@@ -89,7 +92,7 @@ func (r *room) user(id string) *user {
 }
 
 func (t *Table) dropIfEmpty(r *room) {
-	if len(r.named) == 0 && len(r.anon) == 0 {
+	if len(r.named) == 0 && len(r.anon) == 0 && r.places == 0 {
 		delete(t.rooms, r.name)
 	}
 }
@@ -98,6 +101,10 @@ func (t *Table) dropIfEmpty(r *room) {
 func (t *Table) Open(name, id string, s Stream) *Ticket {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.open(name, id, s)
+}
+
+func (t *Table) open(name, id string, s Stream) *Ticket {
 	r := t.room(name)
 	k := &Ticket{room: r, stream: s}
 	if id == "" {
@@ -256,7 +263,11 @@ func (t *Table) Expire(now time.Time) []string {
 func (t *Table) takeExpired(now time.Time) (changed []string, left []Stream) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	changed = t.expirePlaces(now)
 	seen := make(map[string]struct{})
+	for _, name := range changed {
+		seen[name] = struct{}{}
+	}
 	for len(t.due) > 0 && !t.due[0].until.After(now) {
 		u := t.due[0]
 		heap.Pop(&t.due)
@@ -277,10 +288,11 @@ func (t *Table) takeExpired(now time.Time) (changed []string, left []Stream) {
 func (t *Table) Next() (time.Time, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.due) == 0 {
-		return time.Time{}, false
+	next := t.placesUntil
+	if len(t.due) > 0 && (next.IsZero() || t.due[0].until.Before(next)) {
+		return t.due[0].until, true
 	}
-	return t.due[0].until, true
+	return next, !next.IsZero()
 }
 
 // Leases returns how many users have a lease, or linger: those that may be there without
@@ -302,7 +314,7 @@ func (t *Table) Count(name string) int {
 	return t.count(r)
 }
 
-func (t *Table) count(r *room) int { return len(r.named) - len(t.away[r]) + len(r.anon) }
+func (t *Table) count(r *room) int { return len(r.named) - len(t.away[r]) + len(r.anon) + r.places }
 
 // Users returns how many users all rooms have together.
 func (t *Table) Users() int {

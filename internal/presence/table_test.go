@@ -35,6 +35,7 @@ func TestModel(t *testing.T) {
 			"time":             m.time,
 			"expire":           m.expire,
 			"expire when told": m.expireWhenTold,
+			"hand over":        m.handOver,
 			"":                 m.check,
 		})
 		m.finish()
@@ -223,6 +224,32 @@ func (m *model) leave(t *rapid.T) {
 		}
 		delete(m.users, k)
 	}
+}
+
+// handOver goes on with another table, which must behave as the old one would: the model does not change.
+func (m *model) handOver(t *rapid.T) {
+	state := m.table.Export(m.now)
+	next := presence.New(m.linger)
+	m.streams = slices.DeleteFunc(m.streams, func(s *modelStream) bool { return s.closed })
+	for _, i := range rapid.Permutation(indexes(len(m.streams))).Draw(t, "order") {
+		s := m.streams[i]
+		s.ticket = next.Reopen(s.key.room, s.key.id, m.table.ExportTicket(s.ticket), s)
+		s.table = next
+	}
+	m.now = m.now.Add(time.Hour) // the other process has a clock of its own
+	for _, u := range m.users {
+		u.until, u.back = u.until.Add(time.Hour), u.back.Add(time.Hour)
+	}
+	next.Import(state, m.now, time.Minute)
+	m.table = next
+}
+
+func indexes(n int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return all
 }
 
 func (m *model) time(t *rapid.T) {

@@ -1,0 +1,184 @@
+package presence
+
+import (
+	"math"
+	"time"
+)
+
+// State is a table as plain data, for the process that goes on with it. Times are what is left of them, so that the two
+// processes need not agree on a clock.
+type State struct{ Rooms []RoomState }
+
+// RoomState is a room of a [State].
+type RoomState struct {
+	Name      string
+	Users     []UserState
+	Anonymous int // streams without id, and those that are waited for
+}
+
+// UserState is a client id of a [State].
+type UserState struct {
+	ID    string
+	Lease time.Duration // until it ends, may be past; never = it has had none
+	Back  time.Duration // likewise of the time for which it is waited
+	Due   bool          // the lease counts
+	Open  bool          // it has open streams
+	Last  Last
+}
+
+// Last says what is known of a user's newest stream.
+type Last uint8
+
+// What may be known.
+const (
+	Unknown Last = iota // it was renewed since that ended, or had none
+	IsOpen
+	IsClosed
+)
+
+// TicketState is an open stream, for [Table.Reopen].
+type TicketState struct {
+	Leased bool
+	Newest bool // of its user's
+	Left   bool // its user has left or was given up: it counts nobody
+}
+
+const never = math.MinInt64
+
+func left(t, now time.Time) time.Duration {
+	if t.IsZero() {
+		return never
+	}
+	return t.Sub(now)
+}
+
+func after(d time.Duration, now time.Time) time.Time {
+	if d == never {
+		return time.Time{}
+	}
+	return now.Add(d)
+}
+
+// Export returns the table as it is now.
+func (t *Table) Export(now time.Time) State {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	st := State{Rooms: make([]RoomState, 0, len(t.rooms))}
+	for _, r := range t.rooms {
+		room := RoomState{Name: r.name, Anonymous: len(r.anon) + r.places, Users: make([]UserState, 0, len(r.named))}
+		for _, u := range r.named {
+			room.Users = append(room.Users, u.export(now))
+		}
+		st.Rooms = append(st.Rooms, room)
+	}
+	return st
+}
+
+func (u *user) export(now time.Time) UserState {
+	st := UserState{ID: u.id, Lease: left(u.until, now), Back: left(u.back, now), Due: u.index >= 0, Open: u.open != nil}
+	switch {
+	case u.last == nil:
+	case u.last.closed:
+		st.Last = IsClosed
+	default:
+		st.Last = IsOpen
+	}
+	return st
+}
+
+// ExportTicket returns what [Table.Reopen] needs to know of an open stream.
+func (t *Table) ExportTicket(k *Ticket) TicketState {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	u := k.user
+	if u == nil {
+		return TicketState{}
+	}
+	return TicketState{Leased: k.leased, Newest: u.last == k, Left: u.room.named[u.id] != u}
+}
+
+// Reopen is [Table.Open] for a stream that was open in the table that [Table.Import] is about to bring.
+func (t *Table) Reopen(name, id string, st TicketState, s Stream) *Ticket {
+	if st.Left {
+		r := &room{name: name}
+		return &Ticket{room: r, user: &user{room: r, id: id, index: -1}, stream: s, leased: st.Leased}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if id == "" {
+		return t.open(name, id, s)
+	}
+	newest := t.room(name).user(id).last
+	k := t.open(name, id, s)
+	if !st.Newest {
+		k.user.last = newest // nil if that is still to come, or is not here any more: Import sees to it
+	}
+	if k.leased = st.Leased; k.leased {
+		t.setLease(k.user, k.user.until) // which Import brings
+	}
+	return k
+}
+
+// Import adds the users of st, all of whose streams that are here must have been opened again with [Table.Reopen]
+// before. The others have ended without a goodbye, and their users are waited for: grace longer than any other who is
+// told to come back. Of those without an id, who cannot be told apart, as many are waited for as there were: see
+// [Table.OpenAgain].
+func (t *Table) Import(st State, now time.Time, grace time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, room := range st.Rooms {
+		r := t.room(room.Name)
+		for _, u := range room.Users {
+			t.importUser(r.user(u.ID), u, now, grace)
+		}
+		if r.places = max(0, room.Anonymous-len(r.anon)); r.places > 0 {
+			t.placesUntil = now.Add(t.linger + grace)
+		}
+		t.dropIfEmpty(r)
+	}
+}
+
+func (t *Table) importUser(u *user, st UserState, now time.Time, grace time.Duration) {
+	u.until, u.back = after(st.Lease, now), after(st.Back, now)
+	if u.open == nil && st.Open {
+		u.back = later(u.back, now.Add(t.linger+grace))
+		u.until = later(u.until, u.back)
+	}
+	switch {
+	case st.Last == IsClosed:
+		u.last = &Ticket{closed: true}
+	case st.Last == IsOpen && u.last == nil: // the newest did not come along
+		u.last = u.open
+	}
+	if st.Due || !u.proven() {
+		t.setLease(u, u.until)
+	}
+}
+
+// OpenAgain is [Table.Open] for a stream without id whose reader says that it was here before. It takes the place of
+// one that is waited for, if any is.
+func (t *Table) OpenAgain(name string, s Stream) *Ticket {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := t.open(name, "", s)
+	if k.room.places > 0 {
+		k.room.places--
+	}
+	return k
+}
+
+// expirePlaces gives up those without an id that are waited for, if their time is over.
+func (t *Table) expirePlaces(now time.Time) (changed []string) {
+	if t.placesUntil.IsZero() || t.placesUntil.After(now) {
+		return nil
+	}
+	t.placesUntil = time.Time{}
+	for _, r := range t.rooms {
+		if r.places > 0 {
+			r.places = 0
+			changed = append(changed, r.name)
+			t.dropIfEmpty(r)
+		}
+	}
+	return changed
+}
