@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"hash/fnv"
 	"io"
 	"strconv"
@@ -54,10 +55,10 @@ func New(opt Options) *Hub {
 		opt.Idle = time.Minute
 	}
 	tag := randomTag()
-	if opt.Node == "" {
-		opt.Node = tag[:4]
+	return &Hub{
+		opt: opt, epoch: tag, node: cmp.Or(opt.Node, tag[:4]),
+		rooms: make(map[string]*Room), idle: make(map[*Room]time.Time),
 	}
-	return &Hub{opt: opt, epoch: tag, node: opt.Node, rooms: make(map[string]*Room), idle: make(map[*Room]time.Time)}
 }
 
 // Open returns the room called name, which exists from now on until [Hub.Close] has
@@ -68,24 +69,30 @@ func (h *Hub) Open(name string) *Room {
 	defer h.mu.Unlock()
 	r := h.rooms[name]
 	if r == nil {
-		r = &Room{
-			hub: h, name: name, epoch: h.epoch,
-			seq: h.seqs, base: h.seqs, forgotten: h.seqs, version: h.versions,
-			changed: make(chan struct{}),
-		}
-		h.rooms[name] = r
-		if h.opt.Source != nil {
-			// Until it is loaded the room knows of nothing up to now.
-			r.base, r.seq = 0, h.tip.Load()
-			r.forgotten = r.seq
-			h.opt.Source.Watch(r)
-		} else {
-			r.epoch = epochOf(h.epoch, name)
-			r.loaded = true
-		}
+		r = h.make(name)
 	}
 	r.opened++
 	delete(h.idle, r)
+	return r
+}
+
+// make adds a room; h.mu is held.
+func (h *Hub) make(name string) *Room {
+	r := &Room{
+		hub: h, name: name, epoch: h.epoch,
+		seq: h.seqs, base: h.seqs, forgotten: h.seqs, version: h.versions,
+		changed: make(chan struct{}),
+	}
+	h.rooms[name] = r
+	if h.opt.Source != nil {
+		// Until it is loaded the room knows of nothing up to now.
+		r.base, r.seq = 0, h.tip.Load()
+		r.forgotten = r.seq
+		h.opt.Source.Watch(r)
+	} else {
+		r.epoch = epochOf(h.epoch, name)
+		r.loaded = true
+	}
 	return r
 }
 

@@ -38,6 +38,7 @@ func TestModel(t *testing.T) {
 				"poll":      m.poll,
 				"farewell":  m.farewell,
 				"restart":   m.restart,
+				"hand over": m.handOver,
 				"":          m.check,
 			})
 			m.finish()
@@ -270,6 +271,17 @@ func (m *model) restart(t *rapid.T) {
 	m.readers = nil
 	clear(m.cursors)
 	m.start()
+}
+
+// handOver goes on with another hub, as another process does. The readers must not notice, so the model stays as it is.
+func (m *model) handOver(*rapid.T) {
+	next := hub.New(hub.Options{History: modelHistory})
+	next.Import(m.hub.Export())
+	room := next.Open("a")
+	for _, r := range m.readers {
+		r.sub = room.Resume(r.sub.Export())
+	}
+	m.hub, m.room = next, room
 }
 
 func (m *model) check(*rapid.T) {

@@ -154,9 +154,7 @@ func (r *Room) publish() {
 // id, which differs where a reader must come back to an earlier place.
 func (r *Room) encode(at, id Position, name string, data []byte) *frame {
 	raw := sse.Append(nil, &sse.Event{ID: r.appendCursor(nil, id), Event: []byte(name), Data: data})
-	chunk := sse.AppendChunk(make([]byte, 0, len(raw)+10), raw)
-	start := bytes.IndexByte(chunk, '\n') + 1
-	return &frame{at: at, chunk: chunk, raw: chunk[start : start+len(raw)]}
+	return newFrame(at, raw)
 }
 
 // emit adds an event and returns its cursor.

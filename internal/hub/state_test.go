@@ -1,0 +1,110 @@
+package hub_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"headcount/internal/hub"
+)
+
+// The next hub knows what the first one forgot: a room made anew does not take the cursors of the one before it.
+func TestImportForgottenRooms(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := hub.New(hub.Options{HistoryAge: time.Second})
+		first.Emit("a", "n", []byte("1"))
+		old := first.Emit("a", "n", []byte("2"))
+		time.Sleep(2 * time.Minute)
+		first.Trim(time.Now())
+		first.Trim(time.Now())
+		if n := first.Rooms(); n != 0 {
+			t.Fatalf("got %d rooms, want none", n)
+		}
+		next := hub.New(hub.Options{})
+		next.Import(first.Export())
+		next.Emit("a", "n", []byte("3"))
+		join(next.Open("a"), hub.Reader{Cursor: old}).want(t, "at the last event", "n 3")
+
+		again := hub.New(hub.Options{})
+		again.Import(next.Export())
+		before := strings.Replace(old, ".2.", ".1.", 1)
+		join(again.Open("a"), hub.Reader{Cursor: before}).want(t, "in the room before", `io:gap {"missed":null}`, "n 3")
+	})
+}
+
+// The next hub keeps the history as it would keep its own: not too much, and the oldest of all rooms goes first.
+func TestImportHistory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := hub.New(hub.Options{})
+		ids := make(map[string]string)
+		for i := range 4 {
+			for _, room := range []string{"a", "b"} {
+				ids[fmt.Sprint(room, i)] = first.Emit(room, "n", []byte(fmt.Sprint(i)))
+				time.Sleep(time.Second)
+			}
+		}
+		next := hub.New(hub.Options{History: 2})
+		next.Import(first.Export())
+		if n, bytes := next.History(); n != 4 || bytes != halfOf(first) {
+			t.Errorf("got %d events with %d bytes, want 4 with %d", n, bytes, halfOf(first))
+		}
+		r := next.Open("a")
+		join(r, hub.Reader{Cursor: ids["a0"]}).want(t, "what is kept", `io:gap {"missed":1}`, "n 2", "n 3")
+		next.Trim(time.Now().Add(10*time.Minute - 2500*time.Millisecond)) // one event of each room is older than is kept
+		join(r, hub.Reader{Cursor: "x.1.y.0"}).want(t, "what is not too old", `io:gap {"missed":null}`, "n 3")
+		if n, _ := next.History(); n != 2 {
+			t.Errorf("got %d events, want 2", n)
+		}
+	})
+}
+
+// halfOf is what half of the events of h cost, in as many rooms.
+func halfOf(h *hub.Hub) int64 {
+	_, bytes := h.History()
+	const rooms = 2 * 500
+	return (bytes-rooms)/2 + rooms
+}
+
+// Where the events come from a source they are loaded from there, and the readers go on where they were.
+func TestImportWithSource(t *testing.T) {
+	first, next := shared(&source{}, 100), shared(&source{}, 108)
+	old := first.Open("lobby")
+	old.Load(0, 100, []hub.Event{event(90, "a")})
+	old.Update("user count", set("1"))
+	readers := map[string]*client{"at 90": join(old, cursor(90)), "half": join(old, hub.Reader{})}
+	for _, c := range readers {
+		c.read()
+	}
+	old.Deliver(105, event(105, "b"))
+	readers["at 90"].read()
+	readers["half"].sub.Pending(&readers["half"].batch)
+	readers["half"].take(10)
+
+	next.Import(first.Export())
+	room := next.Open("lobby")
+	for _, c := range readers {
+		c.sub = room.Resume(c.sub.Export())
+		c.read()
+	}
+	next.Reset("epoch", 108) // the node joins the others only now
+	room.Update("user count", set("2"))
+	for _, c := range readers {
+		c.read()
+	}
+	room.Load(0, 108, []hub.Event{event(90, "a"), event(105, "b"), event(107, "c")})
+	readers["at 90"].want(t, "all have come once", "user count 1", "b 1", "user count 2", "c 1")
+	readers["half"].want(t, "half an event was there", "user count 1", "b 1", "user count 2", "c 1")
+}
+
+// A reader that was still to be told of a gap is told by the next process.
+func TestImportOfLostReader(t *testing.T) {
+	first, next := shared(&source{}, 100), hub.New(hub.Options{Source: &source{}, Node: "here"})
+	reader := join(first.Open("lobby"), hub.Reader{})
+	reader.read()
+	first.Reset("another", 3)
+	next.Import(first.Export())
+	reader.sub = next.Open("lobby").Resume(reader.sub.Export())
+	reader.want(t, "at once", `io:gap {"missed":null}`)
+}
