@@ -34,7 +34,6 @@ type Crowd struct {
 	pad      atomic.Pointer[string]
 	stop     chan struct{}
 	emitting sync.WaitGroup
-	reading  sync.WaitGroup
 
 	mu   sync.Mutex
 	late []time.Duration // since the last Lateness: from emit to reader, of each event at each reader
@@ -57,10 +56,6 @@ func Open(t testing.TB, server *rig.Server, room string, n int) *Crowd {
 	t.Cleanup(func() {
 		close(c.stop)
 		c.emitting.Wait()
-		for _, r := range c.readers {
-			r.leave()
-		}
-		c.reading.Wait()
 	})
 	c.Join(t, Direct, n)
 	return c
@@ -70,12 +65,11 @@ func Open(t testing.TB, server *rig.Server, room string, n int) *Crowd {
 func (c *Crowd) Join(t testing.TB, kind Kind, n int) {
 	t.Helper()
 	for range n {
-		r := &reader{crowd: c, kind: kind, room: c.Room, count: -1}
+		id := ""
 		if i := len(c.readers); kind == Proxied || kind == Direct && i%2 == 1 {
-			r.id = fmt.Sprintf("crowd-%06d", i)
+			id = fmt.Sprintf("crowd-%06d", i)
 		}
-		c.readers = append(c.readers, r)
-		c.reading.Go(r.follow)
+		c.readers = append(c.readers, c.newReader(kind, id))
 	}
 	c.AwaitCount(t, 30*time.Second, len(c.readers))
 }
@@ -134,28 +128,13 @@ func (c *Crowd) emit() error {
 	return err
 }
 
-// alive answers a ping.
-func (c *Crowd) alive(id string) error {
-	body, err := json.Marshal(map[string]any{"room": c.Room, "ids": []string{id}})
-	if err != nil {
-		return err
-	}
-	resp, err := c.client.Post(c.server.URL+"/alive", "text/plain", strings.NewReader(string(body)))
-	if err != nil {
-		return err
-	}
-	resp.Body.Close()
-	if resp.StatusCode != http.StatusNoContent {
-		return fmt.Errorf("got %s, want 204", resp.Status)
-	}
-	return nil
-}
-
-// pause waits, but not beyond the end of the test.
-func (c *Crowd) pause(d time.Duration) {
+// closing reports whether the test is ending, when nothing is a fault any more.
+func (c *Crowd) closing() bool {
 	select {
 	case <-c.stop:
-	case <-time.After(d):
+		return true
+	default:
+		return false
 	}
 }
 
@@ -163,7 +142,7 @@ func (c *Crowd) pause(d time.Duration) {
 func (c *Crowd) AwaitCount(t testing.TB, deadline time.Duration, n int) {
 	t.Helper()
 	rig.Wait(t, deadline, fmt.Sprintf("count %d at all %d readers of %q and at /count", n, len(c.readers), c.Room), func() bool {
-		return !slices.ContainsFunc(c.readers, func(r *reader) bool { return r.users() != n }) && c.server.Count(c.Room) == n
+		return !slices.ContainsFunc(c.readers, func(r *reader) bool { return r.Count() != n }) && c.server.Count(c.Room) == n
 	})
 }
 
@@ -188,8 +167,8 @@ func (c *Crowd) Accepted() int { return int(c.accepted.Load()) }
 // Size is how many readers there are.
 func (c *Crowd) Size() int { return len(c.readers) }
 
-// Cut breaks the stream of reader i in the middle of whatever it is doing. The reader comes back with its cursor.
-func (c *Crowd) Cut(i int, abruptly bool) { c.readers[i].cut(abruptly) }
+// Cut breaks the stream of reader i in the middle of whatever it is doing. The reader returns with its cursor.
+func (c *Crowd) Cut(i int, abruptly bool) { c.readers[i].Cut(abruptly) }
 
 // Lateness returns, of the deliveries since its last call, how many there were and the given quantile of the time from emit
 // to reader.

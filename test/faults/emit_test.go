@@ -2,12 +2,9 @@
 package faults
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -22,105 +19,34 @@ import (
 
 const token = "faults"
 
-// reader is a subscriber that comes back with its cursor until it has seen enough.
+// reader is a subscriber that returns with its cursor.
 type reader struct {
-	addr   string
-	cursor []byte
-	got    []int    // the numbers of the events called n, in the order they came
-	gaps   []string // data of the io:gap events
-
-	mu   sync.Mutex
-	conn net.Conn
-	cuts int
+	*rig.Subscriber
+	seen atomic.Int64
+	got  []int    // the numbers of the events called n, in the order they came; read them when it has stopped
+	gaps []string // data of the io:gap events
 }
 
-// cut breaks the connection, in the middle of whatever it is doing.
-func (r *reader) cut() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.conn == nil {
-		return
-	}
-	if rand.IntN(2) == 0 {
-		_ = r.conn.(*net.TCPConn).SetLinger(0) // RST instead of FIN
-	}
-	_ = r.conn.Close()
-	r.conn = nil
-	r.cuts++
+func newReader(t *testing.T, url string) *reader {
+	r := &reader{}
+	r.Subscriber = &rig.Subscriber{URL: url, Room: "faults", Take: r.take}
+	r.Start(t, rig.Every(0))
+	return r
 }
 
-// follow reads until it has seen n events.
-func (r *reader) follow(n int) {
-	for len(r.got) < n {
-		conn, err := net.Dial("tcp", r.addr)
-		if err != nil {
-			continue
-		}
-		r.mu.Lock()
-		r.conn = conn
-		r.mu.Unlock()
-		r.read(conn, n)
-		_ = conn.Close()
-	}
-}
-
-// read takes one connection to its end. What was not complete never happened: "Once
-// the end of the file is reached, any pending data must be discarded."
-func (r *reader) read(conn net.Conn, n int) {
-	head := "GET /events?room=faults HTTP/1.1\r\nHost: test\r\n"
-	if len(r.cursor) > 0 {
-		head += "Last-Event-ID: " + string(r.cursor) + "\r\n"
-	}
-	if _, err := io.WriteString(conn, head+"\r\n"); err != nil {
-		return
-	}
-	in := bufio.NewReaderSize(conn, 16<<10)
-	resp, err := http.ReadResponse(in, nil)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		return
-	}
-	// Five million events: with the race detector each line of this loop is seconds. What net/http makes of chunks is
-	// not needed for it, because no event is in two; their sizes are lines that mean nothing.
-	var id, event, data []byte
-	for len(r.got) < n {
-		line, err := in.ReadSlice('\n')
-		if err != nil {
-			return
-		}
-		switch {
-		case len(line) == 1:
-			if len(id) > 0 {
-				r.cursor = append(r.cursor[:0], id...)
-			}
-			r.take(event, data)
-			id, event, data = id[:0], event[:0], data[:0]
-		case line[0] == 'i':
-			id = append(id[:0], value(line)...)
-		case line[0] == 'e' && line[1] == 'v': // and not the size of a chunk
-			event = append(event[:0], value(line)...)
-		case line[0] == 'd' && line[1] == 'a' && line[2] == 't':
-			data = append(data[:0], value(line)...)
-		}
-	}
-}
-
-// value is what stands behind the colon and the space of a line.
-func value(line []byte) []byte {
-	_, v, _ := bytes.Cut(line[:len(line)-1], []byte(": "))
-	return v
-}
-
-func (r *reader) take(event, data []byte) {
-	switch string(event) {
+func (r *reader) take(e *rig.Event) (keep bool) {
+	switch e.Name {
 	case "n":
-		i, err := strconv.Atoi(string(data))
+		i, err := strconv.Atoi(e.Data)
 		if err != nil {
 			i = -1
 		}
 		r.got = append(r.got, i)
+		r.seen.Add(1)
 	case "io:gap":
-		r.gaps = append(r.gaps, string(data))
+		r.gaps = append(r.gaps, e.Data)
 	}
+	return false
 }
 
 // Ten thousand events at 2,000 a second to 500 subscribers, each of which is cut off
@@ -131,15 +57,14 @@ func TestEmitWhileConnectionsBreak(t *testing.T) {
 	s := rig.StartPlain(t, "-token", token, "-history", fmt.Sprint(events), "-max-streams", "0")
 
 	all := make([]*reader, readers)
-	var reading sync.WaitGroup
 	for i := range all {
-		all[i] = &reader{addr: s.Addr}
-		reading.Go(func() { all[i].follow(events) })
+		all[i] = newReader(t, s.URL)
 	}
 	rig.Wait(t, 30*time.Second, "all readers to be there", func() bool { return s.Count("faults") == readers })
 
 	done := make(chan struct{})
 	var cutting sync.WaitGroup
+	cuts := 0
 	cutting.Go(func() {
 		// By the clock, or a busy machine would cut less often than is said.
 		begin := time.Now()
@@ -148,7 +73,9 @@ func TestEmitWhileConnectionsBreak(t *testing.T) {
 			case <-done:
 				return
 			case <-time.After(time.Until(begin.Add(time.Duration(n) * time.Second / readers))):
-				all[rand.IntN(readers)].cut()
+				if all[rand.IntN(readers)].Cut(rand.IntN(2) == 0) {
+					cuts++
+				}
 			}
 		}
 	})
@@ -171,20 +98,11 @@ func TestEmitWhileConnectionsBreak(t *testing.T) {
 	close(done)
 	cutting.Wait()
 
-	finished := make(chan struct{})
-	go func() { reading.Wait(); close(finished) }()
-	select {
-	case <-finished:
-	case <-time.After(time.Minute):
-		for _, r := range all {
-			r.cut()
-		}
-		t.Fatal("not every reader had all events a minute after the last one")
-	}
-
-	cuts := 0
+	rig.Wait(t, time.Minute, "all events at every reader", func() bool {
+		return !slices.ContainsFunc(all, func(r *reader) bool { return r.seen.Load() < events })
+	})
 	for i, r := range all {
-		cuts += r.cuts
+		r.Stop()
 		if len(r.gaps) > 0 {
 			t.Errorf("reader %d was told of gaps: %v", i, r.gaps)
 		}

@@ -2,7 +2,6 @@ package load
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -34,12 +33,9 @@ func TestEmitRate(t *testing.T) {
 
 	all := make([]*counter, readers)
 	for i := range all {
-		all[i] = newCounter(events)
-		conn := request(t, server)
-		if conn == nil {
-			return
-		}
-		go func() { io.Copy(all[i], conn) }()
+		all[i] = &counter{had: make([]bool, events)}
+		reader := &rig.Subscriber{URL: server.URL, Take: all[i].take}
+		reader.Start(t, rig.Once)
 	}
 	rig.Wait(t, 5*time.Second, "all readers to be there", func() bool { return server.Count("lobby") == readers })
 
@@ -90,52 +86,29 @@ type counter struct {
 	seen atomic.Int64
 
 	mu    sync.Mutex
-	line  []byte
-	event string
 	had   []bool
 	twice bool
 	order uint64 // a sum over the numbers that is another one if they come in another order
 	gap   string
 }
 
-func newCounter(events int) *counter { return &counter{had: make([]bool, events)} }
-
-func (c *counter) Write(p []byte) (int, error) {
+func (c *counter) take(e *rig.Event) (keep bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := len(p)
-	for {
-		end := bytes.IndexByte(p, '\n')
-		if end < 0 {
-			c.line = append(c.line, p...)
-			return n, nil
-		}
-		c.take(append(c.line, p[:end]...))
-		c.line, p = c.line[:0], p[end+1:]
-	}
-}
-
-func (c *counter) take(line []byte) {
-	if name, ok := bytes.CutPrefix(line, []byte("event: ")); ok {
-		c.event = string(name)
-	}
-	data, ok := bytes.CutPrefix(line, []byte("data: "))
-	if !ok {
-		return
-	}
-	switch c.event {
+	switch e.Name {
 	case "n":
-		i, err := strconv.Atoi(string(data))
+		i, err := strconv.Atoi(e.Data)
 		if err != nil || c.had[i] {
 			c.twice = true
-			return
+			return false
 		}
 		c.had[i] = true
 		c.order = c.order*1_000_003 + uint64(i)
 		c.seen.Add(1)
 	case "io:gap":
-		c.gap = string(data)
+		c.gap = e.Data
 	}
+	return false
 }
 
 // emitter is one connection that emits one event after the other, with little work of its own.

@@ -109,9 +109,6 @@ func newAudience(t *testing.T, server *rig.Server, readers int) *audience {
 	a := &audience{poll: poll, tails: map[int][]byte{}, ready: make([]syscall.EpollEvent, max(256, readers)), buffer: make([]byte, 64<<10)}
 	for range readers {
 		conn := request(t, server)
-		if conn == nil {
-			t.FailNow()
-		}
 		file, err := conn.(*net.TCPConn).File()
 		if err != nil {
 			t.Fatal(err)

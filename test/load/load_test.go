@@ -1,3 +1,5 @@
+// Package load puts the real server under many streams at once. By default its tests take some ten seconds each; with the
+// environment variable LOAD_TIME=60s the churn has its full length.
 package load
 
 import (
@@ -12,7 +14,6 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -37,16 +38,20 @@ func TestFirstCount(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		var lines []string
-		scan := bufio.NewScanner(out)
-		for scan.Scan() && !strings.HasPrefix(scan.Text(), "data:") {
-			lines = append(lines, scan.Text())
+		var first rig.Event
+		// The rest is read until curl is killed: it is not to stop at a full pipe.
+		curls := &rig.Subscriber{Take: func(e *rig.Event) bool {
+			if first.Name == "" {
+				first = *e
+				times = append(times, time.Since(begin))
+				cmd.Process.Kill()
+			}
+			return false
+		}}
+		curls.Consume(out)
+		if first.Name != "user count" || first.Data != "1" {
+			t.Errorf("got the event %q with data %q first, want user count and 1", first.Name, first.Data)
 		}
-		times = append(times, time.Since(begin))
-		if !slices.Contains(lines, "event: user count") || scan.Text() != "data: 1" {
-			t.Errorf("got %q and %q, want event: user count and data: 1", lines, scan.Text())
-		}
-		cmd.Process.Kill()
 		cmd.Wait()
 		rig.Wait(t, 5*time.Second, "nobody left", func() bool { return server.Count("lobby") == 0 })
 	}
@@ -73,7 +78,7 @@ func TestChurn(t *testing.T) {
 
 	type process struct {
 		cmd *exec.Cmd
-		out *stream
+		out *rig.Subscriber
 	}
 	alive := map[int]process{}
 	startOne := func(slot int) {
@@ -82,11 +87,15 @@ func TestChurn(t *testing.T) {
 		if slot%2 == 1 {
 			url += fmt.Sprintf("?id=churn-%06d", slot)
 		}
-		p := process{exec.Command(curl, "-sN", url), &stream{}}
-		p.cmd.Stdout = p.out
-		if err := p.cmd.Start(); err != nil {
+		p := process{exec.Command(curl, "-sN", url), &rig.Subscriber{}}
+		out, err := p.cmd.StdoutPipe()
+		if err == nil {
+			err = p.cmd.Start()
+		}
+		if err != nil {
 			t.Fatalf("start curl: %v", err)
 		}
+		go p.out.Consume(out)
 		alive[slot] = p
 	}
 	killOne := func(slot int) {
@@ -120,7 +129,7 @@ func TestChurn(t *testing.T) {
 	rig.Wait(t, 15*time.Second, fmt.Sprintf("/count %d", want), func() bool { return server.Count("lobby") == want })
 	wrong := func() (n int) {
 		for _, p := range alive {
-			if p.out.count() != want {
+			if p.out.Count() != want {
 				n++
 			}
 		}
@@ -134,32 +143,24 @@ func TestChurn(t *testing.T) {
 func TestFlood(t *testing.T) {
 	const streams, most = 2000, 60
 	server := rig.StartPlain(t)
-	all := make([]*stream, streams)
-	gate := make(chan struct{})
-	var wg sync.WaitGroup
-	for i := range all {
-		all[i] = &stream{}
-		wg.Go(func() {
-			<-gate
-			open(t, server, all[i])
-		})
-	}
+	all := make([]*rig.Subscriber, streams)
 	begin := time.Now()
-	close(gate)
-	wg.Wait()
-	opened := time.Since(begin)
+	for i := range all {
+		all[i] = rig.Subscribe(t, server.URL, "lobby")
+	}
 
 	rig.Wait(t, 20*time.Second, "2000 as the last count of every stream", func() bool {
-		return !slices.ContainsFunc(all, func(s *stream) bool { return s.count() != streams })
+		return !slices.ContainsFunc(all, func(s *rig.Subscriber) bool { return s.Count() != streams })
 	})
 	settled := time.Since(begin)
 	values, sum := 0, 0
 	for _, s := range all {
-		values = max(values, s.counts())
-		sum += s.counts()
+		counts := len(s.Got("user count"))
+		values = max(values, counts)
+		sum += counts
 	}
-	t.Logf("%d streams: requests sent in %v, all know the number after %v, at most %d and on average %.1f counts a stream",
-		streams, opened, settled, values, float64(sum)/streams)
+	t.Logf("%d streams: all know the number after %v, at most %d and on average %.1f counts a stream",
+		streams, settled, values, float64(sum)/streams)
 	if values > most {
 		t.Errorf("a stream got %d counts, want at most %d", values, most)
 	}
@@ -169,15 +170,20 @@ func TestFlood(t *testing.T) {
 func TestStalledReader(t *testing.T) {
 	const readers, rounds = 20, 200
 	server := rig.StartPlain(t, "-token", "secret")
-	healthy := make([]*stream, readers)
+	healthy := make([]*rig.Subscriber, readers)
 	for i := range healthy {
-		healthy[i] = &stream{}
-		open(t, server, healthy[i])
+		healthy[i] = &rig.Subscriber{URL: server.URL, Take: func(e *rig.Event) bool {
+			if e.Name != "user count" {
+				e.Data = "" // of which there is much
+			}
+			return true
+		}}
+		healthy[i].Start(t, rig.Once)
 	}
 	reach := func(n int) {
 		t.Helper()
 		rig.Wait(t, 5*time.Second, fmt.Sprintf("count %d everywhere", n), func() bool {
-			return !slices.ContainsFunc(healthy, func(s *stream) bool { return s.count() != n })
+			return !slices.ContainsFunc(healthy, func(s *rig.Subscriber) bool { return s.Count() != n })
 		})
 	}
 	reach(readers)
@@ -193,32 +199,33 @@ func TestStalledReader(t *testing.T) {
 	}
 
 	// The count goes on for the others, whether the stalled reader is still counted or was cut off.
-	late := &stream{}
-	open(t, server, late)
+	late := rig.Subscribe(t, server.URL, "lobby")
 	rig.Wait(t, 5*time.Second, "the newcomer and all others agree", func() bool {
 		n := server.Count("lobby")
-		return n >= readers+1 && late.count() == n && !slices.ContainsFunc(healthy, func(s *stream) bool { return s.count() != n })
+		return n >= readers+1 && late.Count() == n && !slices.ContainsFunc(healthy, func(s *rig.Subscriber) bool { return s.Count() != n })
 	})
 
 	// Now it reads: to the end, if the server has given it up, or to the present.
-	again := &stream{}
+	again := &rig.Subscriber{}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		io.Copy(again, stalled)
+		if resp, err := http.ReadResponse(bufio.NewReader(stalled), nil); err == nil {
+			again.Consume(resp.Body)
+		}
 	}()
 	rig.Wait(t, 20*time.Second, "the stalled reader to see the present or the end", func() bool {
 		select {
 		case <-ended:
 			return server.Count("lobby") == readers+1
 		default:
-			return again.count() == readers+2
+			return again.Count() == readers+2
 		}
 	})
 }
 
 // emitAll emits big events one after the other and returns, sorted, how long each took to reach the last reader.
-func emitAll(t *testing.T, server *rig.Server, readers []*stream, name string, rounds int) []time.Duration {
+func emitAll(t *testing.T, server *rig.Server, readers []*rig.Subscriber, name string, rounds int) []time.Duration {
 	t.Helper()
 	data := strings.Repeat("x", 32<<10) // 200 of them are more than any socket holds
 	var times []time.Duration
@@ -227,11 +234,11 @@ func emitAll(t *testing.T, server *rig.Server, readers []*stream, name string, r
 		begin := time.Now()
 		emit(t, server, event, data)
 		rig.Wait(t, 10*time.Second, event+" everywhere", func() bool {
-			return !slices.ContainsFunc(readers, func(s *stream) bool { return s.got(event).IsZero() })
+			return !slices.ContainsFunc(readers, func(s *rig.Subscriber) bool { return s.Last(event).At.IsZero() })
 		})
 		last := begin
 		for _, s := range readers {
-			if at := s.got(event); at.After(last) {
+			if at := s.Last(event).At; at.After(last) {
 				last = at
 			}
 		}
@@ -260,35 +267,16 @@ func emit(t *testing.T, server *rig.Server, event, data string) {
 	}
 }
 
-// open subscribes to the lobby and reads into s until the test ends.
-func open(t *testing.T, server *rig.Server, s *stream) {
-	t.Helper()
-	conn := request(t, server)
-	if conn == nil {
-		return
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		io.Copy(s, conn)
-	}()
-	t.Cleanup(func() {
-		conn.Close()
-		<-done
-	})
-}
-
-// request sends the request for a stream and reads nothing of the answer. The connection is closed when the test ends. It
-// may be called by any goroutine: when it fails, the test has failed and the result is nil.
+// request sends the request for a stream and reads nothing of the answer. The connection is closed when the test ends.
 func request(t *testing.T, server *rig.Server) net.Conn {
+	t.Helper()
 	conn, err := net.Dial("tcp", server.Addr)
 	if err != nil {
-		t.Errorf("connect: %v", err)
-		return nil
+		t.Fatalf("connect: %v", err)
 	}
 	t.Cleanup(func() { conn.Close() })
 	if _, err := fmt.Fprintf(conn, "GET /events HTTP/1.1\r\nHost: %s\r\n\r\n", server.Addr); err != nil {
-		t.Errorf("send request: %v", err)
+		t.Fatalf("send request: %v", err)
 	}
 	return conn
 }

@@ -1,14 +1,9 @@
 package load
 
 import (
-	"bufio"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"os"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -33,7 +28,7 @@ func TestPollCost(t *testing.T) {
 		server := rig.StartPlain(t, "-token", "secret")
 		crowd := &pollers{server: server, poll: poll}
 		for i := range clients {
-			crowd.running.Go(func() { crowd.follow(t, fmt.Sprintf("client-%06d", i)) })
+			crowd.follow(t, fmt.Sprintf("client-%06d", i))
 		}
 		rig.Wait(t, 30*time.Second, "all to be there", func() bool { return server.Count("lobby") == clients })
 		time.Sleep(calm) // polls that all the coming has ended come again
@@ -57,7 +52,6 @@ func TestPollCost(t *testing.T) {
 			cost[poll].Round(time.Millisecond), lasting, float64(cost[poll].Microseconds())/float64(clients)*float64(time.Minute)/float64(lasting))
 		crowd.ended.Store(true)
 		server.Kill()
-		crowd.running.Wait()
 	}
 	times := float64(cost[true]) / float64(cost[false])
 	t.Logf("a client that polls costs %.2f times as much as one that streams; it is to be 3 at most", times)
@@ -68,53 +62,23 @@ func TestPollCost(t *testing.T) {
 
 // pollers is many clients of one kind.
 type pollers struct {
-	server  *rig.Server
-	poll    bool
-	asked   atomic.Int64
-	ended   atomic.Bool
-	running sync.WaitGroup
+	server *rig.Server
+	poll   bool
+	asked  atomic.Int64
+	ended  atomic.Bool
 }
 
 // follow asks, on a connection that is kept, until the server is gone.
 func (p *pollers) follow(t *testing.T, id string) {
-	conn, err := net.Dial("tcp", p.server.Addr)
-	if err != nil {
-		t.Errorf("connect: %v", err)
-		return
+	s := &rig.Subscriber{URL: p.server.URL, Room: "lobby", ID: id, Poll: p.poll, Transport: &http.Transport{}, Header: http.Header{
+		"Connection": {"keep-alive"}, "User-Agent": {"Mozilla/5.0 (test)"}, "Accept": {"*/*"}, "Accept-Encoding": {"gzip, deflate"}, "Accept-Language": {"en-US"},
+	}}
+	s.Take = func(*rig.Event) bool { return false }
+	s.Prepare = func(req *http.Request) {
+		rig.CursorInQuery(req)
+		req.URL.RawQuery += fmt.Sprint("&try=", p.asked.Add(1))
 	}
-	defer conn.Close()
-	in := bufio.NewReaderSize(conn, 1024)
-	path := "/events?room=lobby&id=" + id
-	if p.poll {
-		path += "&poll=1"
-	}
-	for n := 0; !p.ended.Load(); n++ {
-		p.asked.Add(1)
-		cursor := p.ask(conn, in, fmt.Sprintf("%s&try=%d", path, n))
-		if !p.poll || cursor == "" {
-			return
-		}
-		path, _, _ = strings.Cut(path, "&lastEventId")
-		path += "&lastEventId=" + cursor
-		time.Sleep(150 * time.Millisecond) // as the browser's client
-	}
-}
-
-// ask reads one answer and returns its last cursor, "" if the connection has ended.
-func (p *pollers) ask(conn net.Conn, in *bufio.Reader, path string) string {
-	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: headcount.test\r\nConnection: keep-alive\r\nUser-Agent: Mozilla/5.0 (test)\r\n"+
-		"Accept: */*\r\nAccept-Encoding: gzip, deflate\r\nAccept-Language: en-US\r\n\r\n", path); err != nil {
-		return ""
-	}
-	answer, err := http.ReadResponse(in, nil)
-	if err != nil {
-		return ""
-	}
-	body, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return ""
-	}
-	i := strings.LastIndex(string(body), "id: ")
-	cursor, _, _ := strings.Cut(string(body)[i+len("id: "):], "\n")
-	return cursor
+	s.Start(t, func(error) (time.Duration, bool) {
+		return 150 * time.Millisecond, p.poll && !p.ended.Load() // as the browser's client
+	})
 }

@@ -4,6 +4,7 @@ package ssetest
 
 import (
 	"bufio"
+	"bytes"
 	"io"
 	"strings"
 	"unicode/utf8"
@@ -103,24 +104,27 @@ func (r *Reader) line() (string, error) {
 	}
 	var line []byte
 	for {
-		c, err := r.in.ReadByte()
-		if err != nil {
+		if _, err := r.in.Peek(1); err != nil { // waits for one byte
 			return "", err
 		}
+		come, _ := r.in.Peek(r.in.Buffered())
 		if r.wasCR {
 			r.wasCR = false
-			if c == '\n' {
+			if come[0] == '\n' {
+				_, _ = r.in.Discard(1)
 				continue
 			}
 		}
-		switch c {
-		case '\r':
-			r.wasCR = true
-			return text(line), nil
-		case '\n':
-			return text(line), nil
+		end := bytes.IndexAny(come, "\r\n")
+		if end < 0 {
+			line = append(line, come...)
+			_, _ = r.in.Discard(len(come))
+			continue
 		}
-		line = append(line, c)
+		line = append(line, come[:end]...)
+		r.wasCR = come[end] == '\r'
+		_, _ = r.in.Discard(end + 1)
+		return text(line), nil
 	}
 }
 
