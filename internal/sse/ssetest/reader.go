@@ -3,7 +3,6 @@
 package ssetest
 
 import (
-	"bufio"
 	"bytes"
 	"io"
 	"strings"
@@ -25,14 +24,18 @@ type Block struct {
 // Reader reads a stream as WHATWG HTML, 9.2.6 "Interpreting an event stream" has it,
 // line by line, as the bytes come.
 type Reader struct {
-	in     *bufio.Reader
+	in     io.Reader
+	buffer []byte // storage of rest
+	rest   []byte // what has come and is not read yet
+	err    error  // what comes behind it
 	began  bool
 	wasCR  bool
 	lastID string
+	name   string // of the last event that had one: most events have the name of the one before
 }
 
 // NewReader returns a reader of the stream r.
-func NewReader(r io.Reader) *Reader { return &Reader{in: bufio.NewReader(r)} }
+func NewReader(r io.Reader) *Reader { return &Reader{in: r, buffer: make([]byte, 4<<10)} }
 
 // Next returns the next event, or the error that ended the stream. "Once the end of
 // the file is reached, any pending data must be discarded."
@@ -51,81 +54,87 @@ func (r *Reader) LastEventID() string { return r.lastID }
 // Block returns the next block, dispatched or not.
 func (r *Reader) Block() (Block, error) {
 	var b Block
-	var data, name string
+	name := ""
 	for {
 		line, err := r.line()
 		if err != nil {
 			return Block{}, err
 		}
-		if line == "" {
+		if len(line) == 0 {
 			break
 		}
 		// "Collect the characters on the line before the first U+003A COLON", "after",
 		// "If value starts with a U+0020 SPACE character, remove it from value."
-		field, value, _ := strings.Cut(line, ":")
-		value = strings.TrimPrefix(value, " ")
-		switch field {
+		field, value, _ := bytes.Cut(line, []byte(":"))
+		value = bytes.TrimPrefix(value, []byte(" "))
+		switch string(field) {
 		case "":
 			b.Comments++
 		case "event":
-			name = value
+			if string(value) != r.name {
+				r.name = text(value)
+			}
+			name = r.name
 		case "data":
-			data += value + "\n"
+			if b.Dispatched {
+				b.Data += "\n"
+			}
+			b.Data += text(value)
+			b.Dispatched = true
 		case "id":
-			if !strings.Contains(value, "\x00") {
-				r.lastID = value
+			if bytes.IndexByte(value, 0) < 0 {
+				r.lastID = text(value)
 			}
 		case "retry":
-			if value != "" && strings.Trim(value, "0123456789") == "" {
-				b.Retry = value
+			if len(value) > 0 && len(bytes.Trim(value, "0123456789")) == 0 {
+				b.Retry = string(value)
 			}
 		default:
-			b.Unknown = append(b.Unknown, line)
+			b.Unknown = append(b.Unknown, text(line))
 		}
 	}
-	if data != "" {
+	if b.Dispatched {
 		if name == "" {
 			name = "message"
 		}
-		b.Event = Event{ID: r.lastID, Name: name, Data: strings.TrimSuffix(data, "\n")}
-		b.Dispatched = true
+		b.ID, b.Name = r.lastID, name
 	}
 	return b, nil
 }
 
-// line returns the next line. It does not wait for what follows a CR.
-func (r *Reader) line() (string, error) {
-	if !r.began {
-		r.began = true
-		// "one leading U+FEFF BYTE ORDER MARK character is ignored"
-		if c, _, err := r.in.ReadRune(); err == nil && c != '\uFEFF' {
-			_ = r.in.UnreadRune()
-		}
-	}
-	var line []byte
-	for {
-		if _, err := r.in.Peek(1); err != nil { // waits for one byte
-			return "", err
-		}
-		come, _ := r.in.Peek(r.in.Buffered())
-		if r.wasCR {
+// line returns the next line, which is good until the next call. It does not wait for what follows a CR.
+func (r *Reader) line() ([]byte, error) {
+	for seen := 0; ; {
+		if r.wasCR && len(r.rest) > 0 {
 			r.wasCR = false
-			if come[0] == '\n' {
-				_, _ = r.in.Discard(1)
-				continue
+			r.rest = bytes.TrimPrefix(r.rest, []byte("\n"))
+		}
+		if end := bytes.IndexAny(r.rest[seen:], "\r\n"); end >= 0 {
+			line := r.rest[:seen+end]
+			r.wasCR = r.rest[seen+end] == '\r'
+			r.rest = r.rest[seen+end+1:]
+			if !r.began {
+				r.began = true
+				line = bytes.TrimPrefix(line, []byte("\uFEFF")) // "one leading U+FEFF BYTE ORDER MARK character is ignored"
 			}
+			return line, nil
 		}
-		end := bytes.IndexAny(come, "\r\n")
-		if end < 0 {
-			line = append(line, come...)
-			_, _ = r.in.Discard(len(come))
-			continue
+		seen = len(r.rest)
+		if r.err != nil {
+			return nil, r.err
 		}
-		line = append(line, come[:end]...)
-		r.wasCR = come[end] == '\r'
-		_, _ = r.in.Discard(end + 1)
-		return text(line), nil
+		r.fill()
 	}
+}
+
+// fill waits for more.
+func (r *Reader) fill() {
+	if len(r.rest) == len(r.buffer) {
+		r.buffer = make([]byte, 2*len(r.buffer))
+	}
+	kept := copy(r.buffer, r.rest)
+	n, err := r.in.Read(r.buffer[kept:])
+	r.rest, r.err = r.buffer[:kept+n], err
 }
 
 // text decodes UTF-8 "with replacement".
