@@ -2,8 +2,6 @@ package browser
 
 import (
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -54,16 +52,12 @@ func axeFinds(tb *tab, axe string) string {
 // axeSource is axe-core of package-lock.json, installed if it is not there yet.
 func axeSource(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join("node_modules", "axe-core", "axe.min.js")
-	if _, err := os.Stat(path); err != nil {
-		npm := rig.Need(t, "npm", "apt-get install npm")
-		if out, err := exec.Command(npm, "ci").CombinedOutput(); err != nil {
-			t.Fatalf("npm ci in test/browser: %v\n%s", err, out)
-		}
+	if err := rig.InstallNPM("."); err != nil {
+		t.Fatal(err)
 	}
-	source, err := os.ReadFile(path)
+	source, err := os.ReadFile("node_modules/axe-core/axe.min.js")
 	if err != nil {
-		t.Fatalf("axe-core is missing; install it: (cd test/browser && npm ci)")
+		t.Fatal(err)
 	}
 	return string(source)
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"headcount/test/rig"
+	"headcount/test/rig/chromium"
 )
 
 const (
@@ -38,31 +39,10 @@ type chrome struct {
 	ctx context.Context
 }
 
-// newChrome starts Chromium as users have it: chromedp's own flags would switch off what we are to live with.
 func newChrome(t *testing.T) *chrome {
 	t.Helper()
-	bin := rig.Need(t, "chromium", "apt-get install chromium")
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(),
-		chromedp.ExecPath(bin),
-		chromedp.UserDataDir(t.TempDir()),
-		chromedp.Flag("headless", true),
-		chromedp.Flag("no-sandbox", true),
-		chromedp.Flag("disable-gpu", true),
-		chromedp.Flag("disable-quic", true),
-		chromedp.Flag("no-first-run", true),
-		chromedp.Flag("disable-background-networking", true),
-		chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("disable-sync", true),
-		// A name that is not localhost, for what browsers give on plain http.
-		chromedp.Flag("host-resolver-rules", "MAP real.test 127.0.0.1"),
-	)
-	t.Cleanup(cancel)
-	ctx, cancelBrowser := chromedp.NewContext(ctx)
-	t.Cleanup(cancelBrowser)
-	if err := chromedp.Do(ctx, chromedp.Navigate("about:blank")); err != nil {
-		t.Fatalf("start %s: %v", bin, err)
-	}
-	return &chrome{t: t, ctx: ctx}
+	// A name that is not localhost, for what browsers give on plain http.
+	return &chrome{t: t, ctx: chromium.Start(t, "host-resolver-rules=MAP real.test 127.0.0.1")}
 }
 
 // A tab is one tab and all that its console showed.

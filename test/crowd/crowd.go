@@ -128,6 +128,23 @@ func (c *Crowd) emit() error {
 	return err
 }
 
+// alive answers a ping.
+func (c *Crowd) alive(id string) error {
+	body, err := json.Marshal(map[string]any{"room": c.Room, "ids": []string{id}})
+	if err != nil {
+		return err
+	}
+	resp, err := c.client.Post(c.server.URL+"/alive", "text/plain", strings.NewReader(string(body)))
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusNoContent {
+		return fmt.Errorf("got %s, want 204", resp.Status)
+	}
+	return nil
+}
+
 // closing reports whether the test is ending, when nothing is a fault any more.
 func (c *Crowd) closing() bool {
 	select {

@@ -56,7 +56,7 @@ func (r *reader) again(err error) (wait time.Duration, more bool) {
 	return 0, false
 }
 
-func (r *reader) take(e *rig.Event) (keep bool) {
+func (r *reader) take(_ context.Context, e *rig.Event) (keep bool) {
 	switch e.Name {
 	case "user count":
 		if _, err := strconv.Atoi(e.Data); err != nil {
@@ -80,8 +80,8 @@ func (r *reader) take(e *rig.Event) (keep bool) {
 		r.blame("was told of a gap: " + e.Data)
 	case "io:hello", "io:ping":
 		if r.kind == Proxied {
-			// The crowd's end does not break the answer.
-			if err := r.Post(context.Background(), "/alive"); err != nil {
+			// On a connection that the test does not cut.
+			if err := r.crowd.alive(r.ID); err != nil {
 				r.blame("answer " + e.Name + ": " + err.Error())
 			}
 		}

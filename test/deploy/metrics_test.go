@@ -2,7 +2,6 @@
 package deploy
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -143,11 +142,7 @@ func exercise(t *testing.T, s *rig.Server) {
 		close(stop)
 		<-stopped
 	})
-	stream, err := http.Get(s.URL + "/events")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { stream.Body.Close() })
+	stream := rig.Subscribe(t, s.URL, "lobby")
 	go func() {
 		defer close(stopped)
 		for {
@@ -163,12 +158,7 @@ func exercise(t *testing.T, s *rig.Server) {
 			}
 		}
 	}()
-	for in := bufio.NewScanner(stream.Body); in.Scan(); {
-		if in.Text() == "event: news" {
-			return
-		}
-	}
-	t.Fatal("the event does not come")
+	rig.Wait(t, 20*time.Second, "the event", func() bool { return stream.Last("news").Name != "" })
 }
 
 // prometheus is one that scrapes each half second.

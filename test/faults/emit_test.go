@@ -2,6 +2,7 @@
 package faults
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -34,7 +35,7 @@ func newReader(t *testing.T, url string) *reader {
 	return r
 }
 
-func (r *reader) take(e *rig.Event) (keep bool) {
+func (r *reader) take(_ context.Context, e *rig.Event) (keep bool) {
 	switch e.Name {
 	case "n":
 		i, err := strconv.Atoi(e.Data)

@@ -17,10 +17,13 @@ import (
 	"headcount/test/crowd"
 )
 
-// dial connects from one of 200 addresses that the healthy readers do not have: what the server does to an address that
+// somewhere is one of 200 addresses that the healthy readers do not have: what the server does to an address that
 // overdoes it is not to hit them.
+func somewhere() net.IP { return net.IPv4(127, 0, 6, byte(1+rand.IntN(200))) }
+
+// dial connects from somewhere.
 func (f *field) dial() (*net.TCPConn, error) {
-	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 6, byte(1+rand.IntN(200)))}, Timeout: 10 * time.Second}
+	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: somewhere()}, Timeout: 10 * time.Second}
 	conn, err := from.Dial("tcp", f.server.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)

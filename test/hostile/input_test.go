@@ -1,17 +1,18 @@
 package hostile
 
 import (
-	"bufio"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
+
+	"headcount/test/rig"
 )
 
 const hungUp = 0
@@ -85,30 +86,22 @@ func absurdCursors(f *field) error {
 		"0", "-1", most, "99999999999999999999", "....", "x.1.y.2", "a." + most + ".b." + most, "NaN", "1e999", "' OR 1=1", "../../x",
 		strings.Repeat("9", 4000), strings.Repeat("1.", 2000), "\xff\xfe", "𝟙.𝟚.𝟛", "%00", "\t",
 	} {
-		conn, err := f.send(get("/events?room=cursors&lastEventId=" + url.QueryEscape(cursor)))
-		if err != nil {
-			return err
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		reader := &rig.Subscriber{URL: f.server.URL, From: somewhere()}
+		reader.Prepare = func(req *http.Request) { req.URL.RawQuery = "room=cursors&lastEventId=" + url.QueryEscape(cursor) }
+		reader.Take = func(_ context.Context, e *rig.Event) bool {
+			if e.Name == "user count" {
+				cancel()
+			}
+			return true
 		}
-		begun, _ := readUntil(conn, "user count")
-		conn.Close()
-		if !strings.HasPrefix(begun, "HTTP/1.1 200") || !strings.Contains(begun, "event: io:gap") {
-			return fmt.Errorf("cursor %.40q: got %.300q, want 200 and a gap", cursor, begun)
+		err := reader.Read(ctx)
+		cancel()
+		if events := reader.Events(); len(events) < 2 || events[0].Name != "io:gap" {
+			return fmt.Errorf("cursor %.40q: got %.300v (%v), want a gap and a count", cursor, events, err)
 		}
 	}
 	return nil
-}
-
-// readUntil reads until a line holds the text.
-func readUntil(r io.Reader, text string) (string, error) {
-	var all strings.Builder
-	in := bufio.NewReader(r)
-	for {
-		line, err := in.ReadString('\n')
-		all.WriteString(line)
-		if err != nil || strings.Contains(line, text) {
-			return all.String(), err
-		}
-	}
 }
 
 func guessToken(f *field) error {

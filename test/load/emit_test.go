@@ -2,6 +2,7 @@ package load
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -92,7 +93,7 @@ type counter struct {
 	gap   string
 }
 
-func (c *counter) take(e *rig.Event) (keep bool) {
+func (c *counter) take(_ context.Context, e *rig.Event) (keep bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch e.Name {

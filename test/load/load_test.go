@@ -5,6 +5,7 @@ package load
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -40,7 +41,7 @@ func TestFirstCount(t *testing.T) {
 		}
 		var first rig.Event
 		// The rest is read until curl is killed: it is not to stop at a full pipe.
-		curls := &rig.Subscriber{Take: func(e *rig.Event) bool {
+		curls := &rig.Subscriber{Take: func(_ context.Context, e *rig.Event) bool {
 			if first.Name == "" {
 				first = *e
 				times = append(times, time.Since(begin))
@@ -48,7 +49,7 @@ func TestFirstCount(t *testing.T) {
 			}
 			return false
 		}}
-		curls.Consume(out)
+		curls.Consume(t.Context(), out)
 		if first.Name != "user count" || first.Data != "1" {
 			t.Errorf("got the event %q with data %q first, want user count and 1", first.Name, first.Data)
 		}
@@ -95,7 +96,7 @@ func TestChurn(t *testing.T) {
 		if err != nil {
 			t.Fatalf("start curl: %v", err)
 		}
-		go p.out.Consume(out)
+		go p.out.Consume(t.Context(), out)
 		alive[slot] = p
 	}
 	killOne := func(slot int) {
@@ -172,7 +173,7 @@ func TestStalledReader(t *testing.T) {
 	server := rig.StartPlain(t, "-token", "secret")
 	healthy := make([]*rig.Subscriber, readers)
 	for i := range healthy {
-		healthy[i] = &rig.Subscriber{URL: server.URL, Take: func(e *rig.Event) bool {
+		healthy[i] = &rig.Subscriber{URL: server.URL, Take: func(_ context.Context, e *rig.Event) bool {
 			if e.Name != "user count" {
 				e.Data = "" // of which there is much
 			}
@@ -211,7 +212,7 @@ func TestStalledReader(t *testing.T) {
 	go func() {
 		defer close(ended)
 		if resp, err := http.ReadResponse(bufio.NewReader(stalled), nil); err == nil {
-			again.Consume(resp.Body)
+			again.Consume(t.Context(), resp.Body)
 		}
 	}()
 	rig.Wait(t, 20*time.Second, "the stalled reader to see the present or the end", func() bool {

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -73,7 +74,7 @@ func (p *pollers) follow(t *testing.T, id string) {
 	s := &rig.Subscriber{URL: p.server.URL, Room: "lobby", ID: id, Poll: p.poll, Transport: &http.Transport{}, Header: http.Header{
 		"Connection": {"keep-alive"}, "User-Agent": {"Mozilla/5.0 (test)"}, "Accept": {"*/*"}, "Accept-Encoding": {"gzip, deflate"}, "Accept-Language": {"en-US"},
 	}}
-	s.Take = func(*rig.Event) bool { return false }
+	s.Take = func(context.Context, *rig.Event) bool { return false }
 	s.Prepare = func(req *http.Request) {
 		rig.CursorInQuery(req)
 		req.URL.RawQuery += fmt.Sprint("&try=", p.asked.Add(1))

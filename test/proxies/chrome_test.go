@@ -14,31 +14,15 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"headcount/test/rig"
+	"headcount/test/rig/chromium"
 )
 
 // chrome is one running Chromium.
 type chrome struct{ ctx context.Context }
 
-// startChrome starts Chromium as users have it: chromedp's own flags would switch off
-// what we are to live with.
 func startChrome(t *testing.T) *chrome {
 	t.Helper()
-	bin := need(t, "chromium")
-	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(bin), chromedp.UserDataDir(t.TempDir())}
-	for _, flag := range []string{
-		"headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
-		"disable-component-update", "disable-sync", "ignore-certificate-errors",
-	} {
-		options = append(options, chromedp.Flag(flag, true))
-	}
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(cancel)
-	ctx, cancelBrowser := chromedp.NewContext(ctx)
-	t.Cleanup(cancelBrowser)
-	if err := chromedp.Do(ctx, chromedp.Navigate("about:blank")); err != nil {
-		t.Fatalf("start %s: %v", bin, err)
-	}
-	return &chrome{ctx}
+	return &chrome{chromium.Start(t, "ignore-certificate-errors")}
 }
 
 // rightWithin is how long a page may take to the right count, from its opening.
@@ -119,7 +103,7 @@ func (tb *tab) until(t *testing.T, deadline time.Duration, what string, ok func(
 func (c *chrome) shows(t *testing.T, server *rig.Server, via *Running) (transport string, shown time.Duration) {
 	t.Helper()
 	other := read(t, &Running{URL: server.URL}, "chrome", "not-a-browser", false)
-	other.expect(time.Second, "user count", "1")
+	other.Await(t, time.Second, "user count", "1")
 
 	tb := c.open(t, via)
 	if !tb.until(t, 3*rightWithin, "count 2", func() bool { return len(tb.Counts) > 0 && tb.Counts[len(tb.Counts)-1].Count == 2 }) {
@@ -153,7 +137,7 @@ func (c *chrome) shows(t *testing.T, server *rig.Server, via *Running) (transpor
 	if _, err := chromedp.Call(tb.ctx, page.Close, cdp.Empty{}); err != nil {
 		t.Errorf("close page: %v", err)
 	}
-	other.expect(3*time.Second, "user count", "1")
+	other.Await(t, 3*time.Second, "user count", "1")
 	other.leave()
 	return transport, shown
 }

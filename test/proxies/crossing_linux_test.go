@@ -55,8 +55,8 @@ func crossing(t *testing.T) {
 		c.movers = append(c.movers, c.arrive("moves"))
 	}
 	for _, s := range c.stayers {
-		s.expect(30*time.Second, "user count", strconv.Itoa(len(c.stayers)))
-		s.settle()
+		s.Await(c.t, 30*time.Second, "user count", strconv.Itoa(len(c.stayers)))
+		s.Forget() // the counts from before all had arrived
 	}
 	var watching sync.WaitGroup
 	stop := make(chan struct{})
@@ -118,12 +118,12 @@ type crosser struct {
 // arrive starts a client with a new id.
 func (c *crossroads) arrive(room string) *crosser {
 	p := &crosser{road: c, seen: make(map[string]int)}
-	p.take(room, fmt.Sprintf("crosser-%d", rand.Int64()))
+	p.move(room, fmt.Sprintf("crosser-%d", rand.Int64()))
 	return p
 }
 
-// take starts the client on a random way: by stream where they pass, or by polls.
-func (p *crosser) take(room, id string) {
+// move starts the client on a random way: by stream where they pass, or by polls.
+func (p *crosser) move(room, id string) {
 	c := p.road
 	via := c.ways[rand.IntN(len(c.ways))]
 	if rand.IntN(8) == 0 {
@@ -131,16 +131,13 @@ func (p *crosser) take(room, id string) {
 	}
 	c.hosts++
 	host := net.IPv4(127, 1, byte(c.hosts>>8), byte(c.hosts))
-	next := &reader{t: c.t, via: via, room: room, id: id, poll: via.Streams != Live || rand.IntN(3) == 0, from: host}
+	next := newReader(c.t, via, room, id, via.Streams != Live || rand.IntN(3) == 0, host)
 	if p.reader != nil {
-		p.mu.Lock()
-		next.cursor = p.cursor
-		p.mu.Unlock()
+		next.SetCursor(p.Cursor())
 		p.past = append(p.past, p.reader)
 	}
 	p.reader = next
-	next.start()
-	c.t.Cleanup(next.stop)
+	next.Start(c.t, rig.Every(again))
 }
 
 // cross takes another way, with the same id; the old one ends before or after, with a word
@@ -149,29 +146,29 @@ func (p *crosser) cross() string {
 	old := p.reader
 	switch rand.IntN(4) {
 	case 0:
-		p.take(old.room, old.id)
-		old.stop()
+		p.move(old.Room, old.ID)
+		old.Stop()
 		return "switches"
 	case 1:
-		old.stop()
-		p.take(old.room, old.id)
+		old.Stop()
+		p.move(old.Room, old.ID)
 		return "switches"
 	case 2:
-		p.take(old.room, old.id)
+		p.move(old.Room, old.ID)
 		p.road.lose(old)
 		return "switches without a word"
 	default: // as the browser's client does, where nothing comes on the stream that it asks for
-		probe := &reader{t: p.t, via: old.via, room: old.room, id: old.id, from: old.from}
-		probe.start()
-		time.AfterFunc(time.Second+rand.N(2*time.Second), probe.stop)
+		probe := newReader(p.t, old.via, old.Room, old.ID, false, old.From)
+		probe.Start(p.t, rig.Every(again))
+		time.AfterFunc(time.Second+rand.N(2*time.Second), probe.Stop)
 		return "tries a stream"
 	}
 }
 
 // lose takes the network away from a reader: no packet passes any more.
 func (c *crossroads) lose(r *reader) {
-	run(c.t, "nft", "add element inet test lost { "+r.from.String()+" }")
-	r.die(func(*net.TCPConn) {})
+	run(c.t, "nft", "add element inet test lost { "+r.From.String()+" }")
+	r.Die(func(*net.TCPConn) {})
 }
 
 // step has something happen to a stayer, and at times to all.
@@ -202,7 +199,7 @@ func (c *crossroads) move() {
 	case what == 2 && len(c.frozen) > 0:
 		thawed := c.frozen[0]
 		c.frozen = c.frozen[1:]
-		thawed.thaw()
+		thawed.Thaw()
 		c.movers = append(c.movers, thawed)
 		c.done.add("thaws")
 		return
@@ -219,19 +216,19 @@ func (c *crossroads) move() {
 		c.lose(p.reader)
 	case 1:
 		c.done.add("freezes")
-		p.freeze()
+		p.Freeze()
 		c.frozen = append(c.frozen, p)
 	case 2:
 		c.done.add("is cut off")
-		p.die(func(conn *net.TCPConn) { conn.SetLinger(0); conn.Close() })
+		p.Die(func(conn *net.TCPConn) { conn.SetLinger(0); conn.Close() })
 	case 3:
 		c.done.add("goes without a word")
-		p.stop()
+		p.Stop()
 	case 4:
 		c.done.add("says goodbye")
-		p.stop()
-		p.post(c.t.Context(), "/leave")
-		p.client.CloseIdleConnections()
+		p.Stop()
+		p.Post(c.t.Context(), "/leave")
+		p.Transport.CloseIdleConnections()
 	}
 }
 
@@ -240,7 +237,7 @@ func (c *crossroads) move() {
 func (c *crossroads) truth() int {
 	n := len(c.movers)
 	for _, f := range c.frozen {
-		if f.via.run == nil && !f.poll {
+		if f.via.run == nil && !f.Poll {
 			n++
 		}
 	}
@@ -266,7 +263,7 @@ func (c *crossroads) rest() time.Duration {
 		}
 	}
 	for _, p := range c.movers {
-		p.expect(2*time.Second+p.slow(), "user count", strconv.Itoa(want))
+		p.Await(c.t, 2*time.Second+p.slow(), "user count", strconv.Itoa(want))
 	}
 	return took
 }
@@ -300,46 +297,39 @@ func (p *crosser) slow() time.Duration {
 	return 0
 }
 
-// settle forgets the counts from before all had arrived.
-func (p *crosser) settle() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.events = nil
-}
-
 // judge says what those that stayed have heard: one count, and each event.
 func (c *crossroads) judge() {
 	c.t.Helper()
 	want := strconv.Itoa(len(c.stayers))
 	last := strconv.Itoa(c.emitted)
 	emit(c.t, c.server, "stays", "news", last)
-	var wrong []event // counts, by time
+	var wrong []rig.Event // counts, by time
 	for _, s := range c.stayers {
-		s.expect(5*time.Second+s.slow(), "news", last)
+		s.Await(c.t, 5*time.Second+s.slow(), "news", last)
 		for _, r := range append(s.past, s.reader) {
-			for _, e := range r.got("user count") {
-				if e.data != want {
+			for _, e := range r.Got("user count") {
+				if e.Data != want {
 					wrong = append(wrong, e)
 				}
 			}
-			for _, e := range r.got("news") {
-				s.seen[e.data]++
+			for _, e := range r.Got("news") {
+				s.seen[e.Data]++
 			}
 		}
 		for i := range c.emitted {
 			if s.seen[strconv.Itoa(i)] == 0 {
-				c.t.Errorf("%s missed event %d", s.id, i)
+				c.t.Errorf("%s missed event %d", s.ID, i)
 			}
 		}
 	}
-	slices.SortFunc(wrong, func(a, b event) int { return a.at.Compare(b.at) })
+	slices.SortFunc(wrong, func(a, b rig.Event) int { return a.At.Compare(b.At) })
 	var told time.Time
 	for _, e := range wrong {
-		if e.at.Sub(told) > time.Second { // of many that heard it, the first
+		if e.At.Sub(told) > time.Second { // of many that heard it, the first
 			c.t.Errorf("at %s the count %s was heard, want %s all the time; who had asked for nothing just before: %v",
-				e.at.Format(time.TimeOnly), e.data, want, c.absent(e.at))
+				e.At.Format(time.TimeOnly), e.Data, want, c.absent(e.At))
 		}
-		told = e.at
+		told = e.At
 	}
 }
 
@@ -350,23 +340,17 @@ func (c *crossroads) absent(at time.Time) []string {
 	for _, s := range c.stayers {
 		open, last := false, ""
 		for _, r := range append(s.past, s.reader) {
-			r.mu.Lock()
-			ends := slices.Clone(r.ends)
-			if !r.began.IsZero() {
-				ends = append(ends, ending{began: r.began, ended: time.Now()})
-			}
-			r.mu.Unlock()
-			for _, e := range ends {
-				if e.began.Before(at) && e.ended.After(at.Add(-time.Second)) {
+			for _, e := range r.Attempts() {
+				if e.Began.Before(at) && (e.Ended.IsZero() || e.Ended.After(at.Add(-time.Second))) {
 					open = true
 				}
-				if e.ended.Before(at) {
-					last = fmt.Sprintf(" last behind %s, poll: %v, from %s to %s: %v", r.via.Name, r.poll, e.began.Format(time.TimeOnly), e.ended.Format(time.TimeOnly), e.why)
+				if !e.Ended.IsZero() && e.Ended.Before(at) {
+					last = fmt.Sprintf(" last behind %s, poll: %v, from %s to %s: %v", r.via.Name, r.Poll, e.Began.Format(time.TimeOnly), e.Ended.Format(time.TimeOnly), e.Err)
 				}
 			}
 		}
 		if !open {
-			who = append(who, s.id+last)
+			who = append(who, s.ID+last)
 		}
 	}
 	return who

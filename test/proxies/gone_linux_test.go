@@ -121,7 +121,7 @@ func gone(t *testing.T) {
 	}
 	tries := make(map[*life]int)
 	for _, l := range lives {
-		tries[l] = l.tries()
+		tries[l] = len(l.Attempts())
 	}
 
 	diagnosed := doctors(t, lives)
@@ -130,7 +130,7 @@ func gone(t *testing.T) {
 	for _, how := range ends {
 		for _, l := range lives {
 			if l.end == how.name && how.end != nil {
-				l.die(how.end)
+				l.Die(how.end)
 			}
 		}
 	}
@@ -141,11 +141,11 @@ func gone(t *testing.T) {
 		if l.end != "" {
 			continue
 		}
-		if n := l.tries() - tries[l]; l.proxy.Streams == Live && n > 0 {
+		if n := len(l.Attempts()) - tries[l]; l.proxy.Streams == Live && n > 0 {
 			t.Errorf("%s: a stream that answers was opened %d times again", l.room, n)
 		}
 		emit(t, server, l.room, "news", "7")
-		l.expect(time.Second, "news", "7")
+		l.Await(t, time.Second, "news", "7")
 	}
 
 	// The server dies: readers that a proxy leaves in silence come back by themselves.
@@ -154,7 +154,7 @@ func gone(t *testing.T) {
 	for _, l := range lives {
 		if l.end == "" {
 			rig.Wait(t, silence+10*time.Second, l.room+" counted by the next server", func() bool { return server.Count(l.room) == 1 })
-			if got := l.got("news"); len(got) != 1 {
+			if got := l.Got("news"); len(got) != 1 {
 				t.Errorf("%s: got the news %d times, want once", l.room, len(got))
 			}
 		}
@@ -238,7 +238,7 @@ func cutOff(t *testing.T, lives []*life) {
 		if l.end != "vanished" {
 			continue
 		}
-		l.die(func(c *net.TCPConn) {
+		l.Die(func(c *net.TCPConn) {
 			// Both ports: others may have connections from one of them.
 			ours, theirs := port(c.LocalAddr().String()), port(c.RemoteAddr().String())
 			const drop = "add rule inet test in tcp sport %s tcp dport %s drop\n"

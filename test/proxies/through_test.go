@@ -3,8 +3,6 @@ package proxies
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -84,23 +82,23 @@ func TestMaxAge(t *testing.T) {
 func polls(t *testing.T, server *rig.Server, via *Running) {
 	t.Helper()
 	it := read(t, via, "polls", "poller-one", true)
-	it.expect(time.Second, "user count", "1")
+	it.Await(t, time.Second, "user count", "1")
 	other := read(t, via, "polls", "poller-two", true)
-	other.expect(time.Second, "user count", "2")
-	it.expect(time.Second, "user count", "2")
+	other.Await(t, time.Second, "user count", "2")
+	it.Await(t, time.Second, "user count", "2")
 	for i := range 3 {
 		emit(t, server, "polls", "news", fmt.Sprint(i))
-		it.expect(time.Second, "news", fmt.Sprint(i))
+		it.Await(t, time.Second, "news", fmt.Sprint(i))
 	}
 	other.leave()
-	it.expect(time.Second, "user count", "1")
+	it.Await(t, time.Second, "user count", "1")
 	if got := server.Count("polls"); got != 1 {
 		t.Errorf("server counts %d pollers, want 1", got)
 	}
-	if got := it.got("news"); len(got) != 3 {
+	if got := it.Got("news"); len(got) != 3 {
 		t.Errorf("a poller got %d news, want 3: %v", len(got), got)
 	}
-	if got := it.got("io:gap"); len(got) > 0 {
+	if got := it.Got("io:gap"); len(got) > 0 {
 		t.Errorf("a poller was told of a gap: %v", got)
 	}
 	it.leave()
@@ -118,40 +116,25 @@ func resumes(t *testing.T, server *rig.Server, via *Running) {
 		room := fmt.Sprint("resumes-", i)
 		emit(t, server, room, "first", "seen")
 		before := read(t, via, room, "resumer-one", true)
-		before.expect(2*time.Second, "user count", "1")
+		before.Await(t, 2*time.Second, "user count", "1")
 		before.leave()
-		before.mu.Lock()
-		cursor := before.cursor
-		before.mu.Unlock()
 		const missed = "missed"
 		emit(t, server, room, missed, "now")
 
-		query := url.Values{"room": {room}}
-		if poll {
-			query.Set("poll", "1")
-		}
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		q := before.request(ctx, http.MethodGet, "/events", query, nil)
-		q.Header.Set("Last-Event-ID", cursor)
-		client := &http.Client{Transport: via.Transport()}
-		answer, err := client.Do(q)
-		if err != nil {
-			t.Fatalf("come back with a cursor: %v", err)
-		}
-		var text strings.Builder
-		buf := make([]byte, 4<<10)
-		for !strings.Contains(text.String(), "event: "+missed+"\n") {
-			n, err := answer.Body.Read(buf)
-			text.Write(buf[:n])
-			if err != nil {
-				break
+		after := &rig.Subscriber{URL: via.URL, Room: room, Poll: poll, Transport: via.Transport()}
+		after.SetCursor(before.Cursor())
+		after.Take = func(_ context.Context, e *rig.Event) bool {
+			if e.Name == missed {
+				cancel()
 			}
+			return true
 		}
-		answer.Body.Close()
+		err := after.Read(ctx)
 		cancel()
-		client.CloseIdleConnections()
-		if got := text.String(); !strings.Contains(got, "event: "+missed+"\n") || strings.Contains(got, "event: first") || strings.Contains(got, "io:gap") {
-			t.Errorf("after Last-Event-ID %s (poll: %v) came\n%s\nwant the event %s, nothing older and no gap", cursor, poll, got, missed)
+		after.Transport.CloseIdleConnections()
+		if len(after.Got(missed)) != 1 || len(after.Got("first")) > 0 || len(after.Got("io:gap")) > 0 {
+			t.Errorf("after Last-Event-ID %s (poll: %v) came %v (%v), want the event %s, nothing older and no gap", before.Cursor(), poll, after.Events(), err, missed)
 		}
 	}
 }
@@ -160,14 +143,14 @@ func resumes(t *testing.T, server *rig.Server, via *Running) {
 func returns(t *testing.T, server *rig.Server, via *Running) time.Duration {
 	t.Helper()
 	it := read(t, via, "returns", "returner", via.Streams != Live)
-	it.expect(4*time.Second, "user count", "1")
-	seen := len(it.got("user count"))
+	it.Await(t, 4*time.Second, "user count", "1")
+	seen := len(it.Got("user count"))
 	server.Stop()
 	server.Restart()
 	began := time.Now()
-	rig.Wait(t, 20*time.Second, "the reader to be back", func() bool { return len(it.got("user count")) > seen })
+	rig.Wait(t, 20*time.Second, "the reader to be back", func() bool { return len(it.Got("user count")) > seen })
 	took := time.Since(began)
-	it.expect(time.Second, "user count", "1")
+	it.Await(t, time.Second, "user count", "1")
 	if got := server.Count("returns"); got != 1 {
 		t.Errorf("server counts %d after its restart, want 1", got)
 	}

@@ -28,7 +28,7 @@ func (s *Subscriber) send(req *http.Request) (*http.Response, error) {
 	}
 	if err = req.Write(c); err == nil {
 		var resp *http.Response
-		if resp, err = http.ReadResponse(bufio.NewReader(c), req); err == nil {
+		if resp, err = http.ReadResponse(bufio.NewReaderSize(c, 16<<10), req); err == nil {
 			resp.Body = &body{resp.Body, hangUp}
 			return resp, nil
 		}

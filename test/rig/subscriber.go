@@ -62,8 +62,9 @@ type Subscriber struct {
 	Header http.Header // what else the requests have
 	// Prepare changes each request before it goes out, for example to another node.
 	Prepare func(*http.Request)
-	// Take gets each event in its order and reports whether it is kept. It may change what is kept. Nil keeps all.
-	Take func(*Event) (keep bool)
+	// Take gets each event in its order and reports whether it is kept. It may change what is kept. Nil keeps all. Its
+	// context ends with the attempt.
+	Take func(context.Context, *Event) (keep bool)
 	// Silence ends a stream or a poll on which nothing comes for so long. 0 = never.
 	Silence time.Duration
 	// Transport sends the requests. Nil = each has a plain connection of its own, which costs the test one goroutine.
@@ -176,11 +177,11 @@ func (s *Subscriber) Read(ctx context.Context) (err error) {
 		return refused
 	}
 	s.opened()
-	return s.Consume(&listener{resp.Body, heard})
+	return s.Consume(ctx, &listener{resp.Body, heard})
 }
 
 // Consume takes the events of a body that somebody else has asked for, to its end.
-func (s *Subscriber) Consume(body io.Reader) error {
+func (s *Subscriber) Consume(ctx context.Context, body io.Reader) error {
 	for in := ssetest.NewReader(body); ; {
 		b, err := in.Block()
 		if err != nil {
@@ -189,7 +190,7 @@ func (s *Subscriber) Consume(body io.Reader) error {
 		keep := b.Dispatched
 		e := Event{b.Event, time.Now()}
 		if keep && s.Take != nil {
-			keep = s.Take(&e)
+			keep = s.Take(ctx, &e)
 		}
 		s.mu.Lock()
 		if id := in.LastEventID(); id != "" { // "" = none in this body so far

@@ -1,7 +1,6 @@
 package thirdparty
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -50,15 +49,11 @@ func curl(ctx context.Context, t *testing.T, server string, out io.Writer) error
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	event := ""
-	for scan := bufio.NewScanner(lines); scan.Scan(); {
-		if name, ok := strings.CutPrefix(scan.Text(), "event: "); ok {
-			event = name
-		}
-		if data, ok := strings.CutPrefix(scan.Text(), "data: "); ok {
-			fmt.Fprintln(out, event, data)
-		}
-	}
+	printed := &rig.Subscriber{Take: func(_ context.Context, e *rig.Event) bool {
+		fmt.Fprintln(out, e.Name, e.Data)
+		return false
+	}}
+	printed.Consume(ctx, lines)
 	return cmd.Wait()
 }
 
@@ -112,30 +107,11 @@ func r3labsSSE(ctx context.Context, _ *testing.T, server string, out io.Writer) 
 
 // TestMain installs the npm packages when they are not there as package-lock.json has them.
 func TestMain(m *testing.M) {
-	if err := install(); err != nil {
+	if err := rig.InstallNPM("."); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
-}
-
-func install() error {
-	if _, err := exec.LookPath("npm"); err != nil {
-		return fmt.Errorf("npm is missing; install it: apt-get install nodejs npm")
-	}
-	// npm writes node_modules/.package-lock.json last, so it is the sign of a finished installation.
-	lock, err := os.Stat("package-lock.json")
-	if err != nil {
-		return err
-	}
-	done, err := os.Stat("node_modules/.package-lock.json")
-	if err == nil && !done.ModTime().Before(lock.ModTime()) {
-		return nil
-	}
-	if out, err := exec.Command("npm", "ci", "--no-fund", "--no-audit").CombinedOutput(); err != nil {
-		return fmt.Errorf("install the packages of package-lock.json: npm ci: %w\n%s", err, out)
-	}
-	return nil
 }
 
 // Every client sees the number, sees it change, and comes back where it can.
@@ -148,9 +124,9 @@ func TestClients(t *testing.T) {
 			it := start(t, c, server.URL)
 			it.wait(10*time.Second, "user count 1")
 
-			leave := join(t, server.URL)
+			other := rig.Subscribe(t, server.URL, "lobby")
 			it.wait(2*time.Second, "user count 2")
-			leave()
+			other.Stop()
 			it.wait(2*time.Second, "user count 1")
 
 			restart(t, server, it, "ends", c.afterEnd, server.Stop)
@@ -230,19 +206,3 @@ func (r *run) wait(deadline time.Duration, want string) {
 	})
 }
 
-// join opens one more stream; the function it returns closes it.
-func join(t *testing.T, server string) (leave func()) {
-	ctx, cancel := context.WithCancel(t.Context())
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, server+"/events", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return func() {
-		cancel()
-		resp.Body.Close()
-	}
-}
