@@ -205,4 +205,3 @@ func (r *run) wait(deadline time.Duration, want string) {
 		return len(counts) > 0 && counts[len(counts)-1] == want
 	})
 }
-
