@@ -191,7 +191,7 @@ func checkOrder(t *testing.T, i int, r *reader, acks *acks) (gaps int) {
 	for at, e := range r.events {
 		if e.Name == "io:gap" {
 			gaps++
-			gap, next = r.times[at], [3]int{}
+			gap, next = e.At, [3]int{}
 			continue
 		}
 		v, err := strconv.Atoi(e.Data)
@@ -206,7 +206,7 @@ func checkOrder(t *testing.T, i int, r *reader, acks *acks) (gaps int) {
 		if n < next[w] {
 			t.Errorf("reader %d (%s): got event %d of writer %d behind %d", i, r.id, n, w, next[w]-1)
 			for k := max(at-8, 0); k < min(at+8, len(r.events)); k++ {
-				t.Logf("  near it, at %s: %s %s, %s", r.times[k].Format(clock), r.events[k].Name, r.events[k].Data, r.events[k].ID)
+				t.Logf("  near it, at %s: %s %s, %s", r.events[k].At.Format(clock), r.events[k].Name, r.events[k].Data, r.events[k].ID)
 			}
 			return gaps
 		}

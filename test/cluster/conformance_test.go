@@ -170,7 +170,7 @@ func testResume(t *testing.T, emits, reads string) {
 	awaitData(t, r, numbers(1, 3)...)
 	r.stop()
 	emitNumbers(t, emits, 4, 9)
-	again := newReaderFrom(t, []string{reads}, "lobby", "client-0001", r.at())
+	again := newReaderFrom(t, []string{reads}, "lobby", "client-0001", r.cursor())
 	awaitData(t, again, numbers(4, 9)...)
 	emitNumbers(t, emits, 10, 12)
 	awaitData(t, again, numbers(4, 12)...)
@@ -188,7 +188,7 @@ func testBadCursors(t *testing.T, emits, reads string) {
 	emitNumbers(t, emits, 1, 3)
 	r := read(t, reads, "lobby", "client-0001")
 	r.stop()
-	part := strings.Split(r.at(), ".")
+	part := strings.Split(r.cursor(), ".")
 	for name, cursor := range map[string]string{
 		"malformed":  "no cursor",
 		"empty part": "....",
@@ -284,9 +284,9 @@ func testBound(t *testing.T, emits, reads string) {
 		all := other.data()
 		return all[len(all)-1] == "30"
 	})
-	again := newReaderFrom(t, []string{reads}, "lobby", "client-0001", r.at())
+	again := newReaderFrom(t, []string{reads}, "lobby", "client-0001", r.cursor())
 	awaitData(t, again, append([]string{"io:gap"}, numbers(21, 30)...)...)
-	fresh := newReaderFrom(t, []string{emits}, "lobby", "client-0002", r.at())
+	fresh := newReaderFrom(t, []string{emits}, "lobby", "client-0002", r.cursor())
 	awaitData(t, fresh, append([]string{"io:gap"}, numbers(21, 30)...)...)
 }
 

@@ -60,7 +60,7 @@ func TestNewLeaderOfOldNATS(t *testing.T) {
 	n.ready(t)
 	mustEmit(t, n.URL, "room-0", "n", fmt.Sprint(events+1))
 	awaitData(t, readers[0], append(again, fmt.Sprint(events+1))...)
-	awaitData(t, newReaderFrom(t, []string{n.URL}, "room-0", "client-away0", away.at()), append([]string{"io:gap"}, numbers(1, events+1)...)...)
+	awaitData(t, newReaderFrom(t, []string{n.URL}, "room-0", "client-away0", away.cursor()), append([]string{"io:gap"}, numbers(1, events+1)...)...)
 	now := leader(t, servers, urls)
 	if at := used(); len(at) < rooms || slices.ContainsFunc(at, func(name string) bool { return name != now.name }) {
 		t.Errorf("rooms were read from %v, want %d times from the new leader, %s", at, rooms, now.name)

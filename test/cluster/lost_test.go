@@ -47,9 +47,9 @@ func (a *acks) lacking(r *reader) (untold []string, told int) {
 	defer r.mu.Unlock()
 	got := make(map[string]bool, len(r.events))
 	var gap time.Time
-	for i, e := range r.events {
+	for _, e := range r.events {
 		if e.Name == "io:gap" {
-			gap = r.times[i]
+			gap = e.At
 		} else {
 			got[e.Data] = true
 		}
@@ -113,13 +113,15 @@ func (a *acks) explain(t *testing.T, urls string, servers []*natsd, readers []*r
 			}
 		}
 		who[0].mu.Lock()
-		for i, e := range who[0].events {
-			if when := who[0].times[i]; when.After(k.at.Add(-time.Second)) && when.Before(k.at.Add(time.Second)) {
+		for _, e := range who[0].events {
+			if when := e.At; when.After(k.at.Add(-time.Second)) && when.Before(k.at.Add(time.Second)) {
 				t.Logf("  one of them got at %s: %s, %s", when.Format(clock), e.Data, e.ID)
 			}
 		}
-		t.Logf("  its streams:\n%s", strings.Join(who[0].opened, "\n"))
 		who[0].mu.Unlock()
+		for _, a := range who[0].sub.Attempts() {
+			t.Logf("  a stream of its from %s to %s: %s with %q", a.Opened.Format(clock), a.Ended.Format(clock), a.URL, a.Cursor)
+		}
 	}
 	for _, s := range servers {
 		if text, err := os.ReadFile(s.log); err == nil {

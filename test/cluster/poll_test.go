@@ -3,70 +3,25 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
 	"os"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
-	"headcount/internal/sse/ssetest"
 	"headcount/test/rig"
 )
 
 // poller is a reader that polls, each time at the next node, as an EventSource does behind a balancer that knows nothing.
 func poller(t *testing.T, nodes []string, room, id string) *reader {
 	t.Helper()
-	r := &reader{room: room, id: id, nodes: nodes}
+	r := &reader{room: room, id: id, polls: true}
 	r.run(t, func(ctx context.Context) {
 		for i := 0; ctx.Err() == nil; i++ {
-			r.poll(ctx, nodes[i%len(nodes)])
+			r.node = nodes[i%len(nodes)]
+			r.once(ctx)
 		}
 	})
 	return r
-}
-
-// poll asks once, and takes what there is in the answer.
-func (r *reader) poll(ctx context.Context, node string) {
-	r.mu.Lock()
-	q := url.Values{"room": {r.room}, "poll": {"1"}}
-	if r.id != "" {
-		q.Set("id", r.id)
-	}
-	if r.cursor != "" {
-		q.Set("lastEventId", r.cursor)
-	}
-	r.mu.Unlock()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, node+"/events?"+q.Encode(), nil)
-	if err != nil {
-		return
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		return
-	}
-	r.open(node)
-	for in := ssetest.NewReader(strings.NewReader(string(body))); ; {
-		e, err := in.Next()
-		if err != nil {
-			break
-		}
-		r.take(e)
-	}
-	// The last block has an id and nothing else, which a browser keeps all the same.
-	if i := strings.LastIndex(string(body), "\nid: "); i >= 0 {
-		id, _, _ := strings.Cut(string(body)[i+len("\nid: "):], "\n")
-		r.mu.Lock()
-		r.cursor = id
-		r.mu.Unlock()
-	}
 }
 
 // Polls that come to another node each time bring every event once, in order, and are one user all the time, with a client

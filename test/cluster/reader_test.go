@@ -1,18 +1,17 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"headcount/internal/sse/ssetest"
 	"headcount/test/rig"
 )
 
@@ -23,17 +22,19 @@ type reader struct {
 	polite   bool   // it waits as long as it is told to before it comes back, and answers what wants an answer
 	proxied  bool   // a proxy is in between, which says so
 	answers  string // the node that it answers, "" = the one of its stream
+	polls    bool
+	from     string // the cursor that it begins with
+
+	sub *rig.Subscriber
+	at  string // the node of its stream
 
 	mu     sync.Mutex
 	node   string // URL; "" = a random one of nodes
 	nodes  []string
-	cut    func() // ends the connection that is open
-	cursor string
-	events []ssetest.Event // all but counts and io:ping
-	times  []time.Time     // when they came
+	cut    func()      // ends the connection that is open
+	events []rig.Event // all but counts and io:ping
 	counts []int
 	shown  []time.Time // when they came
-	opened []string    // the streams that it opened: when, where, and with which cursor
 
 	stop    func()
 	stopped chan struct{}
@@ -52,7 +53,7 @@ func newReader(t *testing.T, nodes []string, room, id string) *reader {
 }
 
 func newReaderFrom(t *testing.T, nodes []string, room, id, cursor string) *reader {
-	return start(t, &reader{room: room, id: id, nodes: nodes, cursor: cursor})
+	return start(t, &reader{room: room, id: id, nodes: nodes, from: cursor})
 }
 
 func start(t *testing.T, r *reader) *reader {
@@ -73,6 +74,7 @@ func start(t *testing.T, r *reader) *reader {
 
 // run lets the reader follow the room until it is stopped, or the test ends.
 func (r *reader) run(t *testing.T, follow func(ctx context.Context)) {
+	r.sub = r.subscriber()
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stopped = make(chan struct{})
 	r.stop = func() {
@@ -86,63 +88,44 @@ func (r *reader) run(t *testing.T, follow func(ctx context.Context)) {
 	}()
 }
 
-// once reads one stream to its end, and returns how long it is told to wait.
+// once reads one stream, or one poll, to its end, and returns how long it is told to wait.
 func (r *reader) once(ctx context.Context) (retry time.Duration) {
-	retry = time.Second
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r.mu.Lock()
 	r.cut = cancel
-	node, cursor := r.node, r.cursor
-	if node == "" {
-		node = r.nodes[rand.IntN(len(r.nodes))]
+	r.at = r.node
+	if r.at == "" {
+		r.at = r.nodes[rand.IntN(len(r.nodes))]
 	}
 	r.mu.Unlock()
-	q := url.Values{"room": {r.room}}
-	if r.id != "" {
-		q.Set("id", r.id)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, node+"/events?"+q.Encode(), nil)
-	if err != nil {
-		return retry
-	}
-	if cursor != "" {
-		req.Header.Set("Last-Event-ID", cursor)
-	}
+	r.sub.Read(ctx)
+	return time.Second
+}
+
+// subscriber is what reads for it.
+func (r *reader) subscriber() *rig.Subscriber {
+	s := &rig.Subscriber{URL: "http://node", Room: r.room, ID: r.id, Poll: r.polls, Take: r.take, Header: http.Header{}}
+	s.SetCursor(r.from)
 	if r.proxied {
-		req.Header.Set("X-Forwarded-For", "192.0.2.1")
+		s.Header.Set("X-Forwarded-For", "192.0.2.1")
 	}
-	transport := &http.Transport{DisableKeepAlives: true, ResponseHeaderTimeout: 5 * time.Second}
-	resp, err := transport.RoundTrip(req)
-	if err != nil {
-		return retry
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return retry
-	}
-	r.open(node)
-	silence := time.AfterFunc(10*time.Second, cancel)
-	defer silence.Stop()
-	in := ssetest.NewReader(resp.Body)
-	for {
-		e, err := in.Next()
-		if err != nil {
-			return retry
-		}
-		silence.Reset(10 * time.Second)
-		r.take(e)
-		if r.polite && (e.Name == "io:hello" || e.Name == "io:ping") {
-			r.answer(ctx, node)
+	s.Prepare = func(req *http.Request) {
+		req.URL.Host, req.Host = strings.TrimPrefix(r.at, "http://"), ""
+		if r.polls {
+			rig.CursorInQuery(req)
 		}
 	}
+	if !r.polls {
+		s.Silence = 10 * time.Second
+		s.Transport = &http.Transport{DisableKeepAlives: true, ResponseHeaderTimeout: 5 * time.Second}
+	}
+	return s
 }
 
 // answer says that the client is alive.
-func (r *reader) answer(ctx context.Context, node string) {
-	if r.answers != "" {
-		node = r.answers
-	}
+func (r *reader) answer(ctx context.Context) {
+	node := cmp.Or(r.answers, r.at)
 	body := fmt.Sprintf(`{"room":%q,"ids":[%q]}`, r.room, r.id)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, node+"/alive", strings.NewReader(body))
 	if err != nil {
@@ -153,27 +136,22 @@ func (r *reader) answer(ctx context.Context, node string) {
 	}
 }
 
-// open says that the node has answered.
-func (r *reader) open(node string) {
+func (r *reader) take(ctx context.Context, e *rig.Event) (keep bool) {
+	if r.polite && (e.Name == "io:hello" || e.Name == "io:ping") {
+		r.answer(ctx)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.opened = append(r.opened, fmt.Sprintf("%s %s with %q", time.Now().Format(clock), node, r.cursor))
-}
-
-func (r *reader) take(e ssetest.Event) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.cursor = e.ID
 	switch e.Name {
 	case "io:ping", "io:hello":
 	case "user count":
 		n, _ := strconv.Atoi(e.Data)
 		r.counts = append(r.counts, n)
-		r.shown = append(r.shown, time.Now())
+		r.shown = append(r.shown, e.At)
 	default:
-		r.events = append(r.events, e)
-		r.times = append(r.times, time.Now())
+		r.events = append(r.events, *e)
 	}
+	return false
 }
 
 // hop goes to a node now.
@@ -219,23 +197,23 @@ func (r *reader) forget() {
 	r.shown = append([]time.Time(nil), r.shown[len(r.shown)-1])
 }
 
-func (r *reader) opens() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.opened)
+// opens returns how many streams or polls were answered.
+func (r *reader) opens() (n int) {
+	for _, a := range r.sub.Attempts() {
+		if !a.Opened.IsZero() {
+			n++
+		}
+	}
+	return n
 }
 
-func (r *reader) at() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.cursor
-}
+func (r *reader) cursor() string { return r.sub.Cursor() }
 
 // time returns when the event of that number came.
 func (r *reader) time(i int) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.times[i]
+	return r.events[i].At
 }
 
 // data returns the data of all events so far, an io:gap as its name.

@@ -27,7 +27,7 @@ func TestResumeAcrossRestart(t *testing.T) {
 	b.stop()
 	c, d := startNode(t, url).ready(t), startNode(t, url).ready(t)
 	emitNumbers(t, d.URL, 6, 7)
-	awaitData(t, newReaderFrom(t, []string{c.URL}, "lobby", "client-0001", r.at()), numbers(4, 7)...)
+	awaitData(t, newReaderFrom(t, []string{c.URL}, "lobby", "client-0001", r.cursor()), numbers(4, 7)...)
 }
 
 // NATS is not there when the nodes start: each is alone, and says so, until NATS comes.
@@ -136,7 +136,7 @@ func TestNATSLosesEverything(t *testing.T) {
 	b.ready(t)
 	emitNumbers(t, b.URL, 6, 7)
 	awaitData(t, ra, "1", "2", "3", "4", "5", "io:gap", "6", "7")
-	awaitData(t, newReaderFrom(t, []string{b.URL}, "lobby", "client-000b", away.at()), "io:gap", "6", "7")
+	awaitData(t, newReaderFrom(t, []string{b.URL}, "lobby", "client-000b", away.cursor()), "io:gap", "6", "7")
 }
 
 // Events that NATS stores and does not send out reach the readers all the same.
