@@ -1,129 +1,112 @@
 /* global io, chart */
-// What the page does beyond showing the number, which <user-count> does: title, line, whether it is live, copying.
+// The page: the number, whether it is live, the events of the room, and the tools below.
 
 ;(() => {
-  const QUIET = 10000 // ms between two announcements to those who listen to the page
+  const QUIET = 10000 // ms between two announcements to screen readers
+  const PATIENCE = 5000 // ms until a screen reader hears that the page is not connected yet
+  const SHOWN = 20 // events in the list
 
   const byId = (id) => document.getElementById(id)
   const users = byId('users')
   const way = byId('way')
   const said = byId('said')
+  const room = users.dataset.room
 
-  const socket = io({ room: users.getAttribute('room') })
+  const grouped = (n) => n.toLocaleString('en-US')
+  const noun = (n) => (n === 1 ? 'user' : 'users')
+  const span = (ms) => (ms < 60000 ? `${Math.floor(ms / 1000)} s` : `${Math.floor(ms / 60000)} min`)
+
+  // --- simulating a blocking proxy: io.js keeps in this place when to try a stream again, and that may be never ---
+
+  const place = 'headcount ' + location.origin
+  let simulates = false
+  try {
+    simulates = sessionStorage[place] === 'Infinity'
+  } catch {} // no storage, so nothing to simulate
+
+  const socket = io({ room })
 
   // --- the number ---
 
   let count
+  let counted // when it was last heard, in the time of performance.now()
 
   socket.on('user count', (data) => {
     if (count !== undefined && data !== count && matchMedia('(prefers-reduced-motion: no-preference)').matches) {
       users.animate([{ transform: `translateY(${data > count ? '' : '-'}4%)`, opacity: 0.6 }, {}], { duration: 160, easing: 'ease-out' })
     }
     count = data
+    users.textContent = grouped(data)
     users.dataset.digits = String(data).length
-    byId('noun').textContent = data === 1 ? 'user' : 'users'
-    document.title = `(${data}) headcount`
+    byId('noun').textContent = noun(data)
+    document.title = `(${grouped(data)}) ${room} · headcount`
     chart.note(data)
     say()
   })
 
-  // --- for those who listen: never more often than every 10 s, and always the last thing in the end ---
+  // --- screen readers: at most every 10 s, and always the last state in the end ---
 
   let saidAt = -QUIET
   let saying
 
   const say = () => {
     if (saying) return
+    const due = count === undefined ? PATIENCE : saidAt + QUIET - performance.now()
     saying = setTimeout(() => {
       saying = undefined
       saidAt = performance.now()
-      const text = (socket.connected ? '' : 'Not live. ') + (count === undefined ? '' : `${count} ${count === 1 ? 'user' : 'users'} now.`)
+      const text = (live ? '' : 'Not live. ') + (count === undefined ? '' : `${grouped(count)} ${noun(count)} ${live ? 'now' : 'when last heard'}.`)
       if (said.textContent !== text) said.textContent = text
-    }, Math.max(0, saidAt + QUIET - performance.now()))
+    }, Math.max(0, due))
   }
 
-  // --- whether this page is live, and how ---
+  // --- whether the page is live ---
 
-  const ways = { stream: 'Live over a stream', poll: 'Live by polling', shared: 'Live over the stream of another tab' }
+  const transports = { stream: 'Live over a stream', poll: 'Live by polling', shared: 'Live over another tab’s connection' }
 
-  const tell = (live, text) => {
-    way.dataset.live = live
-    way.textContent = text
+  let live = false
+  let reason = '' // the server's sentence, if it refused
+
+  const show = (text) => {
+    if (way.textContent !== text) way.textContent = text
+  }
+
+  const showLive = (transport) => {
+    live = true
+    reason = ''
+    document.body.dataset.live = way.dataset.live = 'yes'
+    byId('when').textContent = 'now'
+    show(transports[transport])
     say()
   }
 
-  tell('no', 'Connecting …')
-  socket.on('disconnect', () => tell('no', 'Not live, connecting again …'))
-  socket.on('connect_error', (error) => tell('no', `Not live, trying again … (${error.message})`))
-  socket.on('transport', (transport) => tell('yes', ways[transport]))
-  socket.on('connect', () => {
-    if (stale) refresh()
+  const showLost = () => {
+    if (count === undefined) return show(reason || 'Connecting …')
+    document.body.dataset.live = way.dataset.live = 'no'
+    byId('when').textContent = 'when last heard'
+    show(`${reason || 'Not live. Reconnecting …'} ${grouped(count)} ${noun(count)} when last heard, ${span(performance.now() - counted)} ago`)
+  }
+
+  show('Connecting …')
+  say()
+  socket.on('disconnect', () => {
+    live = false
+    counted = performance.now()
+    showLost()
+    say()
   })
-
-  // --- trying the other way: io.js remembers in this place when to try a stream again, and that may be never ---
-
-  const place = 'headcount ' + location.origin
-  const pretend = byId('pretend')
-  try {
-    const pretends = sessionStorage[place] === 'Infinity'
-    pretend.setAttribute('aria-pressed', pretends)
-    pretend.addEventListener('click', () => {
-      sessionStorage[place] = pretends ? '' : 'Infinity'
-      location.reload()
-    })
-    pretend.hidden = false
-  } catch {} // no storage, nothing to choose
-
-  // --- the doctor: it comes when it is asked for ---
-
-  const examine = byId('examine')
-  const examined = byId('examined')
-  const offer = examine.textContent
-  let examination // the AbortController of the one under way
-
-  const stopExamination = () => examination?.abort()
-
-  examine.addEventListener('click', async () => {
-    if (examination) return stopExamination()
-    const mine = (examination = new AbortController())
-    examine.textContent = 'Stop examining'
-    examined.hidden = false
-    examined.scrollIntoView()
-    try {
-      const doctor = await import(examine.dataset.script)
-      await doctor.examine(examined, mine.signal)
-    } catch (error) {
-      if (!mine.signal.aborted) examined.querySelector('.diagnosis').textContent = 'The doctor could not be loaded from this server; try again in a moment.'
-      console.warn(error)
-    } finally {
-      if (mine.signal.aborted) examined.hidden = true
-      mine.abort() // whatever is still under way
-      examination = undefined
-      examine.textContent = offer
-    }
+  socket.on('connect_error', (error) => {
+    // A sentence of the server helps people. What a browser says about a failed request does not.
+    reason = error.name === 'TypeError' ? '' : error.message
+    if (!live) showLost()
   })
-  addEventListener('pagehide', stopExamination)
-  examine.hidden = false
+  setInterval(() => live || showLost(), 1000)
+  socket.on('transport', showLive)
 
-  // --- what is emitted ---
-
-  const HEARD = 5 // events shown
-  const heard = byId('heard')
-
-  socket.onAny((name, data) => {
-    if (name === 'user count') return
-    const item = document.createElement('li')
-    item.append(Object.assign(document.createElement('b'), { textContent: name }), ' ' + JSON.stringify(data).slice(0, 500))
-    heard.prepend(item)
-    if (heard.children.length > HEARD) heard.lastChild.remove()
-    heard.hidden = false
-  })
-
-  // --- the line: chart.js draws it ---
+  // --- what happened while the page was not live: the server knows it ---
 
   let stale = false
 
-  // What happened while this page was not live, the server knows: it is in the page that it would send now.
   const refresh = async () => {
     stale = false
     const response = await fetch(location.href).catch(() => {})
@@ -136,6 +119,57 @@
   socket.on('disconnect', () => {
     stale = true
   })
+  socket.on('connect', () => {
+    if (stale) refresh()
+  })
+
+  // --- the events of this room ---
+
+  const heard = byId('heard')
+
+  const hear = (name, data) => {
+    if (name === 'user count') return
+    const item = document.createElement('li')
+    const time = new Date().toLocaleTimeString('en-GB')
+    item.append(
+      Object.assign(document.createElement('time'), { textContent: time }), ' ',
+      Object.assign(document.createElement('b'), { textContent: name }), ' ' + JSON.stringify(data).slice(0, 500)
+    )
+    heard.prepend(item)
+    if (heard.children.length > SHOWN) heard.lastChild.remove()
+    heard.hidden = false
+    byId('none').hidden = true
+  }
+
+  // A browser's EventSource delivers only events whose names are known before. For every name io.js has to read the stream by
+  // itself, and then the developer tools do not show its events. So the page listens for what its own command emits.
+  const news = (data) => hear('news', data)
+  socket.on('news', news)
+
+  const every = byId('every')
+  let stopHearing
+  every.addEventListener('change', () => {
+    if (every.checked) {
+      socket.off('news', news)
+      stopHearing = socket.onAny(hear)
+    } else {
+      stopHearing()
+      socket.on('news', news)
+    }
+  })
+  byId('choice').hidden = false
+
+  // --- the snippets name this server as the browser sees it, which may be behind a proxy and under a path ---
+
+  const base = new URL('.', location)
+  const origin = byId('curl').dataset.origin
+  for (const id of ['curl', 'emit']) {
+    const code = byId(id).firstChild
+    code.textContent = code.textContent.replace(origin + '/', base.href)
+  }
+  byId('code').firstChild.textContent = byId('code').firstChild.textContent.replace('"/assets/', `"${base.pathname}assets/`)
+  const advised = document.querySelector('#examined .rest code')
+  advised.textContent = advised.textContent.replace(origin, base.href)
 
   // --- copying ---
 
@@ -162,4 +196,49 @@
       }, 2000)
     })
   }
+
+  // --- the tools: checking the connection, and simulating a proxy that holds streams back ---
+
+  const examine = byId('examine')
+  const examined = byId('examined')
+  const offer = examine.textContent
+  let examination // the AbortController of the check that runs
+
+  const stopExamination = () => examination?.abort()
+
+  examine.addEventListener('click', async () => {
+    if (examination) return stopExamination()
+    const mine = (examination = new AbortController())
+    examine.textContent = 'Stop checking'
+    examined.hidden = false
+    examined.scrollIntoView({ block: 'nearest' })
+    try {
+      const doctor = await import(examine.dataset.script)
+      await doctor.examine(examined, mine.signal)
+    } catch (error) {
+      if (!mine.signal.aborted) examined.querySelector('.diagnosis').textContent = 'This server did not deliver the check. Try again in a moment.'
+      console.warn(error)
+    } finally {
+      if (mine.signal.aborted) examined.hidden = true
+      mine.abort() // whatever is still running
+      examination = undefined
+      examine.textContent = offer
+    }
+  })
+  addEventListener('pagehide', stopExamination)
+
+  const pretend = byId('pretend')
+  pretend.setAttribute('aria-pressed', simulates)
+  document.body.dataset.simulates = simulates
+  if (simulates) {
+    pretend.textContent = 'Stop simulating'
+    byId('pretending').textContent = 'This page simulates a proxy that holds streams back, so it polls. Each event still arrives once, a little later.'
+  }
+  pretend.addEventListener('click', () => {
+    try {
+      sessionStorage[place] = simulates ? '' : 'Infinity'
+    } catch {} // no storage
+    location.reload()
+  })
+  byId('connection').hidden = false
 })()

@@ -1,6 +1,9 @@
 package web
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestChart(t *testing.T) {
 	tests := []struct {
@@ -8,15 +11,22 @@ func TestChart(t *testing.T) {
 		points []point
 		want   chart
 	}{
-		{"nothing known", nil, chart{PeakX: 120, PeakY: 94, PeakAge: "just now"}},
-		{"one user fills a quarter", []point{{1, 1}}, chart{
-			Line: "M119 72H120", Area: "M119 72H120V100H119Z", PeakX: 119, PeakY: 72, Peak: 1, PeakAge: "just now",
+		{"nothing known", nil, chart{
+			Line: "M0 94H1200V94", Area: "M0 94H1200V94V100H0Z", Top: 4, Half: 2, PeakX: 600, PeakY: 94, PeakAge: "just now", Span: "5 seconds",
 		}},
-		{"a peak within a step is drawn", []point{{0, 0}, {8, 4}, {4, 4}}, chart{
-			Line: "M117 94H118V6V50H120", Area: "M117 94H118V6V50H120V100H117Z", PeakX: 118, PeakY: 6, Peak: 8, PeakAge: "just now",
+		{"one user takes the whole width and a quarter of the height", []point{{1, 1}}, chart{
+			Line: "M0 72H1200V72", Area: "M0 72H1200V72V100H0Z", Top: 4, Half: 2, PeakX: 600, PeakY: 72, Peak: 1, PeakAge: "just now", Span: "5 seconds",
 		}},
-		{"of equal peaks the latest is marked", append([]point{{4, 4}, {4, 4}}, make([]point, 24)...), chart{
-			Line: "M94 6H96V94V94H120", Area: "M94 6H96V94V94H120V100H94Z", PeakX: 95, PeakY: 6, Peak: 4, PeakAge: "2 min ago",
+		{"a peak within a step lasts as long as the step", []point{{0, 0}, {8, 4}, {4, 4}}, chart{
+			Line: "M0 94H400V6H800V50H1200V50", Area: "M0 94H400V6H800V50H1200V50V100H0Z", Top: 8, Half: 4, PeakX: 600, PeakY: 6, Peak: 8,
+			PeakAge: "just now", Span: "15 seconds",
+		}},
+		{"the right edge is now", []point{{4, 4}, {4, 2}}, chart{
+			Line: "M0 6H1200V50", Area: "M0 6H1200V50V100H0Z", Top: 4, Half: 2, PeakX: 900, PeakY: 6, Peak: 4, PeakAge: "just now", Span: "10 seconds",
+		}},
+		{"of equal peaks the latest is marked", append([]point{{4, 4}, {4, 4}}, make([]point, 28)...), chart{
+			Line: "M0 6H80V94H1200V94", Area: "M0 6H80V94H1200V94V100H0Z", Top: 4, Half: 2, PeakX: 60, PeakY: 6, Peak: 4,
+			PeakAge: "2 min ago", Span: "2 minutes",
 		}},
 	}
 	for _, test := range tests {
@@ -25,5 +35,24 @@ func TestChart(t *testing.T) {
 				t.Errorf("got\n%+v, want\n%+v", got, test.want)
 			}
 		})
+	}
+}
+
+func TestChartTop(t *testing.T) {
+	for peak, want := range map[int]int{0: 4, 4: 4, 5: 6, 11: 12, 13: 16, 31: 40, 41: 60, 999: 1000, 1001: 1200, 2_500_000: 3_000_000} {
+		if got := chartTop(peak); got != want {
+			t.Errorf("peak %d: got %d, want %d", peak, got, want)
+		}
+	}
+}
+
+func TestChartSpan(t *testing.T) {
+	for steps, want := range map[int]string{1: "5 seconds", 11: "55 seconds", 12: "minute", 23: "minute", 24: "2 minutes", 120: "10 minutes"} {
+		if got := newChart(make([]point, steps)).Span; got != want {
+			t.Errorf("%d steps: got %q, want %q", steps, got, want)
+		}
+	}
+	if line := newChart(make([]point, 120)).Line; strings.Contains(line, "V6") {
+		t.Errorf("nobody was there, and the line is %s", line)
 	}
 }

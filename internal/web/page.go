@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -18,24 +19,26 @@ import (
 
 // pagePolicy is the page's Content-Security-Policy: what this server serves, nothing inline, no frames around it.
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
-	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 type pageConfig struct {
-	Dev   bool                  // templates and assets from disk, on every request
-	Node  string                // name of this node, "" if it is alone
-	Count func(room string) int // how many users a room has now
-	Now   func() time.Time
+	Dev     bool                  // templates and assets from disk, on every request
+	Node    string                // name of this node, "" if it is alone
+	Version string                // of this server, "" if it is not known
+	Count   func(room string) int // how many users a room has now
+	Now     func() time.Time
 }
 
 // pages serves what people look at: the page and the assets. It keeps the trend that the page shows.
 type pages struct {
-	dev    bool
-	node   string
-	users  func(room string) int
-	now    func() time.Time
-	assets *assetSet
-	trend  *trend
-	layout *template.Template
+	dev     bool
+	node    string
+	version string
+	users   func(room string) int
+	now     func() time.Time
+	assets  *assetSet
+	trend   *trend
+	layout  *template.Template
 }
 
 // newPages fails if an asset or template is missing or malformed; with Dev, also if this is not run where the directories
@@ -53,12 +56,13 @@ func newPages(cfg pageConfig) (*pages, error) {
 		return nil, err
 	}
 	p := &pages{
-		dev:    cfg.Dev,
-		node:   cfg.Node,
-		users:  cfg.Count,
-		now:    cfg.Now,
-		assets: set,
-		trend:  newTrend(defaultRoom, cfg.Now()),
+		dev:     cfg.Dev,
+		node:    cfg.Node,
+		version: cfg.Version,
+		users:   cfg.Count,
+		now:     cfg.Now,
+		assets:  set,
+		trend:   newTrend(defaultRoom, cfg.Now()),
 	}
 	if p.layout, err = p.parse(); err != nil {
 		return nil, err
@@ -85,18 +89,19 @@ func (p *pages) counted(room string, users int) { p.trend.counted(room, users, p
 
 // homeView is what templates/home.html shows.
 type homeView struct {
-	Room    string
-	Users   int
-	Digits  int    // of Users, which sets how large they are
-	Address string // of the room, for io()
-	Origin  string // of this server
-	Stream  string // URL of the stream
-	Emit    string // a command line that emits to the room
-	Time    time.Time
-	Points  []point
-	Into    int64  // ms since the last point began
-	Node    string // that this is from, "" if there is only one
-	Chart   chart
+	Room     string
+	Other    bool // the room is not the default one
+	Users    int
+	Digits   int    // of Users, which sets how large they are
+	Argument string // what io() takes for the room, in JavaScript
+	Origin   string // of this server
+	Stream   string // URL of the stream
+	Emit     string // a command line that emits to the room
+	Points   []point
+	Into     int64  // ms since the last point began
+	Node     string // that this is from, "" if there is only one
+	Version  string
+	Chart    chart
 }
 
 // home serves GET /.
@@ -139,23 +144,27 @@ func (p *pages) render(c echo.Context, name string, view any) error {
 func (p *pages) view(room, origin string) homeView {
 	now := p.now()
 	v := homeView{
-		Room:   room,
-		Users:  p.users(room),
-		Origin: origin,
-		Stream: origin + "/events",
-		Emit:   "curl '" + origin + "/emit' -H 'Authorization: Bearer TOKEN'",
-		Time:   now.UTC(),
-		Points: p.trend.points(room, now),
-		Into:   now.UnixMilli() % trendStep.Milliseconds(),
-		Node:   p.node,
+		Room:    room,
+		Users:   p.users(room),
+		Origin:  origin,
+		Stream:  origin + "/events",
+		Emit:    "curl '" + origin + "/emit' -H 'Authorization: Bearer TOKEN'",
+		Points:  p.trend.points(room, now),
+		Into:    now.UnixMilli() % trendStep.Milliseconds(),
+		Node:    p.node,
+		Version: p.version,
 	}
 	v.Digits = len(fmt.Sprint(v.Users))
 	v.Chart = newChart(v.Points)
 	if room != defaultRoom {
-		v.Address = "/" + url.PathEscape(room)
+		v.Other = true
+		v.Argument = "{ room: '" + inJavaScript.Replace(room) + "' }"
 		v.Stream += "?room=" + url.QueryEscape(room)
 		v.Emit += " -d 'room=" + url.QueryEscape(room) + "'"
 	}
 	v.Emit += " -d event=news -d data=hi"
 	return v
 }
+
+// inJavaScript makes a room readable in a string of JavaScript that somebody pastes into a page. Rooms have no control characters.
+var inJavaScript = strings.NewReplacer(`\`, `\\`, `'`, `\'`, `</`, `<\/`)

@@ -57,7 +57,7 @@ func TestHome(t *testing.T) {
 		t.Fatalf("status %d: %s", w.Code, w.Body)
 	}
 	for _, want := range []string{
-		`room="lobby" data-digits="1">3</user-count>`, `<title>(3) headcount</title>`, `<span id="noun">users</span>`,
+		`data-room="lobby" data-digits="1">3</span>`, `<title>(3) lobby · headcount</title>`, `<span id="noun">users</span>`,
 		`data-points="[[7,3]]" data-into="2500"`, `<b id="peak">7</b>`, `const socket = io();`, `curl -N 'http://example.com/events'`,
 	} {
 		if !strings.Contains(w.Body.String(), want) {
@@ -90,12 +90,12 @@ func TestHomeOfRoom(t *testing.T) {
 		code  int
 		want  string // in the page or the error
 	}{
-		{"?room=news", 200, `io('/news')`},
+		{"?room=news", 200, `io({ room: &#39;news&#39; })`},
 		{"?room=news", 200, `curl -N 'http://example.com/events?room=news'`},
 		{"?room=%3Cscript%3E%27", 200, `<bdi>&lt;script&gt;&#39;</bdi>`},
-		{"?room=%3Cscript%3E%27", 200, `io('/%3Cscript%3E%27')`},
+		{"?room=%3Cscript%3E%27", 200, `io({ room: &#39;&lt;script&gt;\&#39;&#39; })`},
 		{"?room=%3Cscript%3E%27", 200, `events?room=%3Cscript%3E%27'`},
-		{"?room=a%26b", 200, `href="/?room=a%26b"`},
+		{"?room=a%26b", 200, `href="./?room=a%26b"`},
 		{"?room=", 400, "room"},
 		{"?room=%00", 400, "control character"},
 		{"?room=%ff", 400, "UTF-8"},

@@ -130,7 +130,7 @@ func New(opt Options) (*Server, error) {
 	s.hub = hub.New(rooms)
 	count := func(room string) int { return s.everywhere(context.Background(), room) }
 	var err error
-	s.pages, err = newPages(pageConfig{Dev: opt.Dev, Node: rooms.Node, Count: count, Now: time.Now})
+	s.pages, err = newPages(pageConfig{Dev: opt.Dev, Node: rooms.Node, Version: opt.Version, Count: count, Now: time.Now})
 	if err != nil {
 		return nil, err
 	}

@@ -55,8 +55,8 @@ func TestDoctor(t *testing.T) {
 				io({ room: 'lobby' }).on('user count', (users) => counts.push(users))
 				document.getElementById('examine').click()
 				true`)
-			tb.shows(slow, "examine", "Stop examining")
-			tb.shows(time.Minute, "examine", "Examine the way to this server")
+			tb.shows(slow, "examine", "Stop checking")
+			tb.shows(time.Minute, "examine", "Check my connection")
 			page := eval[rig.Report](tb, rig.PageReport)
 			if page.Diagnosis != test.verdict {
 				t.Errorf("the page says %q, want %q", page.Diagnosis, test.verdict)
@@ -150,7 +150,7 @@ func TestDoctorStops(t *testing.T) {
 		click()
 		rig.Wait(t, slow, "the doctor's own stream", func() bool { open, _, _, _ := box.seen(); return open == 2 })
 		click()
-		tb.shows(slow, "examine", "Examine the way to this server")
+		tb.shows(slow, "examine", "Check my connection")
 		if !eval[bool](tb, `document.getElementById('examined').hidden`) {
 			t.Error("what was found is still shown")
 		}

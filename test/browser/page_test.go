@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -109,10 +110,10 @@ func TestPageWithoutJavaScript(t *testing.T) {
 	if got := tb.text("peak"); got != "3" {
 		t.Errorf("the peak is %s, want 3", got)
 	}
-	if got := tb.text("way"); !strings.Contains(got, "not live") {
-		t.Errorf("the page says %q, want that it is not live", got)
+	if got, want := tb.text("way"), "JavaScript is off. Reload to count again."; got != want {
+		t.Errorf("the page says %q, want %q", got, want)
 	}
-	if got := eval[string](tb, `document.title`); got != "(3) headcount" {
+	if got := eval[string](tb, `document.title`); got != "(3) lobby · headcount" {
 		t.Errorf("the title is %q", got)
 	}
 	tb.faultless()
@@ -130,12 +131,12 @@ func TestPage(t *testing.T) {
 	tb.shows(slow, "users", "1")
 	tb.shows(slow, "noun", "user")
 	tb.shows(slow, "way", "Live over a stream")
-	title("(1) headcount")
+	title("(1) lobby · headcount")
 
 	leave := subscribe(t, server, 4)
 	tb.shows(slow, "users", "5")
 	tb.shows(slow, "noun", "users")
-	title("(5) headcount")
+	title("(5) lobby · headcount")
 	leave()
 	tb.shows(slow, "users", "1")
 	tb.shows(slow, "peak", "5")
@@ -159,14 +160,54 @@ func TestPage(t *testing.T) {
 	tb.do("open another tab", chromedp.Click(chromedp.ID("more")))
 	tb.shows(slow, "users", "2")
 
+	// Not live is unmistakable: what was heard last, and when, in red, and the number dimmed.
 	server.Kill()
-	rig.Wait(t, slow, "the page to say that it is not live", func() bool { return strings.HasPrefix(tb.text("way"), "Not live") })
+	lost := regexp.MustCompile(`^Not live\. Reconnecting … 2 users when last heard, [1-9][0-9]* s ago$`)
+	rig.Wait(t, slow, "the page to say what it heard last", func() bool { return lost.MatchString(tb.text("way")) })
+	if got := eval[string](tb, `getComputedStyle(document.getElementById('users')).opacity`); got == "1" {
+		t.Error("the number of a page that is not live is as bright as ever")
+	}
 	server.Restart()
 	tb.shows(slow, "way", "Live over a stream")
 	tb.shows(slow, "users", "2")
-	// The old peak died with the server; the page does not go on showing it.
-	tb.shows(slow, "peak", "2")
+	rig.Wait(t, slow, "a number as bright as before", func() bool {
+		return eval[string](tb, `getComputedStyle(document.getElementById('users')).opacity`) == "1"
+	})
+	// The server forgot its points when it died. The page has not forgotten its own.
+	tb.shows(slow, "peak", "5")
 	tb.faultless("net::ERR_")
+}
+
+// The values of the chart can be read by pointer and by keyboard.
+func TestChartReading(t *testing.T) {
+	server := rig.Start(t)
+	subscribe(t, server, 1233)
+	tb := newChrome(t).open(server.URL + "/")
+	tb.shows(slow, "users", "1,234")
+	tb.shows(slow, "top", "1,600")
+	tb.shows(slow, "half", "800")
+	tb.shows(slow, "reading", "")
+	reads := func(want string) {
+		t.Helper()
+		rig.Wait(t, slow, "reading "+want, func() bool { return regexp.MustCompile(want).MatchString(tb.text("reading")) })
+	}
+	eval[bool](tb, `document.getElementById('more').focus(); true`)
+	for range 3 { // the room's field, its button, the chart
+		tb.do("press Tab", chromedp.KeyEvent(kb.Tab))
+	}
+	reads(`^1,234 users now$`)
+	rig.Wait(t, slow, "a second step", func() bool { return tb.text("span") != "5 seconds" })
+	tb.do("press Left", chromedp.KeyEvent(kb.ArrowLeft))
+	reads(`^1,234 users 5 s ago, at \d\d:\d\d:\d\d$`)
+	if got := eval[string](tb, `document.activeElement.getAttribute('aria-valuetext')`); got != tb.text("reading") {
+		t.Errorf("a screen reader hears %q, and the page shows %q", got, tb.text("reading"))
+	}
+	tb.do("press Escape", chromedp.KeyEvent(kb.Escape))
+	reads(`^$`)
+	point := eval[[]float64](tb, `(() => { const b = document.getElementById('chart').getBoundingClientRect(); return [b.right - 2, b.top + 20] })()`)
+	tb.do("point at now", chromedp.MouseEvent(chromedp.MouseMoved, point[0], point[1]))
+	reads(`^1,234 users now$`)
+	tb.faultless()
 }
 
 func TestPageOfRoom(t *testing.T) {
@@ -184,8 +225,8 @@ func TestPageOfRoom(t *testing.T) {
 	}
 	// What the page tells people to paste leads to the same room.
 	if got := eval[int](tb, `(async () => {
-		const address = /io\('(.*)'\)/.exec(document.getElementById('code').textContent)[1]
-		const socket = io(address)
+		const argument = /io\((\{.*\})\)/.exec(document.getElementById('code').textContent)[1]
+		const socket = io(eval('(' + argument + ')'))
 		return new Promise((resolve) => socket.on('user count', resolve))
 	})()`); got != 1 {
 		t.Errorf("the code of the page leads to a room with %d users, want 1", got)
@@ -212,11 +253,11 @@ func TestPageCopies(t *testing.T) {
 
 	// By keyboard: everything there is to press is reached, in the order of the page.
 	var order []string
-	for range 7 {
+	for range 9 {
 		tb.do("press Tab", chromedp.KeyEvent(kb.Tab))
 		order = append(order, eval[string](tb, `document.activeElement.dataset.copy || document.activeElement.id || document.activeElement.textContent`))
 	}
-	if got, want := strings.Join(order, " "), "headcount pretend examine more code curl emit"; got != want {
+	if got, want := strings.Join(order, " "), "headcount more room enter plot every code curl emit"; got != want {
 		t.Errorf("Tab goes to %s, want %s", got, want)
 	}
 	eval[bool](tb, `document.querySelector('[data-copy=curl]').focus(); true`)
@@ -368,7 +409,7 @@ func TestPageWays(t *testing.T) {
 	tb := chrome.open(server.URL + "/")
 	tb.shows(slow, "way", "Live over a stream")
 	second := chrome.open(server.URL + "/")
-	second.shows(slow, "way", "Live over the stream of another tab")
+	second.shows(slow, "way", "Live over another tab’s connection")
 	tb.shows(slow, "users", "2")
 
 	second.do("pretend", chromedp.Click(chromedp.ID("pretend")))
@@ -379,10 +420,22 @@ func TestPageWays(t *testing.T) {
 	}
 	emit(t, server, "lobby", "news", `{"a":"<b>"}`)
 	for _, one := range []*tab{tb, second} {
-		one.shows(slow, "heard", `news {"a":"<b>"}`)
+		rig.Wait(t, slow, "news", func() bool {
+			return regexp.MustCompile(`^\d\d:\d\d:\d\d news {"a":"<b>"}$`).MatchString(one.text("heard"))
+		})
+	}
+	// The page listens for what its command emits, and for every event if it is told to.
+	emit(t, server, "lobby", "other", `1`)
+	tb.do("show every event", chromedp.Click(chromedp.ID("every")))
+	rig.Wait(t, slow, "an event of any name", func() bool {
+		emit(t, server, "lobby", "other", `2`)
+		return strings.Contains(tb.text("heard"), " other 2")
+	})
+	if got := tb.text("heard"); strings.Contains(got, "other 1") {
+		t.Errorf("the page shows an event of a name that it did not listen for: %s", got)
 	}
 	second.do("stop pretending", chromedp.Click(chromedp.ID("pretend")))
-	second.shows(slow, "way", "Live over the stream of another tab")
+	second.shows(slow, "way", "Live over another tab’s connection")
 	tb.shows(slow, "users", "2")
 	tb.faultless()
 	second.faultless()
@@ -392,5 +445,5 @@ func TestPageWays(t *testing.T) {
 	if out, err := exec.Command("sh", "-c", line).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", line, err, out)
 	}
-	rig.Wait(t, slow, "hi", func() bool { return strings.HasPrefix(tb.text("heard"), `news "hi"`) })
+	rig.Wait(t, slow, "hi", func() bool { return strings.Contains(tb.text("heard"), ` news "hi"`) })
 }
