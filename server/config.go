@@ -47,6 +47,7 @@ type config struct {
 	nats       string
 	natsPrefix string
 	dev        bool
+	unknown    []string // variables HEADCOUNT_<NAME> that are no options
 }
 
 // usageError is a mistake in the flags or the environment: exit status 2.
@@ -60,39 +61,44 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 	var origins, key, private string
 	fs := flag.NewFlagSet("server", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // an error is one line, told once, by main
-	fs.StringVar(&cfg.addr, "addr", ":8080", "public listener, `host:port`")
-	fs.DurationVar(&cfg.heartbeat, "heartbeat", 10*time.Second, "longest silence on a stream, 100ms to 10m")
-	fs.DurationVar(&cfg.linger, "linger", 2*time.Second, "how long a client id stays counted after its stream broke without a goodbye, 0 to 10m")
-	fs.DurationVar(&cfg.drain, "drain", 10*time.Second, "how long a stopping server takes to hand its streams over, 0 to 1h")
+	fs.StringVar(&cfg.addr, "addr", ":8080", "public listener, `host:port` or unix:PATH")
+	fs.Var(duration(&cfg.heartbeat, 10*time.Second, 100*time.Millisecond, 10*time.Minute), "heartbeat", "longest silence on a stream, a `duration` from 100ms to 10m")
+	fs.Var(duration(&cfg.linger, 2*time.Second, 0, 10*time.Minute), "linger", "how long a client id stays counted after its stream broke without a goodbye, a `duration` from 0 to 10m")
+	fs.Var(duration(&cfg.drain, 10*time.Second, 0, time.Hour), "drain", "how long a stopping server takes to hand its streams over, a `duration` from 0 to 1h")
 	fs.StringVar(&origins, "origins", "", "other `origins` that may subscribe from a browser, comma-separated; * = any")
 	fs.StringVar(&cfg.token, "token", "", "bearer `token` for POST /emit; without one emit is off")
 	fs.StringVar(&key, "key", "", "`key` that signs the tokens (JWT) of private rooms: an HMAC secret of 32 bytes or more, or @FILE with one, or with a public key in PEM")
 	fs.StringVar(&private, "private", "", "`rooms` that need a token, comma-separated, such as team-*; * = any text")
 	cfg.maxEvent = 64 << 10
 	fs.Var(&cfg.maxEvent, "max-event", "largest body of POST /emit, a `size` from 1KiB to 16MiB")
-	fs.IntVar(&cfg.history, "history", 1000, "`events` kept per room, 1 to 1000000")
-	fs.DurationVar(&cfg.historyAge, "history-age", 10*time.Minute, "how long an event is kept, 1s to 24h")
+	fs.Var(number(&cfg.history, 1000, 1, 1_000_000), "history", "`events` kept per room, 1 to 1000000")
+	fs.Var(duration(&cfg.historyAge, 10*time.Minute, time.Second, 24*time.Hour), "history-age", "how long an event is kept, a `duration` from 1s to 24h")
 	cfg.maxStreams = auto
 	fs.Var(&cfg.maxStreams, "max-streams", "`streams` open at once, beyond: 503; 0 = no limit")
 	cfg.maxPerIP = auto
 	fs.Var(&cfg.maxPerIP, "max-streams-per-ip", "`streams` open at once from one address (IPv6: one /64), beyond: 503; 0 = no limit")
-	fs.IntVar(&cfg.maxRate, "max-stream-rate", 0, "new `streams` a second from one address (IPv6: one /64), ten times as many at once, beyond: 429; 0 = no limit")
+	fs.Var(number(&cfg.maxRate, 0, 0, 1_000_000), "max-stream-rate", "new `streams` a second from one address (IPv6: one /64), ten times as many at once, beyond: 429; 0 = no limit")
 	cfg.trusted = loopback()
 	fs.Var(&cfg.trusted, "trusted-proxies", "`CIDRs` whose X-Forwarded-For is believed, comma-separated")
-	fs.StringVar(&cfg.admin, "admin", defaultAdmin, "private listener, `host:port`: /stats (a page too), /metrics, /debug/pprof/; empty = off")
+	fs.StringVar(&cfg.admin, "admin", defaultAdmin, "private listener, `host:port` or unix:PATH: /stats (a page too), /metrics, /debug/pprof/; empty = off")
 	fs.StringVar(&cfg.tlsCert, "tls-cert", "", "`file` of the certificate, for HTTPS and HTTP/2 on -addr; read again when it changes")
 	fs.StringVar(&cfg.tlsKey, "tls-key", "", "`file` of the certificate's key")
-	fs.BoolVar(&cfg.h2c, "h2c", false, "HTTP/2 without TLS on -addr too, for a proxy that speaks it")
+	fs.Var((*onOff)(&cfg.h2c), "h2c", "HTTP/2 without TLS on -addr too, for a proxy that speaks it")
 	fs.StringVar(&cfg.log, "log", "text", "`form` of the log on standard error: text or json")
-	fs.BoolVar(&cfg.version, "version", false, "print the version and end")
-	fs.BoolVar(&cfg.health, "health", false, "ask the server that has these options whether it is healthy, and end: status 0 = yes, 1 = no")
-	fs.DurationVar(&cfg.maxAge, "max-age", 0, "when a stream without id that came through a proxy is ended, 1s to 24h; 0 = never")
+	fs.Var((*onOff)(&cfg.version), "version", "print the version and end")
+	fs.Var((*onOff)(&cfg.health), "health", "ask the server that has these options whether it is healthy, and end: status 0 = yes, 1 = no")
+	fs.Var(duration(&cfg.maxAge, 0, time.Second, 24*time.Hour).orZero(), "max-age", "when a stream without id that came through a proxy is ended, a `duration` from 1s to 24h; 0 = never")
 	fs.StringVar(&cfg.writer, "writer", "auto", "`way` that streams are written: auto; to compare: epoll, without io_uring, or stream, the portable one")
 	fs.StringVar(&cfg.nats, "nats", "", "`URLs` of NATS servers, comma-separated: all nodes with the same ones are one headcount")
 	fs.StringVar(&cfg.natsPrefix, "nats-prefix", "headcount", "first `word` of all names on NATS, so that several headcounts can share it")
-	fs.BoolVar(&cfg.dev, "dev", false, "assets and templates from disk, read on every request")
+	fs.Var((*onOff)(&cfg.dev), "dev", "assets and templates from disk, read on every request")
 
-	err := ff.Parse(fs, args, ff.WithEnvVarPrefix(envPrefix))
+	unknown, err := readEnvironment(fs)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	cfg.unknown = unknown
+	err = ff.Parse(fs, args, ff.WithEnvVarPrefix(envPrefix))
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return nil, help(fs, stdout)
@@ -120,24 +126,7 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 	return &cfg, nil
 }
 
-const (
-	envPrefix    = "HEADCOUNT"
-	defaultAdmin = "127.0.0.1:8081"
-)
-
-// plain takes the words that ff puts before an error away, and says what to do.
-func plain(err error) error {
-	for {
-		inner := errors.Unwrap(err)
-		if inner == nil || !strings.HasPrefix(err.Error(), "error ") {
-			return fmt.Errorf("%w; -h lists the options", err)
-		}
-		if name, ok := strings.CutPrefix(err.Error(), "error setting flag "); ok {
-			return fmt.Errorf("option %w; -h lists the options", errors.New(name))
-		}
-		err = inner
-	}
-}
+const defaultAdmin = "127.0.0.1:8081"
 
 // cluster is the options of the cluster, for -nats.
 func (c *config) cluster(log *slog.Logger) *cluster.Options {
@@ -182,26 +171,17 @@ func (c *config) check() error {
 			return err
 		}
 	}
-	if _, _, err := net.SplitHostPort(c.addr); err != nil {
-		return fmt.Errorf("-addr %q is not host:port; try :8080", c.addr)
-	}
-	if c.maxAge != 0 && (c.maxAge < time.Second || c.maxAge > 24*time.Hour) {
-		return fmt.Errorf("-max-age %v is out of range; give 1s to 24h, or 0", c.maxAge)
+	if _, _, err := splitAddr(c.addr); err != nil {
+		return fmt.Errorf("-addr %q is %w; try :8080", c.addr, err)
 	}
 	if c.maxEvent < 1<<10 || c.maxEvent > 16<<20 {
 		return fmt.Errorf("-max-event %v is out of range; give 1KiB to 16MiB", c.maxEvent)
-	}
-	if c.history < 1 || c.history > 1_000_000 {
-		return fmt.Errorf("-history %d is out of range; give 1 to 1000000", c.history)
 	}
 	if !ascii(c.token) {
 		return errors.New("-token has a space or another character that cannot go into a header; give visible ASCII")
 	}
 	if len(c.private) > 0 && c.key == nil {
 		return errors.New("-private needs -key: without a key nobody can have a token for these rooms")
-	}
-	if c.maxRate < 0 || c.maxRate > 1_000_000 {
-		return fmt.Errorf("-max-stream-rate %d is out of range; give 1 to 1000000, or 0", c.maxRate)
 	}
 	if c.log != "text" && c.log != "json" {
 		return fmt.Errorf("-log %q is unknown; give text or json", c.log)
@@ -210,26 +190,12 @@ func (c *config) check() error {
 		return fmt.Errorf("-writer %q is unknown; give auto, epoll or stream", c.writer)
 	}
 	if c.admin != "" {
-		if _, _, err := net.SplitHostPort(c.admin); err != nil {
-			return fmt.Errorf("-admin %q is not host:port; try 127.0.0.1:8081, or nothing to switch it off", c.admin)
+		if _, _, err := splitAddr(c.admin); err != nil {
+			return fmt.Errorf("-admin %q is %w; try 127.0.0.1:8081, or nothing to switch it off", c.admin, err)
 		}
 	}
 	if (c.tlsCert == "") != (c.tlsKey == "") {
 		return errors.New("-tls-cert and -tls-key go together; give both or neither")
-	}
-	for _, d := range []struct {
-		name     string
-		value    time.Duration
-		min, max time.Duration
-	}{
-		{"heartbeat", c.heartbeat, 100 * time.Millisecond, 10 * time.Minute},
-		{"linger", c.linger, 0, 10 * time.Minute},
-		{"drain", c.drain, 0, time.Hour},
-		{"history-age", c.historyAge, time.Second, 24 * time.Hour},
-	} {
-		if d.value < d.min || d.value > d.max {
-			return fmt.Errorf("-%s %v is out of range; give %v to %v", d.name, d.value, d.min, d.max)
-		}
 	}
 	return nil
 }
@@ -253,31 +219,4 @@ func parseOrigins(list string) ([]string, error) {
 
 func ascii(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
-}
-
-// help prints every option with its default and its environment variable.
-func help(fs *flag.FlagSet, w io.Writer) error {
-	_, err := fmt.Fprintf(w, "server counts who is connected and tells all of them, over plain HTTP.\n\n"+
-		"Options, each with an environment variable that the option overrides:\n")
-	if err != nil {
-		return err
-	}
-	short := strings.NewReplacer("m0s", "m", "h0m0s", "h") // 10m0s
-	fs.VisitAll(func(f *flag.Flag) {
-		kind, text := flag.UnquoteUsage(f)
-		value := f.DefValue
-		switch value {
-		case "":
-			value = "none"
-		case "false":
-			value = "off"
-		}
-		if kind == "duration" {
-			value = short.Replace(value)
-		}
-		_, e := fmt.Fprintf(w, "\n  %s\n      %s\n      default %s, environment %s_%s\n",
-			strings.TrimSpace("-"+f.Name+" "+kind), text, value, envPrefix, strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_")))
-		err = errors.Join(err, e)
-	})
-	return err
 }

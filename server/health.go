@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"time"
 )
 
@@ -17,18 +16,26 @@ const healthTime = 2 * time.Second
 // checkHealth asks the server that cfg is of whether it is healthy: for images that have
 // no other program which could.
 func checkHealth(ctx context.Context, cfg *config, stdout io.Writer) error {
+	network, host := localAddr(cfg.addr)
 	client := http.Client{
 		Timeout: healthTime,
 		Transport: &http.Transport{
 			// It asks itself, and by an address that no certificate names.
 			TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, network, host)
+			},
 		},
 	}
 	url := "http://"
 	if cfg.tlsCert != "" {
 		url = "https://"
 	}
-	url += localAddr(cfg.addr) + "/healthz"
+	if network == "unix" {
+		url += "localhost/healthz"
+	} else {
+		url += host + "/healthz"
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return fmt.Errorf("not healthy: %w", err)
@@ -43,17 +50,4 @@ func checkHealth(ctx context.Context, cfg *config, stdout io.Writer) error {
 	}
 	_, err = fmt.Fprintln(stdout, "healthy")
 	return err
-}
-
-// localAddr is where this machine reaches a listener.
-func localAddr(addr string) string {
-	host, port, _ := net.SplitHostPort(addr) // check has done so before
-	ip, err := netip.ParseAddr(host)
-	switch {
-	case host == "" || err == nil && ip.IsUnspecified() && ip.Is4():
-		host = "127.0.0.1"
-	case err == nil && ip.IsUnspecified():
-		host = "::1"
-	}
-	return net.JoinHostPort(host, port)
 }

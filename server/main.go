@@ -11,22 +11,24 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
-	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"headcount/internal/cluster"
+	"headcount/internal/logqueue"
 	"headcount/internal/web"
 )
 
+// logTime is how long a program that ends waits for a log that nobody reads.
+const logTime = time.Second
+
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := notified(context.Background())
 	defer stop()
-	// The first signal drains; a second one ends the process at once.
-	context.AfterFunc(ctx, stop)
-	os.Exit(status(os.Stderr, run(ctx, os.Args[1:], os.Stdout, os.Stderr)))
+	stderr := logqueue.New(os.Stderr)
+	code := status(stderr, run(ctx, os.Args[1:], os.Stdout, stderr))
+	stderr.Close(logTime)
+	os.Exit(code)
 }
 
 // status turns the error of run into words and an exit status.
@@ -46,7 +48,7 @@ func status(stderr io.Writer, err error) int {
 
 // run is the whole program, in the order in which things start. It returns when ctx
 // is done and every stream has been handed over.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+func run(ctx context.Context, args []string, stdout io.Writer, stderr *logqueue.Queue) error {
 	cfg, err := parseConfig(args, stdout)
 	if err != nil || cfg == nil {
 		return err
@@ -54,9 +56,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if cfg.health {
 		return checkHealth(ctx, cfg, stdout)
 	}
-	log := slog.New(slog.NewTextHandler(stderr, nil))
-	if cfg.log == "json" {
-		log = slog.New(slog.NewJSONHandler(stderr, nil))
+	ignoreBrokenPipes()
+	log := newLog(cfg.log, stderr)
+	if len(cfg.unknown) > 0 {
+		log.Warn("variables of the environment that are no options; -h lists those that are", "names", cfg.unknown)
 	}
 	options := cfg.web(log)
 	var node *cluster.Node
@@ -138,17 +141,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return nil
 }
 
-// listen opens the listener of an option.
-func listen(ctx context.Context, option, addr string) (net.Listener, error) {
-	lc := web.ListenConfig()
-	l, err := lc.Listen(ctx, "tcp", addr)
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("address %s is in use; stop the program that has it, or choose another with %s", addr, option)
-	case err != nil:
-		return nil, fmt.Errorf("listen for %s: %w", option, err)
+// newLog returns a log that holds nobody up.
+func newLog(form string, stderr *logqueue.Queue) *slog.Logger {
+	if form == "json" {
+		return slog.New(stderr.Handler(slog.NewJSONHandler(stderr, nil)))
 	}
-	return l, nil
+	return slog.New(stderr.Handler(slog.NewTextHandler(stderr, nil)))
 }
 
 // serve answers on l until the server is closed, and says so if it ended otherwise.
@@ -162,20 +160,4 @@ func serve(s *http.Server, l net.Listener, failed chan<- error) {
 	if !errors.Is(err, http.ErrServerClosed) {
 		failed <- fmt.Errorf("serve %s: %w", l.Addr(), err)
 	}
-}
-
-// pageURL is where a person on this machine finds the page.
-func pageURL(a net.Addr, secure bool) string {
-	tcp, ok := a.(*net.TCPAddr)
-	if !ok {
-		return ""
-	}
-	host, scheme := tcp.IP.String(), "http://"
-	if tcp.IP.IsUnspecified() || tcp.IP.IsLoopback() {
-		host = "localhost"
-	}
-	if secure {
-		scheme = "https://"
-	}
-	return scheme + net.JoinHostPort(host, strconv.Itoa(tcp.Port))
 }

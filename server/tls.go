@@ -25,24 +25,56 @@ type certificate struct {
 const checkEvery = time.Second
 
 func newCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, error) {
-	c := &certificate{certFile: certFile, keyFile: keyFile, log: log}
-	if err := c.read(); err != nil {
+	c := &certificate{certFile: certFile, keyFile: keyFile, log: log, checked: time.Now()}
+	if _, err := c.read(); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-func (c *certificate) read() error {
+// get is for tls.Config.GetCertificate. If the new files cannot be read, the old certificate stays. Files and log are
+// for one handshake alone, so that a slow one of them delays no other.
+func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	due := time.Since(c.checked) >= checkEvery
+	if due {
+		c.checked = time.Now()
+	}
+	c.mu.Unlock()
+	if due {
+		switch news, err := c.read(); {
+		case err != nil:
+			// Half of a renewal, maybe: the next look finds both files.
+			c.log.Warn("new certificate not used", "error", err)
+		case news:
+			c.log.Info("certificate read again", "file", c.certFile)
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.current, nil
+}
+
+// read reads the files if they have changed, and reports whether they have.
+func (c *certificate) read() (news bool, err error) {
 	stamp, err := c.times()
 	if err != nil {
-		return fmt.Errorf("read certificate: %w", err)
+		return false, fmt.Errorf("read certificate: %w", err)
+	}
+	c.mu.Lock()
+	known := c.current != nil && stamp == c.stamp
+	c.mu.Unlock()
+	if known {
+		return false, nil
 	}
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
-		return fmt.Errorf("read certificate: %w", err)
+		return false, fmt.Errorf("read certificate: %w", err)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.current, c.stamp = &pair, stamp
-	return nil
+	return true, nil
 }
 
 func (c *certificate) times() (stamp [2]time.Time, err error) {
@@ -54,24 +86,4 @@ func (c *certificate) times() (stamp [2]time.Time, err error) {
 		stamp[i] = info.ModTime()
 	}
 	return stamp, nil
-}
-
-// get is for tls.Config.GetCertificate. If the new files cannot be read, the old
-// certificate stays.
-func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if time.Since(c.checked) < checkEvery {
-		return c.current, nil
-	}
-	c.checked = time.Now()
-	if stamp, err := c.times(); err == nil && stamp != c.stamp {
-		if err := c.read(); err != nil {
-			// Half of a renewal, maybe: the next look finds both files.
-			c.log.Warn("new certificate not used", "error", err)
-		} else {
-			c.log.Info("certificate read again", "file", c.certFile)
-		}
-	}
-	return c.current, nil
 }

@@ -5,7 +5,7 @@
 //	free NAME                sets $NAME to a free address 127.0.0.1:PORT
 //	start NAME COMMAND...    starts a command; its output goes to the files NAME.out and NAME.err
 //	await FILE REGEXP        waits until the file matches
-//	signal NAME SIGNAL       sends INT, TERM, KILL or STOP to a started command
+//	signal NAME SIGNAL       sends INT, TERM, HUP, KILL, STOP or CONT to a started command
 //	insist NAME SIGNAL       sends it again and again until the command has ended, as an impatient user does
 //	ended NAME N TIME        a started command ends with exit status N within TIME (-1: killed by a signal)
 //
@@ -23,8 +23,9 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -197,8 +198,8 @@ func signal(ts *testscript.TestScript, args []string) error {
 	if err != nil {
 		return err
 	}
-	sig, ok := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL, "STOP": syscall.SIGSTOP}[args[1]]
-	if !ok {
+	sig := unix.SignalNum("SIG" + args[1])
+	if sig == 0 {
 		return fmt.Errorf("unknown signal %q", args[1])
 	}
 	return p.cmd.Process.Signal(sig)

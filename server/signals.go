@@ -1,0 +1,25 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// notified returns a context that ends with the first signal to stop, which drains. A second SIGINT or SIGTERM ends the
+// process at once. SIGHUP drains too, as when a terminal closes, unless it was ignored at the start, as nohup has it. A
+// second one changes nothing, because a closing terminal may send two.
+func notified(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	stopHangup := func() {}
+	if !signal.Ignored(syscall.SIGHUP) {
+		ctx, stopHangup = signal.NotifyContext(ctx, syscall.SIGHUP)
+	}
+	context.AfterFunc(ctx, stop)
+	return ctx, func() { stopHangup(); stop() }
+}
+
+// ignoreBrokenPipes has a write to a pipe that nobody reads fail. Without it the next line of the log would end the
+// process, because Go gives in to SIGPIPE for standard output and standard error.
+func ignoreBrokenPipes() { signal.Ignore(syscall.SIGPIPE) }
