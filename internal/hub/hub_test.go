@@ -123,7 +123,7 @@ func TestFarewellWaits(t *testing.T) {
 	c.take(0)
 	h.Emit("a", "n", []byte("1"))
 	c.want(t, "after the farewell")
-	if _, ended := c.stream(); !ended || !strings.HasSuffix(string(c.log), "retry: 2000\n\n\r\n0\r\n\r\n") {
+	if _, ended := c.stream(); !ended || !strings.HasSuffix(string(c.log), "retry: 2000\n\r\n0\r\n\r\n") {
 		t.Errorf("got %q, want a farewell and the last chunk", c.log)
 	}
 }

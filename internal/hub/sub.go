@@ -69,7 +69,7 @@ func (b *Batch) add(p []byte, after Position) {
 const maxBatch = 64 << 10
 
 // Join makes a reader of the room. Its first batch begins with the prefix, the
-// retry time, io:hello, io:gap if events were missed, and the latest value of every
+// retry time within the first event's block, io:hello, io:gap if events were missed, and the latest value of every
 // state; history past the cursor follows.
 func (r *Room) Join(who Reader) *Sub {
 	r.mu.Lock()
@@ -194,6 +194,13 @@ func (r *Room) appendStates(dst, id []byte) []byte {
 		dst = sse.Append(dst, &sse.Event{ID: id, Event: []byte(s.name), Data: s.value})
 	}
 	return dst
+}
+
+// States appends the newest value of every state again, with the reader's cursor.
+func (s *Sub) States(dst []byte) []byte {
+	s.room.mu.Lock()
+	defer s.room.mu.Unlock()
+	return s.room.appendStates(dst, s.cursor())
 }
 
 // Cursor returns the id of the last event that the reader has got.
@@ -382,7 +389,7 @@ func (s *Sub) Comment(b *Batch) {
 func (s *Sub) Farewell(b *Batch, retry time.Duration) {
 	b.reset()
 	s.over = true
-	bye := s.frame(sse.AppendRetry(nil, retry))
+	bye := s.frame(sse.AppendRetry(nil, retry)) // a field is obeyed at its line, so no block need follow
 	if s.chunked {
 		bye = append(bye, sse.LastChunk...)
 	}

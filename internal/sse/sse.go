@@ -9,6 +9,7 @@ package sse
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"time"
 
@@ -62,17 +63,34 @@ func appendData(dst, p []byte) []byte {
 	}
 }
 
-// AppendRetry appends the reconnection time, in milliseconds on the wire.
+// AppendRetry appends the reconnection time, in milliseconds on the wire, as a field of the block that follows. It ends no
+// block of its own: some readers take one without data for an event, see docs/decisions/0032.
 func AppendRetry(dst []byte, d time.Duration) []byte {
 	dst = append(dst, "retry: "...)
 	dst = strconv.AppendInt(dst, d.Milliseconds(), 10)
-	return append(dst, "\n\n"...)
+	return append(dst, '\n')
 }
 
-// Comment is a comment line: the heartbeat of readers that gave no client id.
-// The empty line behind it ends the block, so that readers which cut the stream
-// into blocks pass it on at once.
-const Comment = ":\n\n"
+// Comment is a comment line: the heartbeat of readers that gave no client id. Like a retry time it ends no block.
+const Comment = ":\n"
+
+// SetLastID gives the last event of text another id. All of text is what [Append] and [AppendRetry] wrote. It reports
+// false if no event is there.
+func SetLastID(text []byte, id string) ([]byte, bool) {
+	before := bytes.TrimSuffix(text, []byte("\n\n"))
+	begin := bytes.LastIndex(before, []byte("\n\n")) + 1
+	// The id comes before the data, so the first such line is it.
+	at := bytes.Index(text[begin:], []byte("\nid: "))
+	switch {
+	case begin == 0 && bytes.HasPrefix(text, []byte("id: ")):
+	case at < 0:
+		return text, false
+	default:
+		begin += at + 1
+	}
+	end := begin + bytes.IndexByte(text[begin:], '\n')
+	return slices.Replace(text, begin, end, []byte("id: "+id)...), true
+}
 
 // AppendChunk appends p as one chunk of RFC 9112, section 7.1. An empty p appends
 // nothing: a chunk of length zero would end the response.

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"headcount/internal/sse"
 	"headcount/internal/sse/ssetest"
 	"headcount/internal/web"
 )
@@ -176,9 +177,21 @@ type stream struct {
 	cancel func()
 	done   chan struct{}
 
-	mu     sync.Mutex
-	blocks []timed
-	err    error
+	mu       sync.Mutex
+	blocks   []timed     // at the end also what stood behind the last block
+	comments []time.Time // of those that came by themselves
+	err      error
+}
+
+// Read reads the stream's body, and notes the comments.
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.resp.Body.Read(p)
+	if string(p[:n]) == sse.Comment {
+		s.mu.Lock()
+		s.comments = append(s.comments, time.Now())
+		s.mu.Unlock()
+	}
+	return n, err
 }
 
 // timed is a block and when it came.
@@ -217,17 +230,18 @@ func (b *bubble) openAt(path string, header ...string) *stream {
 	b.t.Cleanup(s.cancel)
 	go func() {
 		defer close(s.done)
-		in := ssetest.NewReader(resp.Body)
+		in := ssetest.NewReader(s)
 		for {
 			block, err := in.Block()
 			s.mu.Lock()
+			if err == nil || block.Retry != "" {
+				s.blocks = append(s.blocks, timed{block, time.Now()})
+			}
+			s.err = err
+			s.mu.Unlock()
 			if err != nil {
-				s.err = err
-				s.mu.Unlock()
 				return
 			}
-			s.blocks = append(s.blocks, timed{block, time.Now()})
-			s.mu.Unlock()
 		}
 	}()
 	synctest.Wait()

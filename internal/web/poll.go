@@ -47,13 +47,7 @@ func (s *Server) poll(c echo.Context, want subscription) error {
 	if !answered {
 		return nil // the reader has gone: nobody to answer
 	}
-	cursor := sub.Cursor()
-	if want.id == "" {
-		cursor += "." + user
-	}
-	// "If the field name is id … set the last event ID buffer": an event without data
-	// is not dispatched, but it leaves the reader with the right cursor.
-	body = sse.Append(body, &sse.Event{ID: []byte(cursor)})
+	body = withCursor(body, sub, want.cursor, user, want.id == "")
 	// Also where a proxy stands in between: its reader comes again at once.
 	st.returning.Store(true)
 	reason = wire.Ended
@@ -66,6 +60,22 @@ func (s *Server) poll(c echo.Context, want subscription) error {
 		reason = wire.Gone
 	}
 	return nil
+}
+
+// withCursor has an answer leave its reader with the cursor where it is now. That goes into the last event, because some
+// readers take a block without data for an event. Without an event there is nothing to say, unless the cursor has moved
+// in a quiet room: then the states are said again.
+func withCursor(body []byte, sub *hub.Sub, came, user string, nameless bool) []byte {
+	cursor := sub.Cursor()
+	id := cursor
+	if nameless {
+		id += "." + user
+	}
+	body, ok := sse.SetLastID(body, id)
+	if !ok && cursor != came {
+		body, _ = sse.SetLastID(sub.States(body), id)
+	}
+	return body
 }
 
 // await appends the first news to body. It returns false if the reader has gone.

@@ -26,19 +26,21 @@ func (b *bubble) poll(query, cursor string) polled {
 	if a.StatusCode != 200 || a.Header.Get("Content-Type") != "text/event-stream" || a.Header.Get("Content-Length") != strconv.Itoa(len(a.body)) {
 		b.t.Fatalf("got %s %v for a body of %d bytes, want an event stream that says its length", a.Status, a.Header, len(a.body))
 	}
-	p := polled{took: time.Since(begin)}
-	for in := ssetest.NewReader(strings.NewReader(a.body)); ; {
+	p := polled{cursor: cursor, took: time.Since(begin)}
+	for in, retry := ssetest.NewReader(strings.NewReader(a.body)), ""; ; {
 		block, err := in.Block()
+		retry += block.Retry
 		if err != nil {
-			p.cursor = in.LastEventID()
+			if ms, err := strconv.Atoi(retry); err != nil || ms < 100 || ms > 300 {
+				b.t.Errorf("got retry %q, want one of 100 to 300 ms", retry)
+			}
 			return p
 		}
-		if ms, err := strconv.Atoi(block.Retry); block.Retry != "" && (err != nil || ms < 100 || ms > 300) {
-			b.t.Errorf("got retry %q, want 100 to 300 ms", block.Retry)
+		if !block.Dispatched {
+			b.t.Errorf("got %+v, want no block without an event: some readers take it for one", block)
 		}
-		if block.Dispatched {
-			p.events = append(p.events, block.Name+" "+block.Data)
-		}
+		p.events = append(p.events, block.Name+" "+block.Data)
+		p.cursor = block.ID
 	}
 }
 

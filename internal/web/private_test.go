@@ -20,6 +20,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"headcount/internal/sse/ssetest"
 	"headcount/internal/web"
 )
 
@@ -143,8 +144,9 @@ func TestTokenExpiry(t *testing.T) {
 		time.Sleep(50 * time.Second)
 		polled := time.Now()
 		first := b.do("GET", "/events?room=team-a&poll=1&token="+token, "")
-		_, cursor, _ := strings.Cut(first.body[strings.LastIndex(first.body, "\nid: "):], ": ")
-		a := b.do("GET", "/events?room=team-a&poll=1&token="+token, "", "Last-Event-ID", strings.TrimSpace(cursor))
+		in := ssetest.NewReader(strings.NewReader(first.body))
+		in.Next()
+		a := b.do("GET", "/events?room=team-a&poll=1&token="+token, "", "Last-Event-ID", in.LastEventID())
 		// The poller lingers and so changes no count; its poll would take 20 s.
 		if d := time.Since(polled); a.StatusCode != 200 || d < 14*time.Second || d > 16*time.Second {
 			t.Errorf("the poll was answered with %d after %v, want 200 after 15 s", a.StatusCode, d)

@@ -3,6 +3,7 @@
 package wire_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -18,18 +19,19 @@ func TestHeartbeat(t *testing.T) {
 			writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
 				r := start(func(r *rig) { r.heartbeat = 400 * time.Millisecond })
 				c := r.open(tt.query)
-				c.Block() // retry
-				if tt.want != "" {
+				if tt.want == "" {
+					c.Line() // retry
+				} else {
 					c.event() // io:hello
 				}
 				shortest, last := time.Hour, time.Now()
 				for range 4 {
-					b, err := c.Block()
-					if err != nil {
-						t.Fatal(err)
-					}
-					if tt.want == "" && (b.Comments != 1 || b.Dispatched) || tt.want != "" && b.Name != tt.want {
-						t.Fatalf("got %+v, want a heartbeat", b)
+					if tt.want == "" {
+						if line, err := c.Line(); err != nil || line != ":" {
+							t.Fatalf("got %q, %v, want a comment", line, err)
+						}
+					} else if e := c.event(); e.Name != tt.want {
+						t.Fatalf("got %+v, want a ping", e)
 					}
 					now := time.Now()
 					shortest, last = min(shortest, now.Sub(last)), now
@@ -101,14 +103,19 @@ func TestPush(t *testing.T) {
 		r := start(func(r *rig) { r.push = true })
 		c := r.open("room=a")
 		r.stream(0)
+		line := func(want string) {
+			t.Helper()
+			if got, err := c.Line(); err != nil || !strings.HasPrefix(got, want) || want == "" && got != "" {
+				t.Fatalf("got line %q, %v, want %q", got, err, want)
+			}
+		}
+		line("retry: ")
+		line(":")
 		for round := range 2 {
-			if b, err := c.Block(); err != nil || b.Comments != 0 {
-				t.Fatalf("round %d: got %+v, %v, want an event or the opening", round, b, err)
-			}
-			if b, err := c.Block(); err != nil || b.Comments != 1 || b.Dispatched {
-				t.Fatalf("round %d: got %+v, %v, want a comment", round, b, err)
-			}
 			r.emit("a", round, round, 0)
+			for _, want := range []string{"id: ", "event: n", "data: ", "", ":"} {
+				line(want)
+			}
 		}
 	})
 }

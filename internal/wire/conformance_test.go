@@ -228,7 +228,7 @@ func TestHTTP10(t *testing.T) {
 		if len(got) != 3 || got[2].Data != "3" {
 			t.Errorf("got events %v, want 1 to 3", got)
 		}
-		if !strings.HasSuffix(body, "retry: 1000\n\n") {
+		if !strings.HasSuffix(body, "retry: 1000\n") {
 			t.Errorf("body ends with %q, want the farewell and nothing else", body[max(0, len(body)-30):])
 		}
 		s.wantEnd(t, wire.Ended)

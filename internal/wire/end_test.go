@@ -46,11 +46,11 @@ func TestEndOfBlockedReader(t *testing.T) {
 		got, cursor := 0, ""
 		for {
 			b, err := c.Block()
-			if err != nil {
-				t.Fatalf("the stream ended without a farewell: %v", err)
-			}
-			if b.Retry == "2000" {
+			if err == io.EOF && b.Retry == "2000" {
 				break
+			}
+			if err != nil {
+				t.Fatalf("the stream ended without a farewell: %+v, %v", b, err)
 			}
 			if b.Dispatched {
 				got, cursor = got+1, b.ID
@@ -115,11 +115,11 @@ func TestEndInBusyRoom(t *testing.T) {
 		s.end(time.Second)
 		for {
 			b, err := c.Block()
-			if err != nil {
-				t.Fatalf("the stream ended without a farewell: %v", err)
-			}
-			if b.Retry == "1000" {
+			if err == io.EOF && b.Retry == "1000" {
 				break
+			}
+			if err != nil {
+				t.Fatalf("the stream ended without a farewell: %+v, %v", b, err)
 			}
 		}
 		if _, err := c.Block(); err != io.EOF {

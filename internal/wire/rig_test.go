@@ -340,12 +340,8 @@ func (c *reader) wantNumbers(from, to int) {
 // wantFarewell reads what is left: nothing but a retry time, and a clean end.
 func (c *reader) wantFarewell(retry string) {
 	c.t.Helper()
-	b, err := c.Block()
-	if err != nil || b.Retry != retry || b.Dispatched {
-		c.t.Fatalf("got block %+v, %v, want a farewell with retry %s", b, err, retry)
-	}
-	if b, err := c.Block(); err != io.EOF {
-		c.t.Fatalf("got %+v, %v behind the farewell, want a clean end", b, err)
+	if b, err := c.Block(); err != io.EOF || b.Retry != retry {
+		c.t.Fatalf("got %+v, %v, want a farewell with retry %s and a clean end", b, err, retry)
 	}
 }
 

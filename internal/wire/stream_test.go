@@ -134,7 +134,7 @@ func TestStreamAlwaysBehind(t *testing.T) {
 			}
 		}
 		last := w.flushed[len(w.flushed)-1].bytes
-		if pings > 1 || last != "retry: 7000\n\n" {
+		if pings > 1 || last != "retry: 7000\n" {
 			t.Errorf("got %d pings and %.40q at the end, want one at most and the farewell", pings, last)
 		}
 	})

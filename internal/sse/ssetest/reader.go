@@ -51,14 +51,15 @@ func (r *Reader) Next() (Event, error) {
 // LastEventID returns the cursor that the stream has left its reader with so far.
 func (r *Reader) LastEventID() string { return r.lastID }
 
-// Block returns the next block, dispatched or not.
+// Block returns the next block, dispatched or not. With the error that ended the stream comes what stood behind the last
+// empty line, never dispatched: of that, readers obey a retry time and nothing else.
 func (r *Reader) Block() (Block, error) {
 	var b Block
 	name := ""
 	for {
 		line, err := r.line()
 		if err != nil {
-			return Block{}, err
+			return b, err
 		}
 		if len(line) == 0 {
 			break
@@ -100,6 +101,12 @@ func (r *Reader) Block() (Block, error) {
 		b.ID, b.Name = r.lastID, name
 	}
 	return b, nil
+}
+
+// Line returns the next line, for what ends no block.
+func (r *Reader) Line() (string, error) {
+	line, err := r.line()
+	return string(line), err
 }
 
 // line returns the next line, which is good until the next call. It does not wait for what follows a CR.
