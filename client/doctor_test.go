@@ -17,15 +17,21 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"headcount/client/doctor"
+	"headcount/client/remote"
 )
 
 // healthy is what the doctor finds where nothing is wrong.
-func healthy() map[string]verdict {
-	return map[string]verdict{
-		"reachable": isOK, "HTTP version": isOK, "WebSockets": isOK, "live": isOK, "only complete": isOK, "changed": isOK,
-		"Last-Event-ID": isOK, "POST": isOK, "polling": isOK, "silence": isOK, "closed streams": isOK,
+func healthy() map[string]string {
+	return map[string]string{
+		"reachable": "OK", "HTTP version": "OK", "WebSockets": "OK", "live": "OK", "arrives piece by piece": "OK", "unchanged": "OK",
+		"Last-Event-ID": "OK", "POST": "OK", "polling": "OK", "silence": "OK", "closed streams": "OK",
 	}
 }
+
+// finding is a line of the report.
+type finding struct{ Name, Verdict, Words, Advice string }
 
 type result struct {
 	status   int
@@ -59,84 +65,90 @@ func TestDoctorFindsBoxes(t *testing.T) {
 		name   string
 		box    box
 		status int
-		found  map[string]verdict // what is not as on the direct way
-		words  string             // of the first of them
+		found  map[string]string // what is not as on the direct way
+		words  string            // of the first of them
 		advice string
 	}{
-		{"nothing but no WebSockets", box{}, 0, map[string]verdict{"WebSockets": isBlocked}, "loses its headers", ""},
+		{"nothing but no WebSockets", box{}, 0, map[string]string{"WebSockets": "BLOCKED"}, "loses its headers", ""},
 		{"WebSockets unanswered", box{answer: func(_ http.ResponseWriter, r *http.Request) bool {
 			if r.Header.Get("Upgrade") != "" {
 				<-r.Context().Done()
 			}
 			return r.Header.Get("Upgrade") != ""
-		}}, 0, map[string]verdict{"WebSockets": isBlocked}, "no answer in time", ""},
-		{"holds until complete", box{pass: hold}, 3, map[string]verdict{
-			"only complete": isHeld, "live": isHeld, "closed streams": isUnknown,
-		}, "all came at the end", "proxy_buffering off"},
-		{"holds and gives up", box{pass: giveUp(2500 * time.Millisecond)}, 3, map[string]verdict{
-			"silence": isCut, "live": isHeld, "only complete": isHeld, "closed streams": isUnknown,
+		}}, 0, map[string]string{"WebSockets": "BLOCKED"}, "no answer in time", ""},
+		{"holds until complete", box{pass: hold}, 3, map[string]string{
+			"arrives piece by piece": "HELD", "live": "HELD", "closed streams": "UNKNOWN",
+		}, "everything arrived at the end", "proxy_buffering off"},
+		{"holds and gives up", box{pass: giveUp(2500 * time.Millisecond)}, 3, map[string]string{
+			"silence": "CUT", "live": "HELD", "arrives piece by piece": "HELD", "closed streams": "UNKNOWN",
 		}, "it answers 504", "up to 20 s"},
-		{"one behind", box{pass: oneBehind}, 0, map[string]verdict{"live": isLate}, "only with the next one", "virus scanner"},
-		{"late", box{pass: lateBy(250 * time.Millisecond)}, 0, map[string]verdict{"live": isLate}, "late by", "http-no-delay"},
-		{"compresses", box{pass: zip(true)}, 0, map[string]verdict{"changed": isChanged}, "gzip", "gzip_types"},
-		{"compresses and holds", box{pass: zip(false)}, 3, map[string]verdict{
-			"only complete": isHeld, "live": isHeld, "changed": isChanged, "closed streams": isUnknown,
-		}, "all came at the end", "gzip_types"},
-		{"rewrites", box{pass: rewrite}, 0, map[string]verdict{"changed": isChanged}, "other bytes", "Exclude text/event-stream"},
+		{"one behind", box{pass: oneBehind}, 0, map[string]string{"live": "LATE"}, "only with the next one", "virus scanner"},
+		{"late", box{pass: lateBy(250 * time.Millisecond)}, 0, map[string]string{"live": "LATE"}, "late by", "http-no-delay"},
+		{"compresses", box{pass: zip(true)}, 0, map[string]string{"unchanged": "CHANGED"}, "gzip", "gzip_types"},
+		{"compresses and holds", box{pass: zip(false)}, 3, map[string]string{
+			"arrives piece by piece": "HELD", "live": "HELD", "unchanged": "CHANGED", "closed streams": "UNKNOWN",
+		}, "everything arrived at the end", "gzip_types"},
+		{"rewrites", box{pass: rewrite}, 0, map[string]string{"unchanged": "CHANGED"}, "not those that were sent", "Exclude text/event-stream"},
 		{"rewrites the type", box{response: func(h http.Header) {
 			if h.Get("Content-Type") == "text/event-stream" {
 				h.Set("Content-Type", "text/event-stream; charset=utf-8")
 			}
-		}}, 0, map[string]verdict{"changed": isChanged}, "charset", "as it is"},
+		}}, 0, map[string]string{"unchanged": "CHANGED"}, "charset", "as it is"},
 		{"rewrites Cache-Control", box{response: func(h http.Header) { h.Set("Cache-Control", "no-cache") }},
-			0, map[string]verdict{"changed": isChanged}, `"no-cache"`, "no-transform"},
-		{"cuts silence", box{pass: cutSilent(2 * time.Second)}, 0, map[string]verdict{"silence": isCut}, ", and the server is silent for up to 10 s", "-heartbeat 1s"},
-		{"cuts by age", box{pass: cutOld(2500 * time.Millisecond)}, 0, map[string]verdict{"silence": isCut}, "s, silent or not", "stay counted"},
+			0, map[string]string{"unchanged": "CHANGED"}, `"no-cache"`, "no-transform"},
+		{"cuts silence", box{pass: cutSilent(2 * time.Second)}, 0, map[string]string{"silence": "CUT"}, "and the server is silent for up to 10 s", "-heartbeat 1s"},
+		{"cuts by age", box{pass: cutOld(2500 * time.Millisecond)}, 0, map[string]string{"silence": "CUT"}, "s, silent or not", "stay counted"},
 		{"takes Last-Event-ID", box{header: func(h http.Header) { h.Del("Last-Event-ID") }},
-			0, map[string]verdict{"Last-Event-ID": isBlocked}, "taken away", "lastEventId"},
-		{"never tells that a reader has gone", box{deaf: true}, 0, map[string]verdict{"closed streams": isUnseen}, "still counted after 3.2 s", "-max-age"},
-		{"without the probes", box{answer: refuse(404, "/doctor/")}, 0, map[string]verdict{
-			"changed": isUnknown, "WebSockets": isUnknown, "Last-Event-ID": isUnknown, "silence": isUnknown,
-		}, "probes are not there", ""},
+			0, map[string]string{"Last-Event-ID": "BLOCKED"}, "removes it", "lastEventId"},
+		{"never tells that a reader has gone", box{deaf: true}, 0, map[string]string{"closed streams": "UNSEEN"}, "still counted after 3.2 s", "-max-age"},
+		{"without the probes", box{answer: refuse(404, "/doctor/")}, 0, map[string]string{
+			"unchanged": "UNKNOWN", "WebSockets": "UNKNOWN", "Last-Event-ID": "UNKNOWN", "silence": "UNKNOWN",
+		}, "does not answer the doctor's probes", ""},
 		{"probes live, streams refused", box{answer: func(w http.ResponseWriter, r *http.Request) bool {
 			return r.URL.Query().Get("poll") == "" && refuse(403, "/events")(w, r)
-		}}, 3, map[string]verdict{
-			"live": isFailed, "closed streams": isUnknown,
+		}}, 3, map[string]string{
+			"live": "FAILED", "closed streams": "UNKNOWN",
 		}, "403", "not treated alike"},
-		{"no events at all", box{answer: refuse(403, "/events")}, 1, map[string]verdict{
-			"polling": isFailed, "live": isFailed, "closed streams": isUnknown,
+		{"no events at all", box{answer: refuse(403, "/events")}, 1, map[string]string{
+			"polling": "FAILED", "live": "FAILED", "closed streams": "UNKNOWN",
 		}, "403", "allow GET /events"},
-		{"event streams refused", box{answer: refuse(403, "/events", "/doctor/stream")}, 1, map[string]verdict{
-			"polling": isFailed, "live": isFailed, "closed streams": isUnknown, "only complete": isUnknown, "changed": isUnknown,
-			"Last-Event-ID": isUnknown, "silence": isUnknown,
+		{"everything refused", box{answer: refuse(403, "/events", "/doctor/stream")}, 1, map[string]string{
+			"polling": "FAILED", "live": "FAILED", "closed streams": "UNKNOWN", "arrives piece by piece": "UNKNOWN", "unchanged": "UNKNOWN",
+			"Last-Event-ID": "UNKNOWN", "silence": "UNKNOWN",
 		}, "403", "of the type text/event-stream"},
+		{"event streams refused", box{answer: func(w http.ResponseWriter, r *http.Request) bool {
+			return r.Header.Get("Accept") == "text/event-stream" && refuse(403, "/")(w, r)
+		}}, 3, map[string]string{
+			"live": "FAILED", "closed streams": "UNKNOWN", "arrives piece by piece": "UNKNOWN", "unchanged": "UNKNOWN",
+			"Last-Event-ID": "UNKNOWN", "silence": "UNKNOWN", "polling": "OK",
+		}, "as text/plain, but text/event-stream is refused", "polls as text/plain"},
 		{"another type", box{response: func(h http.Header) {
 			if h.Get("Content-Type") == "text/event-stream" {
-				h.Set("Content-Type", "text/plain")
+				h.Set("Content-Type", "text/html")
 			}
-		}}, 1, map[string]verdict{
-			"polling": isFailed, "live": isFailed, "closed streams": isUnknown, "only complete": isUnknown, "changed": isChanged,
-			"Last-Event-ID": isUnknown, "silence": isUnknown,
-		}, "text/plain", "left as it is"},
-		{"too many requests", box{answer: refuse(429, "/events")}, 1, map[string]verdict{
-			"polling": isFailed, "live": isFailed, "closed streams": isUnknown,
+		}}, 3, map[string]string{
+			"live": "FAILED", "closed streams": "UNKNOWN", "arrives piece by piece": "UNKNOWN", "unchanged": "CHANGED",
+			"Last-Event-ID": "UNKNOWN", "silence": "UNKNOWN", "polling": "OK",
+		}, "text/html", "as it is"},
+		{"too many requests", box{answer: refuse(429, "/events")}, 1, map[string]string{
+			"polling": "FAILED", "live": "FAILED", "closed streams": "UNKNOWN",
 		}, "429", "how often"},
-		{"too many requests, now and then", box{answer: secondNewcomer(429)}, 0, map[string]verdict{"polling": isFailed}, "429", "how often"},
+		{"too many requests, now and then", box{answer: secondNewcomer(429)}, 0, map[string]string{"polling": "FAILED"}, "429", "how often"},
 		{"no POST", box{answer: func(w http.ResponseWriter, r *http.Request) bool {
 			return r.Method == http.MethodPost && refuse(403, "/")(w, r)
-		}}, 3, map[string]verdict{"POST": isBlocked, "closed streams": isUnknown}, "403", "poll if they cannot"},
-		{"two behind", box{pass: twoBehind}, 3, map[string]verdict{"live": isLate, "closed streams": isUnknown}, "others have come behind it", "virus scanner"},
-		{"every two seconds", box{pass: every(2 * time.Second)}, 0, map[string]verdict{"live": isLate, "only complete": isHeld}, "only after", "waits"},
+		}}, 3, map[string]string{"POST": "BLOCKED", "closed streams": "UNKNOWN"}, "403", "poll if they cannot"},
+		{"two behind", box{pass: twoBehind}, 3, map[string]string{"live": "LATE", "closed streams": "UNKNOWN"}, "others follow it", "virus scanner"},
+		{"every two seconds", box{pass: every(2 * time.Second)}, 0, map[string]string{"live": "LATE", "arrives piece by piece": "HELD"}, "only after", "waits"},
 		{"a slow way", box{answer: func(_ http.ResponseWriter, r *http.Request) bool {
 			switch r.URL.Path {
 			case "/doctor/path":
-				time.Sleep(patience + 200*time.Millisecond)
+				time.Sleep(4200 * time.Millisecond)
 			case "/events":
-				time.Sleep(patience + time.Second)
+				time.Sleep(5 * time.Second)
 			}
 			return false
-		}}, 0, map[string]verdict{"live": isOK}, "", ""},
-		{"another server", box{answer: refuse(200, "/")}, 1, map[string]verdict{"reachable": isFailed}, "is it a headcount server?", "curl"},
+		}}, 0, map[string]string{"live": "OK"}, "", ""},
+		{"another server", box{answer: refuse(200, "/")}, 1, map[string]string{"reachable": "FAILED"}, "is it a headcount server?", "curl"},
 	}
 	// They wait more than they work: more at once than t.Parallel would have.
 	results := make([]result, len(tests))
@@ -159,9 +171,9 @@ func TestDoctorFindsBoxes(t *testing.T) {
 				t.Errorf("got exit status %d, want %d", status, tt.status)
 			}
 			want := healthy()
-			want["WebSockets"] = isBlocked // by all boxes
+			want["WebSockets"] = "BLOCKED" // by all boxes
 			maps.Copy(want, tt.found)
-			if tt.found["reachable"] == isFailed {
+			if tt.found["reachable"] == "FAILED" {
 				want = tt.found
 			}
 			for name, v := range want {
@@ -227,18 +239,22 @@ func TestDoctorOverHTTP2(t *testing.T) {
 	front.EnableHTTP2 = true
 	front.StartTLS()
 	defer front.Close()
-	transport := front.Client().Transport.(*http.Transport)
-	transport.DisableCompression = true
-	d := &doctor{base: mustParse(t, front.URL), http: front.Client()}
-
-	f := &facts{silence: time.Second, path: d.path(t.Context())}
-	d.examine(t.Context(), f, func() {})
+	server := remote.New(mustParse(t, front.URL), "")
+	server.HTTP.Transport.(*http.Transport).TLSClientConfig = front.Client().Transport.(*http.Transport).TLSClientConfig
+	var out strings.Builder
+	_, err := doctor.Run(t.Context(), doctor.Options{
+		Server: server, Silence: time.Second, JSON: true, Out: &out, Exit: func(o doctor.Outcome) int { return int(o) },
+	})
+	var report struct{ Findings []finding }
+	if err != nil || json.Unmarshal([]byte(out.String()), &report) != nil {
+		t.Fatalf("got %q, %v", out.String(), err)
+	}
 	want := healthy()
-	for _, got := range append(append(diagnosePath(f), diagnoseStreams(f)...), diagnoseTime(f)...) {
+	for _, got := range report.Findings {
 		if got.Verdict != want[got.Name] {
 			t.Errorf("%s: got %s, %q; want %s", got.Name, got.Verdict, got.Words, want[got.Name])
 		}
-		if words := "HTTP/2 here, HTTP/1.1 at the server, through a proxy that says so"; got.Name == "HTTP version" && got.Words != words {
+		if words := "HTTP/2 (ALPN h2) here, HTTP/1.1 at the server, through a proxy that says so"; got.Name == "HTTP version" && got.Words != words {
 			t.Errorf("got %q, want %q", got.Words, words)
 		}
 	}

@@ -1,5 +1,8 @@
-// Command client is headcount on a terminal and for scripts: it shows a server's events, sends new
-// ones and examines the way there.
+// Command client is headcount on a terminal and for scripts. It shows a server's events, sends new ones, and finds out
+// what the network does to event streams.
+//
+// This package reads the command line and writes messages. The work is done by the packages below: subscribe follows a
+// room, emit sends events, doctor examines the way to the server, plot draws. All of them reach the server by remote.
 package main
 
 import (
@@ -32,10 +35,13 @@ func main() {
 	select {
 	case status := <-ended:
 		os.Exit(status)
-	case <-time.After(2 * leaveTime):
+	case <-time.After(leaveTime):
 		os.Exit(statusOK) // a write to standard output hangs: nobody reads it
 	}
 }
+
+// leaveTime is what a command gets to end after ctrl-C: enough for the goodbye to the server.
+const leaveTime = time.Second
 
 // Exit statuses.
 const (
@@ -58,17 +64,15 @@ type streams struct {
 	out, err io.Writer
 }
 
-// command is one sub-command.
+// command is what the first argument names.
 type command struct {
 	name  string
 	args  string   // its arguments, for -h
-	about string   // one line for -h
-	notes string   // more lines for -h, if any
 	flags []string // the names of the flags it takes
 	run   func(ctx context.Context, o *options, args []string, std streams) error
 }
 
-// commands returns all sub-commands; the first one is meant when none is named.
+// commands returns all commands. The first one is meant when none is named.
 func commands() []command {
 	return []command{watchCommand(), emitCommand(), doctorCommand()}
 }
@@ -89,7 +93,7 @@ func run(ctx context.Context, args []string, std streams) int {
 	case errors.As(err, &status):
 		return int(status)
 	case errors.Is(err, flag.ErrHelp):
-		_, _ = io.WriteString(std.out, help(all))
+		_, _ = io.WriteString(std.out, help())
 		return statusOK
 	case errors.Is(err, errVersion):
 		_, _ = fmt.Fprintln(std.out, version.String())

@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,9 +15,6 @@ import (
 
 // envPrefix begins the names of the environment variables that stand for flags.
 const envPrefix = "HEADCOUNT"
-
-// defaultURL is the server when none is named.
-const defaultURL = "http://localhost:8080"
 
 // options holds the flags of all sub-commands.
 type options struct {
@@ -38,19 +34,19 @@ type options struct {
 func newFlags(o *options) *flag.FlagSet {
 	fs := flag.NewFlagSet("client", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // errors are printed in one place, in one line
-	fs.StringVar(&o.room, "room", "lobby", aboutRoom)
-	fs.Var(&o.events, "event", aboutEvent)
-	fs.BoolVar(&o.json, "json", false, aboutJSON)
-	fs.BoolVar(&o.once, "once", false, aboutOnce)
-	fs.BoolVar(&o.plot, "plot", false, aboutPlot)
-	fs.StringVar(&o.token, "token", "", aboutToken)
-	fs.BoolVar(&o.lines, "lines", false, aboutLines)
-	fs.DurationVar(&o.silence, "silence", 35*time.Second, aboutSilence)
+	fs.StringVar(&o.room, "room", "lobby", "name of the `ROOM`")
+	fs.Var(&o.events, "event", "print only events called `NAME`; may be repeated")
+	fs.BoolVar(&o.once, "once", false, "end after the first event")
+	fs.BoolVar(&o.plot, "plot", false, "draw the user count as a live line chart")
+	fs.BoolVar(&o.lines, "lines", false, "emit each line of standard input as an event of its own")
+	fs.BoolVar(&o.json, "json", false, "print JSON")
+	fs.StringVar(&o.token, "token", "", "bearer `TOKEN`: that of the server, or one for the room")
+	fs.DurationVar(&o.silence, "silence", 35*time.Second, "listen to silence for that `TIME`, 1s to 2m")
 	fs.BoolVar(&o.version, "version", false, "")
 	return fs
 }
 
-// errVersion says that the version was asked for.
+// errVersion reports that the version was asked for.
 var errVersion = errors.New("version asked for")
 
 // usageError is a mistake on the command line or in the environment: exit status 2.
@@ -136,28 +132,4 @@ func (n *names) Set(s string) error {
 	}
 	*n = append(*n, s)
 	return nil
-}
-
-// parseURL reads the address of a server as people write it: with or without scheme, with or without the path of the
-// stream.
-func parseURL(s string) (*url.URL, error) {
-	if !strings.Contains(s, "://") {
-		if !strings.ContainsAny(s, ".:/") && s != "localhost" {
-			return nil, usageError{fmt.Errorf("%q is neither a sub-command nor a URL such as %s", s, defaultURL)}
-		}
-		s = "http://" + s
-	}
-	u, err := url.Parse(s)
-	switch {
-	case err != nil:
-		return nil, usageError{err} // url.Error names the URL and what is wrong with it
-	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, usageError{fmt.Errorf("URL %q begins with %s; give one that begins with http or https", s, u.Scheme)}
-	case u.Hostname() == "":
-		return nil, usageError{fmt.Errorf("URL %q names no host", s)}
-	case u.RawQuery != "" || u.Fragment != "":
-		return nil, usageError{fmt.Errorf("URL %q has a query or fragment; give the server's address alone, and the room with -room", s)}
-	}
-	u.Path = strings.TrimSuffix(strings.TrimSuffix(u.Path, "/"), "/events")
-	return u, nil
 }

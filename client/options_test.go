@@ -94,10 +94,13 @@ func TestMistakes(t *testing.T) {
 		{"scheme", []string{"ws://localhost:1"}, "ws"},
 		{"no host", []string{"http://:80"}, "no host"},
 		{"bad port", []string{"http://localhost:port"}, "port"},
+		{"port that is none", []string{"localhost:99999"}, "1 to 65535"},
+		{"port zero", []string{"emit", "localhost:0", "news"}, "1 to 65535"},
 		{"query", []string{"http://localhost:1/?room=x"}, "-room"},
 		{"emit without event", []string{"emit"}, "EVENT"},
 		{"emit without event behind a URL", []string{"emit", "localhost:1"}, "EVENT"},
 		{"emit of too much", []string{"emit", "localhost:1", "a", "b", "c"}, "4 arguments"},
+		{"emit of data without quotes", []string{"emit", "news", "hi", "there"}, "quotes around DATA that has spaces: emit news 'hi there'"},
 		{"emit of the server's own", []string{"emit", "user count", "5"}, "server's own"},
 		{"emit to no room", []string{"emit", "-room", "", "news"}, "room is empty"},
 		{"emit of two inputs", []string{"emit", "-lines", "news", "x"}, "standard input"},
@@ -133,5 +136,30 @@ func TestHelp(t *testing.T) {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("help lacks %q:\n%s", want, stdout.String())
 		}
+	}
+}
+
+func TestCutURL(t *testing.T) {
+	tests := []struct{ name, args, url, rest string }{
+		{"event alone", "news", defaultURL, "news"},
+		{"event and data", "news hi", defaultURL, "news hi"},
+		{"dots are no URL", "build.done 1", defaultURL, "build.done 1"},
+		{"scheme", "https://example.org news", "https://example.org", "news"},
+		{"port", "example.org:80 news", "http://example.org:80", "news"},
+		{"port and path", "[::1]:80/events news", "http://[::1]:80", "news"},
+		{"localhost", "localhost news", "http://localhost", "news"},
+		{"three are clear", "example.org news hi", "http://example.org", "news hi"},
+		{"data with spaces", "news hi there", defaultURL, "news hi there"},
+		{"data with a port", "news example.org:80", defaultURL, "news example.org:80"},
+		{"URL alone", "localhost:80", "http://localhost:80", ""},
+		{"nothing", "", defaultURL, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			u, rest, err := cutURL(strings.Fields(tt.args))
+			if err != nil || u.String() != tt.url || strings.Join(rest, " ") != tt.rest {
+				t.Errorf("got %v, %q, %v; want %s, %q", u, rest, err, tt.url, tt.rest)
+			}
+		})
 	}
 }

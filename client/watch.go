@@ -7,12 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"slices"
 	"sync"
 	"syscall"
 	"time"
 
+	"headcount/client/plot"
+	"headcount/client/remote"
+	"headcount/client/subscribe"
+	"headcount/client/terminal"
 	"headcount/internal/sse"
 )
 
@@ -20,8 +23,6 @@ func watchCommand() command {
 	return command{
 		name:  "watch",
 		args:  "[URL]",
-		about: aboutWatch,
-		notes: notesWatch,
 		flags: []string{"room", "event", "json", "once", "plot", "token"},
 		run:   watch,
 	}
@@ -43,57 +44,76 @@ func watch(ctx context.Context, o *options, args []string, std streams) error {
 		return err
 	}
 
+	server := remote.New(base, o.token)
 	if o.plot {
-		return watchPlot(ctx, o, base, std)
+		return watchPlot(ctx, o, server, std)
 	}
-
 	following, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop := whenReaderGone(std.out, func() { cancel(syscall.EPIPE) })
 	defer stop()
 
 	out := &printer{w: std.out, room: o.room, json: o.json}
-	s := newSubscription(base, o.room, std.err, func(e *sse.Event) error {
+	told := &console{w: std.err, server: server, room: o.room}
+	err = subscribe.Follow(following, subscribe.Options{Server: server, Room: o.room, Notify: told.notify, Handle: func(e *sse.Event) error {
 		if len(o.events) > 0 && !slices.Contains(o.events, eventName(e)) {
 			return nil
 		}
 		if err := out.print(e); err != nil {
-			return fmt.Errorf("write output: %w", err)
+			return &outputError{err}
 		}
 		if o.once {
 			return errOnce
 		}
 		return nil
-	})
-	s.token = o.token
-	err = s.follow(following)
-	if errors.Is(err, errOnce) || ctx.Err() != nil {
-		return nil
-	}
-	return err
+	}})
+	return endOfWatch(ctx, told, err)
 }
 
+// endOfWatch is the error to end with: none after ctrl-C, or when all that was asked for is done.
+func endOfWatch(ctx context.Context, told *console, err error) error {
+	var output *outputError
+	switch {
+	case errors.Is(err, errOnce), ctx.Err() != nil:
+		return nil
+	case errors.As(err, &output), errors.Is(err, syscall.EPIPE):
+		return err
+	}
+	return told.hopeless(err)
+}
+
+// outputError says that an event could not be written.
+type outputError struct{ err error }
+
+func (e *outputError) Error() string { return "write output: " + e.err.Error() }
+func (e *outputError) Unwrap() error { return e.err }
+
 // watchPlot draws the user count of a room until ctx ends.
-func watchPlot(ctx context.Context, o *options, base *url.URL, std streams) error {
+func watchPlot(ctx context.Context, o *options, server *remote.Server, std streams) error {
 	if o.json || o.once || len(o.events) > 0 {
 		return usageError{errors.New("-plot draws the user count alone; it does not go with -json, -once or -event")}
 	}
-	p, err := newPlot(o.room, base.Redacted(), std, time.Now())
+	p, err := plot.New(std.out, std.err, o.room, server.String())
 	if err != nil {
-		return err
+		return usageError{err}
 	}
 	following, cancel := context.WithCancelCause(ctx)
 	var drawing sync.WaitGroup
-	drawing.Go(func() { cancel(p.draw(following.Done())) })
-	s := newSubscription(base, o.room, p, p.take)
-	s.token, s.broken = o.token, p.broken
-	err = s.follow(following)
+	drawing.Go(func() {
+		if err := p.Draw(following.Done()); err != nil {
+			cancel(&outputError{err})
+		}
+	})
+	told := &console{w: p, server: server, room: o.room}
+	err = subscribe.Follow(following, subscribe.Options{Server: server, Room: o.room, Handle: p.Take, Notify: func(c subscribe.Change) {
+		if c.Kind == subscribe.Lost {
+			p.Lost()
+		}
+		told.notify(c)
+	}})
 	cancel(nil)
 	drawing.Wait()
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
+	return endOfWatch(ctx, told, err)
 }
 
 // eventName is the event's name as a handler would get it: "Otherwise [...] initialize event's type attribute to
@@ -113,9 +133,9 @@ type printer struct {
 }
 
 func (p *printer) print(e *sse.Event) error {
-	data := compact(e.Data)
+	data, _ := remote.Value(e.Data) // what is not JSON becomes a string
 	if !p.json {
-		_, err := fmt.Fprintf(p.w, "%s %s\n", oneLine(eventName(e)), oneLine(string(data)))
+		_, err := fmt.Fprintf(p.w, "%s %s\n", terminal.OneLine(eventName(e)), terminal.OneLine(string(data)))
 		return err
 	}
 	var line bytes.Buffer
@@ -132,21 +152,6 @@ func (p *printer) print(e *sse.Event) error {
 	}
 	_, err = p.w.Write(line.Bytes())
 	return err
-}
-
-// compact is data as JSON in one line. A server that sends something else than JSON sends text: it becomes a string.
-func compact(data []byte) []byte {
-	var b bytes.Buffer
-	if json.Compact(&b, data) == nil {
-		return b.Bytes()
-	}
-	b.Reset()
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if enc.Encode(string(data)) != nil {
-		return []byte(`""`) // cannot happen: every string can be encoded
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
 // whenReaderGone calls gone once the reader of the pipe w has closed it. A write would say so too, but the next one may

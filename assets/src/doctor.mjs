@@ -25,23 +25,25 @@ const findOut = async (probes, tell, doing) => {
   facts.watch = Math.min(3 * heartbeat, 90000) + 1000 * (server?.linger ?? 0)
   facts.beat = beatOf(facts.silence)
   const silent = noProbes ? undefined : probes.probe([facts.silence])
-  doing('Looking how a stream arrives …')
+  doing('Checking how a stream arrives …')
   await Promise.all([
     probes.visit().then((visit) => (facts.visit = visit)),
     ...(noProbes ? [] : [probes.probeTwice().then((probe) => (facts.probe = probe)), probes.socket().then((why) => (facts.socket = why))]),
   ])
   const noticed = facts.visit.error ? undefined : probes.close(facts.visit, facts.watch)
-  doing('Looking whether polls arrive …')
+  doing('Checking whether polls arrive …')
   await probes.post().catch((error) => (facts.post = error))
   facts.polling = await probes.polling()
+  const { error } = facts.visit
+  if (error?.status !== undefined && !error.own && !facts.polling.error) facts.polling.typed = await probes.typedPoll()
   tell(ofStreams(facts))
   doing(`Listening to silence, for ${span(facts.silence)} in all …`)
   facts.silent = await silent
   if (silent && !facts.silent.complete) {
-    doing('Looking whether silence was the reason for the end of a stream …')
+    doing('Checking whether silence ended the stream …')
     facts.beating = await probes.probe(beats(facts.silence))
   }
-  doing('Looking when a closed stream is noticed …')
+  doing('Waiting until a closed stream is noticed …')
   facts.noticed = await noticed
   tell(ofTime(facts))
   return facts
@@ -72,7 +74,7 @@ export const examine = async (section, signal) => {
   findings.replaceChildren()
   advice.replaceChildren()
   todo.hidden = true
-  doing('Looking who answers …')
+  doing('Checking who answers …')
   const facts = await findOut(newProbes(signal), tell, doing)
   doing(verdictOf(facts))
   todo.hidden = signal.aborted || !advice.firstChild

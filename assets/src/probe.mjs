@@ -1,4 +1,4 @@
-// What the page's doctor asks the server, and what comes of it. As in client/probe.go and client/visit.go times are compared
+// What the page's doctor asks the server, and what comes of it. As in client/doctor times are compared
 // with times of the same clock alone; all are in ms.
 
 import { newId } from './id.mjs'
@@ -90,10 +90,10 @@ export const newProbes = (signal) => {
 
   /** Calls got for each event of a stream until it ends, and keeps its bytes in raw. In wire.mjs, which does nearly the same, there
    * is no room for bytes, nor for events without an id: see TestSize. */
-  const read = async (response, got, raw = []) => {
+  const read = async (response, got, raw = [], types = /^text\/event-stream *(;|$)/i) => {
     await check(response)
     const type = response.headers.get('content-type') ?? ''
-    if (!/^text\/event-stream *(;|$)/i.test(type)) throw new Refusal(`it answers with "${type}", not with a stream; is it a headcount server?`, 0, false)
+    if (!types.test(type)) throw new Refusal(`it answers with "${type}", not with events; is it a headcount server?`, 0, false)
     const reader = response.body.getReader()
     const decoder = new TextDecoder()
     let rest = ''
@@ -115,7 +115,7 @@ export const newProbes = (signal) => {
 
   /** Asks who is there, a few times, for the shortest time that an answer takes. */
   const path = async () => {
-    const found = {}
+    const found = { url: address('').replace(/\/?\?.*/, '') }
     try {
       for (let n = 0; n < 4 && !found.noProbes; n++) {
         const url = address('doctor/path')
@@ -209,13 +209,14 @@ export const newProbes = (signal) => {
       }, patient())
     })
 
-  const poll = async (room, id, lastEventId, limit) => {
+  const poll = async (room, id, lastEventId, limit, headers = {}) => {
     const polled = { cursor: lastEventId }
-    const response = await fetch(address('events', { poll: 1, room, id, lastEventId }), { signal: limit.signal })
-    await read(response, ({ event, data, id }) => {
+    const response = await fetch(address('events', { poll: 1, room, id, lastEventId }), { signal: limit.signal, headers })
+    const take = ({ event, data, id }) => {
       polled.cursor = id || polled.cursor
       if (event == 'user count') polled.count = data
-    })
+    }
+    await read(response, take, [], headers.accept ? undefined : /^text\/(plain|event-stream) *(;|$)/i)
     if (!polled.cursor) throw new Refusal(NO_EVENT)
     return polled
   }
@@ -244,6 +245,13 @@ export const newProbes = (signal) => {
       say('leave', room, id, other)
     }
   }
+
+  /** Returns why no poll arrives as an event stream, or nothing. */
+  const typedPoll = () =>
+    poll(newName(), '', '', within(patient()), { accept: 'text/event-stream' }).then(
+      () => {},
+      (error) => error
+    )
 
   /** Opens a stream as a page does, in a room that nobody else knows, and has another user join it. */
   const visit = async () => {
@@ -305,5 +313,5 @@ export const newProbes = (signal) => {
     }
   }
 
-  return { path, probe, probeTwice, socket, polling, visit, close, post: () => post('leave', newName(), newName()) }
+  return { path, probe, probeTwice, socket, polling, typedPoll, visit, close, post: () => post('leave', newName(), newName()) }
 }

@@ -17,7 +17,7 @@ func TestDiagnoses(t *testing.T) {
 		Diagnosis string
 	}
 	var terminal, page map[string]said
-	text, err := os.ReadFile("../../client/testdata/diagnoses.json")
+	text, err := os.ReadFile("../../client/doctor/testdata/diagnoses.json")
 	if err == nil {
 		err = json.Unmarshal(text, &terminal)
 	}

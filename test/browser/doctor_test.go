@@ -97,7 +97,7 @@ func compare(t *testing.T, page, terminal []rig.Finding, differ string) {
 		t.Fatalf("the page has %d findings, client doctor %d", len(page), len(terminal))
 	}
 	for i, got := range page {
-		t.Logf("%-15s %-8s %s", got.Name, got.Verdict, got.Words)
+		t.Logf("%-24s %-8s %s", got.Name, got.Verdict, got.Words)
 		want := terminal[i]
 		differs := strings.Contains(differ, want.Name)
 		if got.Name != want.Name || got.Verdict != want.Verdict || !differs && rig.Timeless(got.Words) != rig.Timeless(want.Words) {
@@ -130,7 +130,7 @@ func TestDoctorElsewhere(t *testing.T) {
 				}
 				differ := "WebSockets"
 				if !host.secure {
-					differ += " changed"
+					differ += " unchanged"
 				}
 				compare(t, page.Findings, examine(t, box.URL).Findings, differ)
 			})

@@ -43,7 +43,7 @@ func TestDoctors(t *testing.T) {
 				t.Fatalf("the terminal has %d findings, the page %d", len(terminal.Findings), len(page.Findings))
 			}
 			for i, got := range page.Findings {
-				t.Logf("%-15s %-8s %s", got.Name, got.Verdict, got.Words)
+				t.Logf("%-24s %-8s %s", got.Name, got.Verdict, got.Words)
 				want := terminal.Findings[i]
 				if got.Name == "closed streams" && p.Hears == Second && want.Verdict != "UNSEEN" && got.Verdict != "UNSEEN" {
 					continue // how late depends on when the next heartbeat comes

@@ -54,7 +54,7 @@ func watches(t *testing.T, server *rig.Server, via *Running, c *printed, began t
 	if got := strings.Count(text, "news "); got != n {
 		t.Errorf("client watch got %d news, want %d", got, n)
 	}
-	if got, want := strings.Contains(text, "again and again instead"), via.Streams != Live; got != want {
+	if got, want := strings.Contains(text, "polling instead"), via.Streams != Live; got != want {
 		t.Errorf("client watch polls: %v, want %v", got, want)
 	}
 	if got := server.Count("watch"); got != 1 {

@@ -1,4 +1,4 @@
-// Prints what the page's doctor says of the facts in client/testdata/diagnoses.json, in the same form.
+// Prints what the page's doctor says of the facts in client/doctor/testdata/diagnoses.json, in the same form.
 import { readFileSync } from 'node:fs'
 import { ofPath, ofStreams, ofTime, verdictOf } from '../../../assets/src/diagnosis.mjs'
 import { Refusal } from '../../../assets/src/probe.mjs'
@@ -11,7 +11,7 @@ const revive = (key, value) => {
 }
 
 const said = {}
-for (const [name, { facts }] of Object.entries(JSON.parse(readFileSync('../../client/testdata/diagnoses.json'), revive))) {
+for (const [name, { facts }] of Object.entries(JSON.parse(readFileSync('../../client/doctor/testdata/diagnoses.json'), revive))) {
   const found = ofPath(facts)
   if (!facts.path.error) found.push(...ofStreams(facts), ...ofTime(facts))
   said[name] = {

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// defaultURL is the server when none is named.
+const defaultURL = "http://localhost:8080"
+
+// parseURL reads the address of a server as people write it: with or without scheme, with or without the path of the
+// stream.
+func parseURL(s string) (*url.URL, error) {
+	if !strings.Contains(s, "://") {
+		if !strings.ContainsAny(s, ".:/") && s != "localhost" {
+			return nil, usageError{fmt.Errorf("%q is neither a command nor a URL such as %s", s, defaultURL)}
+		}
+		s = "http://" + s
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return nil, usageError{err} // url.Error names the URL and what is wrong with it
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, usageError{fmt.Errorf("URL %q begins with %s; give one that begins with http or https", s, u.Scheme)}
+	case u.Hostname() == "":
+		return nil, usageError{fmt.Errorf("URL %q names no host", s)}
+	case !isPort(u.Port()):
+		return nil, usageError{fmt.Errorf("URL %q has port %s; ports are 1 to 65535", s, u.Port())}
+	case u.RawQuery != "" || u.Fragment != "":
+		return nil, usageError{fmt.Errorf("URL %q has a query or fragment; give the address of the server only, and the room with -room", s)}
+	}
+	u.Path = strings.TrimSuffix(strings.TrimSuffix(u.Path, "/"), "/events")
+	return u, nil
+}
+
+// isPort reports whether a server can listen there, or none is named.
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return s == "" || err == nil && n > 0
+}
+
+// looksLikeURL reports whether s has a scheme or a port, or is the host that everybody has.
+func looksLikeURL(s string) bool {
+	port, _, _ := strings.Cut(s[strings.LastIndexByte(s, ':')+1:], "/")
+	hasPort := strings.Contains(s, ":") && port != "" && strings.Trim(port, "0123456789") == ""
+	return strings.Contains(s, "://") || hasPort || s == "localhost"
+}

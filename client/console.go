@@ -1,0 +1,101 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"headcount/client/emit"
+	"headcount/client/remote"
+	"headcount/client/subscribe"
+	"headcount/client/terminal"
+)
+
+// What people read on standard error is in this file. Each message is one line and begins with "client:". One that tells of
+// trouble also says what happens next or what to do.
+
+// console tells how the connection is doing. It repeats no reason: it speaks when something changes. It is for one
+// goroutine.
+type console struct {
+	w      io.Writer
+	server *remote.Server
+	room   string
+	reason string // why there is trouble, as last told; empty while all is well
+}
+
+// notify tells of a change of a subscription.
+func (c *console) notify(change subscribe.Change) {
+	switch change.Kind {
+	case subscribe.Connecting:
+		c.say("connecting to %s, room %s", c.server, terminal.OneLine(c.room))
+	case subscribe.Connected:
+		if c.reason != "" {
+			c.say("connected again to %s", c.server)
+		}
+		c.reason = ""
+	case subscribe.Lost:
+		if c.isNew(change.Err) {
+			c.say("no connection to %s: %s; reconnecting in %.1f s, for as long as it takes", c.server, c.reason, change.Wait.Seconds())
+		}
+	case subscribe.Polling:
+		c.say("streams do not arrive from %s; polling instead", c.server)
+	case subscribe.Streaming:
+		c.say("streams arrive from %s again; polling no more", c.server)
+	case subscribe.Missing:
+		switch change.Missed {
+		case -1:
+			c.say("events may be missing here; the server does not know how many")
+		case 1:
+			c.say("1 event is missing here")
+		default:
+			c.say("%d events are missing here", change.Missed)
+		}
+	}
+}
+
+// retrying tells of an attempt to emit that failed and is made again.
+func (c *console) retrying(err error) {
+	if c.isNew(err) {
+		c.say("event not accepted by %s yet: %s; trying again for up to %.0f s", c.server, c.reason, emit.Limit.Seconds())
+	}
+}
+
+// accepted tells that the server has accepted an event, if there was trouble before.
+func (c *console) accepted() {
+	if c.reason != "" {
+		c.say("event accepted by %s now", c.server)
+	}
+	c.reason = ""
+}
+
+// quoted tells of data that looks like JSON and is none.
+func (c *console) quoted(err error) {
+	c.say("the data is not JSON (%s), so it is sent as a string", terminal.OneLine(err.Error()))
+}
+
+// isNew notes a reason and reports whether it differs from the last one.
+func (c *console) isNew(err error) bool {
+	before := c.reason
+	c.reason = remote.Reason(err)
+	return c.reason != before
+}
+
+func (c *console) say(format string, args ...any) {
+	fmt.Fprintf(c.w, "client: "+format+"\n", args...)
+}
+
+// hopeless is the error of a subscription that ended because waiting cannot help.
+func (c *console) hopeless(err error) error {
+	var refusal *remote.Refusal
+	hint := ""
+	if errors.As(err, &refusal) && refusal.Status == 401 {
+		hint = "; give a token with -token or " + envPrefix + "_TOKEN"
+	}
+	return fmt.Errorf("cannot watch %s: %s%s", c.server, remote.Reason(err), hint)
+}
+
+func usageLine(err usageError) string {
+	return "client: " + terminal.OneLine(err.Error()) + "; see client -h"
+}
+
+func errorLine(err error) string { return "client: " + terminal.OneLine(err.Error()) }

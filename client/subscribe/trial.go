@@ -1,0 +1,113 @@
+package subscribe
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptrace"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"headcount/client/remote"
+	"headcount/internal/sse"
+)
+
+const (
+	// firstEvent is how long the first event of a stream may take once the request is sent: a server sends it at once.
+	firstEvent = 3 * time.Second
+	// trialAfter is how long polls go on until a stream is tried, the first time. Then it is twice as long each time.
+	trialAfter = time.Minute
+	maxTrial   = time.Hour
+	// provedAfter is how long behind the first event another one has to come for a stream to be better than polls.
+	provedAfter = time.Second
+)
+
+// trial is a stream that is tried beside the polls.
+type trial struct {
+	patience time.Duration // until the next one
+	due      time.Time     // when it is
+	running  sync.WaitGroup
+	trying   atomic.Bool
+	proved   atomic.Bool // it went well
+}
+
+// succeeded reports whether a stream arrives by now.
+func (t *trial) succeeded() bool {
+	if !t.proved.Swap(false) {
+		return false
+	}
+	t.patience = trialAfter
+	return true
+}
+
+// tryStream starts a trial if one is due.
+func (s *subscription) tryStream(ctx context.Context) {
+	t := &s.trial
+	if time.Now().Before(t.due) || t.trying.Swap(true) {
+		return
+	}
+	t.patience = min(2*t.patience, maxTrial)
+	t.due = time.Now().Add(t.patience)
+	t.running.Go(func() {
+		defer t.trying.Store(false)
+		t.proved.Store(s.arrives(ctx))
+	})
+}
+
+// arrives opens a stream with the same id, so that nobody is counted twice. Only one that says something again later is
+// better than polls, and only if answers to its pings get back.
+func (s *subscription) arrives(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, limitOf(defaultHeartbeat))
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.address("", false), nil)
+	if err != nil {
+		return false
+	}
+	req.Header = s.Server.Header()
+	req.Header.Set("Accept", "text/event-stream")
+	resp, err := s.Server.Get(req)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	if remote.CheckStream(resp, false) != nil {
+		return false
+	}
+	var first time.Time
+	arrived, heard := false, true
+	_ = remote.ReadBlocks(resp.Body, func(b remote.Block) {
+		if b.Name == sse.Hello && b.Asks() {
+			heard = s.post(ctx, "alive") == nil
+		}
+		if first.IsZero() {
+			first = b.At
+		}
+		if arrived = b.At.Sub(first) > provedAfter; arrived || !heard {
+			cancel()
+		}
+	})
+	return arrived && heard
+}
+
+// awaitEvent returns a context for one request. Held is called when the first event had its time to come after that
+// was sent, unless the function that it returns was called before.
+func awaitEvent(ctx context.Context, held func()) (_ context.Context, came func()) {
+	var mu sync.Mutex
+	var timer *time.Timer
+	done := false
+	trace := &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) {
+		mu.Lock()
+		defer mu.Unlock()
+		if timer == nil && !done { // an answer may be quicker than this
+			timer = time.AfterFunc(firstEvent, held)
+		}
+	}}
+	return httptrace.WithClientTrace(ctx, trace), func() {
+		mu.Lock()
+		defer mu.Unlock()
+		done = true
+		if timer != nil {
+			timer.Stop()
+		}
+	}
+}
