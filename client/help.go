@@ -10,10 +10,9 @@ import (
 const helpText = `Watch and send the events of a headcount server.
 
 Usage:
-  client [watch] [URL] [FLAGS]          print the events of a room as they happen
-  client emit [URL] EVENT [DATA] [FLAGS]
-                                        send an event to everyone in a room
-  client doctor [URL] [FLAGS]           find out what the network does to event streams, and what to do about it
+  client watch [URL] [FLAGS]                print the events of a room as they happen; "watch" may be left out
+  client emit [URL] EVENT [DATA] [FLAGS]    send an event to everyone in a room
+  client doctor [URL] [FLAGS]               find out what the network does to event streams, and what to do about it
 
 URL is the server, http://localhost:8080 by default. Flags may stand anywhere.
 

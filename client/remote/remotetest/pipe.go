@@ -15,7 +15,7 @@ import (
 func Start(s *remote.Server, h http.Handler) (stop func()) {
 	listener := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 	server := &http.Server{Handler: h}
-	go server.Serve(listener)
+	go func() { _ = server.Serve(listener) }() // it ends with ErrServerClosed
 	transport := s.HTTP.Transport.(*http.Transport)
 	transport.Proxy = nil
 	transport.DialContext = listener.dial
