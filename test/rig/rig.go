@@ -35,6 +35,7 @@ type Server struct {
 	bin  string
 	args []string
 	env  []string
+	sign string // the path that answers 200 when it has started
 	log  Buffer
 	proc *process // nil while stopped
 }
@@ -50,28 +51,35 @@ type process struct {
 // when the test ends; if the test has failed, the server's log is shown.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
-	return start(t, []string{Build(t, "server")}, args)
+	return start(t, []string{Build(t, "server")}, args, "/readyz")
+}
+
+// StartUnready is Start for a server that cannot be ready: it waits until /healthz says yes.
+func StartUnready(t testing.TB, args ...string) *Server {
+	t.Helper()
+	return start(t, []string{Build(t, "server")}, args, "/healthz")
 }
 
 // StartPlain is Start without the race detector, also in a test that has it: for checks of time and size.
 func StartPlain(t testing.TB, args ...string) *Server {
 	t.Helper()
-	return start(t, []string{build(t, "server", false)}, args)
+	return start(t, []string{build(t, "server", false)}, args, "/readyz")
 }
 
 // StartUnder is StartPlain by a command that ends up as the server, such as strace -D.
 func StartUnder(t testing.TB, command []string, args ...string) *Server {
 	t.Helper()
-	return start(t, append(slices.Clone(command), build(t, "server", false)), args)
+	return start(t, append(slices.Clone(command), build(t, "server", false)), args, "/readyz")
 }
 
-func start(t testing.TB, command, args []string) *Server {
+func start(t testing.TB, command, args []string, sign string) *Server {
 	t.Helper()
 	addr := FreeAddr(t)
 	s := &Server{
 		t: t, bin: command[0], Addr: addr, URL: "http://" + addr,
 		args: slices.Concat(command[1:], []string{"-addr", addr}, args),
 		env:  Environ(),
+		sign: sign,
 	}
 	if slices.Contains(args, "-tls-cert") {
 		s.URL = "https://" + addr
@@ -103,13 +111,13 @@ func (s *Server) launch() {
 	}()
 	s.proc = p
 
-	Wait(s.t, startTime, "server ready at "+s.URL, func() bool {
+	Wait(s.t, startTime, "200 of "+s.URL+s.sign, func() bool {
 		select {
 		case <-p.done:
 			s.t.Fatalf("server %v ended at its start: %v\n%s", s.args, p.err, s.Log())
 		default:
 		}
-		resp, err := anyCertificate().Get(s.URL + "/readyz")
+		resp, err := anyCertificate().Get(s.URL + s.sign)
 		if err != nil {
 			return false
 		}
