@@ -176,7 +176,7 @@
 
   const open = () => {
     close()
-    source = new EventSource('/stats/events?id=operator-' + Math.random().toString(36).slice(2))
+    source = new EventSource('stats/events?id=operator-' + Math.random().toString(36).slice(2))
     source.onerror = lost
     source.addEventListener('io:hello', ({ data }) => {
       heartbeat = JSON.parse(data).heartbeat
@@ -194,7 +194,7 @@
     alive()
   }
 
-  byId('self').textContent = location.origin + '/stats'
+  byId('self').textContent = new URL('stats', document.baseURI)
   tell('Connecting …')
   open()
   // An open stream would keep the page out of the back/forward cache, and hold a connection for 60 s in it.

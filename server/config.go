@@ -21,6 +21,7 @@ import (
 // config is what the flags and the environment say.
 type config struct {
 	addr       string
+	path       string
 	heartbeat  time.Duration
 	linger     time.Duration
 	drain      time.Duration
@@ -62,6 +63,7 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 	fs := flag.NewFlagSet("server", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // an error is one line, told once, by main
 	fs.StringVar(&cfg.addr, "addr", ":8080", "public listener, `host:port` or unix:PATH")
+	fs.StringVar(&cfg.path, "path", "", "`path` under which everything is served, such as /live, if a proxy in front does not strip it")
 	fs.Var(duration(&cfg.heartbeat, 10*time.Second, 100*time.Millisecond, 10*time.Minute), "heartbeat", "longest silence on a stream, a `duration` from 100ms to 10m")
 	fs.Var(duration(&cfg.linger, 2*time.Second, 0, 10*time.Minute), "linger", "how long a client id stays counted after its stream broke without a goodbye, a `duration` from 0 to 10m")
 	fs.Var(duration(&cfg.drain, 10*time.Second, 0, time.Hour), "drain", "how long a stopping server takes to hand its streams over, a `duration` from 0 to 1h")
@@ -110,6 +112,9 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 	if cfg.version {
 		_, err := fmt.Fprintln(stdout, version.String())
 		return nil, err
+	}
+	if cfg.path, err = parsePath(cfg.path); err != nil {
+		return nil, usageError{err}
 	}
 	if cfg.origins, err = parseOrigins(origins); err != nil {
 		return nil, usageError{err}

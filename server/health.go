@@ -32,10 +32,11 @@ func checkHealth(ctx context.Context, cfg *config, stdout io.Writer) error {
 		url = "https://"
 	}
 	if network == "unix" {
-		url += "localhost/healthz"
+		url += "localhost"
 	} else {
-		url += host + "/healthz"
+		url += host
 	}
+	url += cfg.path + "/healthz"
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return fmt.Errorf("not healthy: %w", err)

@@ -75,7 +75,7 @@ func run(ctx context.Context, args []string, stdout io.Writer, stderr *logqueue.
 	}
 	defer app.Close()
 
-	public := publicServer(app, cfg.h2c, log)
+	public := publicServer(app, cfg.path, cfg.h2c, log)
 	if cfg.tlsCert != "" {
 		cert, err := newCertificate(cfg.tlsCert, cfg.tlsKey, log)
 		if err != nil {
@@ -118,7 +118,7 @@ func run(ctx context.Context, args []string, stdout io.Writer, stderr *logqueue.
 	}
 
 	running.Go(func() { serve(public, listener, failed) })
-	log.Info("listening", "addr", listener.Addr().String(), "url", pageURL(listener.Addr(), cfg.tlsCert != ""),
+	log.Info("listening", "addr", listener.Addr().String(), "url", pageURL(listener.Addr(), cfg.tlsCert != "")+cfg.path,
 		"max_streams", options.MaxStreams, "open_files", openFiles(), "writer", string(app.Writer()))
 
 	select {

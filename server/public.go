@@ -17,10 +17,10 @@ const (
 )
 
 // publicServer returns the server of the public listener.
-func publicServer(app *web.Server, h2c bool, log *slog.Logger) *http.Server {
+func publicServer(app *web.Server, path string, h2c bool, log *slog.Logger) *http.Server {
 	idle := idleConns{timers: make(map[net.Conn]*time.Timer)}
 	s := &http.Server{
-		Handler:     app,
+		Handler:     under(path, app),
 		ConnContext: app.ConnContext,
 		ConnState:   idle.changed,
 		// WriteTimeout stays 0: it would end every stream. Each write of a stream

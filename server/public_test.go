@@ -51,7 +51,7 @@ func onPublic(t *testing.T, test func(*testing.T, *pipes)) {
 			t.Fatal(err)
 		}
 		l := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
-		s := publicServer(app, true, slog.New(slog.DiscardHandler))
+		s := publicServer(app, "", true, slog.New(slog.DiscardHandler))
 		done := make(chan error)
 		go func() { done <- s.Serve(l) }()
 		test(t, l)

@@ -91,7 +91,7 @@ export const newLink = (server, room, name) => {
     })
     const response = await fetch(server + '/events?' + query, { signal })
     const type = response.headers.get('content-type')
-    if (/event-stream/.test(type)) return read(response, receive)
+    if (/^text.(ev|pl)/.test(type)) return read(response, receive)
     pause = response.headers.get('retry-after') * 1000
     refused = (await response.json().catch(() => 0)).error
     throw Error(refused || response.status + ' ' + type)

@@ -361,6 +361,9 @@ func (f *frame) withID(id []byte, chunked bool) []byte {
 	return own
 }
 
+// Signals reports whether the reader gave a client id, and so gets io:ping instead of comments.
+func (s *Sub) Signals() bool { return s.signals }
+
 // Heartbeat fills b with a sign of life: a comment, or io:ping for a reader that
 // gave a client id. Call it when [Sub.Pending] had nothing.
 func (s *Sub) Heartbeat(b *Batch) {

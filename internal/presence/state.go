@@ -22,8 +22,10 @@ type UserState struct {
 	Lease time.Duration // until it ends, may be past; never = it has had none
 	Back  time.Duration // likewise of the time for which it is waited
 	Due   bool          // the lease counts
-	Open  bool          // it has open streams
-	Last  Last
+	// Leaving is set when it said goodbye for the end of its lease.
+	Leaving bool
+	Open    bool // it has open streams
+	Last    Last
 }
 
 // Last says what is known of a user's newest stream.
@@ -75,7 +77,7 @@ func (t *Table) Export(now time.Time) State {
 }
 
 func (u *user) export(now time.Time) UserState {
-	st := UserState{ID: u.id, Lease: left(u.until, now), Back: left(u.back, now), Due: u.index >= 0, Open: u.open != nil}
+	st := UserState{ID: u.id, Lease: left(u.until, now), Back: left(u.back, now), Due: u.index >= 0, Open: u.open != nil, Leaving: u.leaving}
 	switch {
 	case u.last == nil:
 	case u.last.closed:
@@ -139,8 +141,8 @@ func (t *Table) Import(st State, now time.Time, grace time.Duration) {
 }
 
 func (t *Table) importUser(u *user, st UserState, now time.Time, grace time.Duration) {
-	u.until, u.back = after(st.Lease, now), after(st.Back, now)
-	if u.open == nil && st.Open {
+	u.until, u.back, u.leaving = after(st.Lease, now), after(st.Back, now), st.Leaving
+	if u.open == nil && st.Open && !u.leaving {
 		u.back = later(u.back, now.Add(t.linger+grace))
 		u.until = later(u.until, u.back)
 	}

@@ -42,7 +42,9 @@ type user struct {
 	last  *Ticket   // its newest stream, open or not; nil if it was renewed after that had ended
 	until time.Time // when its lease ends
 	back  time.Time // until when a reader of a stream that has ended is waited for
-	index int       // in Table.due, -1 if it is not there
+	// leaving is set when it said goodbye for the end of its lease, see [Table.LeaveBy].
+	leaving bool
+	index   int // in Table.due, -1 if it is not there
 }
 
 // Ticket is one open stream in the table. Give it back with [Table.Close].
@@ -116,6 +118,7 @@ func (t *Table) open(name, id string, s Stream) *Ticket {
 	}
 	u := r.user(id)
 	t.setAway(u, false)
+	u.leaving = false
 	k.user, k.next = u, u.open
 	u.open, u.last = k, k
 	return k
@@ -133,7 +136,9 @@ func (t *Table) Lease(k *Ticket, until time.Time) {
 		return
 	}
 	k.leased = true
-	t.setLease(u, later(u.until, until))
+	if !u.leaving {
+		t.setLease(u, later(u.until, until))
+	}
 }
 
 // Close says that the stream of k has ended. A client id lingers, from now on; a
@@ -175,6 +180,9 @@ func (t *Table) CloseFor(k *Ticket, now time.Time, longer time.Duration) {
 		return // it has left, or has been given up
 	}
 	k.stream = nil
+	if u.leaving {
+		return // whatever ends now, it said when it leaves
+	}
 	u.back = later(u.back, now.Add(t.linger+longer))
 	switch {
 	case u.open == nil:
@@ -229,6 +237,7 @@ func (t *Table) Renew(name, id string, until time.Time) []Stream {
 	if u.last != nil && u.last.closed {
 		u.last = nil
 	}
+	u.leaving = false
 	t.setLease(u, later(u.until, until))
 	return u.streams()
 }
@@ -247,6 +256,26 @@ func (t *Table) Leave(name, id string) {
 	for _, s := range left {
 		s.Left()
 	}
+}
+
+// LeaveBy takes the client id out of the count at a time, whatever streams it has open now, unless it comes back
+// before: by a new stream, or by [Table.Renew]. A page that is loaded again says goodbye and comes back at once.
+func (t *Table) LeaveBy(name, id string, at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.rooms[name]
+	if r == nil {
+		return
+	}
+	u := r.named[id]
+	if u == nil {
+		return
+	}
+	if (u.leaving || !u.proven()) && u.until.Before(at) {
+		at = u.until // it is gone before that anyway
+	}
+	u.leaving = true
+	t.setLease(u, at)
 }
 
 // Expire removes everybody whose lease ended by now and who has no open stream that
@@ -271,7 +300,7 @@ func (t *Table) takeExpired(now time.Time) (changed []string, left []Stream) {
 	for len(t.due) > 0 && !t.due[0].until.After(now) {
 		u := t.due[0]
 		heap.Pop(&t.due)
-		if u.proven() {
+		if u.proven() && !u.leaving {
 			continue
 		}
 		left = append(left, u.streams()...)

@@ -32,6 +32,7 @@ func TestModel(t *testing.T) {
 			"renew":            m.renew,
 			"returned":         m.returned,
 			"leave":            m.leave,
+			"leave by":         m.leaveBy,
 			"time":             m.time,
 			"expire":           m.expire,
 			"expire when told": m.expireWhenTold,
@@ -49,6 +50,7 @@ type modelUser struct {
 	open      []*modelStream
 	all       []*modelStream // that it ever had
 	spokenFor bool           // renewed since its newest stream ended
+	leaving   bool
 	until     time.Time
 	back      time.Time
 }
@@ -101,7 +103,7 @@ func (m *model) add(k userKey) *modelStream {
 	u := m.user(k)
 	u.open = append(u.open, s)
 	u.all = append(u.all, s)
-	u.spokenFor = false
+	u.spokenFor, u.leaving = false, false
 	return s
 }
 
@@ -134,7 +136,9 @@ func (m *model) setLeased(t *rapid.T, s *modelStream) {
 	m.table.Lease(s.ticket, until)
 	if u := m.users[s.key]; s.key.id != "" && u != nil && slices.Contains(u.open, s) {
 		s.leased = true
-		u.until = later(u.until, until)
+		if !u.leaving {
+			u.until = later(u.until, until)
+		}
 	}
 }
 
@@ -175,6 +179,9 @@ func (m *model) end(s *modelStream, longer time.Duration) {
 		return
 	}
 	u.open = slices.DeleteFunc(u.open, func(o *modelStream) bool { return o == s })
+	if u.leaving {
+		return
+	}
 	u.back = later(u.back, m.now.Add(m.linger+longer))
 	switch {
 	case len(u.open) == 0 && !u.spokenFor:
@@ -203,7 +210,7 @@ func (m *model) renew(t *rapid.T) {
 	k, until := m.key(t), m.now.Add(m.span(t))
 	got := m.table.Renew(k.room, k.id, until)
 	u := m.user(k)
-	u.until = later(u.until, until)
+	u.until, u.leaving = later(u.until, until), false
 	u.spokenFor = u.spokenFor || len(u.all) == 0 || u.all[len(u.all)-1].closed
 	if len(got) != len(u.open) {
 		m.Fatalf("renew returned %d streams, want %d", len(got), len(u.open))
@@ -252,6 +259,20 @@ func indexes(n int) []int {
 	return all
 }
 
+func (m *model) leaveBy(t *rapid.T) {
+	k, at := m.key(t), m.now.Add(m.span(t))
+	m.table.LeaveBy(k.room, k.id, at)
+	u := m.users[k]
+	if u == nil {
+		return
+	}
+	if u.leaving || !u.proven() {
+		u.until, u.leaving = earlier(u.until, at), true
+	} else {
+		u.until, u.leaving = at, true
+	}
+}
+
 func (m *model) time(t *rapid.T) {
 	m.now = m.now.Add(time.Duration(rapid.IntRange(0, 6000).Draw(t, "ms")) * time.Millisecond)
 }
@@ -259,7 +280,7 @@ func (m *model) time(t *rapid.T) {
 func (m *model) expire(*rapid.T) {
 	var want []string
 	for k, u := range m.users {
-		if u.proven() || u.until.After(m.now) {
+		if u.proven() && !u.leaving || u.until.After(m.now) {
 			continue
 		}
 		for _, s := range u.open {
@@ -294,7 +315,7 @@ func (m *model) check(*rapid.T) {
 	for k, u := range m.users {
 		want[k.room]++
 		// Whoever is to expire is waited for.
-		if !u.proven() && (!ok || next.After(u.until)) {
+		if (!u.proven() || u.leaving) && (!ok || next.After(u.until)) {
 			m.Fatalf("next is %v, %v, but %v ends at %v", next, ok, k, u.until)
 		}
 	}
@@ -338,6 +359,13 @@ func (m *model) finish() {
 
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
 		return a
 	}
 	return b

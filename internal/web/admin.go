@@ -31,7 +31,7 @@ func (s *Server) Admin() http.Handler {
 	get := func(path string, h echo.HandlerFunc) {
 		e.Match([]string{http.MethodGet, http.MethodHead}, path, h)
 	}
-	get("/", func(c echo.Context) error { return c.Redirect(http.StatusFound, "/stats") })
+	get("/", func(c echo.Context) error { return c.Redirect(http.StatusFound, "stats") })
 	get("/stats", s.statsPage)
 	get("/stats/events", s.statsEvents)
 	get("/assets/*", s.pages.asset)

@@ -85,11 +85,15 @@ func prefers(r *http.Request, kind string) bool {
 	return text.q > data.q || text.q == data.q && text.q > 0 && text.at < data.at
 }
 
-// users is the body of POST /leave.
+// users is the body of POST /alive and POST /leave.
 type users struct {
-	Room string   `json:"room"`
-	IDs  []string `json:"ids"`
+	Room  string   `json:"room"`
+	IDs   []string `json:"ids"`
+	Grace float64  `json:"grace"` // of a goodbye, in seconds: it holds unless they are back before
 }
+
+// maxGrace is the longest grace of a goodbye, in seconds.
+const maxGrace = 5
 
 // readUsers reads JSON whatever its content type: sendBeacon says text/plain.
 func readUsers(c echo.Context) (users, error) {
@@ -110,6 +114,9 @@ func readUsers(c echo.Context) (users, error) {
 	if len(u.IDs) == 0 || len(u.IDs) > maxIDs {
 		return u, badRequest(fmt.Errorf("ids has %d entries; give 1 to %d", len(u.IDs), maxIDs))
 	}
+	if u.Grace < 0 || u.Grace > maxGrace {
+		return u, badRequest(fmt.Errorf("grace is %g; give 0 to %d seconds", u.Grace, maxGrace))
+	}
 	for i, id := range u.IDs {
 		if err := sse.CheckClientID(id); err != nil {
 			return u, badRequest(fmt.Errorf("ids[%d]: %w", i, err))
@@ -127,12 +134,22 @@ func (s *Server) leave(c echo.Context) error {
 	if _, err := s.admit(c, u.Room); err != nil {
 		return err
 	}
+	at := time.Now().Add(time.Duration(u.Grace * float64(time.Second)))
+	now := u.IDs
+	if u.Grace > 0 {
+		now = slices.DeleteFunc(slices.Clone(u.IDs), func(id string) bool { return s.table.Knows(u.Room, id) })
+	}
 	for _, id := range u.IDs {
-		s.table.Leave(u.Room, id)
+		if u.Grace > 0 {
+			s.table.LeaveBy(u.Room, id, at)
+		} else {
+			s.table.Leave(u.Room, id)
+		}
 	}
-	if s.opt.Cluster != nil {
-		s.opt.Cluster.Leave(u.Room, u.IDs)
+	if s.opt.Cluster != nil && len(now) > 0 {
+		s.opt.Cluster.Leave(u.Room, now)
 	}
+	s.wakeExpiry()
 	s.recount(u.Room)
 	return c.NoContent(http.StatusNoContent)
 }

@@ -93,16 +93,16 @@ func (s *assetSet) read(name string) (*asset, error) {
 	}, nil
 }
 
-// url is the address under which a page should load the asset.
+// url is the address under which a page should load the asset, relative to / so that it holds under any path.
 func (s *assetSet) url(name string) (string, error) {
 	a := s.named[name]
 	if a == nil {
 		return "", fmt.Errorf("no asset %q", name)
 	}
 	if s.dev {
-		return "/assets/" + name, nil
+		return "assets/" + name, nil
 	}
-	return "/assets/" + hashedName(name, a.hash), nil
+	return "assets/" + hashedName(name, a.hash), nil
 }
 
 // find returns the asset of an address, and whether the address has its hash, so that it means the same for ever.
@@ -121,8 +121,13 @@ func (s *assetSet) find(name string) (a *asset, forever bool, err error) {
 }
 
 // asset serves GET /assets/*.
-func (p *pages) asset(c echo.Context) error {
-	a, forever, err := p.assets.find(c.Param("*"))
+func (p *pages) asset(c echo.Context) error { return p.serveAsset(c, c.Param("*")) }
+
+// client serves GET /socket.io/socket.io.js.
+func (p *pages) client(c echo.Context) error { return p.serveAsset(c, "io.js") }
+
+func (p *pages) serveAsset(c echo.Context, name string) error {
+	a, forever, err := p.assets.find(name)
 	if err != nil {
 		return err
 	}

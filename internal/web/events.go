@@ -20,6 +20,7 @@ import (
 type subscription struct {
 	room, id, cursor string
 	poll             bool // one answer with an end
+	now              bool // which comes at once
 	proxied          bool // the way leads, or may lead, through a proxy
 	readdressed      bool // or through something that only passes bytes on
 	browser          bool
@@ -48,6 +49,13 @@ func parseSubscription(r *http.Request) (subscription, error) {
 		sub.poll = true
 	default:
 		return sub, badRequest(fmt.Errorf("poll is %.20q; give 1, or leave it out", q.Get("poll")))
+	}
+	switch q.Get("wait") {
+	case "":
+	case "0":
+		sub.now = true
+	default:
+		return sub, badRequest(fmt.Errorf("wait is %.20q; give 0 with poll=1, or leave it out", q.Get("wait")))
 	}
 	if q.Has("id") {
 		if err := sse.CheckClientID(sub.id); err != nil {
@@ -109,10 +117,15 @@ func (s *Server) events(c echo.Context) error {
 	if c.Request().Method == http.MethodHead {
 		return c.NoContent(http.StatusOK)
 	}
-	if want.poll {
-		return s.poll(c, want)
+	if !want.poll {
+		return s.serve(c, want)
 	}
-	return s.serve(c, want)
+	// Some filters refuse event streams, or hold them back, and go by the type.
+	if !strings.Contains(c.Request().Header.Get("Accept"), "text/event-stream") {
+		c.Response().Header().Set("Content-Type", "text/plain; charset=utf-8")
+		c.Response().Header().Set("X-Content-Type-Options", "nosniff")
+	}
+	return s.poll(c, want)
 }
 
 // setStreamHeader sets the header of a stream.

@@ -223,6 +223,51 @@ func TestLeave(t *testing.T) {
 	})
 }
 
+// A page says goodbye without knowing whether it is closed or loaded again: with a grace, it is gone unless it is back
+// before, directly, behind a proxy that keeps its old stream open, and by polls.
+func TestLeaveWithGrace(t *testing.T) {
+	inBubble(t, web.Options{Linger: 2 * time.Second}, func(t *testing.T, b *bubble) {
+		for _, tt := range []struct {
+			name, header, value string
+			back                func(room string)
+		}{
+			{"stream", "X-None", "", func(room string) { b.open("id=" + idA + "&room=" + room) }},
+			{"proxied-stream", "Via", "1.1 proxy", func(room string) {
+				b.open("id="+idA+"&room="+room, "Via", "1.1 proxy")
+				b.do("POST", "/alive", `{"room":"`+room+`","ids":["`+idA+`"]}`)
+			}},
+			{"poll", "Via", "1.1 proxy", func(room string) { b.do("GET", "/events?poll=1&wait=0&id="+idA+"&room="+room, "", "Via", "1.1 proxy") }},
+			{"answer", "Via", "1.1 proxy", func(room string) { b.do("POST", "/alive", `{"room":"`+room+`","ids":["`+idA+`"]}`) }},
+		} {
+			room := tt.name
+			goodbye := func(grace string) answer {
+				return b.do("POST", "/leave", `{"room":"`+room+`","ids":["`+idA+`"],"grace":`+grace+`}`)
+			}
+			watcher := b.open("room=" + room)
+			old := b.open("id="+idA+"&room="+room, tt.header, tt.value)
+			b.do("POST", "/alive", `{"room":"`+room+`","ids":["`+idA+`"]}`)
+			if a := goodbye("1"); a.StatusCode != 204 {
+				t.Fatalf("%s: got %s", tt.name, a.Status)
+			}
+			time.Sleep(900 * time.Millisecond)
+			tt.back(room)
+			if tt.header == "X-None" {
+				old.cancel()
+			}
+			time.Sleep(5 * time.Second)
+			watcher.wantCounts("1", "2")
+			goodbye("1")
+			time.Sleep(1100 * time.Millisecond)
+			watcher.wantCounts("1", "2", "1")
+			for _, bad := range []string{"-1", "6", `"1"`} {
+				if a := goodbye(bad); a.StatusCode != 400 {
+					t.Errorf("grace %s: got %s, want 400", bad, a.Status)
+				}
+			}
+		}
+	})
+}
+
 // A goodbye while the id lingers takes it out at once.
 func TestLeaveWhileLingering(t *testing.T) {
 	inBubble(t, web.Options{Linger: time.Minute}, func(t *testing.T, b *bubble) {

@@ -32,6 +32,10 @@ const (
 	// detourWithin is the same behind a proxy, which may be slow: to read all of an answer,
 	// to have it scanned for viruses, to connect anew.
 	detourWithin = 10 * time.Second
+	// seldomWithin and seldomDetourWithin are the same for one who asks for many rooms in turn, by polls that do not wait.
+	// A hidden page does so every 10 s or so. With -linger they are less than the 30 s and the 60 s of those who vanish.
+	seldomWithin       = 25 * time.Second
+	seldomDetourWithin = 50 * time.Second
 )
 
 // proxied says that the request came through a proxy, or may have: HTTP/2 is what a

@@ -34,6 +34,7 @@ func newPagesServer(t *testing.T, cfg pageConfig) (http.Handler, *pages) {
 	e.GET("/", p.home)
 	e.GET("/assets/*", p.asset)
 	e.HEAD("/assets/*", p.asset)
+	e.GET("/socket.io/socket.io.js", p.client)
 	return e, p
 }
 
@@ -116,12 +117,12 @@ func TestHomeOfRoom(t *testing.T) {
 func TestHomeNamesAssetsByHash(t *testing.T) {
 	h, _ := newPagesServer(t, pageConfig{})
 	head, _, _ := strings.Cut(get(h, "/").Body.String(), "<body>")
-	urls := regexp.MustCompile(`(?:src|href)="(/assets/[^"]+)"`).FindAllStringSubmatch(head, -1)
+	urls := regexp.MustCompile(`(?:src|href)="(assets/[^"]+)"`).FindAllStringSubmatch(head, -1)
 	if len(urls) != 5 {
 		t.Errorf("the page loads %d assets, want 5: %v", len(urls), urls)
 	}
 	for _, u := range urls {
-		w := get(h, u[1])
+		w := get(h, "/"+u[1])
 		if w.Code != http.StatusOK || w.Header().Get("Cache-Control") != "public, max-age=31536000, immutable" {
 			t.Errorf("%s: status %d, Cache-Control %q", u[1], w.Code, w.Header().Get("Cache-Control"))
 		}
@@ -141,9 +142,10 @@ func TestAsset(t *testing.T) {
 		forAll       bool
 	}{
 		{"/assets/io.js", 200, "text/javascript; charset=utf-8", "no-cache", true},
+		{"/socket.io/socket.io.js", 200, "text/javascript; charset=utf-8", "no-cache", true},
 		{"/assets/io.mjs", 200, "text/javascript; charset=utf-8", "no-cache", true},
 		{"/assets/io.d.mts", 200, "text/plain; charset=utf-8", "no-cache", true},
-		{hashed, 200, "text/css; charset=utf-8", "public, max-age=31536000, immutable", false},
+		{"/" + hashed, 200, "text/css; charset=utf-8", "public, max-age=31536000, immutable", false},
 		{"/assets/style.css", 404, "", "", false},
 		{"/assets/io.0000000000000000.js", 404, "", "", false},
 		{"/assets/", 404, "", "", false},
@@ -219,7 +221,7 @@ func TestDevReadsFromDisk(t *testing.T) {
 		}
 	}
 	h, _ := newPagesServer(t, pageConfig{Dev: true})
-	if body := get(h, "/").Body.String(); !strings.Contains(body, `"/assets/style.css"`) {
+	if body := get(h, "/").Body.String(); !strings.Contains(body, `"assets/style.css"`) {
 		t.Errorf("the page names assets by hash:\n%s", body)
 	}
 	err = errors.Join(

@@ -38,11 +38,13 @@ func (s *Server) poll(c echo.Context, want subscription) error {
 	defer func() { s.gone(st, reason) }() // also if a panic ends the request
 	how.ClientID, how.Retry, how.Newcomer = want.id, soon(), newcomer
 	st.detour = want.proxied && want.id != ""
+	st.seldom = want.now
 	s.table.Returned(st.ticket)
 	end := make(pollWriter, 1)
 	st.writes(end)
 
 	sub, body, news := st.room.Poll(how)
+	news = news || want.now
 	body, answered := s.await(c, sub, body, news, end)
 	if !answered {
 		return nil // the reader has gone: nobody to answer

@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,7 +23,7 @@ type polled struct {
 func (b *bubble) poll(query, cursor string) polled {
 	b.t.Helper()
 	begin := time.Now()
-	a := b.do("GET", "/events?poll=1&"+query, "", "Last-Event-ID", cursor)
+	a := b.do("GET", "/events?poll=1&"+query, "", "Last-Event-ID", cursor, "Accept", "text/event-stream")
 	if a.StatusCode != 200 || a.Header.Get("Content-Type") != "text/event-stream" || a.Header.Get("Content-Length") != strconv.Itoa(len(a.body)) {
 		b.t.Fatalf("got %s %v for a body of %d bytes, want an event stream that says its length", a.Status, a.Header, len(a.body))
 	}
@@ -100,4 +101,57 @@ func TestPollAfterLinger(t *testing.T) {
 			b.poll(query, p.cursor).want(t, "and again", 20*time.Second, hello...)
 		})
 	}
+}
+
+// Filters that refuse or rewrite event streams go by the type: only who asks for an event stream is told that it is one.
+func TestPollType(t *testing.T) {
+	inBubble(t, web.Options{}, func(t *testing.T, b *bubble) {
+		for accept, want := range map[string]string{
+			"text/event-stream": "text/event-stream", "text/event-stream, */*;q=0.1": "text/event-stream",
+			"*/*": "text/plain; charset=utf-8", "": "text/plain; charset=utf-8", "text/html": "text/plain; charset=utf-8",
+		} {
+			a := b.do("GET", "/events?poll=1", "", "Accept", accept)
+			if got := a.Header.Get("Content-Type"); got != want || !strings.Contains(a.body, "event: user count\ndata: ") {
+				t.Errorf("Accept %q: got %q and %q, want %q and a count", accept, got, a.body, want)
+			}
+		}
+	})
+}
+
+// A page with many rooms asks for them in turn, by polls that do not wait; it is counted all the time, and gone in the end.
+func TestPollWithoutWaiting(t *testing.T) {
+	inBubble(t, web.Options{Token: "secret", Linger: 2 * time.Second}, func(t *testing.T, b *bubble) {
+		for _, way := range []struct {
+			name, header, value string
+			every, gone         time.Duration
+		}{{"direct", "X-None", "", 20 * time.Second, 30 * time.Second}, {"behind a proxy", "Via", "1.1 proxy", 45 * time.Second, 60 * time.Second}} {
+			watcher := b.open("room=" + url.QueryEscape(way.name))
+			body := fmt.Sprintf(`{"event":"news","data":1,"room":%q}`, way.name)
+			cursor := ""
+			for n := range 5 {
+				begin := time.Now()
+				a := b.do("GET", "/events?poll=1&wait=0&id="+idA+"&room="+url.QueryEscape(way.name), "", "Last-Event-ID", cursor, way.header, way.value)
+				if took := time.Since(begin); took != 0 || a.StatusCode != 200 {
+					t.Errorf("%s: poll %d is answered after %v with %s, want at once", way.name, n, took, a.Status)
+				}
+				if got, want := strings.Count(a.body, "event: news\n"), min(n, 1); got != want {
+					t.Errorf("%s: poll %d has %d news, want %d", way.name, n, got, want)
+				}
+				in := ssetest.NewReader(strings.NewReader(a.body))
+				for {
+					if _, err := in.Block(); err != nil {
+						break
+					}
+				}
+				cursor = in.LastEventID()
+				b.emit(body, false, bearer...)
+				time.Sleep(way.every)
+			}
+			time.Sleep(way.gone - way.every)
+			watcher.wantCounts("1", "2", "1")
+		}
+		if a := b.do("GET", "/events?poll=1&wait=1", ""); a.StatusCode != 400 {
+			t.Errorf("wait=1: got %s, want 400", a.Status)
+		}
+	})
 }

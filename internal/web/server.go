@@ -167,6 +167,7 @@ func (s *Server) routes() *echo.Echo {
 	}
 	get("/", s.pages.home, s.keepPrivate)
 	get("/assets/*", s.pages.asset)
+	get("/socket.io/socket.io.js", s.pages.client) // where lessons load it from
 	get("/badge.svg", s.badge)
 	get("/favicon.ico", s.favicon)
 

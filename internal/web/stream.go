@@ -23,6 +23,7 @@ type stream struct {
 	returning atomic.Bool  // its reader was told to come back at once
 	named     bool         // it has a client id, or a name that we gave it
 	detour    bool         // its reader comes back by way of a proxy
+	seldom    bool         // and not at once: it has many rooms to ask for
 
 	expiry *time.Timer // ends it with its token; nil if it needs none
 
@@ -142,6 +143,10 @@ func (s *Server) gone(st *stream, reason wire.Reason) {
 		var longer time.Duration
 		switch {
 		case !st.returning.Load():
+		case st.seldom && st.detour:
+			longer = seldomDetourWithin
+		case st.seldom:
+			longer = seldomWithin
 		case st.detour:
 			longer = detourWithin
 		default:

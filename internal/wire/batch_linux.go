@@ -162,7 +162,9 @@ func (l *loop) send(c *Conn, b *hub.Batch) bool {
 
 // sent is what follows a write of b, which took n bytes.
 func (l *loop) sent(c *Conn, b *hub.Batch, n int, errno syscall.Errno) bool {
-	c.written = l.now
+	if !c.sub.Signals() {
+		c.heard = l.now
+	}
 	if errno != 0 && errno != unix.EAGAIN && errno != unix.EINTR {
 		l.gone(c, Gone)
 		return false

@@ -45,6 +45,26 @@ func TestHeartbeat(t *testing.T) {
 	}
 }
 
+// Who gave an id gets io:ping while events flow, too: an EventSource does not show its page the events that nobody there
+// listens for, so that they are no sign of life.
+func TestHeartbeatAmongEvents(t *testing.T) {
+	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
+		r := start(func(r *rig) { r.heartbeat = 200 * time.Millisecond })
+		c := r.open("room=a&id=abcdefgh")
+		c.event() // io:hello
+		begin := time.Now()
+		for n := 1; ; n++ {
+			if time.Since(begin) > 2*time.Second {
+				t.Fatal("no io:ping in 2 s, 10 heartbeats")
+			}
+			r.emit("a", n, n, 0)
+			if c.event().Name == "io:ping" {
+				break
+			}
+		}
+	})
+}
+
 // A ping that wants an answer goes out at once, also where other news does: who is not
 // asked cannot answer, and would be taken for gone.
 func TestPing(t *testing.T) {

@@ -66,7 +66,7 @@ type Conn struct {
 	// Of the loop alone:
 	fd      int
 	index   int           // in group.conns
-	written uint32        // the tick of the last write
+	heard   uint32        // the tick of the last sign of life: a write, or io:ping for who gets these
 	event   time.Duration // when the last event went, since loop.start, where push is set
 	blocked bool          // the socket's buffer is full: EPOLLOUT will tell
 	pushing bool          // it is in loop.pushing

@@ -222,6 +222,7 @@ func (l *loop) join(c *Conn) {
 		l.conns = append(l.conns, nil)
 	}
 	l.conns[c.fd] = c
+	c.heard = l.now
 	l.open++
 	room := c.sub.Room()
 	g := l.groups[room]
@@ -289,14 +290,20 @@ func (l *loop) pass() {
 func (l *loop) heartbeats() {
 	l.now++
 	for _, c := range l.conns {
-		if c != nil && !c.blocked && l.now-c.written >= ticks-1 {
+		if c != nil && !c.blocked && l.now-c.heard >= ticks-1 {
 			l.heartbeat(c)
 		}
 	}
 }
 
-// heartbeat writes a sign of life, unless there is something better to write.
+// heartbeat writes a sign of life, unless there is something better to write. Nothing is better than io:ping: an
+// EventSource does not show its page the events that nobody there listens for.
 func (l *loop) heartbeat(c *Conn) {
+	if c.sub.Signals() {
+		c.heard, c.ping = l.now, true
+		l.flush(c)
+		return
+	}
 	if c.sub.Pending(&l.batch) {
 		l.flush(c)
 		return

@@ -62,7 +62,9 @@ func (s *Stream) Run(ctx context.Context, w http.ResponseWriter) Reason {
 			if err := out.send(&batch, s.sub); err != nil {
 				return reasonOf(err)
 			}
-			silence.Reset(s.heartbeat)
+			if !s.sub.Signals() { // an EventSource does not show its page the events that nobody there listens for
+				silence.Reset(s.heartbeat)
+			}
 			if s.push {
 				pushed = time.After(Push)
 			}
