@@ -1,0 +1,156 @@
+// Command rename changes the path of the module, everywhere in the repository: for those who put it at an address of
+// their own.
+//
+//	task rename -- github.com/you/headcount
+package main
+
+import (
+	"errors"
+	"fmt"
+	"go/format"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "rename: give the new path of the module, such as github.com/you/headcount")
+		os.Exit(2)
+	}
+	changed, err := rename(".", os.Args[1])
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "rename: %v\n", err)
+		os.Exit(1)
+	}
+	fmt.Printf("%d files changed; see git diff, and run the tests\n", changed)
+}
+
+var (
+	moduleLine = regexp.MustCompile(`(?m)^module (\S+)$`)
+	// A path as cmd/go takes it: words of these characters between slashes, the first of which has a dot.
+	validPath = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)+(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$`)
+)
+
+// rename gives the module in directory root another path, and returns how many files it has changed.
+func rename(root, path string) (changed int, err error) {
+	if !validPath.MatchString(path) {
+		return 0, fmt.Errorf("%q is no path of a module; give one such as github.com/you/headcount", path)
+	}
+	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if err != nil {
+		return 0, err
+	}
+	found := moduleLine.FindSubmatch(mod)
+	if found == nil {
+		return 0, errors.New("go.mod names no module")
+	}
+	r := renamer{from: string(found[1]), to: path}
+	err = filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			if slices.Contains([]string{".git", "bin", "node_modules"}, entry.Name()) {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		did, err := r.file(name)
+		if did {
+			changed++
+		}
+		return err
+	})
+	return changed, err
+}
+
+// renamer changes the texts of files. What it changes is the path, not the word: metrics, units and titles are named
+// headcount as before.
+type renamer struct{ from, to string }
+
+// file changes one file and reports whether it did.
+func (r renamer) file(name string) (bool, error) {
+	change := r.changer(name)
+	if change == nil {
+		return false, nil
+	}
+	before, err := os.ReadFile(name)
+	if err != nil {
+		return false, err
+	}
+	after, err := change(before)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", name, err)
+	}
+	if string(after) == string(before) {
+		return false, nil
+	}
+	info, err := os.Stat(name)
+	if err != nil {
+		return false, err
+	}
+	return true, os.WriteFile(name, after, info.Mode())
+}
+
+// changer returns how a file is changed, nil if it is not.
+func (r renamer) changer(name string) func([]byte) ([]byte, error) {
+	path := `(` + regexp.QuoteMeta(r.from) + `)(/[\w./-]*)?`
+	switch base := filepath.Base(name); {
+	case base == "go.mod":
+		return r.replace(`(?m)(^(?:module |\s+|require |replace ))` + path + `( |$)`)
+	case base == ".golangci.yml":
+		return r.replace(`(pkg: )`+path+`()`, `(\[|, )(`+regexp.QuoteMeta(r.from)+`)(/[\w./-]+)()`)
+	case base == "grafana.json":
+		return r.replace(`(go_build_info\{path=\\")` + path + `(\\")`)
+	case filepath.Ext(name) == ".go":
+		return r.imports
+	case filepath.Ext(name) == ".md":
+		// Of Go code: an import, alone or in its block, and go get.
+		return r.replace(`(?m)(^\s*"|import (?:\w+ )?")`+path+`(")`, `(go (?:get|doc|install) )`+path+`([\s@`+"`"+`])`)
+	}
+	return nil
+}
+
+// replace changes what the patterns match: what stands before the path, the path, what of the module it names, and what
+// stands behind it.
+func (r renamer) replace(patterns ...string) func([]byte) ([]byte, error) {
+	return func(text []byte) ([]byte, error) {
+		for _, p := range patterns {
+			text = regexp.MustCompile(p).ReplaceAll(text, []byte("${1}"+r.to+"${3}${4}"))
+		}
+		return text, nil
+	}
+}
+
+// imports changes the imports of Go code.
+func (r renamer) imports(source []byte) ([]byte, error) {
+	files := token.NewFileSet()
+	file, err := parser.ParseFile(files, "", source, parser.ImportsOnly)
+	if err != nil {
+		return nil, err
+	}
+	after := source
+	for _, spec := range slices.Backward(file.Imports) {
+		path, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			return nil, err
+		}
+		rest, ok := strings.CutPrefix(path, r.from)
+		if !ok || rest != "" && rest[0] != '/' {
+			continue
+		}
+		at := files.Position(spec.Path.Pos()).Offset
+		after = slices.Concat(after[:at], []byte(strconv.Quote(r.to+rest)), after[at+len(spec.Path.Value):])
+	}
+	if len(after) == len(source) {
+		return source, nil
+	}
+	return format.Source(after)
+}
