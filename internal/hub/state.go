@@ -179,7 +179,7 @@ func (r *Room) Resume(st SubState) *Sub {
 	defer r.mu.Unlock()
 	s := &Sub{room: r, rest: st.Rest, chunked: st.Chunked, signals: st.Signals, over: st.Over}
 	s.pos = Position{Seq: st.Seq, Version: st.Version, generation: r.generation}
-	if st.Lost || st.Cursor != "" {
+	if st.Cursor != "" {
 		r.unsettled++
 		s.pos.generation = -r.unsettled // its own: no two of them are at the same place
 	}

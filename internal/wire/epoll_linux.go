@@ -19,6 +19,7 @@ import (
 type Epoll struct {
 	loops []*loop
 	uring bool
+	halt  *halt // while they are frozen
 	wait  sync.WaitGroup
 }
 
@@ -51,6 +52,7 @@ func (e *Epoll) Close() error {
 	for _, l := range e.loops {
 		l.tell(func() { l.closed = true })
 	}
+	e.Thaw() // and they end without another look at their streams
 	e.wait.Wait()
 	return nil
 }
@@ -105,14 +107,18 @@ func (e *Epoll) Take(fd int, sub *hub.Sub, push bool, owner Owner) *Conn {
 	l := e.pick()
 	l.load.Add(1)
 	c := &Conn{loop: l, fd: fd, sub: *sub, push: push, owner: owner}
+	l.take(c)
+	return c
+}
+
+func (l *loop) take(c *Conn) {
 	l.tell(func() {
 		if l.over { // Close has cut the others
-			Discard(fd)
+			Discard(c.fd)
 			return
 		}
 		l.joined = append(l.joined, c)
 	})
-	return c
 }
 
 // enough is how many streams a loop has before the next one is used: two loops that

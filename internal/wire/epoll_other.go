@@ -4,6 +4,7 @@ package wire
 
 import (
 	"errors"
+	"iter"
 	"net"
 	"time"
 
@@ -30,6 +31,27 @@ func Discard(int) {}
 
 // Take is never called, for there is no Epoll.
 func (*Epoll) Take(int, *hub.Sub, bool, Owner) *Conn { panic("wire: no epoll on this system") }
+
+// Freeze does nothing.
+func (*Epoll) Freeze() {}
+
+// Thaw does nothing.
+func (*Epoll) Thaw() {}
+
+// Streams returns none.
+func (*Epoll) Streams() iter.Seq[*Conn] { return func(func(*Conn) bool) {} }
+
+// Resume is never called, for there is no Epoll.
+func (*Epoll) Resume(int, *hub.Room, ConnState, Owner) *Conn { panic("wire: no epoll on this system") }
+
+// Owner is never called, for there is no Conn.
+func (*Conn) Owner() Owner { return nil }
+
+// FD is never called, for there is no Conn.
+func (*Conn) FD() int { return -1 }
+
+// Export is never called, for there is no Conn.
+func (*Conn) Export() ConnState { return ConnState{} }
 
 // Uring returns false.
 func (*Epoll) Uring() bool { return false }

@@ -50,8 +50,9 @@ type loop struct {
 	dirty  []*group
 	ending []ending
 	pinged []*Conn
-	closed bool // Close was called
-	over   bool // the loop has ended
+	halt   *halt // Freeze was called
+	closed bool  // Close was called
+	over   bool  // the loop has ended
 }
 
 func newLoop(heartbeat time.Duration, uring bool) (*loop, error) {
@@ -104,7 +105,7 @@ func (l *loop) run() {
 		for _, ev := range l.events[:n] {
 			l.handle(ev)
 		}
-		if !l.takeIn() {
+		if !l.takeIn() || !l.stand() {
 			return
 		}
 		now := time.Now()
@@ -128,7 +129,7 @@ func (l *loop) poll(wait bool) (n int) {
 		l.asleep.Store(true)
 		// What was told before the flag was up woke nobody.
 		l.mu.Lock()
-		if len(l.joined)+len(l.dirty)+len(l.ending)+len(l.pinged) > 0 || l.closed {
+		if len(l.joined)+len(l.dirty)+len(l.ending)+len(l.pinged) > 0 || l.halt != nil || l.closed {
 			wait = false
 		}
 		l.mu.Unlock()
@@ -222,8 +223,12 @@ func (l *loop) join(c *Conn) {
 		l.conns = append(l.conns, nil)
 	}
 	l.conns[c.fd] = c
-	c.heard = l.now
 	l.open++
+	c.heard += l.now
+	if c.pushing { // as the process says that had it before
+		c.pushing = false
+		l.pushLater(c)
+	}
 	room := c.sub.Room()
 	g := l.groups[room]
 	if g == nil {

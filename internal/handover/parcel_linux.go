@@ -1,0 +1,166 @@
+package handover
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+
+	"golang.org/x/sys/unix"
+)
+
+// Parcel is what goes over. Whoever receives one owns the descriptors in it.
+type Parcel struct {
+	Listeners []Listener
+	Streams   []int  // descriptors
+	State     []byte // what they mean
+}
+
+// Listener is the descriptor of a listener and the name by which the next process asks for it.
+type Listener struct {
+	Name string
+	FD   int
+}
+
+// Close closes every descriptor.
+func (p *Parcel) Close() {
+	for _, l := range p.Listeners {
+		_ = unix.Close(l.FD)
+	}
+	for _, fd := range p.Streams {
+		_ = unix.Close(fd)
+	}
+	p.Listeners, p.Streams = nil, nil
+}
+
+// Listener takes the listener called name out of the parcel, nil if there is none.
+func (p *Parcel) Listener(name string) (net.Listener, error) {
+	for i, l := range p.Listeners {
+		if l.Name == name {
+			p.Listeners = append(p.Listeners[:i:i], p.Listeners[i+1:]...)
+			return fileListener(l.FD)
+		}
+	}
+	return nil, nil
+}
+
+// label is what comes before the descriptors: how many there are, and how long the state is.
+type label struct {
+	Listeners []string
+	Streams   int
+	State     int
+}
+
+// batch is how many descriptors go with one message; the kernel takes 253.
+const batch = 250
+
+// maxLabel bounds what is allocated for a label.
+const maxLabel = 64 << 10
+
+// errDescriptors reports that the kernel dropped some that had been sent.
+var errDescriptors = errors.New("this process may not open as many files; raise its limit (LimitNOFILE=, ulimit -n)")
+
+func send(c *net.UnixConn, p Parcel) error {
+	about := label{Streams: len(p.Streams), State: len(p.State)}
+	var all []int
+	for _, l := range p.Listeners {
+		about.Listeners = append(about.Listeners, l.Name)
+		all = append(all, l.FD)
+	}
+	text, err := json.Marshal(about)
+	if err != nil {
+		return fmt.Errorf("send parcel: %w", err)
+	}
+	if _, err := c.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(text))), text...)); err != nil {
+		return fmt.Errorf("send parcel: %w", err)
+	}
+	all = append(all, p.Streams...)
+	for len(all) > 0 {
+		n := min(batch, len(all))
+		if _, _, err := c.WriteMsgUnix([]byte{byte(n)}, unix.UnixRights(all[:n]...), nil); err != nil {
+			return fmt.Errorf("send descriptors: %w", err)
+		}
+		all = all[n:]
+	}
+	if _, err := c.Write(p.State); err != nil {
+		return fmt.Errorf("send state: %w", err)
+	}
+	return nil
+}
+
+func receive(c *net.UnixConn) (*Parcel, error) {
+	size := make([]byte, 4)
+	if _, err := io.ReadFull(c, size); err != nil {
+		return nil, fmt.Errorf("receive parcel: %w", err)
+	}
+	n := binary.BigEndian.Uint32(size)
+	if n > maxLabel {
+		return nil, fmt.Errorf("receive parcel: its label has %d bytes", n)
+	}
+	text := make([]byte, n)
+	if _, err := io.ReadFull(c, text); err != nil {
+		return nil, fmt.Errorf("receive parcel: %w", err)
+	}
+	var about label
+	if err := json.Unmarshal(text, &about); err != nil {
+		return nil, fmt.Errorf("receive parcel: %w", err)
+	}
+	all, err := receiveDescriptors(c, len(about.Listeners)+about.Streams)
+	p := &Parcel{Streams: all}
+	if err == nil {
+		p.State, err = receiveState(c, about.State)
+	}
+	if err != nil {
+		p.Close()
+		return nil, err
+	}
+	for i, name := range about.Listeners {
+		p.Listeners = append(p.Listeners, Listener{name, all[i]})
+	}
+	p.Streams = all[len(about.Listeners):]
+	return p, nil
+}
+
+func receiveState(c *net.UnixConn, size int) ([]byte, error) {
+	if size < 0 {
+		return nil, fmt.Errorf("receive state: it has %d bytes", size)
+	}
+	state := make([]byte, size)
+	if _, err := io.ReadFull(c, state); err != nil {
+		return nil, fmt.Errorf("receive state: %w", err)
+	}
+	return state, nil
+}
+
+// receiveDescriptors returns those that came also if there were not n.
+func receiveDescriptors(c *net.UnixConn, n int) (all []int, err error) {
+	one, oob := make([]byte, 1), make([]byte, unix.CmsgSpace(4*batch))
+	for len(all) < n {
+		read, control, flags, _, err := c.ReadMsgUnix(one, oob)
+		if err != nil {
+			return all, fmt.Errorf("receive descriptors: %w", err)
+		}
+		if read == 0 {
+			return all, fmt.Errorf("receive descriptors: %w", io.ErrUnexpectedEOF)
+		}
+		messages, err := unix.ParseSocketControlMessage(oob[:control])
+		if err != nil {
+			return all, fmt.Errorf("receive descriptors: %w", err)
+		}
+		got := 0
+		for _, m := range messages {
+			fds, err := unix.ParseUnixRights(&m)
+			if err != nil {
+				return all, fmt.Errorf("receive descriptors: %w", err)
+			}
+			all = append(all, fds...)
+			got += len(fds)
+		}
+		if flags&unix.MSG_CTRUNC != 0 || got != int(one[0]) {
+			return all, fmt.Errorf("receive descriptors: %w", errDescriptors)
+		}
+	}
+	return all, nil
+}

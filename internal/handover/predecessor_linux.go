@@ -1,0 +1,73 @@
+package handover
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+)
+
+// goOn is all that this process says behind a parcel.
+const goOn = 'g'
+
+// Predecessor is the process that started this one to hand over to it.
+type Predecessor struct{ conn *net.UnixConn }
+
+// Inherit returns the process that hands over to this one, nil if none does.
+func Inherit() (*Predecessor, error) {
+	text := os.Getenv(variable)
+	if text == "" {
+		return nil, nil
+	}
+	if err := os.Unsetenv(variable); err != nil { // it is not for those that this process starts
+		return nil, fmt.Errorf("inherit: %w", err)
+	}
+	fd, err := strconv.Atoi(text)
+	if err != nil {
+		return nil, fmt.Errorf("inherit: %s=%q is no descriptor", variable, text)
+	}
+	conn, err := fileConn(fd)
+	if err != nil {
+		return nil, fmt.Errorf("inherit: %w", err)
+	}
+	return &Predecessor{conn}, nil
+}
+
+// Receive says hello, which stops the other process, and returns what it sends then.
+func (p *Predecessor) Receive() (*Parcel, error) {
+	if err := p.say(message{Hello: true}); err != nil {
+		return nil, err
+	}
+	return receive(p.conn)
+}
+
+// Ready says that this process has everything, and waits for the other one to let it go on. After an error nothing
+// that was received may be touched, but to close it.
+func (p *Predecessor) Ready() error {
+	if err := p.say(message{Ready: true}); err != nil {
+		return err
+	}
+	word := make([]byte, 1)
+	if _, err := io.ReadFull(p.conn, word); err != nil {
+		return fmt.Errorf("the old process has not said go: %w", err)
+	}
+	if word[0] != goOn {
+		return fmt.Errorf("the old process said %q instead of go", word)
+	}
+	return p.conn.Close()
+}
+
+// Refuse tells the other process why this one does not go on.
+func (p *Predecessor) Refuse(why error) {
+	_ = p.say(message{Refused: why.Error()}) // else it sees that this one ends
+	_ = p.conn.Close()
+}
+
+func (p *Predecessor) say(m message) error {
+	if err := json.NewEncoder(p.conn).Encode(m); err != nil {
+		return fmt.Errorf("tell the old process: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,155 @@
+package handover
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// variable is the environment variable by which the next process finds its end of the socket pair.
+const variable = "HEADCOUNT_PREDECESSOR"
+
+// Limits are how long the next process may take. Streams are silent in the second one only.
+type Limits struct {
+	Hello time.Duration // from its start to its hello
+	Ready time.Duration // to take over what it is sent
+}
+
+// message is what the next process says.
+type message struct {
+	Hello   bool   `json:",omitempty"`
+	Ready   bool   `json:",omitempty"`
+	Refused string `json:",omitempty"`
+}
+
+// Successor is the next process, as this one sees it.
+type Successor struct {
+	cmd    *exec.Cmd
+	limits Limits
+	conn   *net.UnixConn
+	in     *json.Decoder
+	done   chan struct{} // closed when it has ended
+}
+
+// Start starts the next process and waits for its hello. If it returns an error the process has ended.
+func Start(cmd *exec.Cmd, limits Limits) (*Successor, error) {
+	ours, theirs, err := socketPair()
+	if err != nil {
+		return nil, err
+	}
+	cmd.ExtraFiles = append(cmd.ExtraFiles, theirs)
+	cmd.Env = append(cmd.Environ(), variable+"="+strconv.Itoa(2+len(cmd.ExtraFiles)))
+	err = cmd.Start()
+	_ = theirs.Close() // it has its own
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start %s: %w", cmd.Path, err), ours.Close())
+	}
+	s := &Successor{cmd: cmd, limits: limits, conn: ours, in: json.NewDecoder(ours), done: make(chan struct{})}
+	go func() {
+		_ = cmd.Wait() // await says how it ended
+		close(s.done)
+	}()
+	if err := s.await("hello", limits.Hello, func(m message) bool { return m.Hello }); err != nil {
+		return nil, errors.Join(err, s.Kill())
+	}
+	return s, nil
+}
+
+// Pid returns the process id.
+func (s *Successor) Pid() int { return s.cmd.Process.Pid }
+
+// Give sends p, whose descriptors stay open here, and waits until the next process has it.
+func (s *Successor) Give(p Parcel) error {
+	if err := s.conn.SetWriteDeadline(time.Now().Add(s.limits.Ready)); err != nil {
+		return fmt.Errorf("give parcel: %w", err)
+	}
+	if err := send(s.conn, p); err != nil {
+		// Why it reads no more is worth more than that it does not.
+		return errors.Join(s.await("ready", time.Second, func(message) bool { return false }), err)
+	}
+	return s.await("ready", s.limits.Ready, func(m message) bool { return m.Ready })
+}
+
+// Go tells the next process to go on. After an error it has not heard that, and must be ended with [Successor.Kill].
+func (s *Successor) Go() error {
+	if _, err := s.conn.Write([]byte{goOn}); err != nil {
+		return fmt.Errorf("say go: %w", err)
+	}
+	return s.conn.Close()
+}
+
+// Kill ends the next process, and returns when it has ended: it touches nothing any more.
+func (s *Successor) Kill() error {
+	_ = s.cmd.Process.Kill() // it may have ended by itself
+	<-s.done
+	return s.conn.Close()
+}
+
+// await waits until the next process says what is expected.
+func (s *Successor) await(what string, within time.Duration, expected func(message) bool) error {
+	if err := s.conn.SetReadDeadline(time.Now().Add(within)); err != nil {
+		return fmt.Errorf("await %s: %w", what, err)
+	}
+	var m message
+	err := s.in.Decode(&m)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("the new process has not said %s within %v", what, within)
+	case errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET):
+		<-s.done // it closes the connection by ending
+		return fmt.Errorf("the new process ended before it said %s: %v", what, s.cmd.ProcessState)
+	case err != nil:
+		return fmt.Errorf("await %s: %w", what, err)
+	case m.Refused != "":
+		return fmt.Errorf("the new process refused: %s", m.Refused)
+	case !expected(m):
+		return fmt.Errorf("the new process said %+v instead of %s", m, what)
+	}
+	return nil
+}
+
+func socketPair() (ours *net.UnixConn, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make socket pair: %w", err)
+	}
+	theirs = os.NewFile(uintptr(fds[1]), "successor")
+	if ours, err = fileConn(fds[0]); err != nil {
+		return nil, nil, errors.Join(err, theirs.Close())
+	}
+	return ours, theirs, nil
+}
+
+// fileConn makes a connection of a descriptor, which it owns.
+func fileConn(fd int) (*net.UnixConn, error) {
+	file := os.NewFile(uintptr(fd), "handover")
+	defer file.Close() // FileConn has its own
+	c, err := net.FileConn(file)
+	if err != nil {
+		return nil, fmt.Errorf("use descriptor %d: %w", fd, err)
+	}
+	conn, ok := c.(*net.UnixConn)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("use descriptor %d: it is no Unix socket", fd), c.Close())
+	}
+	return conn, nil
+}
+
+// fileListener makes a listener of a descriptor, which it owns.
+func fileListener(fd int) (net.Listener, error) {
+	file := os.NewFile(uintptr(fd), "listener")
+	defer file.Close() // FileListener has its own
+	l, err := net.FileListener(file)
+	if err != nil {
+		return nil, fmt.Errorf("use descriptor %d: %w", fd, err)
+	}
+	return l, nil
+}

@@ -1,0 +1,92 @@
+package wire
+
+import (
+	"iter"
+	"sync"
+	"time"
+
+	"headcount/internal/hub"
+)
+
+// halt is what the loops wait for while they are frozen.
+type halt struct {
+	standing sync.WaitGroup // done by each loop once it stands
+	thaw     chan struct{}  // closed when they go on
+}
+
+// Freeze stops reading and writing, and returns when every loop stands still. What is asked of a stream meanwhile is done
+// after [Epoll.Thaw].
+func (e *Epoll) Freeze() {
+	e.halt = &halt{thaw: make(chan struct{})}
+	e.halt.standing.Add(len(e.loops))
+	for _, l := range e.loops {
+		l.tell(func() { l.halt = e.halt })
+	}
+	e.halt.standing.Wait()
+}
+
+// Thaw goes on where Freeze stopped.
+func (e *Epoll) Thaw() {
+	if e.halt != nil {
+		close(e.halt.thaw)
+		e.halt = nil
+	}
+}
+
+// stand stands still if that is asked for. It returns false if the loop is to stop.
+func (l *loop) stand() bool {
+	l.mu.Lock()
+	h := l.halt
+	l.halt = nil
+	l.mu.Unlock()
+	if h == nil {
+		return true
+	}
+	h.standing.Done()
+	<-h.thaw
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.closed
+}
+
+// Streams returns the streams of frozen loops.
+func (e *Epoll) Streams() iter.Seq[*Conn] {
+	return func(yield func(*Conn) bool) {
+		for _, l := range e.loops {
+			for _, c := range l.conns {
+				if c != nil && !yield(c) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Owner returns whom [Epoll.Take] was given.
+func (c *Conn) Owner() Owner { return c.owner }
+
+// FD returns the descriptor, which stays the loop's.
+func (c *Conn) FD() int { return c.fd }
+
+// Export returns what [Epoll.Resume] needs; the loop is frozen.
+func (c *Conn) Export() ConnState {
+	return ConnState{
+		Sub: c.sub.Export(), Push: c.push, Due: c.pushing, Last: time.Since(c.loop.start) - c.event,
+		Silent: time.Duration(c.loop.now-c.heard) * c.loop.tick,
+		Ping:   c.ping, End: c.end, Retry: c.retry,
+	}
+}
+
+// Resume is [Epoll.Take] for a stream that another process had, in a room that has got its state.
+func (e *Epoll) Resume(fd int, room *hub.Room, st ConnState, owner Owner) *Conn {
+	l := e.pick()
+	l.load.Add(1)
+	c := &Conn{
+		loop: l, fd: fd, sub: *room.Resume(st.Sub), owner: owner,
+		push: st.Push, pushing: st.Due, event: time.Since(l.start) - st.Last,
+		over: st.Sub.Over, ping: st.Ping, end: st.End, retry: st.Retry,
+	}
+	c.heard -= uint32(min(st.Silent/l.tick, ticks))
+	l.take(c)
+	return c
+}

@@ -1,0 +1,193 @@
+package wire_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http/httputil"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"headcount/internal/hub"
+	"headcount/internal/sse"
+	"headcount/internal/wire"
+)
+
+// process is what one process has.
+type process struct {
+	hub   *hub.Hub
+	epoll *wire.Epoll
+	ended owner
+}
+
+func newProcess(t *testing.T, heartbeat time.Duration) *process {
+	t.Helper()
+	e, err := wire.NewEpoll(heartbeat, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Close() })
+	return &process{hub.New(hub.Options{}), e, make(owner, 100)}
+}
+
+// next is the process that goes on with all that p has; p ends.
+func (p *process) next(t *testing.T, heartbeat time.Duration) *process {
+	t.Helper()
+	n := newProcess(t, heartbeat)
+	n.epoll.Freeze()
+	p.epoll.Freeze()
+	n.hub.Import(p.hub.Export())
+	for c := range p.epoll.Streams() {
+		fd, err := unix.Dup(c.FD())
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.epoll.Resume(fd, n.hub.Open("a"), c.Export(), n.ended)
+	}
+	if err := p.epoll.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n.epoll.Thaw()
+	return n
+}
+
+// read returns the data of the events up to the one called "end".
+func read(t *testing.T, c *net.TCPConn) string {
+	t.Helper()
+	_ = c.SetDeadline(time.Now().Add(patience))
+	in := httputil.NewChunkedReader(c)
+	var got bytes.Buffer
+	for buffer := make([]byte, 64<<10); !bytes.Contains(got.Bytes(), []byte("event: end\ndata: 0\n\n")); {
+		n, err := in.Read(buffer)
+		got.Write(buffer[:n])
+		if err != nil {
+			t.Fatalf("%v, behind %d bytes, %.20q … %q", err, got.Len(), got.String(), got.Bytes()[max(0, got.Len()-100):])
+		}
+	}
+	var data strings.Builder
+	for line := range strings.SplitSeq(got.String(), "\n") {
+		if d, ok := strings.CutPrefix(line, "data: "); ok {
+			fmt.Fprint(&data, d[:min(len(d), 3)], " ")
+		}
+	}
+	return data.String()
+}
+
+// narrow lets a socket take less than one event of big bytes.
+func narrow(t *testing.T, client *net.TCPConn, fd int) {
+	t.Helper()
+	if err := errors.Join(client.SetReadBuffer(16<<10), unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 16<<10)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+const big = 128 << 10
+
+// Streams go from process to process: those that wait, those whose socket is full in the middle of an event, and one that
+// is to end. Nobody misses a byte, or gets one twice.
+func TestFreezeAndResume(t *testing.T) {
+	p := newProcess(t, time.Hour)
+	room := p.hub.Open("a")
+	var clients []*net.TCPConn
+	for i := range 20 {
+		client, fd := pair(t)
+		if i < 2 {
+			narrow(t, client, fd)
+		}
+		p.epoll.Take(fd, room.Join(hub.Reader{Chunked: true}), false, p.ended)
+		clients = append(clients, client)
+	}
+	p.hub.Emit("a", "n", []byte(strings.Repeat("1", big)))
+	p.epoll.Freeze()
+	p.hub.Emit("a", "n", []byte("2"))
+	p.epoll.Thaw()
+	p.hub.Emit("a", "n", []byte("3"))
+	p = p.next(t, time.Hour)
+	p.hub.Emit("a", "n", []byte("4"))
+	p = p.next(t, time.Hour)
+	p.hub.Emit("a", "end", []byte("0"))
+	for i, c := range clients {
+		if got := read(t, c); got != "111 2 3 4 0 " {
+			t.Fatalf("reader %d got %s, want 111 2 3 4 0", i, got)
+		}
+	}
+	for _, c := range clients[:10] {
+		_ = c.Close()
+	}
+	for range 10 {
+		if why := <-p.ended; why != wire.Gone {
+			t.Errorf("it ended because %s, want %s", why, wire.Gone)
+		}
+	}
+}
+
+// What was asked of a stream, or is due, is so in the next process.
+func TestResumeKeepsWhatIsDue(t *testing.T) {
+	const heartbeat = 8 * time.Second
+	p := newProcess(t, heartbeat)
+	room := p.hub.Open("a")
+	ending, fd := pair(t)
+	narrow(t, ending, fd)
+	p.hub.Emit("a", "n", []byte(strings.Repeat("1", big)))
+	end := p.epoll.Take(fd, room.Join(hub.Reader{Cursor: "before"}), false, p.ended)
+	pushed, fd := pair(t)
+	p.epoll.Take(fd, room.Join(hub.Reader{}), true, p.ended)
+	end.End(time.Second)
+	p = p.next(t, heartbeat)
+	_ = ending.SetDeadline(time.Now().Add(patience))
+	if got, err := io.ReadAll(ending); err != nil || !strings.HasSuffix(string(got), "retry: 1000\n") {
+		t.Errorf("got %d bytes, %v, want a farewell", len(got), err)
+	}
+	if why := <-p.ended; why != wire.Ended {
+		t.Errorf("it ended because %s, want %s", why, wire.Ended)
+	}
+	comment(t, pushed) // long before a heartbeat is due
+}
+
+// comment reads up to the next comment.
+func comment(t *testing.T, c *net.TCPConn) {
+	t.Helper()
+	_ = c.SetDeadline(time.Now().Add(6 * time.Second))
+	for got := []byte{}; !bytes.Contains(got, []byte(sse.Comment)); {
+		b := make([]byte, 1024)
+		n, err := c.Read(b)
+		if err != nil {
+			t.Fatalf("got %q, %v, want a comment", got, err)
+		}
+		got = append(got, b[:n]...)
+	}
+}
+
+// A stream that was silent in one process is not silent for another heartbeat in the next.
+func TestResumeAfterSilence(t *testing.T) {
+	p := newProcess(t, 8*time.Second)
+	client, fd := pair(t)
+	p.epoll.Resume(fd, p.hub.Open("a"), wire.ConnState{Silent: 7 * time.Second}, p.ended)
+	comment(t, client)
+}
+
+// A process that has handed over writes nothing more, also if its streams have news.
+func TestCloseFrozen(t *testing.T) {
+	p := newProcess(t, time.Hour)
+	room := p.hub.Open("a")
+	client, fd := pair(t)
+	p.epoll.Take(fd, room.Join(hub.Reader{Retry: time.Second}), false, p.ended)
+	_ = client.SetDeadline(time.Now().Add(patience))
+	opening := make([]byte, len("retry: 1000\n"))
+	if _, err := io.ReadFull(client, opening); err != nil {
+		t.Fatal(err)
+	}
+	p.epoll.Freeze()
+	p.hub.Emit("a", "n", []byte("1"))
+	if err := p.epoll.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(client); err != nil || len(got) > 0 {
+		t.Errorf("got %q, %v, want the end of the connection", got, err)
+	}
+}

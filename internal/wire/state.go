@@ -1,0 +1,19 @@
+package wire
+
+import (
+	"time"
+
+	"headcount/internal/hub"
+)
+
+// ConnState is a stream as plain data, for [Epoll.Resume] in the process that goes on with its descriptor.
+type ConnState struct {
+	Sub    hub.SubState
+	Push   bool
+	Due    bool          // a comment is to follow its last event,
+	Last   time.Duration // which is that old
+	Silent time.Duration // since its last sign of life
+	Ping   bool          // Ping was called
+	End    bool          // End was called, with Retry
+	Retry  time.Duration
+}
