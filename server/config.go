@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"runtime"
 	"strings"
 	"time"
 
@@ -149,8 +150,8 @@ func (c *config) web(log *slog.Logger) web.Options {
 		MaxEvent:   int64(c.maxEvent),
 		History:    c.history,
 		HistoryAge: c.historyAge,
-		MaxStreams: c.maxStreams.resolve(),
-		MaxPerIP:   c.maxPerIP.resolve(),
+		MaxStreams: c.maxStreams.resolve(openFiles(), runtime.GOMAXPROCS(0)),
+		MaxPerIP:   c.maxPerIP.resolve(openFiles(), runtime.GOMAXPROCS(0)),
 		MaxRate:    c.maxRate,
 		Private:    c.private,
 		Key:        c.key,

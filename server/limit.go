@@ -45,18 +45,20 @@ func (l *streamLimit) String() string {
 	return strconv.Itoa(int(*l))
 }
 
-// resolve turns auto into a number: a stream is an open file, and some must stay
-// for everything else.
-func (l streamLimit) resolve() int {
-	files := openFiles() // Go itself has raised the soft limit to the hard one
+// resolve turns auto into a number, for as many open files as there may be, 0 = unknown, and as many processors.
+func (l streamLimit) resolve(files, processors int) int {
 	if l != auto {
 		return int(l)
 	}
 	if files == 0 {
 		return 0
 	}
-	return files - min(1000, files/4)
+	return max(1, files-reserve(files, processors))
 }
+
+// reserve is how many open files must stay for what is no stream: a quarter, at most 1000, and at least what the server
+// has for itself (each processor's writer has some) and connections that are just arriving.
+func reserve(files, processors int) int { return min(1000, max(files/4, 32+4*processors)) }
 
 // prefixes is a list of address ranges.
 type prefixes []netip.Prefix

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -83,7 +84,7 @@ func run(ctx context.Context, args []string, stdout io.Writer, stderr *logqueue.
 		}
 		public.TLSConfig = &tls.Config{GetCertificate: cert.get, MinVersion: tls.VersionTLS12}
 	}
-	private := &http.Server{Handler: app.Admin(), ReadHeaderTimeout: headerTime, ErrorLog: public.ErrorLog}
+	private := &http.Server{Handler: closeAfterChunks(app.Admin()), ReadHeaderTimeout: headerTime, ErrorLog: public.ErrorLog}
 
 	listener, err := listen(ctx, "-addr", cfg.addr)
 	if err != nil {
@@ -120,6 +121,10 @@ func run(ctx context.Context, args []string, stdout io.Writer, stderr *logqueue.
 	running.Go(func() { serve(public, listener, failed) })
 	log.Info("listening", "addr", listener.Addr().String(), "url", pageURL(listener.Addr(), cfg.tlsCert != "")+cfg.path,
 		"max_streams", options.MaxStreams, "open_files", openFiles(), "writer", string(app.Writer()))
+
+	if files := openFiles(); files > 0 && options.MaxStreams > files-reserve(0, runtime.GOMAXPROCS(0)) {
+		log.Warn("not as many streams fit as -max-streams says, for each is an open file; raise the open-file limit", "open_files", files)
+	}
 
 	select {
 	case err := <-failed:

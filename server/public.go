@@ -20,7 +20,7 @@ const (
 func publicServer(app *web.Server, path string, h2c bool, log *slog.Logger) *http.Server {
 	idle := idleConns{timers: make(map[net.Conn]*time.Timer)}
 	s := &http.Server{
-		Handler:     under(path, app),
+		Handler:     closeAfterChunks(under(path, app)),
 		ConnContext: app.ConnContext,
 		ConnState:   idle.changed,
 		// WriteTimeout stays 0: it would end every stream. Each write of a stream
@@ -36,6 +36,18 @@ func publicServer(app *web.Server, path string, h2c bool, log *slog.Logger) *htt
 		s.Protocols.SetUnencryptedHTTP2(true)
 	}
 	return s
+}
+
+// closeAfterChunks ends the connection after a request whose body came in chunks. It may have had a Content-Length too, which
+// net/http takes away unseen: "the server MUST close the connection after responding to such a request", RFC 9112,
+// section 6.1. What a proxy took for the end of the body may have been another place.
+func closeAfterChunks(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.TransferEncoding) > 0 {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // idleConns closes connections that had no request for idleTime. With IdleTimeout net/http

@@ -175,3 +175,28 @@ func TestLargeHeader(t *testing.T) {
 		}
 	})
 }
+
+// A connection ends with a request that may have two lengths, and so two ends.
+func TestTwoLengths(t *testing.T) {
+	onPublic(t, func(t *testing.T, l *pipes) {
+		for _, row := range []struct {
+			name, header, body string
+			closed             bool
+		}{
+			{"both", "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n", true},
+			{"chunks", "Transfer-Encoding: chunked\r\n", "0\r\n\r\n", true},
+			{"a length", "Content-Length: 2\r\n", "{}", false},
+		} {
+			conn, _ := l.dial(t.Context(), "", "")
+			go io.WriteString(conn, "POST /leave HTTP/1.1\r\nHost: headcount.test\r\n"+row.header+"\r\n"+row.body)
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if resp.StatusCode != 400 || resp.Close != row.closed {
+				t.Errorf("%s: got status %d, closed %v, want 400, %v", row.name, resp.StatusCode, resp.Close, row.closed)
+			}
+			conn.Close()
+		}
+	})
+}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -73,7 +74,7 @@ func (n *Node) provide(ctx context.Context) (*jetstream.StreamInfo, error) {
 		{&s.nodes, bucketConfig(n.names.nodes(), n.names.allBeats(), "headcount: nodes that are alive", beatLife)},
 	} {
 		if *one.stream, err = n.provideOne(ctx, one.config, grow); err != nil {
-			return nil, fmt.Errorf("provide stream %s: %w", one.config.Name, err)
+			return nil, fmt.Errorf("provide stream %s: %w", one.config.Name, withCure(err))
 		}
 	}
 	old := n.streams.Swap(&s)
@@ -84,6 +85,16 @@ func (n *Node) provide(ctx context.Context) (*jetstream.StreamInfo, error) {
 		}
 	}
 	return s.events.CachedInfo(), nil
+}
+
+// withCure says what to do about a NATS that has no JetStream. Its own error is "no responders available for request".
+func withCure(err error) error {
+	for _, missing := range []error{nats.ErrNoResponders, jetstream.ErrJetStreamNotEnabled, jetstream.ErrJetStreamNotEnabledForAccount} {
+		if errors.Is(err, missing) {
+			return fmt.Errorf("NATS has no JetStream, or not yet; start it with nats-server -js, and allow it to the account: %w", err)
+		}
+	}
+	return err
 }
 
 // provideOne returns the stream as it is if there is one, but lets it keep as much as

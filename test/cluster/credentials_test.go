@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -137,4 +138,29 @@ func certificates(t *testing.T, dir string) *tls.Config {
 	known := x509.NewCertPool()
 	known.AppendCertsFromPEM(certPEM)
 	return &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: known, MinVersion: tls.VersionTLS12}
+}
+
+// A NATS without JetStream is named as what it is, in the log and in /readyz.
+func TestNoJetStream(t *testing.T) {
+	addr := rig.FreeAddr(t)
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: portOf(addr), NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	n := startNode(t, "nats://"+addr)
+	rig.Wait(t, 10*time.Second, "the cure in the log", func() bool { return strings.Contains(n.log.String(), "start it with nats-server -js") })
+	resp, err := http.Get(n.URL + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	words, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(words), "NATS has no JetStream") {
+		t.Errorf("/readyz: got %s %s, %v, want 503 and that JetStream is missing", resp.Status, words, err)
+	}
 }
