@@ -110,7 +110,7 @@ func (t *Table) Reopen(name, id string, st TicketState, s Stream) *Ticket {
 	if id == "" {
 		return t.open(name, id, s)
 	}
-	newest := t.room(name).user(id).last
+	newest := t.user(t.room(name), id).last
 	k := t.open(name, id, s)
 	if !st.Newest {
 		k.user.last = newest // nil if that is still to come, or is not here any more: Import sees to it
@@ -131,7 +131,7 @@ func (t *Table) Import(st State, now time.Time, grace time.Duration) {
 	for _, room := range st.Rooms {
 		r := t.room(room.Name)
 		for _, u := range room.Users {
-			t.importUser(r.user(u.ID), u, now, grace)
+			t.importUser(t.user(r, u.ID), u, now, grace)
 		}
 		if r.places = max(0, room.Anonymous-len(r.anon)); r.places > 0 {
 			t.placesUntil = now.Add(t.linger + grace)

@@ -25,6 +25,8 @@ type Table struct {
 
 	placesUntil time.Time                    // how long room.places counts; zero = there are none
 	away        map[*room]map[*user]struct{} // see Yield; nil until somebody is
+
+	changes map[string]map[string]change // by room and client id; nil if nobody takes them
 }
 
 type room struct {
@@ -81,9 +83,10 @@ func (t *Table) room(name string) *room {
 }
 
 // user returns the user of the client id, new if there is none.
-func (r *room) user(id string) *user {
+func (t *Table) user(r *room, id string) *user {
 	u := r.named[id]
 	if u == nil {
+		t.note(r.name, id, true)
 		u = &user{room: r, id: id, index: -1}
 		if r.named == nil {
 			r.named = make(map[string]*user)
@@ -116,7 +119,7 @@ func (t *Table) open(name, id string, s Stream) *Ticket {
 		r.anon[k] = struct{}{}
 		return k
 	}
-	u := r.user(id)
+	u := t.user(r, id)
 	t.setAway(u, false)
 	u.leaving = false
 	k.user, k.next = u, u.open
@@ -233,7 +236,7 @@ func later(a, b time.Time) time.Time {
 func (t *Table) Renew(name, id string, until time.Time) []Stream {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	u := t.room(name).user(id)
+	u := t.user(t.room(name), id)
 	if u.last != nil && u.last.closed {
 		u.last = nil
 	}
@@ -388,6 +391,7 @@ func (t *Table) remove(u *user) {
 	}
 	t.setAway(u, false)
 	delete(u.room.named, u.id)
+	t.note(u.room.name, u.id, false)
 	t.dropIfEmpty(u.room)
 }
 

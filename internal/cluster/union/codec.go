@@ -1,0 +1,124 @@
+package union
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"reflect"
+)
+
+// A payload is any number of messages, one behind the other. Each is its tag, a byte, and its fields in their order: a
+// number is a varint, a hash 8 bytes, and in front of what has a length is the length.
+
+var errMalformed = errors.New("message is not well formed")
+
+// Append appends a message to a payload.
+func Append(b []byte, msg Message) []byte {
+	v := reflect.ValueOf(msg)
+	for tag, k := range kinds() {
+		if reflect.TypeOf(k) == v.Type() {
+			return appendValue(append(b, byte(tag)), v)
+		}
+	}
+	panic(fmt.Sprintf("union: %T is no message", msg))
+}
+
+func appendValue(b []byte, v reflect.Value) []byte {
+	switch x := v.Interface().(type) {
+	case bool:
+		if x {
+			return append(b, 1)
+		}
+		return append(b, 0)
+	case uint64:
+		return binary.AppendUvarint(b, x)
+	case string:
+		return append(binary.AppendUvarint(b, uint64(len(x))), x...)
+	case []byte:
+		return append(binary.AppendUvarint(b, uint64(len(x))), x...)
+	case []uint64:
+		b = binary.AppendUvarint(b, uint64(len(x)))
+		for _, h := range x {
+			b = binary.BigEndian.AppendUint64(b, h)
+		}
+		return b
+	}
+	if v.CanInt() {
+		return binary.AppendUvarint(b, uint64(v.Int()))
+	}
+	for i := range v.NumField() {
+		b = appendValue(b, v.Field(i))
+	}
+	return b
+}
+
+// Decode takes the first message of a payload, and returns the rest.
+func Decode(b []byte) (msg Message, rest []byte, err error) {
+	all := kinds()
+	if len(b) == 0 || int(b[0]) >= len(all) {
+		return nil, nil, errMalformed
+	}
+	v := reflect.New(reflect.TypeOf(all[b[0]])).Elem()
+	r := reader{b: b[1:]}
+	r.value(v)
+	if r.failed {
+		return nil, nil, errMalformed
+	}
+	return v.Interface(), r.b, nil
+}
+
+// reader takes values off a payload. Once one is missing, all are zero.
+type reader struct {
+	b      []byte
+	failed bool
+}
+
+func (r *reader) value(v reflect.Value) {
+	switch p := v.Addr().Interface().(type) {
+	case *bool:
+		b := r.bytes(1)
+		*p = len(b) == 1 && b[0] == 1
+	case *uint64:
+		*p = r.number()
+	case *string:
+		*p = string(r.bytes(r.number()))
+	case *[]byte:
+		*p = append([]byte(nil), r.bytes(r.number())...)
+	case *[]uint64:
+		n := r.number()
+		if n > uint64(len(r.b))/8 {
+			r.failed, n = true, 0
+		}
+		for b := r.bytes(8 * n); len(b) > 0; b = b[8:] {
+			*p = append(*p, binary.BigEndian.Uint64(b))
+		}
+	default:
+		if v.CanInt() {
+			v.SetInt(int64(r.number() & (1<<40 - 1))) // nothing that is counted is larger
+			return
+		}
+		for i := range v.NumField() {
+			r.value(v.Field(i))
+		}
+	}
+}
+
+func (r *reader) number() uint64 {
+	n, size := binary.Uvarint(r.b)
+	if size <= 0 {
+		r.failed, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[size:]
+	return n
+}
+
+func (r *reader) bytes(n uint64) []byte {
+	if n > uint64(len(r.b)) {
+		r.failed, r.b = true, nil
+		return nil
+	}
+	b := r.b[:n]
+	r.b = r.b[n:]
+	return b
+}

@@ -1,0 +1,84 @@
+package union_test
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"headcount/internal/cluster/union"
+)
+
+// samples is a message of each kind, with no field empty.
+func samples() []union.Message {
+	s := union.State{Instance: 1 << 60, Seq: 2, Size: 3, Xor: 1<<64 - 1, Anonymous: 4}
+	return []union.Message{
+		union.Heartbeat{Node: "a", Incarnation: 1 << 63, Rooms: 2, Users: 3},
+		union.Delta{Node: "a", Room: "r", Instance: 1, Seq: 2, Anonymous: 3, Left: []uint64{4}, Joined: []uint64{5, 6}},
+		union.Digest{Node: "a", Room: "r", State: s},
+		union.Sync{Node: "a", Room: "r", Kept: true, State: s},
+		union.Set{Node: "a", Room: "r", State: s, Part: 1, Parts: 2, Back: []uint64{1}, Users: []uint64{1, 2}},
+		union.Closed{Node: "a", Room: "r", Instance: 7},
+		union.Goodbye{Node: "a", Room: "r", Number: 8, Grace: time.Second, Users: []uint64{9}},
+		union.Kept{Node: "a", Room: "r", Back: []uint64{1}, Users: []uint64{1, 2}, Seconds: []byte{3, 255}},
+		union.Stopped{Node: "a", Incarnation: 9},
+		union.Renew{Room: "r", Users: []uint64{1}},
+	}
+}
+
+// Every message comes out of a payload as it went in, one behind the other.
+func TestCodec(t *testing.T) {
+	var b []byte
+	for _, m := range samples() {
+		b = union.Append(b, m)
+	}
+	for _, want := range samples() {
+		var got union.Message
+		var err error
+		if got, b, err = union.Decode(b); err != nil || !reflect.DeepEqual(got, want) {
+			t.Fatalf("got %+v %v, want %+v", got, err, want)
+		}
+	}
+	if len(b) != 0 {
+		t.Errorf("got %d bytes more", len(b))
+	}
+}
+
+// A user is 8 bytes of a whole set.
+func TestSizeOfSet(t *testing.T) {
+	users := make([]uint64, 1000)
+	if got := len(union.Append(nil, union.Set{Node: "abcdefgh", Room: "lobby", Users: users})); got > 8*len(users)+100 {
+		t.Errorf("a set of %d users is %d bytes", len(users), got)
+	}
+}
+
+// FuzzMessages: whatever comes as a message, a machine goes on, and counts no less than its own users and no user twice.
+func FuzzMessages(f *testing.F) {
+	for _, m := range samples() {
+		f.Add(union.Append(nil, m))
+		f.Add(union.Append(union.Append(nil, m), m))
+	}
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		now := time.Unix(1e9, 0)
+		m := union.New(union.Options{Node: "self", Incarnation: 1})
+		m.Connect(now, true)
+		m.Open(now, "r", []string{"client-0"}, 2)
+		for rest := payload; len(rest) > 0; {
+			msg, more, err := union.Decode(rest)
+			if err != nil {
+				return
+			}
+			if again, _, err := union.Decode(union.Append(nil, msg)); err != nil || !reflect.DeepEqual(again, msg) {
+				t.Fatalf("got %+v %v, want %+v", again, err, msg)
+			}
+			m.Apply(now, msg)
+			rest = more
+		}
+		for range 20 {
+			now = now.Add(time.Second)
+			m.Tick(now)
+		}
+		if got, open := m.Count("r"); !open || got < 3 || !m.Counts("r", "client-0") {
+			t.Errorf("got %d users, want 3 at least", got)
+		}
+	})
+}

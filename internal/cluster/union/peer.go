@@ -1,0 +1,242 @@
+package union
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// peer is another node.
+type peer struct {
+	state       peerState
+	incarnation uint64
+	users       int
+	known       time.Time // since when
+	heard       time.Time // when last
+}
+
+type peerState int
+
+const (
+	unheard peerState = iota // for silentAfter: its sets do not count
+	alive
+	stopped // it has said so: what it asked to be kept counts, and nothing else that it has said
+)
+
+// Apply takes a message of another node.
+func (m *Machine) Apply(now time.Time, msg Message) Effects {
+	m.now = now
+	switch msg := msg.(type) {
+	case Heartbeat:
+		m.heartbeat(msg)
+	case Delta:
+		m.from(msg.Node, msg.Room, func(r *room, s *set) { m.delta(r, s, msg) })
+	case Digest:
+		m.from(msg.Node, msg.Room, func(r *room, s *set) { m.digest(r, s, msg) })
+	case Set:
+		m.from(msg.Node, msg.Room, func(r *room, s *set) { m.set(r, s, msg) })
+	case Closed:
+		m.from(msg.Node, msg.Room, func(r *room, s *set) {
+			if msg.Instance >= s.Instance {
+				r.remove(msg.Node)
+			}
+		})
+	case Sync:
+		m.sync(msg)
+	case Goodbye:
+		m.goodbye(msg)
+	case Kept:
+		m.keepUsers(msg)
+	case Stopped:
+		m.stopped(msg)
+	}
+	return m.end()
+}
+
+func (m *Machine) alive(node string) bool {
+	return m.peers[node] != nil && m.peers[node].state == alive
+}
+
+// hear notes a sign of life, and reports whether there may be one. A node that was not heard of is compared with, unless
+// it has just started and has nothing open.
+func (m *Machine) hear(node string, empty bool) bool {
+	p := m.peers[node]
+	switch {
+	case node == m.opt.Node || node == "":
+		return false
+	case p == nil:
+		p = &peer{known: m.now}
+		m.peers[node] = p
+	case p.state == stopped:
+		return false
+	}
+	p.heard = m.now
+	if p.state == unheard {
+		p.state = alive
+		m.effects.Heard = append(m.effects.Heard, node)
+		if !empty {
+			m.compare(node)
+		}
+	}
+	return true
+}
+
+// from has a message of a node about its set in an open room looked at.
+func (m *Machine) from(node, key string, take func(*room, *set)) {
+	if m.hear(node, false) {
+		if r := m.touch(key); r != nil {
+			s := r.set(node)
+			s.known = m.peers[node].known
+			take(r, s)
+		}
+	}
+}
+
+func (m *Machine) heartbeat(b Heartbeat) {
+	if p := m.peers[b.Node]; p != nil && p.state == stopped && b.Incarnation > p.incarnation {
+		p.state, p.known = unheard, m.now // until a line later: this is a new process of the same name
+	}
+	if m.hear(b.Node, b.Rooms == 0 && b.Users == 0) {
+		p := m.peers[b.Node]
+		p.incarnation, p.users = b.Incarnation, b.Users
+	}
+}
+
+func (m *Machine) beat() {
+	m.beaten = m.now
+	users := 0
+	for _, r := range m.rooms {
+		users += r.mine.Size + r.mine.Anonymous
+	}
+	m.send(To{}, Heartbeat{m.opt.Node, m.opt.Incarnation, len(m.rooms), users})
+}
+
+// watch finds out which nodes are not heard of any more.
+func (m *Machine) watch() {
+	for _, name := range sorted(m.peers) {
+		p := m.peers[name]
+		switch age := m.now.Sub(p.heard); {
+		case p.state == alive && age >= silentAfter:
+			p.state = unheard
+			m.effects.Silent = append(m.effects.Silent, name)
+			for _, r := range m.order {
+				if s := r.sets[name]; s != nil && s.state != loading {
+					m.touch(r.key)
+					r.enter(s, silent)
+				}
+			}
+		case p.state != alive && age >= forgetAfter:
+			delete(m.peers, name)
+			m.forget(name)
+		}
+	}
+}
+
+func (m *Machine) forget(node string) {
+	for _, r := range m.order {
+		m.touch(r.key).remove(node)
+	}
+}
+
+// stopped hears the last of a node. What it wanted to be kept it has said before.
+func (m *Machine) stopped(s Stopped) {
+	if m.hear(s.Node, true) {
+		m.peers[s.Node] = &peer{state: stopped, incarnation: s.Incarnation, heard: m.now}
+		m.forget(s.Node)
+	}
+}
+
+// keeping is until when users of a node that has stopped are counted.
+type keeping map[uint64]time.Time
+
+// keepUsers keeps users of a node that stops, also of rooms that are opened later. What others say of it, behind its own
+// last word, is passed over: some of the users may be back by now.
+func (m *Machine) keepUsers(k Kept) {
+	if p := m.peers[k.Node]; k.Node == m.opt.Node || len(k.Users) != len(k.Seconds) || p != nil && p.state == stopped {
+		return
+	}
+	if m.kept[k.Room] == nil {
+		m.kept[k.Room] = make(map[string]keeping)
+	}
+	all := m.kept[k.Room][k.Node]
+	if all == nil {
+		all = make(keeping)
+		m.kept[k.Room][k.Node] = all
+	}
+	r, gone := m.touch(k.Room), m.gone[k.Room]
+	for i, h := range k.Users {
+		if g := gone[h]; g == nil || g.node == "" || slices.Contains(k.Back, h) {
+			all[h] = m.now.Add(time.Duration(k.Seconds[i]) * time.Second)
+		}
+	}
+	if r != nil {
+		r.keep(k.Node, all)
+	}
+}
+
+// sendKept asks others to keep users.
+func (m *Machine) sendKept(to To, node, key string, all keeping, back []uint64) {
+	list := slices.Sorted(maps.Keys(all))
+	for part := range slices.Chunk(list, m.opt.Chunk) {
+		k := Kept{node, key, back, part, nil}
+		for _, h := range part {
+			k.Seconds = append(k.Seconds, byte(max(1, min(255, (all[h].Sub(m.now)+time.Second-1)/time.Second))))
+		}
+		m.send(to, k)
+	}
+}
+
+// goodbye hears that users have said goodbye, also to rooms that are opened later: whoever is there then, has come since.
+func (m *Machine) goodbye(g Goodbye) {
+	r := m.touch(g.Room)
+	for _, h := range g.Users {
+		switch {
+		case r != nil:
+			r.goodbye(h, g, m.now)
+		case g.Grace == 0:
+			m.goneFrom(g.Room)[h] = &goodbye{node: g.Node, number: g.Number, until: m.now.Add(goodbyeTime)}
+			for _, k := range m.kept[g.Room] {
+				delete(k, h)
+			}
+		}
+	}
+	if ids := m.IDs(g.Room, g.Users); ids != nil {
+		m.effects.Leave = append(m.effects.Leave, Leaving{g.Room, ids, g.Grace})
+	}
+}
+
+// Status is what this node knows of one that is alive.
+type Status struct {
+	Node  string
+	Self  bool
+	Users int           // in all its rooms
+	Heard time.Duration // ago
+	Fresh time.Duration // ago: when that of its sets was told or confirmed which was so longest ago; of rooms open here
+	Lag   int           // rooms open here in which something may be missing of its set
+}
+
+// Nodes returns this node and the others that are alive.
+func (m *Machine) Nodes(now time.Time) []Status {
+	all := map[string]*Status{m.opt.Node: {Node: m.opt.Node, Self: true}}
+	for name, p := range m.peers {
+		if p.state == alive {
+			all[name] = &Status{Node: name, Users: p.users, Heard: now.Sub(p.heard)}
+		}
+	}
+	for _, r := range m.rooms {
+		all[m.opt.Node].Users += r.mine.Size + r.mine.Anonymous
+		for name, s := range r.sets {
+			if one := all[name]; one != nil && s != r.mine {
+				one.Fresh = max(one.Fresh, now.Sub(s.fresh))
+				if s.state != current {
+					one.Lag++
+				}
+			}
+		}
+	}
+	var list []Status
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		list = append(list, *all[name])
+	}
+	return list
+}

@@ -1,0 +1,347 @@
+package union
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// room is a room that this node has open: its own set, and what it knows of the others'.
+type room struct {
+	key   string
+	ready bool // the others' sets are known, or were waited for long enough
+	since time.Time
+
+	users users
+	sets  map[string]*set // by node; those that are kept of a stopped node by keptOf(node)
+	slots []*set          // the same; nil is free
+	gone  map[uint64]*goodbye
+	count int // users, as they were last settled
+
+	removed slots // to be cleared before they are free
+	recount bool  // users.size is not right any more
+
+	mine   *set
+	ids    map[uint64]string   // of mine, by hash
+	joined map[uint64]struct{} // of mine: the others have not been told of it
+	left   map[uint64]struct{} // likewise: not of mine any more
+	anon   int                 // users without an id that the others have been told of
+	told   time.Time           // when they were last told of changes
+	digest time.Time           // when they are to be told a digest
+}
+
+// set is the set of one node. Its users are in room.users, under its slot.
+type set struct {
+	node  string
+	slot  int
+	state state
+	State // what the users are like that are known
+
+	parts []Set     // of a whole set that is on its way
+	keep  keeping   // if it is kept
+	known time.Time // when its node was first heard of
+	asked time.Time // when its node was last asked
+	fresh time.Time // when it was last known to be right
+}
+
+// state is how a set stands. It says whether its users count.
+type state int
+
+const (
+	loading state = iota // nothing is known; it was asked for. Does not count.
+	current              // as its node has told it. Counts.
+	behind               // something may be missing; it was asked for. What is known counts.
+	silent               // its node was not heard of, or has not confirmed it since. Does not count.
+	kept                 // its node has stopped. Each user counts until its time is over or it is back elsewhere.
+)
+
+// goodbye is a user who has said goodbye a moment ago.
+type goodbye struct {
+	node     string    // who said so; empty if it was not heard, but the user has come again behind it
+	number   uint64    // of the node's
+	until    time.Time // when it holds no more
+	masked   slots     // of nodes that hold the user and may not have heard of it: the user does not count there
+	answered slots     // of nodes that have: they hold whom they say they hold
+}
+
+func keptOf(node string) string { return node + " kept" }
+
+func newRoom(key, node string, instance uint64, now time.Time, gone map[uint64]*goodbye) *room {
+	r := &room{
+		key: key, since: now, digest: now.Add(digestEvery),
+		sets: make(map[string]*set), gone: gone,
+		ids: make(map[uint64]string), joined: make(map[uint64]struct{}), left: make(map[uint64]struct{}),
+	}
+	for _, g := range gone {
+		g.masked, g.answered = nil, nil
+	}
+	r.mine = r.set(node)
+	r.mine.Instance = instance
+	r.enter(r.mine, current)
+	return r
+}
+
+// set returns the set of a node, which is loading if it is new.
+func (r *room) set(name string) *set {
+	s := r.sets[name]
+	if s == nil {
+		s = &set{node: name, slot: slices.Index(r.slots, nil)}
+		if s.slot < 0 {
+			s.slot = len(r.slots)
+			r.slots = append(r.slots, nil)
+			r.users.grow(s.slot)
+		}
+		r.slots[s.slot], r.sets[name] = s, s
+	}
+	return s
+}
+
+// enter has a set enter a state.
+func (r *room) enter(s *set, to state) {
+	s.state = to
+	counts := to != loading && to != silent
+	if r.users.counted.has(s.slot) == counts {
+		return
+	}
+	if counts {
+		r.users.counted.add(s.slot)
+	} else {
+		r.users.counted.remove(s.slot)
+	}
+	r.recount = r.recount || s.Size > 0
+}
+
+// remove forgets a set.
+func (r *room) remove(name string) {
+	if s := r.sets[name]; s != nil && s != r.mine {
+		delete(r.sets, name)
+		r.enter(s, silent)
+		r.removed.add(s.slot)
+	}
+}
+
+// settle brings the count up to date, and reports whether it is another one.
+func (r *room) settle() bool {
+	if r.recount || r.removed != nil {
+		r.users.recount(r.removed)
+		for _, g := range r.gone {
+			r.removed.each(g.masked.remove)
+			r.removed.each(g.answered.remove)
+		}
+		r.removed.each(func(slot int) { r.slots[slot] = nil })
+		r.removed, r.recount = nil, false
+	}
+	before := r.count
+	r.count = r.users.size
+	for _, s := range r.sets {
+		if r.users.counted.has(s.slot) {
+			r.count += s.Anonymous
+		}
+	}
+	return r.count != before
+}
+
+// hold says that a node holds a user.
+func (r *room) hold(s *set, h uint64) {
+	g := r.gone[h]
+	if r.users.has(h, s.slot) || g != nil && g.masked.has(s.slot) {
+		return
+	}
+	s.Size++
+	s.Xor ^= h
+	if g != nil && g.node != "" && !g.answered.has(s.slot) && !s.known.Add(goodbyeTime).After(g.until) {
+		g.masked.add(s.slot)
+	} else {
+		r.users.set(h, s.slot, true)
+	}
+}
+
+// release says that a node does not hold a user. If the user has said goodbye, the node knows.
+func (r *room) release(s *set, h uint64) {
+	g := r.gone[h]
+	held := r.users.has(h, s.slot)
+	if held || g != nil && g.masked.has(s.slot) {
+		s.Size--
+		s.Xor ^= h
+	}
+	if held {
+		r.users.set(h, s.slot, false)
+	}
+	if g != nil {
+		g.masked.remove(s.slot)
+		g.answered.add(s.slot)
+	}
+	delete(s.keep, h)
+}
+
+// empty says that a node holds nobody, for the moment.
+func (r *room) empty(s *set) {
+	if s.Size > 0 {
+		var one slots
+		one.add(s.slot)
+		r.users.recount(one)
+		for _, g := range r.gone {
+			g.masked.remove(s.slot)
+		}
+	}
+	s.State = State{}
+}
+
+// join says that this node holds a user.
+func (r *room) join(h uint64, id string) {
+	if g := r.gone[h]; g != nil && g.node != "" && !g.answered.has(r.mine.slot) {
+		r.release(r.mine, h)
+		r.left[h] = struct{}{} // the others see by it that the user has come behind its goodbye
+	}
+	if _, here := r.ids[h]; !here {
+		r.joined[h] = struct{}{}
+	}
+	r.ids[h] = id
+	r.hold(r.mine, h)
+	r.back(h)
+}
+
+// leave says that this node does not hold a user any more.
+func (r *room) leave(h uint64) {
+	if _, here := r.ids[h]; !here {
+		return
+	}
+	delete(r.ids, h)
+	r.release(r.mine, h)
+	if _, untold := r.joined[h]; untold {
+		delete(r.joined, h)
+	} else {
+		r.left[h] = struct{}{}
+	}
+}
+
+// back ends the waiting for a user of a node that has stopped: it has come to another one.
+func (r *room) back(h uint64) {
+	for _, s := range r.slots {
+		if s != nil && s.state == kept {
+			r.release(s, h)
+		}
+	}
+}
+
+// goodbye takes a user who says goodbye out of the others' sets. This node's own table does the same for its set.
+func (r *room) goodbye(h uint64, said Goodbye, now time.Time) {
+	if said.Grace > 0 {
+		for _, s := range r.slots {
+			if s != nil && now.Add(said.Grace).Before(s.keep[h]) {
+				s.keep[h] = now.Add(said.Grace)
+			}
+		}
+		return // the nodes that hold the user wait, and then say that it has left
+	}
+	r.back(h)
+	g := r.gone[h]
+	switch {
+	case g == nil:
+		g = &goodbye{}
+		r.gone[h] = g
+	case g.node != "" && (g.node != said.Node || g.number != said.Number):
+		g.answered = nil // that was another one
+	}
+	g.node, g.number, g.until = said.Node, said.Number, now.Add(goodbyeTime)
+	for _, s := range r.slots {
+		if s != nil && s != r.mine && r.users.has(h, s.slot) && !g.answered.has(s.slot) {
+			r.users.set(h, s.slot, false)
+			g.masked.add(s.slot)
+		}
+	}
+}
+
+// again says that a user has come to a node which had heard its goodbye, whether this one has or not.
+func (r *room) again(s *set, h uint64, now time.Time) {
+	if r.gone[h] == nil {
+		r.gone[h] = &goodbye{until: now.Add(goodbyeTime)}
+	}
+	r.gone[h].answered.add(s.slot)
+}
+
+// returned returns the users of this node who have come behind their goodbye.
+func (r *room) returned() (back []uint64) {
+	for h, g := range r.gone {
+		if _, here := r.ids[h]; here && g.answered.has(r.mine.slot) {
+			back = append(back, h)
+		}
+	}
+	slices.Sort(back)
+	return back
+}
+
+// keep counts users of a node that has stopped.
+func (r *room) keep(node string, all keeping) {
+	s := r.set(keptOf(node))
+	r.enter(s, kept)
+	s.keep = all
+	for h := range all {
+		if g := r.gone[h]; g != nil {
+			g.answered.add(s.slot) // it has come behind it, or would not be kept
+		}
+		r.hold(s, h)
+	}
+}
+
+// elsewhere reports whether another node holds a user, too.
+func (r *room) elsewhere(h uint64) bool {
+	return slices.ContainsFunc(r.slots, func(s *set) bool { return s != nil && s != r.mine && r.users.has(h, s.slot) })
+}
+
+// expire forgets goodbyes and kept users whose time is over, and reports whether there may have been any.
+func (r *room) expire(now time.Time) (some bool) {
+	some = len(r.gone) > 0
+	for h, g := range r.gone {
+		if !now.Before(g.until) {
+			g.masked.each(func(slot int) { r.users.set(h, slot, true) }) // who have said so all the time
+			delete(r.gone, h)
+		}
+	}
+	for _, s := range r.slots {
+		if s == nil || s.state != kept {
+			continue
+		}
+		some = true
+		for h, until := range s.keep {
+			if !now.Before(until) {
+				r.release(s, h)
+			}
+		}
+		if len(s.keep) == 0 {
+			r.remove(s.node)
+		}
+	}
+	return some
+}
+
+// news reports whether there is anything that the others have not been told.
+func (r *room) news() bool {
+	return len(r.left) > 0 || len(r.joined) > 0 || r.mine.Anonymous != r.anon
+}
+
+// next returns the next delta, with up to limit changes. Who has left and joined again stays in one.
+func (r *room) next(limit int) Delta {
+	r.mine.Seq++
+	r.anon = r.mine.Anonymous
+	d := Delta{r.mine.node, r.key, r.mine.Instance, r.mine.Seq, r.anon, nil, nil}
+	some := make(map[uint64]struct{})
+	for _, from := range []map[uint64]struct{}{r.left, r.joined} {
+		for h := range from {
+			if len(some) < limit {
+				some[h] = struct{}{}
+			}
+		}
+	}
+	for _, h := range slices.Sorted(maps.Keys(some)) {
+		if _, ok := r.left[h]; ok {
+			d.Left = append(d.Left, h)
+			delete(r.left, h)
+		}
+		if _, ok := r.joined[h]; ok {
+			d.Joined = append(d.Joined, h)
+			delete(r.joined, h)
+		}
+	}
+	return d
+}

@@ -1,0 +1,153 @@
+package union
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// delta takes a change of a node's set. One that is missing before it leads to a question, whose answer has both.
+func (m *Machine) delta(r *room, s *set, d Delta) {
+	for _, h := range d.Joined {
+		r.back(h)
+	}
+	if d.Instance < s.Instance || d.Instance == s.Instance && d.Seq <= s.Seq {
+		return // known
+	}
+	left := make(map[uint64]bool, len(d.Left))
+	for _, h := range d.Left {
+		left[h] = true
+	}
+	for _, h := range d.Joined {
+		if left[h] {
+			r.again(s, h, m.now)
+		}
+	}
+	switch {
+	case d.Instance > s.Instance && d.Seq == 1:
+		r.empty(s)
+		s.Instance = d.Instance
+		m.verify(r, s)
+	case s.state == loading || d.Instance != s.Instance || d.Seq != s.Seq+1:
+		m.ask(r, s)
+		return
+	}
+	for _, h := range d.Left {
+		r.release(s, h)
+	}
+	for _, h := range d.Joined {
+		r.hold(s, h)
+	}
+	s.Seq, s.Anonymous, s.fresh = d.Seq, d.Anonymous, m.now
+}
+
+// verify says that what is known of a set is what its node says.
+func (m *Machine) verify(r *room, s *set) {
+	s.fresh, s.parts = m.now, nil
+	r.enter(s, current)
+}
+
+// digest compares what is known with what its node says, in answer to a question or by itself.
+func (m *Machine) digest(r *room, s *set, g Digest) {
+	switch {
+	case g.State == s.State && s.state != loading:
+		m.verify(r, s)
+	case g.Instance < s.Instance || g.Instance == s.Instance && g.Seq < s.Seq: // it was on its way for long
+	default:
+		if g.Instance == s.Instance && g.Seq == s.Seq {
+			m.Mismatches++
+		}
+		m.ask(r, s)
+	}
+}
+
+// ask has a node compare its set with what is known of it, unless it was asked a moment ago.
+func (m *Machine) ask(r *room, s *set) {
+	if s.state == current {
+		r.enter(s, behind)
+	}
+	if m.alive(s.node) && m.now.Sub(s.asked) >= askAgain {
+		s.asked = m.now
+		m.send(To{Node: s.node}, Sync{m.opt.Node, r.key, m.oldest() == s.node, s.State})
+	}
+}
+
+// oldest returns the node that has been there for longest, besides this one. It knows what is kept of all that stopped
+// since.
+func (m *Machine) oldest() string {
+	oldest := ""
+	for _, name := range sorted(m.peers) {
+		if p := m.peers[name]; m.alive(name) && (oldest == "" || p.incarnation < m.peers[oldest].incarnation) {
+			oldest = name
+		}
+	}
+	return oldest
+}
+
+// compare has a node compare all its sets with what is known of them.
+func (m *Machine) compare(node string) {
+	if !m.alive(node) {
+		return
+	}
+	for _, r := range m.order {
+		s := r.set(node)
+		s.asked = time.Time{}
+		m.ask(r, s)
+	}
+}
+
+// sync compares this node's set with what another one knows of it.
+func (m *Machine) sync(s Sync) {
+	if !m.hear(s.Node, false) {
+		return
+	}
+	if s.Kept {
+		for _, node := range sorted(m.kept[s.Room]) {
+			m.sendKept(To{Node: s.Node}, node, s.Room, m.kept[s.Room][node], nil)
+		}
+	}
+	to, r := To{Node: s.Node}, m.rooms[s.Room]
+	if r == nil {
+		m.send(to, Closed{m.opt.Node, s.Room, m.instance})
+		return
+	}
+	m.flush(r)
+	if s.State == r.mine.State {
+		m.send(to, Digest{m.opt.Node, r.key, r.mine.State})
+		return
+	}
+	all := slices.Sorted(maps.Keys(r.ids))
+	parts := max(1, (len(all)+m.opt.Chunk-1)/m.opt.Chunk)
+	for i := range parts {
+		part := all[min(i*m.opt.Chunk, len(all)):min((i+1)*m.opt.Chunk, len(all))]
+		m.send(to, Set{m.opt.Node, r.key, r.mine.State, i, parts, r.returned(), part})
+	}
+}
+
+// set takes a whole set when the last of its parts has come. They come in order, or it is asked for again.
+func (m *Machine) set(r *room, s *set, t Set) {
+	if t.Instance < s.Instance || t.Instance == s.Instance && t.Seq < s.Seq {
+		return
+	}
+	if t.Part == 0 {
+		s.parts = nil
+	}
+	if t.Part != len(s.parts) || t.Part > 0 && t.State != s.parts[0].State {
+		return
+	}
+	if s.parts = append(s.parts, t); t.Part+1 < t.Parts {
+		s.asked = m.now
+		return
+	}
+	r.empty(s)
+	s.Instance, s.Seq, s.Anonymous = t.Instance, t.Seq, t.Anonymous
+	for _, h := range t.Back {
+		r.again(s, h, m.now)
+	}
+	for _, part := range s.parts {
+		for _, h := range part.Users {
+			r.hold(s, h)
+		}
+	}
+	m.verify(r, s)
+}
