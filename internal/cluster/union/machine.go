@@ -15,6 +15,7 @@ const (
 	silentAfter = 4700 * time.Millisecond
 	// goodbyeTime is how long a goodbye holds: a node that has not heard it by then is silent.
 	goodbyeTime = silentAfter + 500*time.Millisecond
+	onTheWay    = 500 * time.Millisecond  // a goodbye that another node has heard
 	frozenAfter = 1500 * time.Millisecond // without a tick: this node has not run, and must listen first
 	forgetAfter = time.Minute             // the sets of a silent node; it may come back with the same ones
 	scanEvery   = 500 * time.Millisecond  // of all rooms for what is due
@@ -65,6 +66,7 @@ type Machine struct {
 	untold    map[string]*room               // with changes that are due later
 	kept      map[string]map[string]keeping  // by room and node, also of rooms that are not open
 	gone      map[string]map[uint64]*goodbye // by room and hash, likewise
+	closed    []Closed                       // that the others have not been told
 	touched   map[*room]struct{}
 	effects   Effects
 
@@ -166,13 +168,24 @@ func (m *Machine) Close(now time.Time, key string) Effects {
 	m.now = now
 	if r := m.rooms[key]; r != nil {
 		if r.mine.Seq > 0 {
-			m.send(To{Room: key}, Closed{m.opt.Node, key, r.mine.Instance})
+			m.closed = append(m.closed, Closed{m.opt.Node, key, r.mine.Instance})
+			m.sendClosed()
 		}
 		m.order = slices.Delete(m.order, slices.Index(m.order, r), slices.Index(m.order, r)+1)
 		delete(m.rooms, key)
 		delete(m.untold, key)
 	}
 	return m.end()
+}
+
+// sendClosed says which rooms this node has closed, as soon as it can.
+func (m *Machine) sendClosed() {
+	for _, c := range m.closed {
+		m.send(To{Room: c.Room}, c)
+	}
+	if m.connected {
+		m.closed = nil
+	}
 }
 
 // Local says who left this node's set and who joined it, in this order, and how many users without an id it has now.
@@ -228,6 +241,7 @@ func (m *Machine) Connect(now time.Time, connected bool) Effects {
 		m.since = now
 		m.beat()
 		m.doubt()
+		m.sendClosed()
 	}
 	return m.end()
 }
@@ -339,7 +353,7 @@ func (m *Machine) Stop(now time.Time, left func(room, id string) time.Duration) 
 				mine[h] = now.Add(d)
 			}
 		}
-		m.sendKept(To{}, m.opt.Node, r.key, mine, r.returned())
+		m.sendKept(To{}, m.opt.Node, r.key, mine, r.answered())
 	}
 	m.send(To{}, Stopped{m.opt.Node, m.opt.Incarnation})
 	m.connected = false

@@ -45,7 +45,8 @@ type (
 		State
 	}
 
-	// Set is a part of a whole set. Back is those of it who have come again since they said goodbye.
+	// Set is a part of a whole set. Back is those whose goodbye the node has
+	// heard: if they are in the set, they have come again since.
 	Set struct {
 		Node, Room string
 		State

@@ -211,7 +211,8 @@ func (w *world) stop(t *rapid.T) {
 		}
 	}
 	w.do(p, p.machine.Stop(w.now, func(room, id string) time.Duration { return p.table.Left(room, id, w.now) }))
-	p.up, p.stopped, p.ended, w.trouble = false, true, w.now, w.now
+	w.end(p)
+	p.up, p.stopped, w.trouble = false, true, w.now
 	w.pause(t, 300)
 }
 
@@ -243,14 +244,17 @@ func (w *world) fault(t *rapid.T) {
 	case "crash":
 		if w.serving() > 1 {
 			p := pick(t, "node", w.places, func(p *place) bool { return p.serves() && !p.cut })
-			p.up, p.ended, w.trouble = false, w.now, w.now
+			w.end(p)
+			p.up, w.trouble = false, w.now
 		}
 	case "freeze":
 		p := pick(t, "node", w.places, func(p *place) bool { return p.serves() && !p.cut })
-		p.frozen, p.ended, w.trouble = true, w.now, w.now
+		w.end(p)
+		p.frozen, w.trouble = true, w.now
 	case "cut":
 		p := pick(t, "node", w.places, func(p *place) bool { return p.serves() && !p.cut })
-		p.cut, p.ended, w.cutOff = true, w.now, w.now
+		w.end(p)
+		p.cut, w.cutOff = true, w.now
 		w.do(p, p.machine.Connect(w.now, false))
 	case "lose":
 		w.lossy, w.lost = true, w.now
@@ -337,7 +341,7 @@ func (w *world) check() {
 			case counts && !w.may(id, o):
 				w.Fatalf("%s counts %s, which is nowhere", o.name, id)
 			case counts && o.heard[id].After(w.joined[id]) && o.heard[id].Sub(o.since) > time.Second && w.bade[id].After(w.joined[id]) && w.bade[id].After(w.cutOff) && w.noneCut() &&
-				w.bade[id].Sub(w.before[id]) > 6*time.Second && !w.startedAt(w.bade[id]): // else it may have come again behind the one before: see room.again
+				w.bade[id].Sub(w.before[id]) > 6*time.Second && w.bade[id].Sub(w.joined[id]) > w.again(id) && !w.startedAt(w.bade[id]): // else it may have come again behind the one before: see room.again
 				w.Fatalf("%s counts %s, and has heard its goodbye", o.name, id)
 			case !counts && w.must(id, o):
 				w.Fatalf("%s does not count %s, which is there", o.name, id)
@@ -387,7 +391,7 @@ func (w *world) may(id string, o *place) bool {
 		case p.up && p.serves() && !p.cut && !w.reliable(p):
 			return true // nobody needs to know yet what it has
 		case !p.serves() && !p.stopped || p.cut:
-			if !w.dead(p) && (p.holds(id, p.ended.Add(-w.toldBy())) || o.since.Add(reliableBy).After(p.ended)) {
+			if !w.dead(p) && (p.holds(id, p.good.Add(-w.toldBy())) || o.since.Add(reliableBy).After(p.ended)) {
 				return true
 			}
 		case p.holds(id, w.now.Add(-w.toldBy())):

@@ -57,7 +57,7 @@ const (
 
 // goodbye is a user who has said goodbye a moment ago.
 type goodbye struct {
-	node     string    // who said so; empty if it was not heard, but the user has come again behind it
+	node     string    // who said so; empty if it was not heard, and may be on the way
 	number   uint64    // of the node's
 	until    time.Time // when it holds no more
 	masked   slots     // of nodes that hold the user and may not have heard of it: the user does not count there
@@ -156,7 +156,7 @@ func (r *room) hold(s *set, h uint64) {
 	}
 }
 
-// release says that a node does not hold a user. If the user has said goodbye, the node knows.
+// release says that a node does not hold a user.
 func (r *room) release(s *set, h uint64) {
 	g := r.gone[h]
 	held := r.users.has(h, s.slot)
@@ -252,18 +252,18 @@ func (r *room) goodbye(h uint64, said Goodbye, now time.Time) {
 	}
 }
 
-// again says that a user has come to a node which had heard its goodbye, whether this one has or not.
-func (r *room) again(s *set, h uint64, now time.Time) {
+// answer says that a node has heard the goodbye of a user, or that the user has left it. This node may be about to hear it.
+func (r *room) answer(s *set, h uint64, now time.Time) {
 	if r.gone[h] == nil {
-		r.gone[h] = &goodbye{until: now.Add(goodbyeTime)}
+		r.gone[h] = &goodbye{until: now.Add(onTheWay)}
 	}
 	r.gone[h].answered.add(s.slot)
 }
 
-// returned returns the users of this node who have come behind their goodbye.
-func (r *room) returned() (back []uint64) {
+// answered returns the users whose goodbye this node has heard, and said so.
+func (r *room) answered() (back []uint64) {
 	for h, g := range r.gone {
-		if _, here := r.ids[h]; here && g.answered.has(r.mine.slot) {
+		if g.answered.has(r.mine.slot) {
 			back = append(back, h)
 		}
 	}

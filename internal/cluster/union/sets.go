@@ -14,14 +14,8 @@ func (m *Machine) delta(r *room, s *set, d Delta) {
 	if d.Instance < s.Instance || d.Instance == s.Instance && d.Seq <= s.Seq {
 		return // known
 	}
-	left := make(map[uint64]bool, len(d.Left))
 	for _, h := range d.Left {
-		left[h] = true
-	}
-	for _, h := range d.Joined {
-		if left[h] {
-			r.again(s, h, m.now)
-		}
+		r.answer(s, h, m.now)
 	}
 	switch {
 	case d.Instance > s.Instance && d.Seq == 1:
@@ -120,7 +114,7 @@ func (m *Machine) sync(s Sync) {
 	parts := max(1, (len(all)+m.opt.Chunk-1)/m.opt.Chunk)
 	for i := range parts {
 		part := all[min(i*m.opt.Chunk, len(all)):min((i+1)*m.opt.Chunk, len(all))]
-		m.send(to, Set{m.opt.Node, r.key, r.mine.State, i, parts, r.returned(), part})
+		m.send(to, Set{m.opt.Node, r.key, r.mine.State, i, parts, r.answered(), part})
 	}
 }
 
@@ -142,7 +136,7 @@ func (m *Machine) set(r *room, s *set, t Set) {
 	r.empty(s)
 	s.Instance, s.Seq, s.Anonymous = t.Instance, t.Seq, t.Anonymous
 	for _, h := range t.Back {
-		r.again(s, h, m.now)
+		r.answer(s, h, m.now)
 	}
 	for _, part := range s.parts {
 		for _, h := range part.Users {

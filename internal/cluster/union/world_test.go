@@ -65,6 +65,7 @@ type place struct {
 	began   time.Time // when it started
 	since   time.Time // when it started, thawed, or was connected
 	ended   time.Time // when that ended
+	good    time.Time // when the others last knew what it had: then, if it was reliable
 
 	opened   bool // the room
 	openedAt time.Time
@@ -128,6 +129,14 @@ func (w *world) reliable(p *place) bool {
 	return p.serves() && !p.cut && w.now.Sub(p.since) >= reliableBy
 }
 
+// end notes that something happens to a node.
+func (w *world) end(p *place) {
+	if w.reliable(p) {
+		p.good = w.now
+	}
+	p.ended = w.now
+}
+
 // dead reports whether nobody counts the users any more of a node that has ended, or is not heard of.
 func (w *world) dead(p *place) bool {
 	return w.now.Sub(p.ended) >= deadBy && w.now.Sub(w.thawed) >= deadBy
@@ -144,6 +153,14 @@ func (w *world) serving() (n int) {
 
 func (w *world) noneCut() bool {
 	return !slices.ContainsFunc(w.places, func(p *place) bool { return p.cut })
+}
+
+// again is how long a user who has said goodbye before, and came again, may not have said goodbye since.
+func (w *world) again(id string) time.Duration {
+	if w.bade[id].Sub(w.before[id]) < 30*time.Second { // a node may have been frozen when it heard the first
+		return 600 * time.Millisecond
+	}
+	return 0
 }
 
 // startedAt reports whether a node was so young that others may not have heard of it yet.
