@@ -40,7 +40,7 @@ func diagnosePath(f *facts) []finding {
 	}
 	words := "it answers in " + span(p.roundTrip)
 	if p.moved != "" {
-		words += ", at " + p.moved + ", where it redirects to"
+		words += ", redirected to " + p.moved
 	}
 	if p.proxy != nil {
 		words += ", through the proxy " + p.proxy.Redacted() + " that the environment names"

@@ -66,7 +66,7 @@ func Run(ctx context.Context, o Options) (Outcome, error) {
 		progress.start("looking how a stream arrives", 0)
 		d.examine(ctx, f, func() {
 			report.add(diagnoseStreams(f)...)
-			progress.start("listening to silence, and waiting until a closed stream is noticed", f.silence)
+			progress.start("listening to silence, and waiting until a closed stream is noticed", f.watch())
 		})
 		if ctx.Err() != nil {
 			return StreamsWork, nil

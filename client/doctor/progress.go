@@ -23,7 +23,7 @@ func newProgress(w io.Writer) *progress {
 	return &progress{w: w}
 }
 
-// start shows a line that counts seconds, out of total if that is known.
+// start shows a line that counts seconds, out of total at most, if that is known.
 func (p *progress) start(words string, total time.Duration) {
 	p.stop()
 	if p.w == nil {
@@ -41,7 +41,7 @@ func (p *progress) show(words string, total time.Duration, done <-chan struct{},
 	for begin := time.Now(); ; {
 		line := fmt.Sprintf("%.0f s  %s", time.Since(begin).Seconds(), words)
 		if total > 0 {
-			line = fmt.Sprintf("%.0f s of about %.0f s  %s", time.Since(begin).Seconds(), total.Seconds(), words)
+			line = fmt.Sprintf("%.0f s of at most %.0f s  %s", time.Since(begin).Seconds(), total.Seconds(), words)
 		}
 		fmt.Fprintf(p.w, "\r%s\x1b[K", line[:min(len(line), columns-1)])
 		select {

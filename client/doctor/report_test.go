@@ -167,7 +167,7 @@ func TestProgress(t *testing.T) {
 	if err != nil && !errors.Is(err, syscall.EIO) {
 		t.Fatal(err)
 	}
-	const want = "\r0 s of about 35 s  listening to silence\x1b[K\r\x1b[K\r0 s  looking who answers\x1b[K\r\x1b[K"
+	const want = "\r0 s of at most 35 s  listening to silence\x1b[K\r\x1b[K\r0 s  looking who answers\x1b[K\r\x1b[K"
 	if string(all) != want {
 		t.Errorf("got %q, want %q", all, want)
 	}

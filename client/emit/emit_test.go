@@ -199,7 +199,7 @@ func TestEmitLines(t *testing.T) {
 		})
 		defer s.close()
 		s.JSON = true
-		err := s.Lines(t.Context(), strings.NewReader("1\r\n{\"a\":\n\nnull\n\"é\"\nlong\nnever sent\n"))
+		err := s.Lines(t.Context(), strings.NewReader("1\r\n{\"a\":\n\nnull\n\"é\"\n[long\nnever sent\n"))
 		if err == nil || !strings.Contains(err.Error(), "line 6: event not accepted") || !strings.Contains(err.Error(), "413") {
 			t.Errorf("got error %v, want that of line 6", err)
 		}
@@ -208,7 +208,7 @@ func TestEmitLines(t *testing.T) {
 			got = append(got, string(p.body.Data))
 			keys = append(keys, p.key)
 		}
-		if want := []string{`1`, `"{\"a\":"`, `""`, `null`, `"é"`, `"long"`}; !slices.Equal(got, want) {
+		if want := []string{`1`, `"{\"a\":"`, `""`, `null`, `"é"`, `"[long"`}; !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 		if n := strings.Count(strings.Join(s.told, "\n"), "quoted: "); n != 1 {

@@ -161,6 +161,35 @@ func TestTrials(t *testing.T) {
 	})
 }
 
+// After the server was away the network may be another one: a stream is tried with the first poll that works.
+func TestTrialAfterLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var begin time.Time
+		s := newScene(func(_ int, w *stream) {
+			away, back := begin.Add(10*time.Minute), begin.Add(11*time.Minute)
+			switch now := time.Now(); {
+			case now.After(away) && now.Before(back):
+				w.w.WriteHeader(http.StatusBadGateway)
+			case w.r.URL.Query().Get("poll") == "1":
+				answerPoll(w, "")
+			case now.Before(away):
+				w.send(counted(0, 1, 1))
+				w.mute()
+			default:
+				w.send(counted(0, 1, 1))
+				w.wait(5 * time.Second)
+				w.send("id: a.2.b.1\nevent: news\ndata: 1\n\n")
+				w.hold()
+			}
+		})
+		begin = s.begin
+		in(t, s, func() { time.Sleep(13 * time.Minute) }) // without the loss the next trial would be due after 15
+		if got := s.seen("/events"); isPoll(got[len(got)-1]) {
+			t.Errorf("the last request, at %v, is a poll; want a stream", got[len(got)-1].at)
+		}
+	})
+}
+
 // A poll that is cut is asked again so that it is answered at once, and nothing is told, nor printed twice; a server
 // that is away is told of.
 func TestPollsThatAreCut(t *testing.T) {

@@ -14,8 +14,10 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -36,18 +38,19 @@ func main() {
 	}
 }
 
-// run opens n subscriptions and keeps them until ctx ends or one of them does.
+// run opens n subscriptions and keeps them until ctx ends. It gives up if there is no server to begin with.
 func run(ctx context.Context, server string, n int, every time.Duration, out io.Writer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var open sync.WaitGroup
 	defer open.Wait()
 	defer cancel(nil)
+	var isUp atomic.Bool
 	for i := range n {
-		print := io.Discard
+		t := &tab{server: server, out: io.Discard, isUp: &isUp, retry: time.Second}
 		if i == 0 {
-			print = out
+			t.out = out
 		}
-		open.Go(func() { cancel(subscribe(ctx, server, print)) })
+		open.Go(func() { cancel(t.keep(ctx)) })
 		select {
 		case <-ctx.Done():
 		case <-time.After(every):
@@ -60,11 +63,39 @@ func run(ctx context.Context, server string, n int, every time.Duration, out io.
 	return nil
 }
 
-// subscribe prints a line for each event, until ctx or the stream ends.
-func subscribe(ctx context.Context, server string, out io.Writer) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, server+"/events", nil)
+// tab is one subscription, over as many streams as it takes.
+type tab struct {
+	server string
+	out    io.Writer
+	isUp   *atomic.Bool  // a stream of any tab was open once
+	cursor string        // the id of the last event: a new stream goes on behind it
+	retry  time.Duration // how long the server wants to be left alone between two streams
+}
+
+// keep opens a stream again whenever it breaks, until ctx ends.
+func (t *tab) keep(ctx context.Context) error {
+	for {
+		err := t.read(ctx)
+		if ctx.Err() != nil || !t.isUp.Load() {
+			return err
+		}
+		fmt.Fprintf(t.out, "%v; reconnecting in %.1f s\n", err, t.retry.Seconds())
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(t.retry):
+		}
+	}
+}
+
+// read prints a line for each event, until ctx or the stream ends.
+func (t *tab) read(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.server+"/events", nil)
 	if err != nil {
 		return fmt.Errorf("make request: %w", err)
+	}
+	if t.cursor != "" {
+		req.Header.Set("Last-Event-ID", t.cursor)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -74,14 +105,22 @@ func subscribe(ctx context.Context, server string, out io.Writer) error {
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("open stream: the server answers %s", resp.Status)
 	}
+	t.isUp.Store(true)
 	var event string
 	lines := bufio.NewScanner(resp.Body)
 	for lines.Scan() {
-		if name, ok := strings.CutPrefix(lines.Text(), "event: "); ok {
-			event = name
-		}
-		if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
-			fmt.Fprintln(out, event, data)
+		field, value, _ := strings.Cut(lines.Text(), ": ")
+		switch field {
+		case "id":
+			t.cursor = value
+		case "event":
+			event = value
+		case "retry":
+			if ms, err := strconv.ParseUint(value, 10, 16); err == nil {
+				t.retry = time.Duration(ms) * time.Millisecond // random: not all tabs come back at once
+			}
+		case "data":
+			fmt.Fprintln(t.out, event, value)
 		}
 	}
 	if err := lines.Err(); err != nil {

@@ -5,7 +5,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +39,38 @@ func TestTabs(t *testing.T) {
 	}
 	if err := lines.Err(); err != nil {
 		t.Fatal(err)
+	}
+	go io.Copy(io.Discard, read)
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("got %v, want no error", err)
+	}
+}
+
+// A stream that breaks is opened again, behind the last event that came.
+func TestTabsReconnect(t *testing.T) {
+	var streams atomic.Int32
+	cursors := make(chan string, 2)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		cursors <- r.Header.Get("Last-Event-ID")
+		fmt.Fprintf(w, "retry: 1\nid: a.%d\nevent: user count\ndata: %[1]d\n\n", streams.Add(1))
+		w.(http.Flusher).Flush()
+		if streams.Load() == 1 {
+			panic(http.ErrAbortHandler) // in the middle of the stream
+		}
+		<-r.Context().Done()
+	}))
+	t.Cleanup(server.Close)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	read, write := io.Pipe()
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, server.URL, 1, time.Millisecond, write) }()
+	lines := bufio.NewScanner(read)
+	for lines.Scan() && lines.Text() != "user count 2" {
+	}
+	if first, second := <-cursors, <-cursors; first != "" || second != "a.1" {
+		t.Errorf("got cursors %q and %q, want none and a.1", first, second)
 	}
 	go io.Copy(io.Discard, read)
 	stop()
