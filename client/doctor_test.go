@@ -122,6 +122,14 @@ func TestDoctorFindsBoxes(t *testing.T) {
 			"live": "FAILED", "closed streams": "UNKNOWN", "arrives piece by piece": "UNKNOWN", "unchanged": "UNKNOWN",
 			"Last-Event-ID": "UNKNOWN", "silence": "UNKNOWN", "polling": "OK",
 		}, "as text/plain, but text/event-stream is refused", "polls as text/plain"},
+		{"another type", box{response: func(h http.Header) {
+			if h.Get("Content-Type") == "text/event-stream" {
+				h.Set("Content-Type", "text/html")
+			}
+		}}, 3, map[string]string{
+			"live": "FAILED", "closed streams": "UNKNOWN", "arrives piece by piece": "UNKNOWN", "unchanged": "CHANGED",
+			"Last-Event-ID": "UNKNOWN", "silence": "UNKNOWN", "polling": "OK",
+		}, "text/html", "as it is"},
 		{"too many requests", box{answer: refuse(429, "/events")}, 1, map[string]string{
 			"polling": "FAILED", "live": "FAILED", "closed streams": "UNKNOWN",
 		}, "429", "how often"},
