@@ -213,7 +213,7 @@
     examined.hidden = false
     examined.scrollIntoView({ block: 'nearest' })
     try {
-      const doctor = await import(examine.dataset.script)
+      const doctor = await import(new URL(examine.dataset.script, document.baseURI).href)
       await doctor.examine(examined, mine.signal)
     } catch (error) {
       if (!mine.signal.aborted) examined.querySelector('.diagnosis').textContent = 'This server did not deliver the check. Try again in a moment.'

@@ -69,8 +69,10 @@ export const newProbes = (signal) => {
     return control
   }
 
+  const base = new URL('.', document.baseURI).href // where the page is, which may be under a path
+
   /** Each address is used once: a cache may have one answer for all who ask for the same. */
-  const address = (path, query) => location.origin + '/' + path + '?' + new URLSearchParams({ t: newName(), ...query })
+  const address = (path, query) => base + path + '?' + new URLSearchParams({ t: newName(), ...query })
 
   const check = async (response) => {
     if (response.ok) return
@@ -83,7 +85,7 @@ export const newProbes = (signal) => {
     // Not with the signal: the last word is said when all is over.
     const late = new AbortController()
     setTimeout(() => late.abort(), patient())
-    await check(await fetch('/' + path, { method: 'POST', body: JSON.stringify({ room, ids }), keepalive: true, signal: late.signal }))
+    await check(await fetch(base + path, { method: 'POST', body: JSON.stringify({ room, ids }), keepalive: true, signal: late.signal }))
   }
 
   const say = (...words) => post(...words).catch(() => {}) // for what must not be known to have arrived
@@ -115,7 +117,7 @@ export const newProbes = (signal) => {
 
   /** Asks who is there, a few times, for the shortest time that an answer takes. */
   const path = async () => {
-    const found = { url: address('').replace(/\/?\?.*/, '') }
+    const found = { url: base.slice(0, -1) }
     try {
       for (let n = 0; n < 4 && !found.noProbes; n++) {
         const url = address('doctor/path')
