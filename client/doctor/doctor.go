@@ -152,7 +152,7 @@ func (d *doctor) examine(ctx context.Context, f *facts, told func()) {
 		f.stream = streamFacts{session.err, session.began, session.news, session.asked.Load()}
 	})
 	quick.Go(func() { f.poll.news, f.poll.err = d.tryPolling(ctx) })
-	// A goodbye for somebody whom nobody knows.
+	// A goodbye for a user who does not exist.
 	quick.Go(func() { f.post = d.post(ctx, "leave", "doctor-"+rand.Text(), rand.Text()) })
 	if f.path.noProbes == nil {
 		quick.Go(func() { f.socket = d.handshake(ctx) })

@@ -97,7 +97,7 @@ func (s *session) read(ctx context.Context, counts chan<- remote.Block) error {
 			if b.Asks() {
 				s.asked.Store(true)
 			}
-			// A word of life that is under way when the stream is closed would keep its user counted.
+			// A POST /alive under way when the stream is closed would keep its user counted.
 			if !s.told.Load() {
 				_ = s.d.post(ctx, "alive", s.room, s.id)
 			}

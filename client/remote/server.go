@@ -72,7 +72,10 @@ func (s *Server) Header() http.Header {
 	base := s.Base()
 	from := url.URL{Scheme: base.Scheme, Host: base.Host, Path: "/"} // and no password
 	h := http.Header{"Referer": {from.String()}}
-	if s.Token != "" {
+	switch {
+	case s.Token != "" && base.User != nil:
+		h.Set("Headcount-Token", s.Token) // Authorization has the password of the URL
+	case s.Token != "":
 		h.Set("Authorization", "Bearer "+s.Token)
 	}
 	return h
