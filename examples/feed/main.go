@@ -131,7 +131,9 @@ func (t target) post(ctx context.Context, body []byte, key string) error {
 	req.Header.Set("Authorization", "Bearer "+t.token)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Idempotency-Key", key)
-	resp, err := http.DefaultClient.Do(req)
+	// A POST that is redirected becomes a GET, whose answer says nothing about the event.
+	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := client.Do(req)
 	if err != nil {
 		return fmt.Errorf("emit: %w", err)
 	}
@@ -143,6 +145,8 @@ func (t target) post(ctx context.Context, body []byte, key string) error {
 	switch why := resp.Status + " " + string(bytes.TrimSpace(answer)); {
 	case resp.StatusCode == http.StatusOK:
 		return nil
+	case resp.StatusCode/100 == 3:
+		return &refusal{resp.Status + "; use the address " + resp.Header.Get("Location")}
 	case resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests:
 		return fmt.Errorf("emit: %s", why)
 	default:
