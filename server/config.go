@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"runtime"
 	"strings"
@@ -14,9 +15,11 @@ import (
 
 	"github.com/peterbourgon/ff/v3"
 
-	"headcount/internal/cluster"
+	"headcount"
+	"headcount/internal/auth"
+	"headcount/internal/engine"
 	"headcount/internal/version"
-	"headcount/internal/web"
+	"headcount/nats"
 )
 
 // config is what the flags and the environment say.
@@ -28,7 +31,7 @@ type config struct {
 	drain      time.Duration
 	origins    []string
 	token      string
-	key        *web.Key // nil = there is none
+	key        *auth.Key // nil = there is none
 	private    []string
 	maxEvent   size
 	history    int
@@ -123,7 +126,7 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 	if cfg.key, err = parseKey(key); err != nil {
 		return nil, usageError{err}
 	}
-	if cfg.private, err = web.ParseRooms(private); err != nil {
+	if cfg.private, err = auth.ParseRooms(private); err != nil {
 		return nil, usageError{err}
 	}
 	if err := cfg.check(); err != nil {
@@ -134,35 +137,37 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 
 const defaultAdmin = "127.0.0.1:8081"
 
-// cluster is the options of the cluster, for -nats.
-func (c *config) cluster(log *slog.Logger) *cluster.Options {
-	return &cluster.Options{Servers: c.nats, Prefix: c.natsPrefix, History: c.history, HistoryAge: c.historyAge, Log: log}
+// backend is the options of the other nodes, for -nats.
+func (c *config) backend(log *slog.Logger) nats.Options {
+	return nats.Options{Servers: c.nats, Prefix: c.natsPrefix, History: c.history, HistoryAge: c.historyAge, Log: log}
 }
 
-// web is what the server does.
-func (c *config) web(log *slog.Logger) web.Options {
-	return web.Options{
-		Heartbeat:  c.heartbeat,
-		Linger:     c.linger,
-		Drain:      c.drain,
-		Origins:    c.origins,
-		Token:      c.token,
-		MaxEvent:   int64(c.maxEvent),
-		History:    c.history,
-		HistoryAge: c.historyAge,
-		MaxStreams: c.maxStreams.resolve(openFiles(), runtime.GOMAXPROCS(0)),
-		MaxPerIP:   c.maxPerIP.resolve(openFiles(), runtime.GOMAXPROCS(0)),
-		MaxRate:    c.maxRate,
-		Private:    c.private,
-		Key:        c.key,
-		Trusted:    c.trusted,
-		MaxAge:     c.maxAge,
-		Writer:     web.Writer(c.writer),
-		Dev:        c.dev,
-		Log:        log,
-		Version:    version.String(),
-		AdminName:  c.adminName(),
+// headcount is what the server does.
+func (c *config) headcount(log *slog.Logger) headcount.Options {
+	return headcount.Options{
+		Heartbeat:       c.heartbeat,
+		Linger:          orNone(c.linger),
+		Drain:           orNone(c.drain),
+		Origins:         c.origins,
+		TrustedProxies:  append([]netip.Prefix{}, c.trusted...), // none is not the default
+		MaxEvent:        int64(c.maxEvent),
+		History:         c.history,
+		HistoryAge:      c.historyAge,
+		MaxStreams:      orNone(c.maxStreams.resolve(engine.FileLimit(), runtime.GOMAXPROCS(0))),
+		MaxStreamsPerIP: orNone(c.maxPerIP.resolve(engine.FileLimit(), runtime.GOMAXPROCS(0))),
+		MaxStreamRate:   c.maxRate,
+		MaxAge:          c.maxAge,
+		Writer:          headcount.Writer(c.writer),
+		Logger:          log,
 	}
+}
+
+// orNone turns 0, which is none here, into what is none there: 0 is the default.
+func orNone[T int | time.Duration](n T) T {
+	if n == 0 {
+		return -1
+	}
+	return n
 }
 
 // adminName is the host of -admin.
@@ -173,7 +178,8 @@ func (c *config) adminName() string {
 
 func (c *config) check() error {
 	if c.nats != "" {
-		if err := c.cluster(nil).Check(); err != nil {
+		options := c.backend(nil)
+		if err := options.Check(); err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/dustin/go-humanize"
+
+	"headcount/internal/engine"
 )
 
 // size is a number of bytes that reads as 64KiB.
@@ -47,18 +49,11 @@ func (l *streamLimit) String() string {
 
 // resolve turns auto into a number, for as many open files as there may be, 0 = unknown, and as many processors.
 func (l streamLimit) resolve(files, processors int) int {
-	if l != auto {
-		return int(l)
+	if l == auto {
+		return engine.StreamsFor(files, processors)
 	}
-	if files == 0 {
-		return 0
-	}
-	return max(1, files-reserve(files, processors))
+	return int(l)
 }
-
-// reserve is how many open files must stay for what is no stream: a quarter, at most 1000, and at least what the server
-// has for itself (each processor's writer has some) and connections that are just arriving.
-func reserve(files, processors int) int { return min(1000, max(files/4, 32+4*processors)) }
 
 // prefixes is a list of address ranges.
 type prefixes []netip.Prefix

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"syscall"
 
-	"headcount/internal/web"
+	"headcount/internal/wire"
 )
 
 // unixPrefix begins an address that is a Unix socket, for proxies on the same machine.
@@ -43,7 +43,7 @@ func listen(ctx context.Context, option, addr string) (net.Listener, error) {
 	}
 	var lc net.ListenConfig
 	if network == "tcp" {
-		lc = web.ListenConfig()
+		wire.Tune(&lc) // the kernel is to give up readers that vanished
 	}
 	l, err := lc.Listen(ctx, network, address)
 	if errors.Is(err, syscall.EADDRINUSE) && network == "unix" && abandoned(ctx, address) {

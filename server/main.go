@@ -15,9 +15,12 @@ import (
 	"sync"
 	"time"
 
-	"headcount/internal/cluster"
+	"headcount"
+	"headcount/internal/admin"
+	"headcount/internal/engine"
 	"headcount/internal/logqueue"
-	"headcount/internal/web"
+	"headcount/internal/version"
+	"headcount/nats"
 )
 
 // logTime is how long a program that ends waits for a log that nobody reads.
@@ -47,6 +50,9 @@ func status(stderr io.Writer, err error) int {
 	}
 }
 
+// goodbyeTime is how long the goodbye to the other nodes may take, after the drain.
+const goodbyeTime = 10 * time.Second
+
 // run is the whole program, in the order in which things start. It returns when ctx
 // is done and every stream has been handed over.
 func run(ctx context.Context, args []string, stdout io.Writer, stderr *logqueue.Queue) error {
@@ -62,21 +68,28 @@ func run(ctx context.Context, args []string, stdout io.Writer, stderr *logqueue.
 	if len(cfg.unknown) > 0 {
 		log.Warn("variables of the environment that are no options; -h lists those that are", "names", cfg.unknown)
 	}
-	options := cfg.web(log)
-	var node *cluster.Node
+	log = slog.New(newRateLimited(log.Handler()))
+	var backend headcount.Backend
 	if cfg.nats != "" {
-		if node, err = cluster.New(*cfg.cluster(log)); err != nil {
+		if backend, err = nats.New(cfg.backend(log)); err != nil {
 			return err
 		}
-		options.Cluster = node
 	}
-	app, err := web.New(options)
+	site, err := newApp(cfg, backend, log)
 	if err != nil {
 		return err
 	}
-	defer app.Close()
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), goodbyeTime)
+		defer cancel()
+		_ = site.live.Shutdown(ctx) // where it was not done below
+	}()
+	operators := admin.New(admin.Options{
+		Node: site.live, Metrics: site.metrics, Pages: site.pages, Heartbeat: cfg.heartbeat,
+		Name: cfg.adminName(), Version: version.String(), Log: log,
+	})
 
-	public := publicServer(app, cfg.path, cfg.h2c, log)
+	public := publicServer(site.handler(), cfg.path, cfg.h2c, log)
 	if cfg.tlsCert != "" {
 		cert, err := newCertificate(cfg.tlsCert, cfg.tlsKey, log)
 		if err != nil {
@@ -84,7 +97,7 @@ func run(ctx context.Context, args []string, stdout io.Writer, stderr *logqueue.
 		}
 		public.TLSConfig = &tls.Config{GetCertificate: cert.get, MinVersion: tls.VersionTLS12}
 	}
-	private := &http.Server{Handler: closeAfterChunks(app.Admin()), ReadHeaderTimeout: headerTime, ErrorLog: public.ErrorLog}
+	private := &http.Server{Handler: closeAfterChunks(operators), ReadHeaderTimeout: headerTime, ErrorLog: public.ErrorLog}
 
 	listener, err := listen(ctx, "-addr", cfg.addr)
 	if err != nil {
@@ -108,21 +121,16 @@ func run(ctx context.Context, args []string, stdout io.Writer, stderr *logqueue.
 		}
 	}
 
-	// The users expire until the very end, also while streams are handed over.
-	expiry, stopExpiry := context.WithCancel(context.Background())
-	running.Go(func() { app.Run(expiry) })
-	defer stopExpiry()
-	if node != nil {
-		// Likewise: the others are to know who has been handed over.
-		node.Bind(app.Hub(), app.Table(), app)
-		running.Go(func() { node.Run(expiry) })
-	}
+	background, stop := context.WithCancel(context.Background())
+	running.Go(func() { operators.Run(background) })
+	defer stop()
 
 	running.Go(func() { serve(public, listener, failed) })
+	stats := site.live.Stats()
 	log.Info("listening", "addr", listener.Addr().String(), "url", pageURL(listener.Addr(), cfg.tlsCert != "")+cfg.path,
-		"max_streams", options.MaxStreams, "open_files", openFiles(), "writer", string(app.Writer()))
+		"max_streams", stats.MaxStreams, "open_files", engine.FileLimit(), "writer", string(stats.Writer))
 
-	if files := openFiles(); files > 0 && options.MaxStreams > files-reserve(0, runtime.GOMAXPROCS(0)) {
+	if files := engine.FileLimit(); files > 0 && stats.MaxStreams > files-engine.ReservedFiles(runtime.GOMAXPROCS(0)) {
 		log.Warn("not as many streams fit as -max-streams says, for each is an open file; raise the open-file limit", "open_files", files)
 	}
 
@@ -131,14 +139,18 @@ func run(ctx context.Context, args []string, stdout io.Writer, stderr *logqueue.
 		return errors.Join(err, public.Close())
 	case <-ctx.Done():
 	}
-	log.Info("stopping", "streams", app.Streams(), "drain", cfg.drain)
-	// Also with -drain 0 the last words need a moment.
+	log.Info("stopping", "streams", site.live.Stats().Streams, "drain", cfg.drain)
+	site.doctor.Stop()
+	// Also with -drain 0 the last bytes need a moment.
 	last, cancel := context.WithTimeout(context.Background(), max(cfg.drain, 500*time.Millisecond))
 	defer cancel()
-	// Streams first: Shutdown waits for them, and knows nothing of hijacked ones.
-	if err := app.Drain(last); err != nil {
-		log.Warn("not every stream ended cleanly", "streams", app.Streams())
+	goodbye, cancel := context.WithTimeout(context.Background(), cfg.drain+goodbyeTime)
+	defer cancel()
+	// Streams first: Server.Shutdown waits for them, and knows nothing of hijacked ones.
+	if err := site.live.Shutdown(goodbye); err != nil {
+		log.Warn("not every stream ended cleanly", "error", err)
 	}
+	operators.Stop() // who watches sees the end
 	if err := public.Shutdown(last); err != nil {
 		_ = public.Close() // what did not end in time is cut
 	}

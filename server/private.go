@@ -6,13 +6,13 @@ import (
 	"os"
 	"strings"
 
-	"headcount/internal/web"
+	"headcount/internal/auth"
 )
 
 // parseKey reads -key: the secret or the PEM itself, or @FILE as with curl, so that no
 // mistyped name of a file becomes a secret that others can guess. The value is a secret:
 // no error may show it, but for the name of a file.
-func parseKey(value string) (*web.Key, error) {
+func parseKey(value string) (*auth.Key, error) {
 	if value == "" {
 		return nil, nil
 	}
@@ -26,7 +26,7 @@ func parseKey(value string) (*web.Key, error) {
 	} else if _, err := os.Stat(value); err == nil {
 		return nil, errors.New("-key names a file; write @ before its name to have it read")
 	}
-	key, err := web.ParseKey(value)
+	key, err := auth.ParseKey(value)
 	if err != nil {
 		return nil, fmt.Errorf("-key: %w", err)
 	}

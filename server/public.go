@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"headcount/internal/web"
 )
 
 const (
@@ -17,12 +15,11 @@ const (
 )
 
 // publicServer returns the server of the public listener.
-func publicServer(app *web.Server, path string, h2c bool, log *slog.Logger) *http.Server {
+func publicServer(handler http.Handler, path string, h2c bool, log *slog.Logger) *http.Server {
 	idle := idleConns{timers: make(map[net.Conn]*time.Timer)}
 	s := &http.Server{
-		Handler:     closeAfterChunks(under(path, app)),
-		ConnContext: app.ConnContext,
-		ConnState:   idle.changed,
+		Handler:   closeAfterChunks(under(path, handler)),
+		ConnState: idle.changed,
 		// WriteTimeout stays 0: it would end every stream. Each write of a stream
 		// has a deadline of its own. IdleTimeout stays 0, too: see idleConns.
 		ReadHeaderTimeout: headerTime,

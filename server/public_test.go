@@ -14,7 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"headcount/internal/web"
+	"headcount"
 )
 
 // pipes is a listener, and the way to it.
@@ -46,12 +46,13 @@ func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
 func onPublic(t *testing.T, test func(*testing.T, *pipes)) {
 	synctest.Test(t, func(t *testing.T) {
 		// The kernel's sockets are outside of the bubble.
-		app, err := web.New(web.Options{Writer: web.Portable})
+		log := slog.New(slog.DiscardHandler)
+		app, err := newApp(&config{writer: string(headcount.Portable)}, nil, log)
 		if err != nil {
 			t.Fatal(err)
 		}
 		l := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
-		s := publicServer(app, "", true, slog.New(slog.DiscardHandler))
+		s := publicServer(app.handler(), "", true, log)
 		done := make(chan error)
 		go func() { done <- s.Serve(l) }()
 		test(t, l)
@@ -59,6 +60,9 @@ func onPublic(t *testing.T, test func(*testing.T, *pipes)) {
 			t.Error(err)
 		}
 		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+		if err := app.live.Shutdown(t.Context()); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(time.Second) // net/http closes what it has answered 431 half a second later

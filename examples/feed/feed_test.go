@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -11,17 +12,25 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"headcount/internal/web"
+	"headcount"
 )
+
+// withToken lets those emit who have the token.
+func withToken(r *http.Request, a headcount.Access) error {
+	if a.Event != "" && r.Header.Get("Authorization") != "Bearer secret" {
+		return headcount.ErrUnauthenticated
+	}
+	return nil
+}
 
 // An event whose answer is lost, and one that meets a server which is away, arrive once.
 func TestEmitOnce(t *testing.T) {
-	app, err := web.New(web.Options{Token: "secret"})
+	app, err := headcount.New(headcount.Options{Authorize: withToken})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := app.Close(); err != nil {
+		if err := app.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -68,12 +77,12 @@ func TestEmitOnce(t *testing.T) {
 }
 
 func TestEmitRefused(t *testing.T) {
-	app, err := web.New(web.Options{Token: "secret"})
+	app, err := headcount.New(headcount.Options{Authorize: withToken})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := app.Close(); err != nil {
+		if err := app.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})

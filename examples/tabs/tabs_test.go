@@ -11,17 +11,17 @@ import (
 	"testing"
 	"time"
 
-	"headcount/internal/web"
+	"headcount"
 )
 
 // The first subscription sees the count grow up to all of them, and ctrl-C is no error.
 func TestTabs(t *testing.T) {
-	app, err := web.New(web.Options{})
+	app, err := headcount.New(headcount.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := app.Close(); err != nil {
+		if err := app.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})

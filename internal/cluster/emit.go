@@ -80,7 +80,7 @@ func (n *Node) Emit(ctx context.Context, room, event string, data []byte, key st
 	if ack == nil {
 		return "", "", errors.New("store event: NATS takes it for kept, and does not have it")
 	}
-	return hub.SharedCursor(n.Epoch(), ack.Sequence), room, nil
+	return hub.Cursor{Epoch: n.Epoch(), Seq: ack.Sequence, Node: "0"}.String(), room, nil
 }
 
 // store publishes until NATS says that it has the message, for as long as it may take.

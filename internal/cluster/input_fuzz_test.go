@@ -181,7 +181,7 @@ func newAlone(t testing.TB) (*Node, *hub.Sub) {
 	n.room("lobby").feed.loaded, n.room("lobby").feed.last = true, 6
 	table.Open("lobby", "client-0001", quiet{})
 	table.Open("lobby", "", quiet{})
-	return n, room.Join(hub.Reader{})
+	return n, room.Join(hub.JoinOptions{})
 }
 
 // quiet is a node's own side, and a stream, that does nothing.

@@ -37,7 +37,8 @@ type claim struct {
 // the user where the cursor says that it was. count is called to count it, at the
 // moment from which on it is not counted there.
 func (n *Node) Arrive(ctx context.Context, name, id, cursor string, count func()) error {
-	epoch, seq, node, ok := hub.CursorOf(cursor)
+	at, ok := hub.ParseCursor(cursor)
+	epoch, seq, node := at.Epoch, at.Seq, at.Node
 	// Emitted a moment ago, on another node: this one is about to hear of it.
 	ahead := ok && epoch != "" && epoch == n.Epoch() && seq > n.hub.Tip()
 	unknown := ahead && !n.tell(ctx, seq)

@@ -20,7 +20,7 @@ type client struct {
 	log     []byte
 }
 
-func join(r *hub.Room, who hub.Reader) *client {
+func join(r *hub.Room, who hub.JoinOptions) *client {
 	who.Retry = time.Second
 	return &client{sub: r.Join(who), chunked: who.Chunked}
 }

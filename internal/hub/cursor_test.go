@@ -35,16 +35,16 @@ func TestUnknownCursors(t *testing.T) {
 		"control characters":    "\x00\x01",
 		"long":                  strings.Repeat("9.", 10_000),
 	} {
-		join(h.Open("a"), hub.Reader{Cursor: cursor}).want(t, name, `io:gap {"missed":null}`, "n 1")
+		join(h.Open("a"), hub.JoinOptions{Cursor: cursor}).want(t, name, `io:gap {"missed":null}`, "n 1")
 	}
 	for name, cursor := range map[string]string{
 		"as it was":       good,
 		"other node":      part[0] + ".1.xxxx.77",
 		"strange version": part[0] + ".1." + part[2] + ".99999999999999999999",
 	} {
-		join(h.Open("a"), hub.Reader{Cursor: cursor}).want(t, name)
+		join(h.Open("a"), hub.JoinOptions{Cursor: cursor}).want(t, name)
 	}
-	join(h.Open("a"), hub.Reader{Cursor: part[0] + ".0." + part[2] + ".0"}).want(t, "before the first", "n 1")
+	join(h.Open("a"), hub.JoinOptions{Cursor: part[0] + ".0." + part[2] + ".0"}).want(t, "before the first", "n 1")
 }
 
 // FuzzCursor: whatever a client sends as its cursor, the stream opens, with a gap
@@ -65,10 +65,10 @@ func FuzzCursor(f *testing.F) {
 	kept := []string{"user count 1", "n 4", "n 5"}
 	f.Fuzz(func(t *testing.T, cursor string, seq, version uint64) {
 		if cursor != "" {
-			join(room, hub.Reader{Cursor: cursor}).want(t, cursor, append([]string{`io:gap {"missed":null}`}, kept...)...)
+			join(room, hub.JoinOptions{Cursor: cursor}).want(t, cursor, append([]string{`io:gap {"missed":null}`}, kept...)...)
 		}
 		cursor = fmt.Sprintf("%s.%d.%s.%d", tags[0], seq, tags[2], version)
-		got := join(room, hub.Reader{Cursor: cursor})
+		got := join(room, hub.JoinOptions{Cursor: cursor})
 		switch {
 		case seq < 3:
 			got.want(t, cursor, append([]string{fmt.Sprintf(`io:gap {"missed":%d}`, 3-seq)}, kept...)...)
@@ -86,7 +86,7 @@ func TestReset(t *testing.T) {
 	h := hub.New(hub.Options{})
 	room := h.Open("a")
 	room.Update("user count", set("1"))
-	level, inside, behind := join(room, hub.Reader{}), join(room, hub.Reader{}), join(room, hub.Reader{})
+	level, inside, behind := join(room, hub.JoinOptions{}), join(room, hub.JoinOptions{}), join(room, hub.JoinOptions{})
 	old := h.Emit("a", "n", []byte("1"))
 	level.read()
 	inside.read()
@@ -102,12 +102,36 @@ func TestReset(t *testing.T) {
 	level.want(t, "level", append([]string{"user count 1", "n 1", "n 2"}, anew...)...)
 	inside.want(t, "inside", append([]string{"user count 1", "n 1", "n 2"}, anew...)...)
 	behind.want(t, "behind", append([]string{"user count 1"}, anew...)...)
-	join(room, hub.Reader{Cursor: old}).want(t, "back with an old cursor", anew...)
-	join(room, hub.Reader{Cursor: last}).want(t, "back with a new cursor", "user count 1")
+	join(room, hub.JoinOptions{Cursor: old}).want(t, "back with an old cursor", anew...)
+	join(room, hub.JoinOptions{Cursor: last}).want(t, "back with a new cursor", "user count 1")
 	for range 2000 {
 		h.Emit("a", "n", []byte("x"))
 	}
-	if got := join(room, hub.Reader{Cursor: last}).events()[0]; got != `io:gap {"missed":1000}` {
+	if got := join(room, hub.JoinOptions{Cursor: last}).events()[0]; got != `io:gap {"missed":1000}` {
 		t.Errorf("got %s, want 1000 missed", got)
+	}
+}
+
+func TestParseCursor(t *testing.T) {
+	for _, row := range []struct {
+		name, text string
+		want       hub.Cursor
+		ok         bool
+	}{
+		{"of a stream", "e.12.n.7", hub.Cursor{Epoch: "e", Seq: 12, Node: "n", Version: 7}, true},
+		{"of a poll", "e.12.n.7.poller-1", hub.Cursor{Epoch: "e", Seq: 12, Node: "n", Version: 7, Poller: "poller-1"}, true},
+		{"of a poll with a name that is none", "e.12.n.7.a.b", hub.Cursor{Epoch: "e", Seq: 12, Node: "n", Version: 7}, true},
+		{"with a version that is none", "e.12.n.x", hub.Cursor{Epoch: "e", Seq: 12, Node: "n"}, true},
+		{"three parts", "e.12.n", hub.Cursor{}, false},
+		{"nothing", "", hub.Cursor{}, false},
+		{"a sequence that is none", "e.x.n.7", hub.Cursor{}, false},
+	} {
+		got, ok := hub.ParseCursor(row.text)
+		if got != row.want || ok != row.ok {
+			t.Errorf("%s: got %+v %v, want %+v %v", row.name, got, ok, row.want, row.ok)
+		}
+		if again, _ := hub.ParseCursor(got.String()); ok && again != got {
+			t.Errorf("%s: written and read again got %+v, want %+v", row.name, again, got)
+		}
 	}
 }

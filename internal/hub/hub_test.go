@@ -18,11 +18,11 @@ func TestNewcomer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := hub.New(hub.Options{})
 		room := h.Open("a")
-		old := join(room, hub.Reader{})
+		old := join(room, hub.JoinOptions{})
 		room.Update("user count", set("1"))
 		room.Update("user count", set("2")) // held back by the pacing
 		old.want(t, "the others meanwhile", "user count 1")
-		newcomer := join(room, hub.Reader{})
+		newcomer := join(room, hub.JoinOptions{})
 		newcomer.want(t, "the newcomer", "user count 2")
 		time.Sleep(time.Second)
 		old.want(t, "the others later", "user count 1", "user count 2")
@@ -37,7 +37,7 @@ func TestOneOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := hub.New(hub.Options{})
 		room := h.Open("a")
-		early, late := join(room, hub.Reader{}), join(room, hub.Reader{})
+		early, late := join(room, hub.JoinOptions{}), join(room, hub.JoinOptions{})
 		step := func(f func()) {
 			f()
 			early.read()
@@ -60,7 +60,7 @@ func TestOvertaken(t *testing.T) {
 		h := hub.New(hub.Options{History: 3})
 		room := h.Open("a")
 		room.Update("user count", set("1"))
-		slow, inside := join(room, hub.Reader{}), join(room, hub.Reader{Chunked: true})
+		slow, inside := join(room, hub.JoinOptions{}), join(room, hub.JoinOptions{Chunked: true})
 		slow.read()
 		inside.read()
 		for n := range 10 {
@@ -77,7 +77,7 @@ func TestOvertaken(t *testing.T) {
 		// The gap is a place to come back to.
 		for _, b := range slow.blocks() {
 			if b.Name == "io:gap" {
-				back := join(room, hub.Reader{Cursor: b.ID})
+				back := join(room, hub.JoinOptions{Cursor: b.ID})
 				back.want(t, "back at the gap", "user count 2", "n 8", "n 9", "n 10")
 			}
 		}
@@ -89,7 +89,7 @@ func TestOvertaken(t *testing.T) {
 // has it tried again.
 func TestGaps(t *testing.T) {
 	h := hub.New(hub.Options{History: 1})
-	c := join(h.Open("a"), hub.Reader{})
+	c := join(h.Open("a"), hub.JoinOptions{})
 	c.read()
 	for range 3 {
 		h.Emit("a", "n", []byte("1"))
@@ -101,9 +101,9 @@ func TestGaps(t *testing.T) {
 	c.read()
 	c.want(t, "overtaken", `io:gap {"missed":2}`, "n 1")
 	wantGaps(t, h, 1)
-	join(h.Open("a"), hub.Reader{Cursor: "of another world"})
+	join(h.Open("a"), hub.JoinOptions{Cursor: "of another world"})
 	wantGaps(t, h, 2)
-	join(h.Open("a"), hub.Reader{})
+	join(h.Open("a"), hub.JoinOptions{})
 	wantGaps(t, h, 2)
 }
 
@@ -117,7 +117,7 @@ func wantGaps(t *testing.T, h *hub.Hub, want uint64) {
 // A farewell of which nothing could go yet goes later, and nothing comes behind it.
 func TestFarewellWaits(t *testing.T) {
 	h := hub.New(hub.Options{})
-	c := join(h.Open("a"), hub.Reader{Chunked: true})
+	c := join(h.Open("a"), hub.JoinOptions{Chunked: true})
 	c.read()
 	c.sub.Farewell(&c.batch, 2*time.Second)
 	c.take(0)
@@ -165,7 +165,7 @@ func TestConcurrently(t *testing.T) {
 	const emitters, each = 4, 500
 	done := make(chan struct{})
 	for range 4 {
-		c := join(room, hub.Reader{Chunked: true})
+		c := join(room, hub.JoinOptions{Chunked: true})
 		readers.Go(func() {
 			for running := true; running; {
 				changed := room.Changed()
@@ -220,7 +220,7 @@ func TestConcurrently(t *testing.T) {
 func TestPendingAllocatesNothing(t *testing.T) {
 	h := hub.New(hub.Options{History: 10})
 	room := h.Open("a")
-	sub := room.Join(hub.Reader{Chunked: true})
+	sub := room.Join(hub.JoinOptions{Chunked: true})
 	var batch hub.Batch
 	read := func() {
 		for sub.Pending(&batch) {
@@ -246,7 +246,7 @@ func TestPendingAllocatesNothing(t *testing.T) {
 func BenchmarkPending(b *testing.B) {
 	h := hub.New(hub.Options{})
 	room := h.Open("a")
-	sub := room.Join(hub.Reader{Chunked: true})
+	sub := room.Join(hub.JoinOptions{Chunked: true})
 	var batch hub.Batch
 	for sub.Pending(&batch) {
 		sub.Advance(&batch, batch.Len())
@@ -281,6 +281,6 @@ func BenchmarkJoin(b *testing.B) {
 	room.Update("user count", set("10000"))
 	b.ReportAllocs()
 	for b.Loop() {
-		room.Join(hub.Reader{ClientID: "abcdefgh", Chunked: true})
+		room.Join(hub.JoinOptions{ClientID: "abcdefgh", Chunked: true})
 	}
 }

@@ -148,9 +148,9 @@ func (m *model) open(t *rapid.T, cursor string, next int, gap string) {
 	m.readers = append(m.readers, r)
 }
 
-func (m *model) reader(t *rapid.T, cursor string, next int, gap string) (*modelReader, hub.Reader) {
+func (m *model) reader(t *rapid.T, cursor string, next int, gap string) (*modelReader, hub.JoinOptions) {
 	r := &modelReader{named: rapid.Bool().Draw(t, "named"), next: next, gap: gap, returns: cursor != "", opening: maps.Clone(m.values)}
-	who := hub.Reader{Cursor: cursor}
+	who := hub.JoinOptions{Cursor: cursor}
 	if r.named {
 		who.ClientID = "abcdefgh"
 	}

@@ -13,7 +13,7 @@ import (
 // shown is a reader that looks at each piece of news, and notes when it came.
 func shown(t *testing.T, room *hub.Room) (values func() (all []string, at []time.Time)) {
 	t.Helper()
-	c := join(room, hub.Reader{})
+	c := join(room, hub.JoinOptions{})
 	c.read()
 	begin := len(c.events())
 	var at []time.Time

@@ -41,6 +41,7 @@ type state struct {
 	value   []byte
 	version uint64 // of value
 	shown   *frame // as last published; nil if never
+	public  []byte // the value as last published
 }
 
 type waker struct {
@@ -127,6 +128,18 @@ func (r *Room) state(name string) *state {
 	return s
 }
 
+// Published returns the value of a state as it was last told to the readers, nil if it never was.
+func (r *Room) Published(name string) []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.states {
+		if s.name == name {
+			return s.public
+		}
+	}
+	return nil
+}
+
 // publish shows the states that changed since they were last shown; r.mu is held.
 func (r *Room) publish() {
 	shown := r.states[:0:0]
@@ -144,7 +157,7 @@ func (r *Room) publish() {
 	slices.SortFunc(news, func(a, b *state) int { return cmp.Compare(a.version, b.version) })
 	for _, s := range news {
 		at := Position{Seq: r.seq, Version: s.version}
-		s.shown = r.encode(at, at, s.name, s.value)
+		s.shown, s.public = r.encode(at, at, s.name, s.value), s.value
 	}
 	r.states = append(shown, news...)
 	r.tell()

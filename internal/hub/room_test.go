@@ -26,8 +26,8 @@ func TestRoomMadeAnew(t *testing.T) {
 		room := h.Open("a")
 		room.Update("user count", set("1"))
 		h.Emit("a", "n", []byte("3"))
-		join(room, hub.Reader{Cursor: last}).want(t, "who had read all", "user count 1", "n 3")
-		join(room, hub.Reader{Cursor: first}).want(t, "who had not", `io:gap {"missed":null}`, "user count 1", "n 3")
+		join(room, hub.JoinOptions{Cursor: last}).want(t, "who had read all", "user count 1", "n 3")
+		join(room, hub.JoinOptions{Cursor: first}).want(t, "who had not", `io:gap {"missed":null}`, "user count 1", "n 3")
 		// Another room's events do not make it lie.
 		h.Close(room)
 		h.Emit("b", "n", []byte("1"))
@@ -35,7 +35,7 @@ func TestRoomMadeAnew(t *testing.T) {
 		h.Trim(time.Now())
 		room = h.Open("a")
 		h.Emit("a", "n", []byte("4"))
-		if got := join(room, hub.Reader{Cursor: last}).events(); len(got) < 2 || got[0] != `io:gap {"missed":null}` {
+		if got := join(room, hub.JoinOptions{Cursor: last}).events(); len(got) < 2 || got[0] != `io:gap {"missed":null}` {
 			t.Errorf("got %v, want a gap: event 3 was missed", got)
 		}
 	})
@@ -84,7 +84,7 @@ func TestIdleRoomWithHistory(t *testing.T) {
 		h.Emit("a", "n", []byte("2"))
 		time.Sleep(time.Hour - 1)
 		h.Trim(time.Now())
-		join(h.Open("a"), hub.Reader{Cursor: cursor}).want(t, "back after an hour", "n 2")
+		join(h.Open("a"), hub.JoinOptions{Cursor: cursor}).want(t, "back after an hour", "n 2")
 	})
 }
 
@@ -111,9 +111,9 @@ func TestHistoryBounds(t *testing.T) {
 				t.Errorf("got %d events, want 1", n)
 			}
 			start := strings.Replace(before, ".1.", ".0.", 1)
-			join(h.Open("a"), hub.Reader{Cursor: start}).want(t, "from the start", `io:gap {"missed":1}`, "n 2")
+			join(h.Open("a"), hub.JoinOptions{Cursor: start}).want(t, "from the start", `io:gap {"missed":1}`, "n 2")
 			time.Sleep(30 * time.Second) // and nobody trims
-			join(h.Open("a"), hub.Reader{Cursor: start}).want(t, "later", `io:gap {"missed":2}`)
+			join(h.Open("a"), hub.JoinOptions{Cursor: start}).want(t, "later", `io:gap {"missed":2}`)
 		})
 	})
 	t.Run("bytes of all rooms", func(t *testing.T) {

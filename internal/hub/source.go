@@ -2,8 +2,6 @@ package hub
 
 import (
 	"errors"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -130,22 +128,4 @@ func (r *Room) Expect(seq uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.expected = max(r.expected, seq)
-}
-
-// SharedCursor returns the id of the event with the sequence seq as every node of the
-// same log writes it: without what only the node knows that the reader is on.
-func SharedCursor(epoch string, seq uint64) string {
-	return epoch + "." + strconv.FormatUint(seq, 10) + ".0.0"
-}
-
-// CursorOf returns what a cursor says of the place where its reader was last: the
-// epoch and sequence there, and the node. It is for a [Source]; ok is false if the
-// text is no cursor at all.
-func CursorOf(cursor string) (epoch string, seq uint64, node string, ok bool) {
-	parts := strings.Split(cursor, ".")
-	if len(parts) < 4 {
-		return "", 0, "", false
-	}
-	seq, err := strconv.ParseUint(parts[1], 10, 64)
-	return parts[0], seq, parts[2], err == nil
 }

@@ -27,19 +27,21 @@ func event(seq uint64, name string) hub.Event {
 	return hub.Event{Seq: seq, Time: time.Now(), Name: name, Data: []byte("1")}
 }
 
-func cursor(seq uint64) hub.Reader { return hub.Reader{Cursor: hub.SharedCursor("epoch", seq)} }
+func cursor(seq uint64) hub.JoinOptions {
+	return hub.JoinOptions{Cursor: hub.Cursor{Epoch: "epoch", Seq: seq, Node: "0"}.String()}
+}
 
 func TestSourceHistory(t *testing.T) {
 	h := shared(&source{}, 100)
 	r := h.Open("lobby")
-	early := join(r, hub.Reader{})
+	early := join(r, hub.JoinOptions{})
 	r.Load(20, 100, []hub.Event{event(30, "a"), event(60, "b"), event(90, "c")})
 	for _, row := range []struct {
 		name string
-		who  hub.Reader
+		who  hub.JoinOptions
 		want []string
 	}{
-		{"newcomer", hub.Reader{}, nil},
+		{"newcomer", hub.JoinOptions{}, nil},
 		{"at an event", cursor(60), []string{"c 1"}},
 		{"between two", cursor(61), []string{"c 1"}},
 		{"at the end", cursor(90), nil},
@@ -76,7 +78,7 @@ func TestSourceAhead(t *testing.T) {
 	r.Update("user count", func() []byte { return []byte("7") })
 	c.want(t, "the count alone", "user count 7")
 	for _, b := range c.blocks() {
-		if _, seq, _, ok := hub.CursorOf(b.ID); b.ID != "" && (!ok || seq != 105) {
+		if c, ok := hub.ParseCursor(b.ID); b.ID != "" && (!ok || c.Seq != 105) {
 			t.Errorf("id of %s: got %s, want one at 105", b.Name, b.ID)
 		}
 	}
@@ -92,13 +94,13 @@ func TestSourceQuiet(t *testing.T) {
 	h := shared(&source{}, 100)
 	r := h.Open("lobby")
 	r.Load(100, 100, nil)
-	c := join(r, hub.Reader{ClientID: "client-0001"})
+	c := join(r, hub.JoinOptions{ClientID: "client-0001"})
 	c.read()
 	r.Deliver(900)
 	c.sub.Heartbeat(&c.batch)
 	c.take(c.batch.Len())
 	blocks := c.blocks()
-	if _, seq, node, ok := hub.CursorOf(blocks[len(blocks)-1].ID); !ok || seq != 900 || node != "here" {
+	if c, ok := hub.ParseCursor(blocks[len(blocks)-1].ID); !ok || c.Seq != 900 || c.Node != "here" {
 		t.Errorf("cursor of a ping: got %s, want 900 on here", blocks[len(blocks)-1].ID)
 	}
 }
@@ -153,26 +155,6 @@ func TestSourceWatches(t *testing.T) {
 	})
 }
 
-func TestCursorOf(t *testing.T) {
-	for _, row := range []struct {
-		cursor, epoch string
-		seq           uint64
-		node          string
-		ok            bool
-	}{
-		{"e.12.n.7", "e", 12, "n", true},
-		{"e.12.n.7.poller", "e", 12, "n", true},
-		{"e.12.n", "", 0, "", false},
-		{"", "", 0, "", false},
-		{"e.x.n.7", "e", 0, "n", false},
-	} {
-		epoch, seq, node, ok := hub.CursorOf(row.cursor)
-		if epoch != row.epoch || seq != row.seq || node != row.node || ok != row.ok {
-			t.Errorf("%q: got %s %d %s %v, want %s %d %s %v", row.cursor, epoch, seq, node, ok, row.epoch, row.seq, row.node, row.ok)
-		}
-	}
-}
-
 // A reader that comes with a cursor before the history is here gets the states at once,
 // and no gap unless it has missed something: that is known when the history comes.
 func TestSourceNotLoaded(t *testing.T) {
@@ -194,8 +176,8 @@ func TestSourceNotLoaded(t *testing.T) {
 				r := h.Open("lobby")
 				r.Update("user count", count("1"))
 				time.Sleep(time.Second)
-				c := join(r, hub.Reader{Cursor: row.cursor})
-				other := join(r, hub.Reader{Cursor: "epoch.30.other.7"})
+				c := join(r, hub.JoinOptions{Cursor: row.cursor})
+				other := join(r, hub.JoinOptions{Cursor: "epoch.30.other.7"})
 				if c.sub.Position() == other.sub.Position() {
 					t.Error("two readers with different cursors are at the same position")
 				}
@@ -223,11 +205,11 @@ func TestSourceNotLoadedPoll(t *testing.T) {
 	h := hub.New(hub.Options{Source: &source{}, Node: "here"})
 	r := h.Open("lobby")
 	r.Update("user count", func() []byte { return []byte("1") })
-	s, opening, news := r.Poll(hub.Reader{Cursor: "epoch.60.other.7"})
+	s, opening, news := r.Poll(hub.JoinOptions{Cursor: "epoch.60.other.7"})
 	if !news || !strings.Contains(string(opening), "user count") || strings.Contains(string(opening), "io:gap") {
 		t.Errorf("first poll: got %q, news %v, want the count and no gap", opening, news)
 	}
-	if s, opening, news = r.Poll(hub.Reader{Cursor: s.Cursor()}); news {
+	if s, opening, news = r.Poll(hub.JoinOptions{Cursor: s.Cursor()}); news {
 		t.Errorf("second poll: got %q, want nothing new", opening)
 	}
 	h.Reset("epoch", 100)

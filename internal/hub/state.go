@@ -163,7 +163,7 @@ func (s *Sub) Export() SubState {
 	defer r.mu.Unlock()
 	st := SubState{
 		Seq: s.pos.Seq, Version: s.pos.Version,
-		Lost: s.wants == "" && s.pos.generation != r.generation,
+		Lost: s.wants == nil && s.pos.generation != r.generation,
 		Rest: s.rest, Chunked: s.chunked, Signals: s.signals, Over: s.over,
 	}
 	if r.hub.opt.Source != nil {
@@ -183,8 +183,8 @@ func (r *Room) Resume(st SubState) *Sub {
 		r.unsettled++
 		s.pos.generation = -r.unsettled // its own: no two of them are at the same place
 	}
-	if !st.Lost {
-		s.wants = st.Cursor
+	if c, ok := ParseCursor(st.Cursor); ok && !st.Lost {
+		s.wants = &c
 	}
 	s.settle()
 	return s

@@ -25,12 +25,12 @@ func TestImportForgottenRooms(t *testing.T) {
 		next := hub.New(hub.Options{})
 		next.Import(first.Export())
 		next.Emit("a", "n", []byte("3"))
-		join(next.Open("a"), hub.Reader{Cursor: old}).want(t, "at the last event", "n 3")
+		join(next.Open("a"), hub.JoinOptions{Cursor: old}).want(t, "at the last event", "n 3")
 
 		again := hub.New(hub.Options{})
 		again.Import(next.Export())
 		before := strings.Replace(old, ".2.", ".1.", 1)
-		join(again.Open("a"), hub.Reader{Cursor: before}).want(t, "in the room before", `io:gap {"missed":null}`, "n 3")
+		join(again.Open("a"), hub.JoinOptions{Cursor: before}).want(t, "in the room before", `io:gap {"missed":null}`, "n 3")
 	})
 }
 
@@ -51,9 +51,9 @@ func TestImportHistory(t *testing.T) {
 			t.Errorf("got %d events with %d bytes, want 4 with %d", n, bytes, halfOf(first))
 		}
 		r := next.Open("a")
-		join(r, hub.Reader{Cursor: ids["a0"]}).want(t, "what is kept", `io:gap {"missed":1}`, "n 2", "n 3")
+		join(r, hub.JoinOptions{Cursor: ids["a0"]}).want(t, "what is kept", `io:gap {"missed":1}`, "n 2", "n 3")
 		next.Trim(time.Now().Add(10*time.Minute - 2500*time.Millisecond)) // one event of each room is older than is kept
-		join(r, hub.Reader{Cursor: "x.1.y.0"}).want(t, "what is not too old", `io:gap {"missed":null}`, "n 3")
+		join(r, hub.JoinOptions{Cursor: "x.1.y.0"}).want(t, "what is not too old", `io:gap {"missed":null}`, "n 3")
 		if n, _ := next.History(); n != 2 {
 			t.Errorf("got %d events, want 2", n)
 		}
@@ -73,7 +73,7 @@ func TestImportWithSource(t *testing.T) {
 	old := first.Open("lobby")
 	old.Load(0, 100, []hub.Event{event(90, "a")})
 	old.Update("user count", set("1"))
-	readers := map[string]*client{"at 90": join(old, cursor(90)), "half": join(old, hub.Reader{})}
+	readers := map[string]*client{"at 90": join(old, cursor(90)), "half": join(old, hub.JoinOptions{})}
 	for _, c := range readers {
 		c.read()
 	}
@@ -101,7 +101,7 @@ func TestImportWithSource(t *testing.T) {
 // A reader that was still to be told of a gap is told by the next process.
 func TestImportOfLostReader(t *testing.T) {
 	first, next := shared(&source{}, 100), hub.New(hub.Options{Source: &source{}, Node: "here"})
-	reader := join(first.Open("lobby"), hub.Reader{})
+	reader := join(first.Open("lobby"), hub.JoinOptions{})
 	reader.read()
 	first.Reset("another", 3)
 	next.Import(first.Export())

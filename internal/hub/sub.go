@@ -4,14 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
-	"strings"
 	"time"
 
 	"headcount/internal/sse"
 )
 
-// Reader is what a newcomer says of itself.
-type Reader struct {
+// JoinOptions is what a newcomer says of itself.
+type JoinOptions struct {
 	ClientID string        // "" = none: it gets no io: signals but io:gap
 	Cursor   string        // Last-Event-ID, "" = none
 	Retry    time.Duration // what it is told to wait before it comes back
@@ -35,7 +34,7 @@ type Sub struct {
 
 	// wants is the cursor that the reader came with, while the room is not loaded: it
 	// is not known yet whether it is good. Until then the reader gets states only.
-	wants string
+	wants *Cursor
 }
 
 // Batch is what one write may send. The zero value is ready; use it again and
@@ -71,7 +70,7 @@ const maxBatch = 64 << 10
 // Join makes a reader of the room. Its first batch begins with the prefix, the
 // retry time within the first event's block, io:hello, io:gap if events were missed, and the latest value of every
 // state; history past the cursor follows.
-func (r *Room) Join(who Reader) *Sub {
+func (r *Room) Join(who JoinOptions) *Sub {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := &Sub{room: r, chunked: who.Chunked, signals: who.ClientID != ""}
@@ -95,7 +94,7 @@ func (r *Room) Join(who Reader) *Sub {
 // and then the first batch of [Sub.Pending] that is not empty. Unlike a stream it
 // gets no state again that its cursor says it has, but for a newcomer; news says that the opening holds
 // something that it did not have.
-func (r *Room) Poll(who Reader) (s *Sub, opening []byte, news bool) {
+func (r *Room) Poll(who JoinOptions) (s *Sub, opening []byte, news bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s = &Sub{room: r, signals: who.ClientID != ""}
@@ -115,7 +114,16 @@ func (r *Room) Poll(who Reader) (s *Sub, opening []byte, news bool) {
 // resume puts the reader where its cursor says, and returns how many events it has
 // missed by then: a number, "null" if that is not known, or "" if it has missed none.
 func (s *Sub) resume(cursor string) (missed string) {
-	if missed = s.place(cursor); missed != "" {
+	s.pos = Position{Seq: s.room.seq, generation: s.room.generation}
+	if cursor == "" {
+		return ""
+	}
+	if c, ok := ParseCursor(cursor); ok {
+		missed = s.place(c)
+	} else {
+		missed = s.startOver()
+	}
+	if missed != "" {
 		s.room.hub.gaps.Add(1)
 	}
 	return missed
@@ -124,34 +132,35 @@ func (s *Sub) resume(cursor string) (missed string) {
 // resumed says that the reader goes on where its cursor says, and that this is known:
 // the room need not be loaded yet.
 func (s *Sub) resumed(cursor, missed string) bool {
-	return cursor != "" && missed == "" && s.wants == ""
+	return cursor != "" && missed == "" && s.wants == nil
 }
 
-func (s *Sub) place(cursor string) (missed string) {
+func (s *Sub) place(c Cursor) (missed string) {
 	r := s.room
-	s.pos = Position{Seq: r.seq, generation: r.generation}
-	if cursor == "" {
-		return ""
-	}
-	if _, _, _, ok := CursorOf(cursor); ok && !r.loaded {
-		s.wants = cursor
-		s.pos.Version = r.versionIn(cursor)
+	if !r.loaded {
+		s.wants = &c
+		s.pos.Version = r.versionIn(c)
 		// No two of them are at the same place, see Sub.Position.
 		r.unsettled++
 		s.pos.generation = -r.unsettled
 		return ""
 	}
-	p, known := r.parseCursor(cursor)
+	p, known := r.position(c)
 	switch {
 	case !known || p.Seq > max(r.seq, r.hub.tip.Load(), r.expected) || p.Seq < r.base:
-		s.pos.Seq = r.forgotten
-		return "null"
+		return s.startOver()
 	case p.Seq < r.forgotten:
 		s.pos.Seq = r.forgotten
 		return r.missedBy(p)
 	}
 	s.pos = p
 	return ""
+}
+
+// startOver puts a reader whose cursor says nothing before all that is kept.
+func (s *Sub) startOver() (missed string) {
+	s.pos.Seq = s.room.forgotten
+	return "null"
 }
 
 // missedBy says how many events a reader at p can not get any more, if that is known:
@@ -166,7 +175,7 @@ func (r *Room) missedBy(p Position) string {
 
 // appendHello greets a reader that gave a client id. One that comes back and has missed
 // nothing is told so here, before it hears anything else.
-func appendHello(dst, id []byte, who Reader, recovered bool) []byte {
+func appendHello(dst, id []byte, who JoinOptions, recovered bool) []byte {
 	if who.ClientID == "" {
 		return dst
 	}
@@ -213,7 +222,7 @@ func (s *Sub) Cursor() string {
 // cursor returns the id of where the reader is; the room's mu is held.
 func (s *Sub) cursor() []byte {
 	r := s.room
-	if s.wants != "" {
+	if s.wants != nil {
 		return s.cursorAt(s.pos)
 	}
 	if s.pos.generation != r.generation {
@@ -230,22 +239,21 @@ func (s *Sub) cursor() []byte {
 // cursorAt is the cursor of p; while it is not known whether the reader's own is good,
 // it is that, but for what this node's states are: the reader is here now.
 func (s *Sub) cursorAt(p Position) []byte {
-	if s.wants == "" {
+	if s.wants == nil {
 		return s.room.appendCursor(nil, p)
 	}
-	epoch, rest, _ := strings.Cut(s.wants, ".")
-	seq, _, _ := strings.Cut(rest, ".")
-	return append([]byte(epoch+"."+seq+"."+s.room.hub.node+"."), strconv.FormatUint(p.Version, 10)...)
+	return Cursor{Epoch: s.wants.Epoch, Seq: s.wants.Seq, Node: s.room.hub.node, Version: p.Version}.Append(nil)
 }
 
 // settle looks at the cursor that the reader came with, once that can be done; the
 // room's mu is held.
 func (s *Sub) settle() {
-	if s.wants == "" || !s.room.loaded {
+	if s.wants == nil || !s.room.loaded {
 		return
 	}
-	cursor, at := s.wants, s.pos
-	s.wants = ""
+	cursor, at := *s.wants, s.pos
+	s.wants = nil
+	s.pos = Position{Seq: s.room.seq, generation: s.room.generation}
 	if missed := s.place(cursor); missed != "" {
 		s.pos.generation = at.generation // of no use, as pending says
 	}
@@ -276,7 +284,7 @@ func (s *Sub) Pending(b *Batch) bool {
 	defer s.room.mu.Unlock()
 	s.settle()
 	s.Rest(b)
-	if s.wants != "" {
+	if s.wants != nil {
 		s.pendingStates(b)
 	} else {
 		s.room.pending(b, s.pos, s.chunked)

@@ -9,6 +9,20 @@ import (
 	"unicode/utf8"
 )
 
+// NameError says in one sentence why a name cannot be used.
+type NameError struct {
+	Sentence string
+	Reserved bool // it means something else to a reader
+}
+
+func (e *NameError) Error() string { return e.Sentence }
+
+func reserved(format, name string) error { return &NameError{fmt.Sprintf(format, name), true} }
+
+func malformed(format string, args ...any) error {
+	return &NameError{fmt.Sprintf(format, args...), false}
+}
+
 // MaxName is the longest name of an event or a room, in bytes.
 const MaxName = 128
 
@@ -25,11 +39,11 @@ func CheckName(name string) error {
 	}
 	switch {
 	case name == UserCount || strings.HasPrefix(name, SignalPrefix):
-		return fmt.Errorf("event %q is the server's own; choose another name", name)
+		return reserved("event %q is the server's own; choose another name", name)
 	case slices.Contains(browserNames, name):
-		return fmt.Errorf("event %q would reach the wrong handler in a browser; choose another name", name)
+		return reserved("event %q would reach the wrong handler in a browser; choose another name", name)
 	case slices.Contains(socketNames, name):
-		return fmt.Errorf("event %q is a signal of the client itself; choose another name", name)
+		return reserved("event %q is a signal of the client itself; choose another name", name)
 	}
 	return nil
 }
@@ -53,13 +67,13 @@ var (
 func check(what, name string) error {
 	switch {
 	case name == "":
-		return fmt.Errorf("%s is empty; give a name of 1 to %d bytes", what, MaxName)
+		return malformed("%s is empty; give a name of 1 to %d bytes", what, MaxName)
 	case len(name) > MaxName:
-		return fmt.Errorf("%s is %d bytes long; give a name of 1 to %d bytes", what, len(name), MaxName)
+		return malformed("%s is %d bytes long; give a name of 1 to %d bytes", what, len(name), MaxName)
 	case !utf8.ValidString(name):
-		return fmt.Errorf("%s is not UTF-8; give a name of 1 to %d bytes of UTF-8", what, MaxName)
+		return malformed("%s is not UTF-8; give a name of 1 to %d bytes of UTF-8", what, MaxName)
 	case strings.ContainsFunc(name, unicode.IsControl):
-		return fmt.Errorf("%s holds a control character; give a name without", what)
+		return malformed("%s holds a control character; give a name without", what)
 	}
 	return nil
 }

@@ -163,10 +163,7 @@ func TestCut(t *testing.T) {
 		r := start()
 		c := r.open("room=a")
 		r.stream(0)
-		_ = r.server.Close()
-		if r.epoll != nil {
-			_ = r.epoll.Close()
-		}
+		r.close()
 		if _, err := c.Next(); !errors.Is(err, io.ErrUnexpectedEOF) && !isReset(err) {
 			t.Errorf("got %v, want an end that is no clean one", err)
 		}

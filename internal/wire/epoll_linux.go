@@ -6,6 +6,7 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -44,7 +45,7 @@ func NewEpoll(heartbeat time.Duration, uring bool) (*Epoll, error) {
 	return e, nil
 }
 
-// Uring says whether io_uring was wanted and is used.
+// Uring reports whether io_uring was wanted and is used.
 func (e *Epoll) Uring() bool { return e.uring }
 
 // Close cuts every stream and ends the loops. No owner is told.
@@ -78,35 +79,52 @@ type Conn struct {
 	retry   time.Duration
 }
 
-// Dup returns a second descriptor of the connection, which stays when c is closed.
-func Dup(c *net.TCPConn) (int, error) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return -1, fmt.Errorf("duplicate descriptor: %w", err)
+// Socket is a connection of which [Epoll] has a descriptor of its own.
+type Socket struct{ fd int }
+
+// FD returns the descriptor.
+func (s Socket) FD() int { return s.fd }
+
+// Close closes a socket that Take did not get.
+func (s Socket) Close() { _ = unix.Close(s.fd) }
+
+// Detach takes a hijacked connection out of Go's hands, for a subscriber that nothing was
+// written to yet. With a [NotDetached] error, or another one, the connection still works.
+func Detach(c net.Conn, _ *hub.Sub) (Socket, error) {
+	var raw syscall.RawConn
+	var err error
+	switch c := c.(type) { // and no other kind: what wraps a connection may change its bytes
+	case *net.TCPConn:
+		raw, err = c.SyscallConn()
+	case *net.UnixConn:
+		raw, err = c.SyscallConn()
+	default:
+		return Socket{}, &NotDetached{"wrapped"}
 	}
-	fd := -1
+	if err != nil {
+		return Socket{}, fmt.Errorf("duplicate descriptor: %w", err)
+	}
+	s := Socket{-1}
 	var dupErr error
 	if err := raw.Control(func(old uintptr) {
-		fd, dupErr = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0)
+		s.fd, dupErr = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0)
 	}); err != nil {
-		return -1, fmt.Errorf("duplicate descriptor: %w", err)
+		return Socket{}, fmt.Errorf("duplicate descriptor: %w", err)
 	}
 	if dupErr != nil {
-		return -1, fmt.Errorf("duplicate descriptor: %w", dupErr)
+		return Socket{}, fmt.Errorf("duplicate descriptor: %w", dupErr)
 	}
-	return fd, nil
+	_ = c.Close() // the connection lives on
+	return s, nil
 }
 
-// Discard closes a descriptor that Dup made and Take did not get.
-func Discard(fd int) { _ = unix.Close(fd) }
-
-// Take writes sub's events to fd, which it owns from now on, until the reader is
+// Take writes sub's events to the socket, which it owns from now on, until the reader is
 // gone or [Conn.End] was called; then it tells owner. With push a comment follows
 // each last event, see [Push].
-func (e *Epoll) Take(fd int, sub *hub.Sub, push bool, owner Owner) *Conn {
+func (e *Epoll) Take(s Socket, sub *hub.Sub, push bool, owner Owner) *Conn {
 	l := e.pick()
 	l.load.Add(1)
-	c := &Conn{loop: l, fd: fd, sub: *sub, push: push, owner: owner}
+	c := &Conn{loop: l, fd: s.fd, sub: *sub, push: push, owner: owner}
 	l.take(c)
 	return c
 }
@@ -114,7 +132,7 @@ func (e *Epoll) Take(fd int, sub *hub.Sub, push bool, owner Owner) *Conn {
 func (l *loop) take(c *Conn) {
 	l.tell(func() {
 		if l.over { // Close has cut the others
-			Discard(c.fd)
+			_ = unix.Close(c.fd)
 			return
 		}
 		l.joined = append(l.joined, c)

@@ -21,7 +21,7 @@ type owner chan wire.Reason
 func (o owner) Done(r wire.Reason) { o <- r }
 
 // pair returns both ends of a loopback connection, the server's as a descriptor.
-func pair(t testing.TB) (client *net.TCPConn, fd int) {
+func pair(t testing.TB) (client *net.TCPConn, socket wire.Socket) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -37,12 +37,12 @@ func pair(t testing.TB) (client *net.TCPConn, fd int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer in.Close()
-	if fd, err = wire.Dup(in.(*net.TCPConn)); err != nil {
+
+	if socket, err = wire.Detach(in, nil); err != nil {
 		t.Fatal(err)
 	}
 	_ = out.SetDeadline(time.Now().Add(patience))
-	return out.(*net.TCPConn), fd
+	return out.(*net.TCPConn), socket
 }
 
 // A stream that comes after Close is closed, not forgotten; End does no harm.
@@ -55,8 +55,8 @@ func TestTakeAfterClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := hub.New(hub.Options{})
-	client, fd := pair(t)
-	e.Take(fd, h.Open("a").Join(hub.Reader{}), false, make(owner, 1)).End(0)
+	client, socket := pair(t)
+	e.Take(socket, h.Open("a").Join(hub.JoinOptions{}), false, make(owner, 1)).End(0)
 	if _, err := client.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("got %v, want the end of the connection", err)
 	}
@@ -89,8 +89,8 @@ func TestPassOfBigRoom(t *testing.T) {
 	var clients []*net.TCPConn
 	ended := make(owner, readers)
 	for range readers {
-		client, fd := pair(t)
-		e.Take(fd, room.Join(hub.Reader{Chunked: true}), false, ended)
+		client, socket := pair(t)
+		e.Take(socket, room.Join(hub.JoinOptions{Chunked: true}), false, ended)
 		clients = append(clients, client)
 	}
 	emitted := 0
@@ -163,8 +163,8 @@ func TestRingBreaks(t *testing.T) {
 	room := h.Open("a")
 	var clients []*net.TCPConn
 	for range 150 {
-		client, fd := pair(t)
-		e.Take(fd, room.Join(hub.Reader{Chunked: true}), false, make(owner, 1))
+		client, socket := pair(t)
+		e.Take(socket, room.Join(hub.JoinOptions{Chunked: true}), false, make(owner, 1))
 		clients = append(clients, client)
 	}
 	for n := 1; n <= 4; n++ {
@@ -193,8 +193,8 @@ func TestNoAllocationPerDelivery(t *testing.T) {
 	room := h.Open("a")
 	var clients []*net.TCPConn
 	for range readers {
-		client, fd := pair(t)
-		e.Take(fd, room.Join(hub.Reader{Chunked: true}), false, make(owner, 1))
+		client, socket := pair(t)
+		e.Take(socket, room.Join(hub.JoinOptions{Chunked: true}), false, make(owner, 1))
 		clients = append(clients, client)
 	}
 	data, buffer := []byte(`"`+strings.Repeat("x", 200)+`"`), make([]byte, 4<<10)
@@ -240,8 +240,8 @@ func pass(b *testing.B, readers int, uring bool) {
 	var clients []*net.TCPConn
 	buffer := make([]byte, 4<<10)
 	for range readers {
-		client, fd := pair(b)
-		e.Take(fd, room.Join(hub.Reader{Chunked: true}), false, make(owner, 1))
+		client, socket := pair(b)
+		e.Take(socket, room.Join(hub.JoinOptions{Chunked: true}), false, make(owner, 1))
 		if _, err := client.Read(buffer); err != nil { // the opening
 			b.Fatal(err)
 		}

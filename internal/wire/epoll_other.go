@@ -23,14 +23,20 @@ type Owner interface{ Done(Reason) }
 // NewEpoll returns [errors.ErrUnsupported].
 func NewEpoll(time.Duration, bool) (*Epoll, error) { return nil, errors.ErrUnsupported }
 
-// Dup returns [errors.ErrUnsupported].
-func Dup(*net.TCPConn) (int, error) { return -1, errors.ErrUnsupported }
+// Socket is for Linux only.
+type Socket struct{}
 
-// Discard does nothing.
-func Discard(int) {}
+// FD returns no descriptor.
+func (Socket) FD() int { return -1 }
+
+// Close does nothing.
+func (Socket) Close() {}
+
+// Detach never can.
+func Detach(net.Conn, *hub.Sub) (Socket, error) { return Socket{}, &NotDetached{"system"} }
 
 // Take is never called, for there is no Epoll.
-func (*Epoll) Take(int, *hub.Sub, bool, Owner) *Conn { panic("wire: no epoll on this system") }
+func (*Epoll) Take(Socket, *hub.Sub, bool, Owner) *Conn { panic("wire: no epoll on this system") }
 
 // Freeze does nothing.
 func (*Epoll) Freeze() {}

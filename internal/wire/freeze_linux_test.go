@@ -97,9 +97,9 @@ func TestFreezeAndResume(t *testing.T) {
 	for i := range 20 {
 		client, fd := pair(t)
 		if i < 2 {
-			narrow(t, client, fd)
+			narrow(t, client, fd.FD())
 		}
-		p.epoll.Take(fd, room.Join(hub.Reader{Chunked: true}), false, p.ended)
+		p.epoll.Take(fd, room.Join(hub.JoinOptions{Chunked: true}), false, p.ended)
 		clients = append(clients, client)
 	}
 	p.hub.Emit("a", "n", []byte(strings.Repeat("1", big)))
@@ -132,11 +132,11 @@ func TestResumeKeepsWhatIsDue(t *testing.T) {
 	p := newProcess(t, heartbeat)
 	room := p.hub.Open("a")
 	ending, fd := pair(t)
-	narrow(t, ending, fd)
+	narrow(t, ending, fd.FD())
 	p.hub.Emit("a", "n", []byte(strings.Repeat("1", big)))
-	end := p.epoll.Take(fd, room.Join(hub.Reader{Cursor: "before"}), false, p.ended)
+	end := p.epoll.Take(fd, room.Join(hub.JoinOptions{Cursor: "before"}), false, p.ended)
 	pushed, fd := pair(t)
-	p.epoll.Take(fd, room.Join(hub.Reader{}), true, p.ended)
+	p.epoll.Take(fd, room.Join(hub.JoinOptions{}), true, p.ended)
 	end.End(time.Second)
 	p = p.next(t, heartbeat)
 	_ = ending.SetDeadline(time.Now().Add(patience))
@@ -167,7 +167,7 @@ func comment(t *testing.T, c *net.TCPConn) {
 func TestResumeAfterSilence(t *testing.T) {
 	p := newProcess(t, 8*time.Second)
 	client, fd := pair(t)
-	p.epoll.Resume(fd, p.hub.Open("a"), wire.ConnState{Silent: 7 * time.Second}, p.ended)
+	p.epoll.Resume(fd.FD(), p.hub.Open("a"), wire.ConnState{Silent: 7 * time.Second}, p.ended)
 	comment(t, client)
 }
 
@@ -176,7 +176,7 @@ func TestCloseFrozen(t *testing.T) {
 	p := newProcess(t, time.Hour)
 	room := p.hub.Open("a")
 	client, fd := pair(t)
-	p.epoll.Take(fd, room.Join(hub.Reader{Retry: time.Second}), false, p.ended)
+	p.epoll.Take(fd, room.Join(hub.JoinOptions{Retry: time.Second}), false, p.ended)
 	_ = client.SetDeadline(time.Now().Add(patience))
 	opening := make([]byte, len("retry: 1000\n"))
 	if _, err := io.ReadFull(client, opening); err != nil {

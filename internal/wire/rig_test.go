@@ -38,6 +38,9 @@ type rig struct {
 	sndbuf    int // of accepted sockets, 0 = as the system has it
 	push      bool
 	epoll     *wire.Epoll
+	hijacked  bool            // without epoll: the portable writer has the connection
+	cut       context.Context // whose end closes such a connection
+	cutNow    func()
 	server    *http.Server
 	addr      string
 
@@ -63,7 +66,7 @@ func (s *taken) Done(r wire.Reason) {
 
 // writers runs the test with both writers, and then looks for what they left.
 func writers(t *testing.T, test func(t *testing.T, start func(...func(*rig)) *rig)) {
-	for _, name := range []string{"stream", "epoll", "uring"} {
+	for _, name := range []string{"stream", "hijacked", "epoll", "uring"} {
 		t.Run(name, func(t *testing.T) {
 			files, goroutines := openFiles(t), runtime.NumGoroutine()
 			t.Run("run", func(t *testing.T) {
@@ -89,7 +92,9 @@ func startRig(t *testing.T, writer string, with ...func(*rig)) *rig {
 	for _, f := range with {
 		f(r)
 	}
-	if writer != "stream" {
+	r.hijacked = writer == "hijacked"
+	r.cut, r.cutNow = context.WithCancel(context.Background())
+	if writer == "epoll" || writer == "uring" {
 		var err error
 		if r.epoll, err = wire.NewEpoll(r.heartbeat, writer == "uring"); err != nil {
 			t.Fatal(err)
@@ -114,17 +119,14 @@ func startRig(t *testing.T, writer string, with ...func(*rig)) *rig {
 					t.Error(err)
 				}
 			}
-			return context.WithValue(ctx, connKey{}, c)
+			return ctx
 		},
 	}
 	served := make(chan error, 1)
 	go func() { served <- r.server.Serve(l) }()
 	t.Cleanup(func() {
-		_ = r.server.Close()
+		r.close()
 		<-served
-		if r.epoll != nil {
-			_ = r.epoll.Close()
-		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		for i, s := range r.taken {
@@ -136,15 +138,22 @@ func startRig(t *testing.T, writer string, with ...func(*rig)) *rig {
 	return r
 }
 
-type connKey struct{}
+// close cuts everything.
+func (r *rig) close() {
+	_ = r.server.Close()
+	r.cutNow()
+	if r.epoll != nil {
+		_ = r.epoll.Close()
+	}
+}
 
 func (r *rig) events(w http.ResponseWriter, req *http.Request) {
 	q := req.URL.Query()
 	room := r.hub.Open(q.Get("room"))
-	who := hub.Reader{ClientID: q.Get("id"), Cursor: q.Get("cursor"), Retry: 1500 * time.Millisecond, Heartbeat: r.heartbeat}
+	who := hub.JoinOptions{ClientID: q.Get("id"), Cursor: q.Get("cursor"), Retry: 1500 * time.Millisecond, Heartbeat: r.heartbeat}
 	s := &taken{reason: make(chan wire.Reason, 1)}
 	w.Header().Set("Content-Type", "text/event-stream")
-	if r.epoll == nil {
+	if r.epoll == nil && !r.hijacked {
 		out := wire.NewStream(room.Join(who), r.heartbeat, r.push)
 		s.end, s.ping = out.End, out.Ping
 		r.took(s)
@@ -152,25 +161,34 @@ func (r *rig) events(w http.ResponseWriter, req *http.Request) {
 		r.hub.Close(room)
 		return
 	}
-	conn := req.Context().Value(connKey{}).(*net.TCPConn)
 	who.Chunked = req.ProtoAtLeast(1, 1)
 	who.Prefix = []byte("HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
 	if who.Chunked {
 		who.Prefix = []byte("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
 	}
-	fd, err := wire.Dup(conn)
+	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		r.t.Error(err)
 		return
 	}
-	old, _, err := http.NewResponseController(w).Hijack()
+	sub := room.Join(who)
+	if r.hijacked {
+		out := wire.NewStream(sub, r.heartbeat, r.push)
+		s.end, s.ping = out.End, out.Ping
+		r.took(s)
+		w, gone, stop := wire.NewConnWriter(conn)
+		defer context.AfterFunc(r.cut, func() { _ = conn.Close() })()
+		s.Done(out.Run(gone, w))
+		stop()
+		r.hub.Close(room)
+		return
+	}
+	socket, err := wire.Detach(conn, sub)
 	if err != nil {
-		wire.Discard(fd)
 		r.t.Error(err)
 		return
 	}
-	_ = old.Close()
-	c := r.epoll.Take(fd, room.Join(who), r.push, closing{s, r.hub, room})
+	c := r.epoll.Take(socket, sub, r.push, closing{s, r.hub, room})
 	s.end, s.ping = c.End, c.Ping
 	r.took(s)
 }

@@ -60,7 +60,7 @@ func TestStreamHeartbeats(t *testing.T) {
 		h := hub.New(hub.Options{})
 		w := newPage()
 		begin := time.Now()
-		s := wire.NewStream(h.Open("a").Join(hub.Reader{}), 10*time.Second, true)
+		s := wire.NewStream(h.Open("a").Join(hub.JoinOptions{}), 10*time.Second, true)
 		ctx, cancel := context.WithCancel(t.Context())
 		reason := make(chan wire.Reason, 1)
 		go func() { reason <- s.Run(ctx, w) }()
@@ -103,7 +103,7 @@ func TestStreamReasons(t *testing.T) {
 	} {
 		w := newPage()
 		w.refuse = tt.err
-		s := wire.NewStream(hub.New(hub.Options{}).Open("a").Join(hub.Reader{}), time.Hour, false)
+		s := wire.NewStream(hub.New(hub.Options{}).Open("a").Join(hub.JoinOptions{}), time.Hour, false)
 		if got := s.Run(t.Context(), w); got != tt.want {
 			t.Errorf("%v: ended as %s, want %s", tt.err, got, tt.want)
 		}
@@ -117,7 +117,7 @@ func TestStreamAlwaysBehind(t *testing.T) {
 		w := newPage()
 		more := []byte(strings.Repeat("x", 80<<10)) // more than a batch
 		w.before = func() { h.Emit("a", "n", more) }
-		s := wire.NewStream(h.Open("a").Join(hub.Reader{ClientID: "abcdefgh"}), time.Hour, false)
+		s := wire.NewStream(h.Open("a").Join(hub.JoinOptions{ClientID: "abcdefgh"}), time.Hour, false)
 		s.Ping()
 		reason := make(chan wire.Reason, 1)
 		go func() { reason <- s.Run(t.Context(), w) }()

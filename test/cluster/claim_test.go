@@ -24,11 +24,11 @@ func TestGivenUpOnce(t *testing.T) {
 	if got, _ := other.ask(n, claim); !same(got, want) {
 		t.Errorf("first claim: got %+v, want %+v", got, want)
 	}
-	rig.Wait(t, 5*time.Second, "the stream ends", func() bool { return n.web.Streams() == 1 })
+	rig.Wait(t, 5*time.Second, "the stream ends", func() bool { return n.engine.Streams() == 1 })
 	other.awaitSaid(n, "one user who has gone to the other node", func(e entry) bool { return e.Users == 1 && e.Out[theirs.ID] == 1 })
 
 	post(t, n.URL+"/alive", "lobby", "client-moves") // it is back
-	here := func() int { return n.web.Table().Count("lobby") }
+	here := func() int { return n.engine.Users().Count("lobby") }
 	if got, _ := other.ask(n, claim); !same(got, want) || here() != 2 {
 		t.Errorf("the claim again, when the user is back: got %+v and %d users, want %+v and 2", got, here(), want)
 	}

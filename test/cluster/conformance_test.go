@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"headcount/internal/cluster"
-	"headcount/internal/web"
 	"headcount/test/rig"
 )
 
@@ -20,17 +19,17 @@ import (
 func TestConformance(t *testing.T) {
 	engines := []struct {
 		name  string
-		start func(t *testing.T, change ...func(*web.Options, *cluster.Options)) (emits, reads string)
+		start func(t *testing.T, change ...func(*options, *cluster.Options)) (emits, reads string)
 	}{
-		{"memory", func(t *testing.T, change ...func(*web.Options, *cluster.Options)) (string, string) {
+		{"memory", func(t *testing.T, change ...func(*options, *cluster.Options)) (string, string) {
 			n := startNode(t, "", change...)
 			return n.URL, n.URL
 		}},
-		{"nats", func(t *testing.T, change ...func(*web.Options, *cluster.Options)) (string, string) {
+		{"nats", func(t *testing.T, change ...func(*options, *cluster.Options)) (string, string) {
 			url := startNATS(t, 0, t.TempDir()).URL
 			return startNode(t, url, change...).ready(t).URL, startNode(t, url, change...).ready(t).URL
 		}},
-		{"nats of Debian", func(t *testing.T, change ...func(*web.Options, *cluster.Options)) (string, string) {
+		{"nats of Debian", func(t *testing.T, change ...func(*options, *cluster.Options)) (string, string) {
 			url := startNATSOf(t, debianNATS(t), 0, t.TempDir()).URL
 			return startNode(t, url, change...).ready(t).URL, startNode(t, url, change...).ready(t).URL
 		}},
@@ -58,7 +57,7 @@ func TestConformance(t *testing.T) {
 					row.test(t, emits, reads)
 				})
 			}
-			short := func(w *web.Options, c *cluster.Options) { w.History, c.History = 10, 10 }
+			short := func(w *options, c *cluster.Options) { w.History, c.History = 10, 10 }
 			t.Run("history is bounded", func(t *testing.T) {
 				emits, reads := e.start(t, short)
 				testBound(t, emits, reads)

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"headcount/internal/cluster"
-	"headcount/internal/web"
 	"headcount/test/rig"
 )
 
@@ -105,7 +104,7 @@ func TestOneIDTwice(t *testing.T) {
 // A goodbye and a sign of life count, whichever node hears them, also where the user has no stream.
 func TestLeaveElsewhere(t *testing.T) {
 	url := startNATS(t, 0, t.TempDir()).URL
-	linger := func(w *web.Options, _ *cluster.Options) { w.Linger = 20 * time.Second }
+	linger := func(w *options, _ *cluster.Options) { w.Linger = 20 * time.Second }
 	a, b, c := startNode(t, url, linger).ready(t), startNode(t, url, linger).ready(t), startNode(t, url, linger).ready(t)
 	for i, n := range []*node{a, b, c} {
 		read(t, n.URL, "lobby", fmt.Sprintf("watcher-%d", i))

@@ -30,7 +30,7 @@ func TestLastWord(t *testing.T) {
 	read(t, n.URL, "lobby", "client-lingers").strand()
 	post(t, n.URL+"/alive", "lobby", "client-lease")
 	mine := takes.awaitSaid(n, "two users", func(e entry) bool { return e.Users == 2 })
-	rig.Wait(t, 5*time.Second, "everybody's count", func() bool { return n.web.Table().Count("lobby") == 2 && count(n.URL, "lobby") == 40+20+10+1+2 })
+	rig.Wait(t, 5*time.Second, "everybody's count", func() bool { return n.engine.Users().Count("lobby") == 2 && count(n.URL, "lobby") == 40+20+10+1+2 })
 
 	var order []string // of what comes from the node that stops
 	if _, err := takes.nc.Subscribe("$KV.>", func(m *nats.Msg) {
@@ -142,7 +142,7 @@ func TestInheritsNothing(t *testing.T) {
 	}
 	other.mu.Unlock()
 	other.nc.Publish("headcount.node."+n.cluster.Tag(), encode(ask{Dead: n.cluster.Name()}))
-	if a := receive(t, "the answer while it comes back", got); !same(a, answer{}) || n.web.Table().Has("lobby", "client-lease") {
+	if a := receive(t, "the answer while it comes back", got); !same(a, answer{}) || n.engine.Users().Has("lobby", "client-lease") {
 		t.Errorf("got %+v, want that nobody is taken over", a)
 	}
 }

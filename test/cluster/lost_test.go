@@ -106,7 +106,8 @@ func (a *acks) explain(t *testing.T, urls string, servers []*natsd, readers []*r
 	for data, who := range lacking {
 		k := a.byData[data]
 		t.Logf("%s: accepted at %s by %s as %s, at try %d; %d readers lack it", data, k.at.Format(clock), k.node, k.id, k.tries, len(who))
-		_, at, _, _ := hub.CursorOf(k.id)
+		cursor, _ := hub.ParseCursor(k.id)
+		at := cursor.Seq
 		for _, seq := range slices.Sorted(maps.Keys(kept)) {
 			if seq+3 > at && seq < at+3 || strings.Contains(kept[seq], "key-"+data+" ") {
 				t.Logf("  the stream has at %d: %s", seq, kept[seq])

@@ -44,9 +44,9 @@ func TestManyRoomsAtOnce(t *testing.T) {
 		opening.Go(func() {
 			for i := range rooms {
 				room := fmt.Sprintf("room %d", i)
-				n.web.Hub().Open(room)
+				n.engine.Hub().Open(room)
 				for j := range each {
-					n.web.Table().Open(room, fmt.Sprintf("client-%d-%d-%d", at, i, j), nobody{})
+					n.engine.Users().Open(room, fmt.Sprintf("client-%d-%d-%d", at, i, j), nobody{})
 				}
 				n.cluster.Changed(room)
 			}

@@ -105,7 +105,7 @@ func TestLastEntryWithheld(t *testing.T) {
 		t.Errorf("first count: got %d, want %d", r.seen()[0], nodes+1)
 	}
 	for j := 1; j < rooms; j++ {
-		b.web.Hub().Open(fmt.Sprintf("room %d", j))
+		b.engine.Hub().Open(fmt.Sprintf("room %d", j))
 	}
 	for j := 1; j < rooms; j++ {
 		if r := read(t, b.URL, fmt.Sprintf("room %d", j), "client-0001"); r.seen()[0] != nodes+1 {
@@ -133,7 +133,7 @@ func TestSignOfLifeElsewhere(t *testing.T) {
 		room := fmt.Sprintf("room %d", try)
 		other.says("1", entry{Room: room, Users: 1})
 		post(t, n.URL+"/alive", room, "client-there")
-		return n.web.Table().Count(room) == 0
+		return n.engine.Users().Count(room) == 0
 	}
 	if !slices.ContainsFunc([]int{1, 2, 3, 4, 5}, there) || !heard("client-there") {
 		t.Error("the user is counted here, though it is on the other node")
@@ -175,7 +175,7 @@ func TestSignOfLifeBehind(t *testing.T) {
 		other.awaitSaid(n, "one user", func(e entry) bool { return e.Users == 1 })
 		other.ask(n, ask{To: n.cluster.Name(), Claim: id, By: "actoraaa-0-1", Nonce: id})
 		post(t, n.URL+"/alive", "lobby", id)
-		once := !n.web.Table().Has("lobby", id)
+		once := !n.engine.Users().Has("lobby", id)
 		post(t, n.URL+"/leave", "lobby", id)
 		return once
 	}

@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -25,8 +24,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"headcount/internal/auth"
 	"headcount/internal/cluster"
-	"headcount/internal/web"
+	"headcount/internal/engine"
+	"headcount/internal/httpapi"
 	"headcount/test/rig"
 )
 
@@ -128,18 +129,24 @@ func port(text string) int {
 // node is one node in this process.
 type node struct {
 	URL     string
-	web     *web.Server
+	engine  *engine.Engine
 	cluster *cluster.Node // nil if it is alone
 	log     *rig.Buffer
 	stop    func()
 }
 
+// options of a node, beside those of its cluster.
+type options struct {
+	engine.Options
+	MaxEvent int64
+}
+
 // startNode runs a node; urls is "" for one that is alone. It is ready when it is returned, if NATS is.
-func startNode(t *testing.T, urls string, change ...func(*web.Options, *cluster.Options)) *node {
+func startNode(t *testing.T, urls string, change ...func(*options, *cluster.Options)) *node {
 	t.Helper()
 	n := &node{log: &rig.Buffer{}}
 	log := slog.New(slog.NewTextHandler(n.log, nil))
-	opt := web.Options{Heartbeat: time.Second, Linger: 2 * time.Second, Token: token, Log: log}
+	opt := options{Options: engine.Options{Heartbeat: time.Second, Linger: 2 * time.Second, Log: log}}
 	copt := cluster.Options{Servers: urls, Log: log}
 	for _, f := range change {
 		f(&opt, &copt)
@@ -149,32 +156,27 @@ func startNode(t *testing.T, urls string, change ...func(*web.Options, *cluster.
 		if n.cluster, err = cluster.New(copt); err != nil {
 			t.Fatal(err)
 		}
-		opt.Cluster = n.cluster
+		opt.Backend = n.cluster.Backend()
 	}
-	app, err := web.New(opt)
-	if err != nil {
+	var err error
+	if n.engine, err = engine.New(opt.Options); err != nil {
 		t.Fatal(err)
 	}
-	n.web = app
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() { app.Run(ctx) })
-	if n.cluster != nil {
-		n.cluster.Bind(app.Hub(), app.Table(), app)
-		running.Go(func() { n.cluster.Run(ctx) })
-	}
+	running.Go(func() { _ = n.engine.Run(ctx) })
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	public := &http.Server{Handler: app, ConnContext: app.ConnContext}
+	public := &http.Server{Handler: n.routes(opt.MaxEvent, log)}
 	running.Go(func() { public.Serve(l) })
 	n.URL = "http://" + l.Addr().String()
 	var once sync.Once
 	n.stop = func() {
 		once.Do(func() {
 			public.Close()
-			app.Close()
+			n.engine.Close()
 			cancel()
 			running.Wait()
 		})
@@ -186,6 +188,27 @@ func startNode(t *testing.T, urls string, change ...func(*web.Options, *cluster.
 		}
 	})
 	return n
+}
+
+// routes is what the node answers: as the server does, to those who have the token.
+func (n *node) routes(maxEvent int64, log *slog.Logger) http.Handler {
+	mux := http.NewServeMux()
+	policy := &auth.Policy{Token: token}
+	mux.Handle("/", httpapi.New(httpapi.Options{
+		Engine: n.engine, MaxEvent: maxEvent, Log: log,
+		Authorize: func(r *http.Request, a httpapi.Access) error {
+			_, err := policy.Authorize(r, a.Room, a.Event)
+			return err
+		},
+	}))
+	mux.Handle("/readyz", httpapi.Errors{Log: log}.Handle(func(w http.ResponseWriter, _ *http.Request) error {
+		s := n.engine.Stats()
+		if s.Ready == nil && s.Degraded != "" {
+			fmt.Fprintf(w, "ok, but %s\n", s.Degraded)
+		}
+		return s.Ready
+	}))
+	return mux
 }
 
 // ready waits until the node says so.
@@ -208,11 +231,16 @@ type nodeSeen struct {
 
 func (n *node) stats(t *testing.T) stats {
 	t.Helper()
-	w := httptest.NewRecorder()
-	n.web.Admin().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://localhost/stats", nil))
-	var s stats
-	if err := json.Unmarshal(w.Body.Bytes(), &s); err != nil {
-		t.Fatalf("/stats: %v: %s", err, w.Body)
+	seen := n.engine.Stats()
+	s := stats{Cluster: "ok"}
+	switch {
+	case seen.Joined != nil:
+		s.Cluster = seen.Joined.Error()
+	case seen.Degraded != "":
+		s.Cluster = "ok, but " + seen.Degraded
+	}
+	for _, other := range seen.Nodes {
+		s.Nodes = append(s.Nodes, nodeSeen{other.Name, other.Heard.Seconds()})
 	}
 	return s
 }

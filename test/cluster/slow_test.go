@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"headcount/internal/cluster"
-	"headcount/internal/web"
 	"headcount/test/rig"
 )
 
@@ -72,7 +71,7 @@ func TestClocks(t *testing.T) {
 	s := startNATS(t, 0, t.TempDir())
 	way := newLink(t, strings.TrimPrefix(s.URL, "nats://"))
 	way.change(years(1))
-	short := func(w *web.Options, _ *cluster.Options) { w.HistoryAge = time.Minute }
+	short := func(w *options, _ *cluster.Options) { w.HistoryAge = time.Minute }
 	a, b := startNode(t, s.URL, short).ready(t), startNode(t, way.URL(), short).ready(t)
 	ra, rb := read(t, a.URL, "lobby", "client-000a"), read(t, b.URL, "lobby", "client-000b")
 	next := 1
@@ -107,7 +106,7 @@ func TestClocks(t *testing.T) {
 func TestClockOfOldNATS(t *testing.T) {
 	s := startNATSOf(t, debianNATS(t), 0, t.TempDir())
 	way := newLink(t, strings.TrimPrefix(s.URL, "nats://"))
-	short := func(w *web.Options, _ *cluster.Options) { w.HistoryAge = time.Minute }
+	short := func(w *options, _ *cluster.Options) { w.HistoryAge = time.Minute }
 	for _, off := range []int{-1, 1} {
 		way.change(years(off))
 		a, b := startNode(t, s.URL, short).ready(t), startNode(t, way.URL(), short).ready(t)

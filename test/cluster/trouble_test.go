@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"headcount/internal/cluster"
-	"headcount/internal/web"
 	"headcount/test/rig"
 )
 
@@ -206,7 +205,7 @@ func TestLostFirstAttempt(t *testing.T) {
 // Several headcounts on one NATS do not hear each other.
 func TestPrefixes(t *testing.T) {
 	url := startNATS(t, 0, t.TempDir()).URL
-	other := func(_ *web.Options, c *cluster.Options) { c.Prefix = "other" }
+	other := func(_ *options, c *cluster.Options) { c.Prefix = "other" }
 	a, b := startNode(t, url).ready(t), startNode(t, url, other).ready(t)
 	ra, rb := read(t, a.URL, "lobby", "client-000a"), read(t, b.URL, "lobby", "client-000b")
 	mustEmit(t, a.URL, "lobby", "n", "1")
@@ -300,7 +299,7 @@ func TestNoSpace(t *testing.T) {
 // An event that NATS takes no more, because it is larger than its max_payload, is too large.
 func TestTooLargeForNATS(t *testing.T) {
 	url := startNATS(t, 0, t.TempDir()).URL
-	a := startNode(t, url, func(w *web.Options, _ *cluster.Options) { w.MaxEvent = 4 << 20 }).ready(t)
+	a := startNode(t, url, func(w *options, _ *cluster.Options) { w.MaxEvent = 4 << 20 }).ready(t)
 	code, answer, err := emit(a.URL, "lobby", "n", fmt.Sprintf("%q", strings.Repeat("x", 2<<20)), "")
 	if err != nil || code != http.StatusRequestEntityTooLarge {
 		t.Errorf("got %d %v %v, want 413", code, answer, err)

@@ -17,7 +17,7 @@ func TestYieldedUser(t *testing.T) {
 	url := startNATS(t, 0, t.TempDir()).URL
 	n := startNode(t, url).ready(t)
 	other := play(t, url, "actoraaa")
-	here := func() int { return n.web.Table().Count("lobby") }
+	here := func() int { return n.engine.Users().Count("lobby") }
 	read(t, n.URL, "lobby", "client-watch")
 	both, leaves := read(t, n.URL, "lobby", "client-both"), read(t, n.URL, "lobby", "client-leaves")
 	other.reply(func(q ask) *answer { return &answer{IDs: q.Has} })
@@ -35,7 +35,7 @@ func TestYieldedUser(t *testing.T) {
 	}
 	rig.Wait(t, 5*time.Second, "it is asked for both", func() bool { return asked("client-both") > 0 && asked("client-leaves") > 0 })
 	leaves.stop()
-	rig.Wait(t, 5*time.Second, "the stream has ended", func() bool { return n.web.Streams() == 2 })
+	rig.Wait(t, 5*time.Second, "the stream has ended", func() bool { return n.engine.Streams() == 2 })
 	once := asked("client-leaves")
 	before := asked("client-both")
 	rig.Wait(t, 5*time.Second, "it is asked again", func() bool { return asked("client-both") > before+1 })
@@ -62,15 +62,15 @@ func TestManyJoin(t *testing.T) {
 	const users = 4500
 	for i := range users {
 		id := fmt.Sprintf("client-%04d", i)
-		if err := n.cluster.Arrive(t.Context(), "lobby", id, "", func() { n.web.Table().Open("lobby", id, nobody{}) }); err != nil {
+		if err := n.cluster.Arrive(t.Context(), "lobby", id, "", func() { n.engine.Users().Open("lobby", id, nobody{}) }); err != nil {
 			t.Fatal(err)
 		}
 	}
 	const gone = "client-gone"
-	if err := n.cluster.Arrive(t.Context(), "lobby", gone, "", func() { n.web.Table().Open("lobby", gone, nobody{}) }); err != nil {
+	if err := n.cluster.Arrive(t.Context(), "lobby", gone, "", func() { n.engine.Users().Open("lobby", gone, nobody{}) }); err != nil {
 		t.Fatal(err)
 	}
-	n.web.Table().Leave("lobby", gone)
+	n.engine.Users().Leave("lobby", gone)
 	n.cluster.Changed("lobby")
 	told := func() int {
 		other.mu.Lock()
@@ -186,8 +186,8 @@ func TestRoomsComeBackInTurn(t *testing.T) {
 	const rooms, atOnce = 12, 4
 	for i := range rooms {
 		room, id := fmt.Sprintf("room %d", i), fmt.Sprintf("client-%04d", i)
-		n.web.Hub().Open(room)
-		n.web.Table().Open(room, id, nobody{})
+		n.engine.Hub().Open(room)
+		n.engine.Users().Open(room, id, nobody{})
 		n.cluster.Changed(room)
 		other.says("1", entry{Room: room, Users: 1})
 		rig.Wait(t, 5*time.Second, "the other's count", func() bool { return count(n.URL, room) == 2 })

@@ -1,0 +1,197 @@
+package admin
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
+	"headcount/internal/engine"
+	"headcount/internal/httpapi"
+	"headcount/internal/page"
+	"headcount/internal/presence"
+	"headcount/internal/wire"
+)
+
+// topRooms is how many rooms /stats lists.
+const topRooms = 100
+
+// stats is what /stats says of this node: what is so now is counted from what is there, what
+// has happened is from the metrics.
+type stats struct {
+	Version    string                   `json:"version,omitempty"`
+	Node       string                   `json:"node,omitempty"`
+	Writer     engine.Writer            `json:"writer"`
+	Started    time.Time                `json:"started"`
+	Uptime     float64                  `json:"uptime_seconds"`
+	Ready      string                   `json:"ready"` // "ok", or why not
+	Users      int                      `json:"users"`
+	Streams    int                      `json:"streams"`
+	MaxStreams int                      `json:"max_streams"` // 0 = no limit
+	Transport  map[engine.Transport]int `json:"by_transport"`
+	Rooms      int                      `json:"rooms"`
+	ByRoom     []presence.Room          `json:"by_room"`
+	Nodes      []nodeSeen               `json:"nodes,omitempty"`
+	Cluster    string                   `json:"cluster,omitempty"`
+	History    kept                     `json:"history"`
+	Emitted    int                      `json:"emitted"`
+	Ended      map[string]int           `json:"ended"`
+	Refused    map[string]int           `json:"refused"`
+	Trend      course                   `json:"trend,omitzero"`
+}
+
+// kept is what the history holds.
+type kept struct {
+	Events int   `json:"events"`
+	Bytes  int64 `json:"bytes"`
+}
+
+// course is how many users there were lately: the most and the last of each step, the last
+// step being now.
+type course struct {
+	Step   float64  `json:"step_seconds"`
+	Into   int64    `json:"into_ms"` // since the last step began
+	Points [][2]int `json:"points"`
+}
+
+// nodeSeen is a node, and how long ago it was last heard of.
+type nodeSeen struct {
+	Node string  `json:"node"`
+	Self bool    `json:"self,omitempty"`
+	Age  float64 `json:"last_seen_seconds"`
+}
+
+// takeStats counts what there is, and notes it in the trend.
+func (a *Admin) takeStats(now time.Time) stats {
+	node, rooms := a.opt.Node.Stats(), a.opt.Node.Rooms()
+	st := stats{
+		Version:    a.opt.Version,
+		Node:       node.Node,
+		Writer:     node.Writer,
+		Started:    node.Started.UTC().Truncate(time.Millisecond),
+		Uptime:     math.Round(now.Sub(node.Started).Seconds()*1000) / 1000,
+		Ready:      "ok",
+		Streams:    node.Streams,
+		MaxStreams: node.MaxStreams,
+		Transport:  node.ByTransport,
+		Rooms:      len(rooms),
+		ByRoom:     busiest(rooms, topRooms),
+		Nodes:      nodes(node.Nodes),
+		Cluster:    clusterState(node),
+		History:    kept{node.Events, node.EventBytes},
+		Emitted:    sum(a.opt.Metrics.emitted, "")[""],
+		Ended:      map[string]int{string(wire.Gone): 0, string(wire.Stalled): 0, string(wire.Ended): 0},
+		Refused:    sum(a.opt.Metrics.refused, "reason"),
+	}
+	if node.Ready != nil {
+		st.Ready = node.Ready.Error()
+	}
+	for _, r := range rooms {
+		st.Users += r.Users
+	}
+	for reason, n := range sum(a.opt.Metrics.ended, "reason") {
+		st.Ended[reason] = n
+	}
+	trend := a.dashboard.trend
+	trend.Counted(allRooms, st.Users, now)
+	st.Trend.Step, st.Trend.Into = page.TrendStep.Seconds(), now.UnixMilli()%page.TrendStep.Milliseconds()
+	for _, p := range trend.Points(allRooms, now) {
+		st.Trend.Points = append(st.Trend.Points, [2]int{p.Peak, p.Last})
+	}
+	return st
+}
+
+// busiest returns the n rooms with the most users, by name where they have as many. It does
+// not sort the rest: there may be as many rooms as there are users.
+func busiest(rooms []presence.Room, n int) []presence.Room {
+	order := func(a, b presence.Room) int {
+		return cmp.Or(cmp.Compare(b.Users, a.Users), cmp.Compare(a.Name, b.Name))
+	}
+	top := make([]presence.Room, 0, min(n, len(rooms))+1)
+	for _, r := range rooms {
+		if len(top) == n && order(r, top[n-1]) > 0 {
+			continue
+		}
+		at, _ := slices.BinarySearchFunc(top, r, order)
+		top = slices.Insert(top, at, r)
+		top = top[:min(len(top), n)]
+	}
+	return top
+}
+
+// sum adds up the counters of c by the value of a label, without those that are 0.
+func sum(c prometheus.Collector, label string) map[string]int {
+	counters := make(chan prometheus.Metric)
+	go func() {
+		defer close(counters)
+		c.Collect(counters)
+	}()
+	sums := make(map[string]int)
+	for counter := range counters {
+		var m dto.Metric
+		if counter.Write(&m) != nil {
+			continue // one that cannot be encoded, which ours can
+		}
+		var by string
+		for _, pair := range m.GetLabel() {
+			if pair.GetName() == label {
+				by = pair.GetValue()
+			}
+		}
+		if n := int(m.GetCounter().GetValue()); n > 0 {
+			sums[by] += n
+		}
+	}
+	return sums
+}
+
+// nodes returns the nodes by name.
+func nodes(all []engine.NodeStatus) []nodeSeen {
+	var list []nodeSeen
+	for _, n := range all {
+		list = append(list, nodeSeen{n.Name, n.Self, n.Heard.Seconds()})
+	}
+	slices.SortFunc(list, func(a, b nodeSeen) int { return cmp.Compare(a.Node, b.Node) })
+	return list
+}
+
+// clusterState says whether a node is one with the others, "" if there are no others.
+func clusterState(node engine.Stats) string {
+	switch {
+	case node.Nodes == nil:
+		return ""
+	case node.Joined != nil:
+		return node.Joined.Error()
+	case node.Degraded != "":
+		return "ok, but " + node.Degraded
+	}
+	return "ok"
+}
+
+// stats serves GET /stats: the page to a browser, JSON to everybody else.
+func (a *Admin) stats(w http.ResponseWriter, r *http.Request) error {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Add("Vary", "Accept")
+	st := a.takeStats(time.Now())
+	if httpapi.Prefers(r, "text/html") {
+		return a.opt.Pages.Render(w, r, "stats.html", viewOf(st))
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(pretty(st)) // the reader may have gone
+	return nil
+}
+
+// pretty is the stats for people: all but the trend, which is long, with a line for each value.
+func pretty(st stats) []byte {
+	trend, _ := json.Marshal(st.Trend) // numbers and strings: cannot go wrong
+	st.Trend = course{}
+	rest, _ := json.MarshalIndent(st, "", "  ")
+	return fmt.Appendf(bytes.TrimSuffix(rest, []byte("\n}")), ",\n  \"trend\": %s\n}\n", trend)
+}

@@ -1,0 +1,387 @@
+package admin_test
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"headcount/internal/admin"
+	"headcount/internal/bubble"
+	"headcount/internal/engine"
+	"headcount/internal/httpapi"
+	"headcount/internal/page"
+)
+
+// options of a node in a test.
+type options struct {
+	MaxStreams    int
+	Drain         time.Duration
+	Name, Version string
+}
+
+// rig is a node that answers strangers, and what its operator sees.
+type rig struct {
+	*bubble.Bubble
+	engine *engine.Engine
+	admin  *admin.Admin
+}
+
+// start returns a node that runs until stop is called.
+func start(t testing.TB, opt options) (e *engine.Engine, public http.Handler, private *admin.Admin, stop func()) {
+	t.Helper()
+	metrics := admin.NewMetrics()
+	e, err := engine.New(engine.Options{MaxStreams: opt.MaxStreams, Drain: opt.Drain, Observer: metrics, Writer: engine.Portable})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := page.New(page.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	anybody := func(*http.Request, httpapi.Access) error { return nil }
+	public = httpapi.New(httpapi.Options{Engine: e, Authorize: anybody, Observer: metrics})
+	private = admin.New(admin.Options{
+		Node: e, Metrics: metrics, Pages: pages, Heartbeat: 10 * time.Second, Name: opt.Name, Version: opt.Version, Log: slog.New(slog.DiscardHandler),
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = e.Run(ctx) })
+	running.Go(func() { private.Run(ctx) })
+	return e, public, private, func() {
+		cancel()
+		running.Wait()
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// inBubble runs the test with a node of its own, and a second bubble whose requests go to the
+// admin listener.
+func inBubble(t *testing.T, opt options, test func(t *testing.T, b, admin *rig)) {
+	t.Helper()
+	opt.Name = cmp.Or(opt.Name, "headcount.test")
+	synctest.Test(t, func(t *testing.T) {
+		e, public, private, stop := start(t, opt)
+		t.Cleanup(stop)
+		test(t, &rig{bubble.Start(t, public), e, private}, &rig{bubble.Start(t, private), e, private})
+	})
+}
+
+// watch opens /stats/events.
+func (b *rig) watch(query string) *bubble.Stream { return b.OpenAt("/stats/events?" + query) }
+
+func askAdmin(h http.Handler, path string, header ...string) *httptest.ResponseRecorder {
+	// A stream or a profile that should have been refused is not to last.
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	r := httptest.NewRequest("GET", path, nil).WithContext(ctx)
+	r.Host = "127.0.0.1:8081"
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	if host := r.Header.Get("Host"); host != "" {
+		r.Host = host
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+// firefox is what Firefox accepts of a page.
+const firefox = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+// /stats is JSON to programs and the page to browsers.
+func TestStatsAsWhat(t *testing.T) {
+	inBubble(t, options{}, func(t *testing.T, b, _ *rig) {
+		admin := b.admin
+		for accept, want := range map[string]string{
+			"": "application/json", "*/*": "application/json", "application/json": "application/json",
+			"application/json, text/html;q=0.9": "application/json", firefox: "text/html; charset=UTF-8", "text/html": "text/html; charset=UTF-8",
+		} {
+			w := askAdmin(admin, "/stats", "Accept", accept)
+			if got := w.Header().Get("Content-Type"); w.Code != 200 || got != want {
+				t.Errorf("Accept %q: got %d %q, want %q", accept, w.Code, got, want)
+			}
+			if w.Header().Get("Vary") != "Accept" || w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("X-Content-Type-Options") != "nosniff" {
+				t.Errorf("Accept %q: got header %v", accept, w.Header())
+			}
+		}
+		if w := askAdmin(admin, "/"); w.Code != http.StatusFound || w.Header().Get("Location") != "stats" {
+			t.Errorf("/: got %d to %q, want 302 to stats", w.Code, w.Header().Get("Location"))
+		}
+	})
+}
+
+// What is so now is counted from what is there; what has happened is there by reason.
+func TestStats(t *testing.T) {
+	opt := options{MaxStreams: 3, Version: "headcount 1"}
+	inBubble(t, opt, func(t *testing.T, b, admin *rig) {
+		b.Open("room=b")
+		b.Open("room=a")
+		gone := b.Open("room=a")
+		b.Do("GET", "/events", "") // one too many
+		gone.Cancel()
+		b.Do("POST", "/emit", "event=news&data=hi", "Authorization", "Bearer secret", "Content-Type", "application/x-www-form-urlencoded")
+		time.Sleep(7 * time.Second)
+		b.Open("room=c").Cancel()
+		var got map[string]any
+		if err := json.Unmarshal([]byte(admin.Do("GET", "/stats", "").Body), &got); err != nil {
+			t.Fatal(err)
+		}
+		if got["trend"].(map[string]any)["points"] == nil {
+			t.Errorf("no points: %v", got["trend"])
+		}
+		points := fmt.Sprint(got["trend"].(map[string]any)["points"])
+		if !regexp.MustCompile(`^\[\[2 2\] \[[23] 2\]\]$`).MatchString(points) {
+			t.Errorf("got points %s", points)
+		}
+		for key, want := range map[string]string{
+			"version": "headcount 1", "writer": "stream", "uptime_seconds": "7", "ready": "ok",
+			"users": "2", "streams": "2", "max_streams": "3", "by_transport": "map[epoll:0 poll:0 stream:2]",
+			"rooms": "2", "by_room": "[map[room:a users:1] map[room:b users:1]]", "emitted": "1",
+			"ended": "map[ended:0 gone:2 stalled:0]", "refused": "map[max_streams:1]",
+		} {
+			if got := fmt.Sprint(got[key]); got != want {
+				t.Errorf("%s: got %s, want %s", key, got, want)
+			}
+		}
+		if events := got["history"].(map[string]any)["events"]; events != 1.0 {
+			t.Errorf("got %v events in the history, want 1", events)
+		}
+	})
+}
+
+// A hundred rooms are listed, those with the most users, whatever the others are called.
+func TestStatsListsTheBusiest(t *testing.T) {
+	inBubble(t, options{}, func(t *testing.T, b, _ *rig) {
+		for i := range 250 {
+			for j := range 1 + i%5 {
+				b.engine.Users().Open(fmt.Sprintf("room %03d", i), fmt.Sprintf("user-%d-%d", i, j), nil)
+			}
+		}
+		var got struct {
+			Users, Rooms int
+			ByRoom       []struct {
+				Room  string
+				Users int
+			} `json:"by_room"`
+		}
+		if err := json.Unmarshal(askAdmin(b.admin, "/stats").Body.Bytes(), &got); err != nil {
+			t.Fatal(err)
+		}
+		if got.Rooms != 250 || got.Users != 750 || len(got.ByRoom) != 100 {
+			t.Fatalf("got %d users in %d rooms, %d listed, want 750 in 250, 100 listed", got.Users, got.Rooms, len(got.ByRoom))
+		}
+		for i, r := range got.ByRoom {
+			name, users := fmt.Sprintf("room %03d", 4+5*i), 5
+			if i >= 50 {
+				name, users = fmt.Sprintf("room %03d", 3+5*(i-50)), 4
+			}
+			if r.Room != name || r.Users != users {
+				t.Errorf("number %d: got %q with %d, want %q with %d", i, r.Room, r.Users, name, users)
+			}
+		}
+	})
+}
+
+// The names of rooms come from strangers.
+func TestStatsPageEscapes(t *testing.T) {
+	inBubble(t, options{}, func(t *testing.T, b, _ *rig) {
+		for _, name := range []string{`</script><script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `{{.Users}}`, "\u202eevil"} {
+			b.engine.Users().Open(name, "", nil)
+		}
+		w := askAdmin(b.admin, "/stats", "Accept", firefox)
+		for _, want := range []string{
+			`<bdi title="&lt;/script&gt;&lt;script&gt;alert(1)&lt;/script&gt;">&lt;/script&gt;&lt;script&gt;alert(1)&lt;/script&gt;</bdi>`,
+			`&#34;&gt;&lt;img src=x onerror=alert(1)&gt;</bdi>`, `>{{.Users}}</bdi>`, ">\u202eevil</bdi>",
+		} {
+			if !strings.Contains(w.Body.String(), want) {
+				t.Errorf("the page has no %s:\n%s", want, w.Body)
+			}
+		}
+		for _, inline := range []string{`<style`, ` style=`, `<script>`, `<img`} {
+			if strings.Contains(w.Body.String(), inline) {
+				t.Errorf("the page has %s", inline)
+			}
+		}
+		policy := w.Header().Get("Content-Security-Policy")
+		if !strings.HasPrefix(policy, "default-src 'none'; script-src 'self';") || strings.Contains(policy, "unsafe") || w.Header().Get("X-Frame-Options") != "DENY" {
+			t.Errorf("got header %v", w.Header())
+		}
+		// It loads what the same listener serves.
+		head, _, _ := strings.Cut(w.Body.String(), "<body")
+		urls := regexp.MustCompile(`(?:src|href)="(assets/[^"]+)"`).FindAllStringSubmatch(head, -1)
+		if len(urls) != 5 {
+			t.Errorf("the page loads %d assets, want 5: %v", len(urls), urls)
+		}
+		for _, u := range urls {
+			if a := askAdmin(b.admin, "/"+u[1]); a.Code != 200 {
+				t.Errorf("%s: got %d", u[1], a.Code)
+			}
+		}
+	})
+}
+
+// Who watches gets the stats at once and when they have changed, and heartbeats while they
+// have not; and is neither a user nor a stream.
+func TestStatsEvents(t *testing.T) {
+	inBubble(t, options{}, func(t *testing.T, b, admin *rig) {
+		plain, named := admin.watch(""), admin.watch("id=operator-1")
+		users := func(s *bubble.Stream) string {
+			var all []string
+			for _, v := range s.Values("stats") {
+				var st struct{ Users, Streams int }
+				if err := json.Unmarshal([]byte(v), &st); err != nil || st.Streams != st.Users {
+					t.Errorf("got %s", v)
+				}
+				all = append(all, fmt.Sprint(st.Users))
+			}
+			return strings.Join(all, " ")
+		}
+		time.Sleep(25 * time.Second)
+		if got := users(named); got != "0" {
+			t.Errorf("nothing happened: got users %s, want 0 once", got)
+		}
+		if got := len(named.Values("io:ping")); got != 2 {
+			t.Errorf("got %d pings in 25 s, want 2", got)
+		}
+		if got := len(plain.Values("io:ping")) + len(plain.Values("io:hello")); got != 0 {
+			t.Errorf("got %d signals without an id, want none", got)
+		}
+		a := b.Open("")
+		time.Sleep(1100 * time.Millisecond)
+		if got := users(named); got != "0 1" {
+			t.Errorf("one came: got users %s, want 0 1", got)
+		}
+		for range 20 { // in one second
+			b.Open("").Cancel()
+		}
+		a.Cancel()
+		time.Sleep(1100 * time.Millisecond)
+		if got := users(named); got != "0 1 0" {
+			t.Errorf("many came and went: got users %s, want 0 1 0", got)
+		}
+		if want := `"ended":{"ended":0,"gone":21,"stalled":0}`; !strings.Contains(strings.Join(named.Values("stats"), ""), want) {
+			t.Errorf("got no %s", want)
+		}
+	})
+}
+
+// Stopping ends it last, and does not wait for it.
+func TestStatsEventsEnd(t *testing.T) {
+	inBubble(t, options{Drain: 2 * time.Second}, func(t *testing.T, b, admin *rig) {
+		s := admin.watch("")
+		b.Open("")
+		b.Open("")
+		begin := time.Now()
+		if err := b.engine.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		admin.admin.Stop()
+		if took := time.Since(begin); took > 2*time.Second {
+			t.Errorf("draining took %v", took)
+		}
+		if err := s.Ended(); err != io.EOF {
+			t.Fatalf("ended with %v, want EOF", err)
+		}
+		if a := admin.Do("GET", "/stats/events", ""); a.StatusCode != 503 {
+			t.Errorf("afterwards: got %s, want 503", a.Status)
+		}
+		if a := admin.Do("GET", "/stats", ""); !strings.Contains(a.Body, `"ready": "stopping"`) {
+			t.Errorf("got %s, want that it is stopping", a.Body)
+		}
+	})
+}
+
+// However many watch, not more than so many.
+func TestStatsEventsAreBounded(t *testing.T) {
+	inBubble(t, options{}, func(t *testing.T, b, admin *rig) {
+		var last *bubble.Stream
+		for range 64 {
+			last = admin.watch("")
+		}
+		admin.Do("GET", "/stats/events", "").WantError(t, 503)
+		last.Cancel()
+		admin.watch("").Cancel()
+		admin.Do("GET", "/stats/events?id=x", "").WantError(t, 400)
+		if a := admin.Do("HEAD", "/stats/events", ""); a.StatusCode != 200 {
+			t.Errorf("HEAD: got %s", a.Status)
+		}
+		synctest.Wait()
+	})
+}
+
+// The admin listener is not for pages of other sites, nor under names that may be theirs.
+func TestAdminGuard(t *testing.T) {
+	inBubble(t, options{Name: "ops.example.com"}, func(t *testing.T, b, _ *rig) {
+		admin := b.admin
+		for _, tt := range []struct {
+			path   string
+			header string // name, value, …
+			code   int
+		}{
+			{"/stats", "Host localhost:8081", 200},
+			{"/stats", "Host LOCALHOST.:8081", 200},
+			{"/stats", "Host a.localhost", 200},
+			{"/stats", "Host [::1]:8081", 200},
+			{"/stats", "Host 192.0.2.1", 200},
+			{"/stats", "Host headcount:8081", 200},
+			{"/stats", "Host Ops.example.com:8081", 200},
+			{"/stats", "Host evil.test:8081", 403},
+			{"/stats", "Host 127.0.0.1.evil.test:8081", 403},
+			{"/stats", "Host localhost.evil.test", 403},
+			{"/", "Host evil.test", 403},
+			{"/stats/events", "Host evil.test", 403},
+			{"/debug/pprof/cmdline", "Host evil.test", 403},
+			{"/assets/none", "Host evil.test", 403},
+			{"/metrics", "Host prometheus.example.com", 200},
+			{"/stats", "Sec-Fetch-Site none Sec-Fetch-Mode navigate", 200},
+			{"/stats", "Sec-Fetch-Site same-origin", 200},
+			{"/stats", "Sec-Fetch-Site cross-site Sec-Fetch-Mode no-cors", 403},
+			{"/stats", "Sec-Fetch-Site same-site Sec-Fetch-Mode cors Origin http://127.0.0.1:8080", 403},
+			{"/stats", "Sec-Fetch-Site cross-site Sec-Fetch-Mode navigate Sec-Fetch-Dest document", 200},
+			{"/stats", "Sec-Fetch-Site cross-site Sec-Fetch-Mode navigate Sec-Fetch-Dest iframe", 403},
+			{"/debug/pprof/cmdline", "Sec-Fetch-Site cross-site Sec-Fetch-Mode navigate Sec-Fetch-Dest document", 403},
+			{"/debug/pprof/cmdline", "Sec-Fetch-Site cross-site Sec-Fetch-Mode no-cors Sec-Fetch-Dest image", 403},
+			{"/metrics", "Sec-Fetch-Site cross-site", 403},
+			{"/stats/events", "Origin https://evil.test", 403},
+			{"/stats", "Origin https://evil.test", 403},
+			{"/stats", "Origin null", 403},
+			{"/stats", "Origin http://127.0.0.1:8081", 200},
+		} {
+			w := askAdmin(admin, tt.path, strings.Fields(tt.header)...)
+			if w.Code != tt.code || w.Header().Get("Cross-Origin-Resource-Policy") != "same-origin" || w.Header().Get("Access-Control-Allow-Origin") != "" {
+				t.Errorf("%s with %s: got %d %v, want %d", tt.path, tt.header, w.Code, w.Header(), tt.code)
+			}
+		}
+		if w := askAdmin(admin, "/metrics"); strings.Contains(w.Body.String(), `headcount_requests_refused_total{reason="origin"`) {
+			t.Error("what the admin listener refuses is counted as refused by the public one")
+		}
+	})
+}
+
+// What operators look at costs little, also with as many rooms as there may be streams.
+func BenchmarkStats(b *testing.B) {
+	e, _, admin, stop := start(b, options{})
+	defer stop()
+	for i := range 100_000 {
+		e.Users().Open(fmt.Sprint("room ", i), "", nil)
+	}
+	for b.Loop() {
+		if w := askAdmin(admin, "/stats"); w.Code != 200 {
+			b.Fatal(w.Code)
+		}
+	}
+}

@@ -1,0 +1,99 @@
+package admin
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"headcount/internal/engine"
+	"headcount/internal/page"
+	"headcount/internal/wire"
+)
+
+// shownRooms is how many rooms the operator's page lists.
+const shownRooms = 8
+
+// statsView is what templates/stats.html shows. The page's script goes on with it, and does
+// the same: show in assets/stats.js.
+type statsView struct {
+	stats
+	Time      time.Time
+	Digits    int // of Users, which sets how large they are
+	Places    string
+	Chart     page.Chart
+	Points    []page.Point
+	Into      int64
+	Transport listing
+	ByRoom    listing
+	Ended     listing
+	Refused   listing
+	More      int // rooms that are not listed
+}
+
+// listing is a table of numbers.
+type listing struct {
+	By   string // id of its heading
+	Rows []row
+	None string // what stands there instead of no rows
+}
+
+// row is a number with a name, and its share of the largest or of all, in percent.
+type row struct {
+	Name  string
+	About string
+	Count int
+	Share int
+}
+
+func viewOf(st stats) statsView {
+	v := statsView{
+		stats: st, Time: st.Started.Add(time.Duration(st.Uptime * float64(time.Second))), Into: st.Trend.Into,
+		Digits: len(fmt.Sprint(st.Users)), Places: fmt.Sprintf("in %d rooms", st.Rooms),
+		Transport: listing{By: "byTransport"},
+		ByRoom:    listing{By: "byRoom", None: "Nobody is here."},
+		Ended:     listing{By: "ended", Rows: byCount(st.Ended)},
+		Refused:   listing{By: "refused", Rows: byCount(st.Refused), None: "None since the start."},
+	}
+	if st.Rooms == 1 {
+		v.Places = "in 1 room"
+	}
+	for _, p := range st.Trend.Points {
+		v.Points = append(v.Points, page.Point{Peak: p[0], Last: p[1]})
+	}
+	v.Chart = page.NewChart(v.Points)
+	for _, t := range []engine.Transport{engine.ByEpoll, engine.ByStream, engine.ByPoll} {
+		v.Transport.Rows = append(v.Transport.Rows, row{Name: string(t), Count: st.Transport[t], Share: percent(st.Transport[t], st.Streams)})
+	}
+	for _, r := range st.ByRoom[:min(shownRooms, len(st.ByRoom))] {
+		v.ByRoom.Rows = append(v.ByRoom.Rows, row{Name: r.Name, Count: r.Users, Share: percent(r.Users, st.ByRoom[0].Users)})
+	}
+	v.More = st.Rooms - len(v.ByRoom.Rows)
+	about := map[string]string{string(wire.Gone): "the reader left", string(wire.Stalled): "the reader hangs", string(wire.Ended): "by this server"}
+	for i, r := range v.Ended.Rows {
+		v.Ended.Rows[i].About = about[r.Name]
+	}
+	return v
+}
+
+// byCount returns the rows of counters, the largest first.
+func byCount(counters map[string]int) []row {
+	var rows []row
+	total := 0
+	for name, n := range counters {
+		rows = append(rows, row{Name: name, Count: n})
+		total += n
+	}
+	for i := range rows {
+		rows[i].Share = percent(rows[i].Count, total)
+	}
+	slices.SortFunc(rows, func(a, b row) int { return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Name, b.Name)) })
+	return rows
+}
+
+func percent(part, whole int) int {
+	if whole == 0 {
+		return 0
+	}
+	return 100 * part / whole
+}

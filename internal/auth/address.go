@@ -1,0 +1,65 @@
+package auth
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Address returns what the streams of a request's client are counted under: its address, of
+// IPv6 the /64, which is what one client has. All that have none are one.
+//
+// It is the address of the connection, unless that belongs to a trusted proxy; then it is the
+// last address of X-Forwarded-For that does not.
+func Address(r *http.Request, trusted []netip.Prefix) netip.Prefix {
+	a := client(r, trusted)
+	if !a.IsValid() {
+		return netip.Prefix{}
+	}
+	bits := a.BitLen()
+	if a.Is6() {
+		bits = 64
+	}
+	p, _ := a.Prefix(bits) // bits fits the address
+	return p
+}
+
+func client(r *http.Request, trusted []netip.Prefix) netip.Addr {
+	isTrusted := func(a netip.Addr) bool {
+		return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(a) })
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	direct := parse(host)
+	if !direct.IsValid() || !isTrusted(direct) {
+		return direct
+	}
+	last := direct
+	if len(r.Header.Values("X-Forwarded-For")) == 0 {
+		return direct
+	}
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for _, hop := range slices.Backward(hops) {
+		a := parse(strings.Trim(strings.TrimSpace(hop), "[]"))
+		if !a.IsValid() {
+			return direct // all of it is worth nothing
+		}
+		last = a
+		if !isTrusted(a) {
+			break
+		}
+	}
+	return last
+}
+
+func parse(text string) netip.Addr {
+	a, err := netip.ParseAddr(text)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a.Unmap().WithZone("")
+}

@@ -1,0 +1,106 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// Policy says who may know of a room and who may emit to it. Who is in a private room, and
+// how many, is for those who bring a token that names the room. Everything else, such as
+// lobby, is for everybody.
+type Policy struct {
+	Token   string   // what allows everything; "" = none
+	Key     *Key     // of signed tokens; nil = there are none
+	Private []string // patterns of rooms that need a token; * = any text
+}
+
+// Error refuses a request, in the words of RFC 6750, section 3.
+type Error struct {
+	Status    int    // 401 or 403
+	Reason    string // for metrics
+	Challenge string // WWW-Authenticate, "" = none
+	Sentence  string
+}
+
+func (e *Error) Error() string { return e.Sentence }
+
+const challenge = `Bearer realm="headcount"`
+
+// unauthorized is for no token, or with code for a bad one.
+func unauthorized(code, sentence string) error {
+	e := &Error{http.StatusUnauthorized, "token", challenge, sentence}
+	if code != "" {
+		e.Challenge += `, error="` + code + `"`
+	}
+	return e
+}
+
+// forbidden is for a good token that does not allow this.
+func forbidden(format string, args ...any) error {
+	return &Error{http.StatusForbidden, "token", challenge + `, error="insufficient_scope"`, fmt.Sprintf(format, args...)}
+}
+
+// Authorize refuses a request that may not know of the room or, with an event, not emit it
+// there. until is when the permission ends, zero = never.
+func (p *Policy) Authorize(r *http.Request, room, event string) (until time.Time, err error) {
+	if event != "" {
+		return p.mayEmit(r, room, event)
+	}
+	if !anyMatch(p.Private, room) {
+		return time.Time{}, nil
+	}
+	token := tokenOf(r)
+	if token == "" {
+		return time.Time{}, unauthorized("", fmt.Sprintf("room %q is private; send a token that names it, as Authorization: Bearer TOKEN, ?token=TOKEN or the cookie %s", room, tokenCookie))
+	}
+	g, err := p.check(token)
+	if err != nil {
+		return time.Time{}, unauthorized("invalid_token", err.Error())
+	}
+	if !anyMatch(g.Subscribe, room) {
+		return time.Time{}, forbidden("the token does not name the room %q; get one whose headcount.subscribe does", room)
+	}
+	return g.until, nil
+}
+
+// Authenticate refuses a request to emit that has no valid token, before its body is read.
+func (p *Policy) Authenticate(r *http.Request) error {
+	_, err := p.emitter(r)
+	return err
+}
+
+func (p *Policy) mayEmit(r *http.Request, room, event string) (time.Time, error) {
+	g, err := p.emitter(r)
+	switch {
+	case err != nil:
+		return time.Time{}, err
+	case !anyMatch(g.Emit, room):
+		return time.Time{}, forbidden("the token may not emit to the room %q; get one whose headcount.emit names it", room)
+	case g.Events != nil && !anyMatch(g.Events, event):
+		return time.Time{}, forbidden("the token may not emit %q; get one whose headcount.events names it", event)
+	}
+	return g.until, nil
+}
+
+// emitter returns what the bearer token of a request to emit allows. A cookie is not enough:
+// browsers send it from other sites' forms, too.
+func (p *Policy) emitter(r *http.Request) (grant, error) {
+	if p.Token == "" && p.Key == nil {
+		return grant{}, &Error{http.StatusForbidden, "emit_off", "", "emit is off; start the server with -token SECRET to switch it on"}
+	}
+	const none = "wrong or no token; send the header Authorization: Bearer TOKEN with the server's -token"
+	token := bearer(r)
+	if token == "" {
+		return grant{}, unauthorized("", none)
+	}
+	g, err := p.check(token)
+	if err != nil && p.Key == nil {
+		err = errors.New(none)
+	}
+	if err != nil {
+		return grant{}, unauthorized("invalid_token", err.Error())
+	}
+	return g, nil
+}

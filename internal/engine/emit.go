@@ -1,0 +1,93 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"headcount/internal/hub"
+)
+
+// Event is what is emitted. Room and Name are checked by whoever makes one, see package sse.
+type Event struct {
+	Room, Name string
+	Data       []byte // JSON
+	Key        string // idempotency key, "" = none
+}
+
+// slowStore is how long storing an event may take before the operator is told.
+const slowStore = 500 * time.Millisecond
+
+// Emit sends an event to its room, on all nodes. The id and the room are those of the first
+// event with the same key within [KeyLife].
+func (e *Engine) Emit(ctx context.Context, ev Event) (id, room string, err error) {
+	if !e.emits.enter() {
+		return "", "", stopping()
+	}
+	defer e.emits.leave()
+	begin := time.Now()
+	id, room, err = e.backend.Emit(ctx, ev.Room, ev.Name, ev.Data, ev.Key)
+	if !e.alone {
+		took := time.Since(begin)
+		e.observer.Stored(took)
+		e.degraded.Store(degraded(took, err))
+	}
+	switch {
+	case errors.Is(err, hub.ErrTooLarge):
+		return "", "", &Refusal{TooLarge, err.Error(), ErrTooLarge}
+	case err != nil:
+		e.log.Warn("event not accepted", "error", err)
+		return "", "", unavailable(Cluster, "the event was not accepted; try again, with an Idempotency-Key: %v", err)
+	}
+	e.observer.Emitted()
+	return id, room, nil
+}
+
+// Shut waits for the emits that are under way, and refuses those that come from now on: the
+// backend is about to end.
+func (e *Engine) Shut() { e.emits.shut() }
+
+// gate counts who is inside, until it is shut.
+type gate struct {
+	mu     sync.Mutex
+	closed bool
+	inside sync.WaitGroup
+}
+
+func (g *gate) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return false
+	}
+	g.inside.Add(1)
+	return true
+}
+
+func (g *gate) leave() { g.inside.Done() }
+
+func (g *gate) shut() {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	g.inside.Wait()
+}
+
+// degraded is what went wrong with the last event, nil if nothing did. The node is still
+// ready: streams and counts need no event to be stored.
+func degraded(took time.Duration, err error) *string {
+	var text string
+	switch {
+	case errors.Is(err, hub.ErrTooLarge):
+	case err != nil:
+		text = "the last event was not kept: " + err.Error()
+	case took >= slowStore:
+		text = fmt.Sprintf("NATS is slow: the last event was kept after %.1f s", took.Seconds())
+	}
+	if text == "" {
+		return nil
+	}
+	return &text
+}

@@ -1,0 +1,221 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"headcount/internal/hub"
+	"headcount/internal/presence"
+	"headcount/internal/sse"
+	"headcount/internal/wire"
+)
+
+// Options of an [Engine].
+type Options struct {
+	Heartbeat  time.Duration // longest silence on a stream; 0 = 10 s
+	Linger     time.Duration // grace period: how long a client id stays counted after its last stream broke
+	Drain      time.Duration // how long [Engine.Drain] may take; 0 = all at once
+	History    int           // events kept per room; 0 = 1000
+	HistoryAge time.Duration // how long an event is kept; 0 = 10 min
+	MaxStreams int           // streams open at once; 0 = no limit
+	MaxPerIP   int           // streams open at once from one address; 0 = no limit
+	MaxRate    int           // new streams a second from one address; 0 = no limit
+	MaxAge     time.Duration // of proxied streams without id; 0 = no limit
+
+	Writer   Writer       // "" = Auto
+	Backend  Backend      // the other nodes; nil = there are none
+	Observer Observer     // nil = nobody
+	Log      *slog.Logger // nil = none
+}
+
+// Writer is how the streams of HTTP/1.x are written.
+type Writer string
+
+// Writers.
+const (
+	Auto     Writer = "auto"     // the best that this system has
+	Uring    Writer = "io_uring" // what Auto is where the kernel allows it: one system call for many readers
+	Epoll    Writer = "epoll"    // one write(2) for each reader
+	Portable Writer = "stream"   // through net/http
+)
+
+// Engine is one node: its rooms, its users and its streams.
+type Engine struct {
+	opt       Options
+	log       *slog.Logger
+	observer  Observer
+	hub       *hub.Hub
+	users     *presence.Table
+	backend   Backend
+	alone     bool        // there are no other nodes
+	epoll     *wire.Epoll // nil where there is none
+	streams   *registry
+	rates     rates
+	emits     gate
+	started   time.Time
+	maxLeases int
+	expire    chan struct{}          // a lease may now end earlier than before
+	degraded  atomic.Pointer[string] // what is wrong with events that all nodes should keep
+}
+
+// New returns an engine that is ready to serve; its users expire while [Engine.Run] runs.
+func New(opt Options) (*Engine, error) {
+	if opt.Heartbeat == 0 {
+		opt.Heartbeat = 10 * time.Second
+	}
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	if opt.Observer == nil {
+		opt.Observer = Unobserved{}
+	}
+	e := &Engine{
+		opt:       opt,
+		log:       opt.Log,
+		observer:  opt.Observer,
+		users:     presence.New(opt.Linger),
+		backend:   opt.Backend,
+		streams:   newRegistry(opt.MaxStreams, opt.MaxPerIP),
+		rates:     rates{perSecond: opt.MaxRate},
+		started:   time.Now(),
+		maxLeases: max(minLeases, 4*opt.MaxStreams),
+		expire:    make(chan struct{}, 1),
+	}
+	rooms := hub.Options{
+		History: opt.History, HistoryAge: opt.HistoryAge,
+		Idle:   opt.Linger + time.Minute, // its users may come back that long
+		Passed: opt.Observer.Delivered,
+	}
+	if e.alone = opt.Backend == nil; e.alone {
+		e.hub = hub.New(rooms)
+		e.backend = &alone{hub: e.hub, users: e.users}
+	} else {
+		rooms.Source, rooms.Node = opt.Backend, opt.Backend.Tag()
+		e.hub = hub.New(rooms)
+		if b, ok := opt.Backend.(binder); ok {
+			b.Bind(e.local())
+		}
+	}
+	if opt.Writer != Portable {
+		var err error
+		e.epoll, err = wire.NewEpoll(opt.Heartbeat, opt.Writer != Epoll)
+		if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+// Close cuts every stream that is left. Nobody is told.
+func (e *Engine) Close() error {
+	e.streams.cut()
+	if e.epoll == nil {
+		return nil
+	}
+	return e.epoll.Close()
+}
+
+// Run does what has to be done from time to time, and what the backend has to do, until ctx is
+// done.
+func (e *Engine) Run(ctx context.Context) error {
+	var err error
+	var running sync.WaitGroup
+	running.Go(func() {
+		err = e.backend.Run(ctx, e.local())
+	})
+	e.tend(ctx)
+	running.Wait()
+	return err
+}
+
+func (e *Engine) local() Local {
+	return Local{Hub: e.hub, Users: e.users, Changed: e.publishCount, Renew: e.renewKnown}
+}
+
+// tend takes users whose time is over out of the count.
+func (e *Engine) tend(ctx context.Context) {
+	trim := time.NewTicker(10 * time.Second)
+	defer trim.Stop()
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	due := time.NewTimer(0)
+	defer due.Stop()
+	var storm storm
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-trim.C:
+			e.hub.Trim(now)
+		case now := <-second.C:
+			e.tendLeases(now)
+			if storm.over(e.streams.takeNewcomers()) {
+				debug.FreeOSMemory()
+			}
+		case <-e.expire:
+		case <-due.C:
+			for _, room := range e.users.Expire(time.Now()) {
+				e.recount(room)
+			}
+		}
+		if next, ok := e.users.Next(); ok {
+			due.Reset(time.Until(next))
+		}
+	}
+}
+
+// wakeExpiry has tend look again when the next lease ends.
+func (e *Engine) wakeExpiry() {
+	select {
+	case e.expire <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// recount tells the room, and the other nodes, how many users it has now.
+func (e *Engine) recount(room string) {
+	e.backend.Changed(room)
+	e.publishCount(room)
+}
+
+// publishCount tells the room how many users it has now.
+func (e *Engine) publishCount(room string) {
+	e.observer.Counted(room, e.CountNow(room))
+	if r := e.hub.Lookup(room); r != nil {
+		r.Update(sse.UserCount, func() []byte { return strconv.AppendInt(nil, int64(e.CountNow(room)), 10) })
+	}
+}
+
+// ended is a context that has ended: what gets it must not wait.
+type ended struct{ context.Context }
+
+// Err is for [context.Context].
+func (ended) Err() error { return context.Canceled }
+
+// Done is for [context.Context].
+func (ended) Done() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}
+
+// CountNow returns how many users the room has on all nodes, as far as is known here. It never
+// waits.
+func (e *Engine) CountNow(room string) int {
+	return e.backend.Count(ended{context.Background()}, room)
+}
+
+// Count returns how many users any room has on all nodes. It may ask them.
+func (e *Engine) Count(ctx context.Context, room string) int { return e.backend.Count(ctx, room) }
+
+// Hub returns the rooms of this node.
+func (e *Engine) Hub() *hub.Hub { return e.hub }
+
+// Users returns the users of this node.
+func (e *Engine) Users() *presence.Table { return e.users }

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package engine
+
+// FileLimit returns 0: this system has no such limit.
+func FileLimit() int { return 0 }

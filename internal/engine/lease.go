@@ -1,0 +1,171 @@
+package engine
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// lease is what is known of a stream that proves nothing by being open.
+type lease struct {
+	named     bool // it has a client id: it is pinged; the others only grow old
+	voluntary bool // it need not answer: one that never does counts by being open
+	strict    bool // it counts by its answers alone; guarded by registry.mu
+	opened    time.Time
+	pinged    time.Time // guarded by registry.mu
+	confirmed atomic.Bool
+}
+
+func newLease(named, voluntary bool) *lease {
+	now := time.Now()
+	return &lease{named: named, voluntary: voluntary, opened: now, pinged: now}
+}
+
+// startLease puts a stream under the rules of leases, until it is closed.
+func (e *Engine) startLease(st *Stream) {
+	if !st.lease.voluntary {
+		e.users.Lease(st.ticket, st.lease.opened.Add(confirmWithin+returnWithin))
+	}
+	e.streams.lease(st)
+	e.wakeExpiry()
+}
+
+// lease adds a stream to those that are asked.
+func (r *registry) lease(st *Stream) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	st.lease.strict = !st.lease.voluntary
+	r.leased[st] = struct{}{}
+}
+
+// minLeases is how many users may be counted without a stream that proves them, at least.
+const minLeases = 100_000
+
+// Renew counts the client ids for another LeaseTime, wherever they are counted now, and here
+// if they are counted nowhere. It refuses too many that are new here: an id is only a word,
+// and anybody can make up any number.
+func (e *Engine) Renew(ctx context.Context, from netip.Prefix, room string, ids []string) error {
+	fresh := 0
+	for _, id := range ids {
+		if !e.users.Knows(room, id) {
+			fresh++
+		}
+	}
+	if fresh > 0 && e.users.Leases()+fresh > e.maxLeases {
+		return unavailable(MaxLeases, "this server remembers as many users without a stream as it may; open a stream, or come back in a few seconds")
+	}
+	if !e.rates.allow(from, time.Now(), fresh) {
+		return tooFast()
+	}
+	// A user that is counted by a lease alone is in an open room, too.
+	r := e.hub.Open(room)
+	defer e.hub.Close(r)
+	here := e.renewKnown(room, ids)
+	rest := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return slices.Contains(here, id) })
+	if len(rest) > 0 {
+		for _, id := range e.backend.Renew(ctx, room, rest) {
+			e.arriveByLease(ctx, room, id)
+		}
+	}
+	e.recount(room)
+	e.wakeExpiry()
+	return nil
+}
+
+// renewKnown renews the leases of those ids that this node knows in the room, and returns them.
+func (e *Engine) renewKnown(room string, ids []string) []string {
+	var known []string
+	for _, id := range ids {
+		if e.users.Knows(room, id) {
+			known = append(known, id)
+			e.renew(room, id)
+		}
+	}
+	e.wakeExpiry()
+	return known
+}
+
+// renew counts the id for another LeaseTime.
+func (e *Engine) renew(room, id string) {
+	for _, open := range e.users.Renew(room, id, time.Now().Add(LeaseTime)) {
+		if st, ok := open.(*Stream); ok && st.lease != nil {
+			st.lease.confirmed.Store(true)
+		}
+	}
+}
+
+// Leave takes the client ids out of the count on every node: now, or after a grace, unless they
+// come back before.
+func (e *Engine) Leave(room string, ids []string, grace time.Duration) {
+	elsewhere := ids
+	if grace > 0 {
+		elsewhere = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return e.users.Knows(room, id) })
+	}
+	at := time.Now().Add(grace)
+	for _, id := range ids {
+		if grace > 0 {
+			e.users.LeaveBy(room, id, at)
+		} else {
+			e.users.Leave(room, id)
+		}
+	}
+	if len(elsewhere) > 0 {
+		e.backend.Leave(room, elsewhere)
+	}
+	e.wakeExpiry()
+	e.recount(room)
+}
+
+// tendLeases pings the leased streams that are due, ends those that were never answered, and
+// those of proxied readers without id that have lasted long enough. A client that answers
+// without need is held to it from the first answer on.
+func (e *Engine) tendLeases(now time.Time) {
+	due := e.streams.dueLeases(now, e.opt.MaxAge)
+	for _, st := range due.held {
+		e.users.Lease(st.ticket, now.Add(LeaseTime))
+	}
+	for _, st := range due.pinged {
+		st.ping()
+	}
+	for _, st := range due.old {
+		st.End(Retry())
+	}
+	for _, st := range due.silent {
+		st.endFor(soon(), st.returnTime())
+	}
+}
+
+// dueLeases is streams for which something is to be done.
+type dueLeases struct {
+	pinged []*Stream // it is time for the next ping
+	silent []*Stream // never answered
+	old    []*Stream // without id, and open for Options.MaxAge
+	held   []*Stream // answered for the first time, without need
+}
+
+func (r *registry) dueLeases(now time.Time, maxAge time.Duration) (due dueLeases) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for st := range r.leased {
+		l := st.lease
+		switch {
+		case !l.named:
+			if now.Sub(l.opened) >= maxAge {
+				due.old = append(due.old, st)
+			}
+		case !l.confirmed.Load():
+			if !l.voluntary && now.Sub(l.opened) >= confirmWithin {
+				due.silent = append(due.silent, st)
+			}
+		case !l.strict:
+			l.strict = true
+			due.held = append(due.held, st)
+		case now.Sub(l.pinged) >= PingEvery:
+			l.pinged = now
+			due.pinged = append(due.pinged, st)
+		}
+	}
+	return due
+}

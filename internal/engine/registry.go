@@ -1,0 +1,143 @@
+package engine
+
+import (
+	"io"
+	"net/netip"
+	"sync"
+)
+
+// registry is the streams that are open, and bounds them.
+type registry struct {
+	maxStreams, maxPerIP int // 0 = no limit
+
+	mu         sync.Mutex
+	streams    map[*Stream]struct{}
+	leased     map[*Stream]struct{}
+	perAddress map[netip.Prefix]int
+	draining   bool
+	newcomers  int           // streams that came since the last call of takeNewcomers
+	idle       chan struct{} // closed when draining and no stream is left
+}
+
+func newRegistry(maxStreams, maxPerIP int) *registry {
+	return &registry{
+		maxStreams: maxStreams, maxPerIP: maxPerIP,
+		streams:    make(map[*Stream]struct{}),
+		leased:     make(map[*Stream]struct{}),
+		perAddress: make(map[netip.Prefix]int),
+		idle:       make(chan struct{}),
+	}
+}
+
+// admit gives the stream a place, or says why there is none.
+func (r *registry) admit(st *Stream) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.draining:
+		return stopping()
+	case r.maxStreams > 0 && len(r.streams) >= r.maxStreams:
+		return tooMany(MaxStreams, "this server has as many streams as it may; come back in a few seconds")
+	case r.maxPerIP > 0 && r.perAddress[st.address] >= r.maxPerIP:
+		return tooMany(MaxPerIP, "your address has as many streams as it may; close one, or come back in a few seconds")
+	}
+	r.streams[st] = struct{}{}
+	r.newcomers++
+	if r.maxPerIP > 0 {
+		r.perAddress[st.address]++
+	}
+	return nil
+}
+
+// release takes the place back, and reports whether the server is stopping.
+func (r *registry) release(st *Stream) (draining bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.streams, st)
+	delete(r.leased, st)
+	if r.maxPerIP > 0 {
+		if r.perAddress[st.address]--; r.perAddress[st.address] == 0 {
+			delete(r.perAddress, st.address)
+		}
+	}
+	if r.draining && len(r.streams) == 0 {
+		close(r.idle)
+	}
+	return r.draining
+}
+
+// drain lets nobody in any more, and returns the streams that are open. It returns false if
+// that was so already.
+func (r *registry) drain() (open []*Stream, first bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.draining {
+		return nil, false
+	}
+	r.draining = true
+	open = make([]*Stream, 0, len(r.streams))
+	for st := range r.streams {
+		open = append(open, st)
+	}
+	if len(open) == 0 {
+		close(r.idle)
+	}
+	return open, true
+}
+
+func (r *registry) isDraining() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.draining
+}
+
+// use notes how the stream is written.
+func (r *registry) use(st *Stream, t Transport) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	st.transport = t
+}
+
+// cuttable notes what cut is to close for the stream.
+func (r *registry) cuttable(st *Stream, c io.Closer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	st.conn = c
+}
+
+// cut closes the connections that neither net/http nor a loop would.
+func (r *registry) cut() {
+	var conns []io.Closer
+	r.mu.Lock()
+	for st := range r.streams {
+		if st.conn != nil {
+			conns = append(conns, st.conn)
+		}
+	}
+	r.mu.Unlock()
+	for _, c := range conns {
+		_ = c.Close()
+	}
+}
+
+// count returns how many streams are open, all and by transport.
+func (r *registry) count() (all int, by map[Transport]int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	by = map[Transport]int{ByEpoll: 0, ByStream: 0, ByPoll: 0}
+	for st := range r.streams {
+		if st.transport != "" { // else it is not written yet
+			by[st.transport]++
+		}
+	}
+	return len(r.streams), by
+}
+
+// takeNewcomers returns how many streams came since the last call.
+func (r *registry) takeNewcomers() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.newcomers
+	r.newcomers = 0
+	return n
+}

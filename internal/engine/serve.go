@@ -1,0 +1,65 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+
+	"headcount/internal/hub"
+	"headcount/internal/wire"
+)
+
+// CanTakeOver reports whether there are loops that connections can go to.
+func (e *Engine) CanTakeOver() bool { return e.epoll != nil }
+
+// Serve writes the stream through net/http, until the reader is gone, ctx is done or the end
+// was asked for. The header of w must be set.
+func (st *Stream) Serve(ctx context.Context, w http.ResponseWriter) {
+	st.run(ctx, w, st.room.Join(st.arrival.JoinOptions))
+}
+
+// HandOver takes over a hijacked connection, to which nothing has been written. header is the
+// response header. It returns at once where the loops can have the connection, and else at the
+// end of the stream. After an error the connection still works.
+func (st *Stream) HandOver(conn net.Conn, header []byte, chunked bool) error {
+	e, push := st.engine, st.arrival.browser
+	st.arrival.Prefix, st.arrival.Chunked = header, chunked
+	sub := st.room.Join(st.arrival.JoinOptions)
+	socket, err := wire.Detach(conn, sub)
+	var kept *wire.NotDetached
+	switch {
+	case err == nil:
+		st.attach(e.epoll.Take(socket, sub, push, st), ByEpoll)
+		return nil
+	case errors.As(err, &kept):
+		e.observer.Kept(kept.Reason)
+		e.streams.cuttable(st, conn)
+		w, gone, stop := wire.NewConnWriter(conn)
+		defer stop()
+		st.run(gone, w, sub)
+		return nil
+	}
+	e.log.Warn("stream refused", "error", err)
+	return unavailable(OpenFiles, "this server has no room for another stream; come back in a few seconds")
+}
+
+// run writes with the portable writer until the end.
+func (st *Stream) run(ctx context.Context, w http.ResponseWriter, sub *hub.Sub) {
+	out := wire.NewStream(sub, st.engine.opt.Heartbeat, st.arrival.browser)
+	if _, limited := ctx.Deadline(); limited {
+		// The time that a host's middleware gives to a request is no reason to cut a stream.
+		untimed, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		defer cancel()
+		defer context.AfterFunc(ctx, func() {
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				st.endFor(soon(), st.returnTime())
+			} else {
+				cancel()
+			}
+		})()
+		ctx = untimed
+	}
+	st.attach(out, ByStream)
+	st.Close(out.Run(ctx, w))
+}

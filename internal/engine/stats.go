@@ -1,0 +1,74 @@
+package engine
+
+import (
+	"time"
+
+	"headcount/internal/presence"
+)
+
+// Stats is a node as it is now.
+type Stats struct {
+	Node     string // name of the node, "" if there are no others
+	Writer   Writer // how the streams of HTTP/1.x are written
+	Started  time.Time
+	Ready    error  // why new streams are not welcome, or nil
+	Joined   error  // why this node is not one with the others, or nil
+	Degraded string // what is wrong all the same, "" = nothing
+	Nodes    []NodeStatus
+
+	Users       int // counted now, over all rooms
+	Leases      int // of those, counted by a lease or in their grace period
+	Streams     int
+	ByTransport map[Transport]int
+	MaxStreams  int // 0 = no limit
+	Rooms       int // that exist
+	Events      int // kept in the histories
+	EventBytes  int64
+	Gaps        uint64 // readers that were told by io:gap that they missed events
+}
+
+// Stats counts what is there.
+func (e *Engine) Stats() Stats {
+	s := Stats{
+		Writer: e.Writer(), Started: e.started, Ready: e.Ready(), Joined: e.backend.Ready(), Nodes: e.backend.Nodes(), Node: e.backend.Tag(),
+		Users: e.users.Users(), Leases: e.users.Leases(), MaxStreams: e.opt.MaxStreams,
+		Rooms: e.hub.Rooms(), Gaps: e.hub.Gaps(),
+	}
+	s.Streams, s.ByTransport = e.streams.count()
+	s.Events, s.EventBytes = e.hub.History()
+	if text := e.degraded.Load(); text != nil {
+		s.Degraded = *text
+	}
+	return s
+}
+
+// Rooms returns the rooms that have users here, in no order.
+func (e *Engine) Rooms() []presence.Room { return e.users.Rooms() }
+
+// Ready returns why new streams are not welcome, or nil.
+func (e *Engine) Ready() error {
+	if e.streams.isDraining() {
+		return unavailable(Stopping, "stopping")
+	}
+	if err := e.backend.Ready(); err != nil {
+		return unavailable(Cluster, "%v", err)
+	}
+	return nil
+}
+
+// Writer returns how the streams of HTTP/1.x are written.
+func (e *Engine) Writer() Writer {
+	switch {
+	case e.epoll == nil:
+		return Portable
+	case e.epoll.Uring():
+		return Uring
+	}
+	return Epoll
+}
+
+// Streams returns how many streams are open.
+func (e *Engine) Streams() int {
+	all, _ := e.streams.count()
+	return all
+}

@@ -1,0 +1,51 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"time"
+)
+
+// maxBody is the largest body of a POST but /emit, in bytes.
+const maxBody = 16 << 10
+
+// bodyTime is how long a client may take to send a body.
+const bodyTime = 10 * time.Second
+
+// maxWaste is how much of a body that is too large is read for nothing: a client that
+// writes all of its request first would otherwise find the connection cut, and no answer.
+const maxWaste = 32 << 20
+
+// readBody reads at most limit bytes, and not for ever.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	control := http.NewResponseController(w)
+	if err := control.SetReadDeadline(time.Now().Add(bodyTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return nil, fmt.Errorf("set read deadline: %w", err)
+	}
+	if r.ProtoMajor >= 2 {
+		// If the stream was reset before it was set, it would keep it in memory until then.
+		// On HTTP/1.1 it stays, for the rest of a body that is not read here.
+		defer func() { _ = control.SetReadDeadline(time.Time{}) }()
+	}
+	var body []byte
+	var err error
+	large := r.ContentLength > limit && r.Header.Get("Expect") != "" // and is not yet on its way
+	if !large {
+		body, err = io.ReadAll(io.LimitReader(r.Body, limit+1))
+		if large = int64(len(body)) > limit; large {
+			_, _ = io.CopyN(io.Discard, r.Body, maxWaste)
+		}
+	}
+	switch {
+	case large:
+		return nil, Refuse(http.StatusRequestEntityTooLarge, "body_too_large", "body is larger than %d bytes; send less", limit)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, Refuse(http.StatusRequestTimeout, "body_too_slow", "body was not there within %v; send it faster", bodyTime)
+	case err != nil:
+		return nil, BadRequest(fmt.Errorf("read body: %w", err))
+	}
+	return body, nil
+}

@@ -1,0 +1,172 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	"headcount/internal/sse"
+)
+
+// form is the content type of an HTML form.
+const form = "application/x-www-form-urlencoded"
+
+// emission is what a POST /emit asks for.
+type emission struct {
+	Event string          `json:"event"`
+	Data  json.RawMessage `json:"data"`
+	Room  *string         `json:"room"`
+}
+
+// parseEmission reads a form if the content type says so, and JSON otherwise. The
+// result is complete: it has data, and a room.
+func parseEmission(contentType string, body []byte) (emission, error) {
+	e, err := readEmission(contentType, body)
+	if err != nil {
+		return e, err
+	}
+	if len(e.Data) == 0 {
+		e.Data = json.RawMessage("null")
+	}
+	if e.Room == nil {
+		room := DefaultRoom
+		e.Room = &room
+	}
+	if err := sse.CheckRoom(*e.Room); err != nil {
+		return e, err
+	}
+	return e, sse.CheckName(e.Event)
+}
+
+func readEmission(contentType string, body []byte) (emission, error) {
+	var e emission
+	if !utf8.Valid(body) {
+		return e, errors.New("body is not UTF-8; send JSON or a form in UTF-8")
+	}
+	// Some editors write one in front. "Implementations that parse JSON texts MAY ignore the
+	// presence of a byte order mark": RFC 8259, section 8.1.
+	body = bytes.TrimPrefix(body, []byte("\ufeff"))
+	kind, _, _ := mime.ParseMediaType(contentType)
+	// curl -d '{"event":…}' says that it sends a form; no field begins like that.
+	if kind == form && !bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) {
+		return parseForm(body)
+	}
+	in := json.NewDecoder(bytes.NewReader(body))
+	// A misspelt name would lose what it holds without a word.
+	in.DisallowUnknownFields()
+	if err := in.Decode(&e); err != nil {
+		return e, fmt.Errorf(`body is not {"event":"…","data":…,"room":"…"}: %w`, where(err, in))
+	}
+	if _, err := in.Token(); !errors.Is(err, io.EOF) {
+		return e, fmt.Errorf("body goes on after the JSON object, at byte %d; send one object", in.InputOffset())
+	}
+	return e, checkFields(body)
+}
+
+// checkFields looks for what the decoder passes over in an object that it has read: a field
+// that comes twice, and half a surrogate pair in a name, which it would make another name.
+func checkFields(body []byte) error {
+	in := json.NewDecoder(bytes.NewReader(body))
+	if begin, _ := in.Token(); begin != json.Delim('{') {
+		return nil
+	}
+	had := make(map[string]bool, 3)
+	for in.More() {
+		token, err := in.Token()
+		if err != nil {
+			return err
+		}
+		name := strings.ToLower(fmt.Sprint(token)) // as the decoder takes it
+		if had[name] {
+			return fmt.Errorf("%s comes a second time, at byte %d; give it once", name, in.InputOffset())
+		}
+		had[name] = true
+		var raw json.RawMessage
+		if err := in.Decode(&raw); err != nil {
+			return err
+		}
+		if name != "data" && halfPair(raw) {
+			return fmt.Errorf("%s holds half a surrogate pair, before byte %d; give a name of whole characters", name, in.InputOffset())
+		}
+	}
+	return nil
+}
+
+// halfPair reports whether a JSON string holds a surrogate without the other one, which no UTF-8
+// has: it is decoded to U+FFFD.
+func halfPair(raw []byte) bool {
+	var text string
+	_ = json.Unmarshal(raw, &text) // null is ""
+	meant := bytes.Count(raw, []byte("\ufffd")) + bytes.Count(bytes.ToLower(raw), []byte(`\ufffd`))
+	return strings.Count(text, "\ufffd") > meant
+}
+
+var errTooDeep = errors.New("it is nested more than 10,000 deep; send something flatter")
+
+// tooDeep reports whether the decoder gave up because of that: it has no name for it.
+func tooDeep(err error) bool {
+	var syntax *json.SyntaxError
+	return errors.As(err, &syntax) && strings.HasSuffix(syntax.Error(), "exceeded max depth")
+}
+
+// where adds to an error of the decoder at which byte it came.
+func where(err error, in *json.Decoder) error {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case tooDeep(err):
+		return errTooDeep
+	case errors.As(err, &syntax):
+		return fmt.Errorf("%w, at byte %d", err, syntax.Offset)
+	case errors.As(err, &kind) && kind.Field == "":
+		return fmt.Errorf("it holds %s and no object", kind.Value)
+	case errors.As(err, &kind):
+		return fmt.Errorf("%s must be a string, not %s, at byte %d", kind.Field, kind.Value, kind.Offset)
+	case errors.Is(err, io.EOF):
+		return errors.New("it is empty")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("it ends too early")
+	}
+	return fmt.Errorf("%w, at byte %d", err, in.InputOffset())
+}
+
+// parseForm reads what curl -d event=news -d data=hi sends. Data is JSON, else a
+// string.
+func parseForm(body []byte) (emission, error) {
+	// As browsers read forms: a semicolon is a character like others.
+	q, err := url.ParseQuery(strings.ReplaceAll(string(body), ";", "%3B"))
+	if err != nil {
+		return emission{}, fmt.Errorf("form is not well formed: %w", err)
+	}
+	e := emission{Event: q.Get("event")}
+	for name, values := range q {
+		switch {
+		case name != "event" && name != "data" && name != "room":
+			return e, fmt.Errorf("form has a field %q; the fields are event, data and room", name)
+		case len(values) > 1:
+			return e, fmt.Errorf("form has %q %d times; give it once", name, len(values))
+		case !utf8.ValidString(values[0]):
+			return e, fmt.Errorf("form field %q is not UTF-8; send a form in UTF-8", name)
+		}
+	}
+	if q.Has("room") {
+		room := strings.Clone(q.Get("room")) // it is kept, and as a part of the body it would keep all of that
+		e.Room = &room
+	}
+	if q.Has("data") {
+		e.Data = json.RawMessage(q.Get("data"))
+		var value json.RawMessage
+		if err := json.Unmarshal(e.Data, &value); tooDeep(err) { // and may well be JSON
+			return e, fmt.Errorf(`form field "data": %w`, errTooDeep)
+		} else if err != nil {
+			e.Data = sse.Quote(q.Get("data"))
+		}
+	}
+	return e, nil
+}

@@ -1,0 +1,133 @@
+package httpapi
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"headcount/internal/engine"
+	"headcount/internal/wire"
+)
+
+// events serves GET and HEAD /events.
+func (h *Handler) events(w http.ResponseWriter, r *http.Request) error {
+	if err := h.opt.Origins.Allow(w.Header(), r); err != nil {
+		return err
+	}
+	want, err := parseRequest(r)
+	if err != nil {
+		return err
+	}
+	if want.Until, err = h.authorize(w, r, want.Room, ""); err != nil {
+		return err
+	}
+	want.Address = h.address(r)
+	want.User = h.user(r)
+	SetStreamHeader(w.Header())
+	switch {
+	case r.Method == http.MethodHead:
+		w.WriteHeader(http.StatusOK)
+		return nil
+	case want.Poll:
+		return h.poll(w, r, want)
+	}
+	return h.stream(w, r, want)
+}
+
+// SetStreamHeader sets the header of a stream.
+func SetStreamHeader(h http.Header) {
+	h.Set("Content-Type", "text/event-stream") // bare: "; charset" has broken a CDN
+	// Each of these makes some proxy pass the stream on as it comes: no-transform
+	// stops compression, no-store stops Varnish from sharing it, and nginx obeys
+	// X-Accel-Buffering.
+	h.Set("Cache-Control", "no-cache, no-store, no-transform")
+	h.Set("X-Accel-Buffering", "no")
+}
+
+// stream serves a subscriber until one of both ends it. A connection that the engine can take
+// over is taken from net/http; then the handler is done.
+func (h *Handler) stream(w http.ResponseWriter, r *http.Request, want engine.Request) error {
+	inner := innermost(w)
+	takeOver := h.engine.CanTakeOver() && canHijack(inner)
+	if takeOver {
+		reason := wire.Detachable(r.ProtoMajor, r.TLS)
+		h.opt.Observer.Kept(reason)
+		takeOver = reason == ""
+	}
+	if !takeOver && !canFlush(inner) {
+		return Refuse(http.StatusInternalServerError, "middleware",
+			"no stream can pass %T, which hides http.Flusher and http.Hijacker; mount headcount outside of that middleware, or poll with ?poll=1", inner)
+	}
+	st, err := h.engine.Subscribe(r.Context(), want)
+	if err != nil {
+		return err
+	}
+	if takeOver {
+		return h.handOver(w, r, st)
+	}
+	defer st.Close(wire.Gone) // if a panic ends the request
+	out, done := StreamWriter(inner, r)
+	defer done()
+	st.Serve(r.Context(), out)
+	return nil
+}
+
+// handOver takes the connection away from net/http and gives it to the engine.
+func (h *Handler) handOver(w http.ResponseWriter, r *http.Request, st *engine.Stream) error {
+	chunked := r.ProtoAtLeast(1, 1)
+	header := header(w.Header(), chunked)
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		st.Close(wire.Gone)
+		return fmt.Errorf("hijack connection: %w", err)
+	}
+	if err := st.HandOver(conn, header, chunked); err != nil {
+		st.Close(wire.Gone)
+		h.errors.WriteConn(conn, err) // there is no other answer to give
+	}
+	return nil
+}
+
+// header is the response header, as net/http would send it.
+func header(h http.Header, chunked bool) []byte {
+	h.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	// The connection ends with the stream.
+	h.Set("Connection", "close")
+	h.Del("Content-Encoding") // what a middleware promised
+	b := bytes.NewBufferString("HTTP/1.0 200 OK\r\n")
+	if chunked {
+		b = bytes.NewBufferString("HTTP/1.1 200 OK\r\n")
+		h.Set("Transfer-Encoding", "chunked")
+	}
+	_ = h.Write(b) // a buffer takes everything
+	b.WriteString("\r\n")
+	return b.Bytes()
+}
+
+// poll serves GET /events?poll=1.
+func (h *Handler) poll(w http.ResponseWriter, r *http.Request, want engine.Request) error {
+	// Some filters refuse event streams, or hold them back, and go by the type.
+	if !strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+	}
+	st, err := h.engine.Subscribe(r.Context(), want)
+	if err != nil {
+		return err
+	}
+	written := false
+	defer func() { st.Answered(written) }() // also if a panic ends the request
+	body, ok := st.Poll(r.Context())
+	if !ok {
+		return nil // the reader has gone: nobody to answer
+	}
+	defer answerBy(w, r, time.Now().Add(answerTime))()
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(http.StatusOK)
+	_, err = w.Write(body)
+	written = err == nil
+	return nil
+}

@@ -1,0 +1,126 @@
+package httpapi
+
+import (
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"headcount/internal/auth"
+	"headcount/internal/engine"
+)
+
+// Options of a [Handler].
+type Options struct {
+	Engine *engine.Engine
+	// Authorize refuses what a request may not do. nil: everybody may subscribe, nobody may emit.
+	Authorize func(*http.Request, Access) error
+	// Identify names the user that a request comes from, "" = its client id does. nil: always.
+	Identify func(*http.Request) string
+	Origins  auth.Origins
+	Trusted  []netip.Prefix // proxies whose X-Forwarded-For is believed
+	MaxEvent int64          // largest body of an emit, in bytes; 0 = 64 KiB
+	Log      *slog.Logger   // nil = none
+	Observer engine.Observer
+}
+
+// Access is what a request wants to do.
+type Access struct {
+	Room  string
+	Event string // that it wants to emit there, "" = it wants to know of the room
+
+	until *time.Time
+}
+
+// EndAt says when the permission ends. A stream then ends, too.
+func (a Access) EndAt(t time.Time) { *a.until = t }
+
+// Handler serves the API. It is an [http.Handler].
+type Handler struct {
+	opt    Options
+	engine *engine.Engine
+	errors Errors
+	routes map[string]route
+}
+
+// route is what is served at a path.
+type route struct {
+	methods []string
+	serve   func(http.ResponseWriter, *http.Request) error
+}
+
+// New returns a handler.
+func New(opt Options) *Handler {
+	if opt.MaxEvent == 0 {
+		opt.MaxEvent = 64 << 10
+	}
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	if opt.Observer == nil {
+		opt.Observer = engine.Unobserved{}
+	}
+	h := &Handler{opt: opt, engine: opt.Engine, errors: Errors{Log: opt.Log, Refused: opt.Observer.Refused}}
+	read, write := []string{http.MethodGet, http.MethodHead}, []string{http.MethodPost}
+	h.routes = map[string]route{
+		"events":    {read, h.events},
+		"count":     {read, h.count},
+		"badge.svg": {read, h.badge},
+		"alive":     {write, h.alive},
+		"leave":     {write, h.leave},
+		"emit":      {write, h.emit},
+	}
+	return h
+}
+
+// ServeHTTP serves one request. Its path is what is left of it where the handler is mounted.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.errors.Handle(h.serve)(w, r)
+}
+
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
+	name := strings.TrimPrefix(r.URL.Path, "/")
+	if name != "events" { // its first write is to be small
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+	}
+	to, ok := h.routes[name]
+	if !ok {
+		return NotFound("there is nothing here; the stream is at events, the count at count")
+	}
+	if err := Allow(w, r, to.methods...); err != nil {
+		return err
+	}
+	return to.serve(w, r)
+}
+
+// authorize asks whether the request may do that, and returns until when; zero = for ever.
+func (h *Handler) authorize(w http.ResponseWriter, r *http.Request, room, event string) (until time.Time, err error) {
+	if h.opt.Authorize == nil {
+		return until, nil
+	}
+	err = h.opt.Authorize(r, Access{Room: room, Event: event, until: &until})
+	if err != nil || !until.IsZero() {
+		// What a picture shows is in its width, too, and a page of another site can measure that.
+		w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
+	}
+	if err != nil {
+		return until, forbidden(err)
+	}
+	return until, nil
+}
+
+// address is what limits count a request under.
+func (h *Handler) address(r *http.Request) netip.Prefix { return auth.Address(r, h.opt.Trusted) }
+
+// user returns what the request's user is counted as, "" = what its client ids say.
+func (h *Handler) user(r *http.Request) string {
+	if h.opt.Identify == nil {
+		return ""
+	}
+	name := h.opt.Identify(r)
+	if name == "" {
+		return ""
+	}
+	return engine.Identified(name)
+}

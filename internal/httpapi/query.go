@@ -1,0 +1,132 @@
+package httpapi
+
+import (
+	"fmt"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"headcount/internal/engine"
+	"headcount/internal/sse"
+)
+
+// DefaultRoom is the room of requests that name none.
+const DefaultRoom = "lobby"
+
+// parseRequest reads what a request for a stream asks for.
+func parseRequest(r *http.Request) (engine.Request, error) {
+	q, err := Query(r)
+	if err != nil {
+		return engine.Request{}, err
+	}
+	want := engine.Request{
+		ClientID: q.Get("id"), Cursor: r.Header.Get("Last-Event-ID"),
+		Proxied: proxied(r), Relayed: relayed(r), Browser: browser(r),
+	}
+	if want.Cursor == "" {
+		want.Cursor = q.Get("lastEventId")
+	}
+	if want.Room, err = RoomOf(q); err != nil {
+		return want, err
+	}
+	switch q.Get("poll") {
+	case "", "0":
+	case "1":
+		want.Poll = true
+	default:
+		return want, BadRequest(fmt.Errorf("poll is %.20q; give 1, or leave it out", q.Get("poll")))
+	}
+	switch q.Get("wait") {
+	case "":
+	case "0":
+		want.NoWait = true
+	default:
+		return want, BadRequest(fmt.Errorf("wait is %.20q; give 0 with poll=1, or leave it out", q.Get("wait")))
+	}
+	if q.Has("id") {
+		if err := sse.CheckClientID(want.ClientID); err != nil {
+			return want, BadRequest(err)
+		}
+		return want, nil
+	}
+	// Node's http-proxy, which never closes a stream, gives itself away by this alone.
+	// Programs may do so too, but a reader without id is only told to come again.
+	want.Proxied = want.Proxied || want.Relayed || r.Close
+	return want, nil
+}
+
+// Query reads the query as browsers do: a semicolon is a character like others.
+func Query(r *http.Request) (url.Values, error) {
+	pairs := strings.Split(strings.ReplaceAll(r.URL.RawQuery, ";", "%3B"), "&")
+	for i, pair := range pairs {
+		// "malformed … never an error status": such a cursor is taken as it stands.
+		if text, ok := strings.CutPrefix(pair, "lastEventId="); ok {
+			if _, err := url.QueryUnescape(text); err != nil {
+				pairs[i] = "lastEventId=" + url.QueryEscape(text)
+			}
+		}
+	}
+	q, err := url.ParseQuery(strings.Join(pairs, "&"))
+	if err != nil {
+		return nil, BadRequest(fmt.Errorf("query is not well formed: %w", err))
+	}
+	return q, nil
+}
+
+// Room returns the room that a request's query names.
+func Room(r *http.Request) (string, error) {
+	q, err := Query(r)
+	if err != nil {
+		return "", err
+	}
+	return RoomOf(q)
+}
+
+// RoomOf returns the room that a query names. "stream" is what the client of
+// github.com/r3labs/sse/v2 calls it.
+func RoomOf(q url.Values) (string, error) {
+	for _, key := range []string{"room", "stream"} {
+		if q.Has(key) {
+			if err := sse.CheckRoom(q.Get(key)); err != nil {
+				return "", BadRequest(err)
+			}
+			return q.Get(key), nil
+		}
+	}
+	return DefaultRoom, nil
+}
+
+// Prefers reports whether the Accept header of a request likes that kind of text more than JSON.
+// Of two that it likes the same, it gets the first that it names, and JSON if it names
+// neither.
+func Prefers(r *http.Request, kind string) bool {
+	type like struct {
+		q  float64
+		at int
+	}
+	likes := make(map[string]like)
+	for i, part := range strings.Split(strings.Join(r.Header.Values("Accept"), ","), ",") {
+		name, params, err := mime.ParseMediaType(part)
+		if err != nil {
+			continue
+		}
+		q, err := strconv.ParseFloat(params["q"], 64)
+		if err != nil {
+			q = 1
+		}
+		likes[name] = like{q, i}
+	}
+	// "The most specific reference has precedence": RFC 9110, section 12.5.1.
+	best := func(names ...string) (l like) {
+		for _, name := range names {
+			if l, ok := likes[name]; ok {
+				return l
+			}
+		}
+		return l
+	}
+	text, data := best(kind, "text/*"), best("application/json", "application/*", "*/*")
+	return text.q > data.q || text.q == data.q && text.q > 0 && text.at < data.at
+}

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+
+	"headcount"
+	"headcount/internal/admin"
+	"headcount/internal/auth"
+	"headcount/internal/doctor"
+	"headcount/internal/httpapi"
+	"headcount/internal/page"
+	"headcount/internal/version"
+)
+
+// app is the public site: headcount, and around it the page, the doctor and the health checks.
+type app struct {
+	live    *headcount.Server
+	policy  *auth.Policy
+	origins auth.Origins
+	pages   *page.Pages
+	doctor  *doctor.Doctor
+	errors  httpapi.Errors
+	metrics *admin.Metrics
+}
+
+// newApp starts what is served.
+func newApp(cfg *config, backend headcount.Backend, log *slog.Logger) (*app, error) {
+	a := &app{
+		policy:  &auth.Policy{Token: cfg.token, Key: cfg.key, Private: cfg.private},
+		origins: cfg.origins,
+		doctor:  doctor.New(cfg.heartbeat, cfg.linger),
+		metrics: admin.NewMetrics(),
+	}
+	a.errors = httpapi.Errors{Log: log, Refused: a.metrics.Refused}
+	look := page.Options{Dev: cfg.dev, Version: version.String(), Count: func(room string) int { return a.live.Count(room) }}
+	if backend != nil {
+		look.Node = backend.Tag()
+	}
+	var err error
+	if a.pages, err = page.New(look); err != nil {
+		return nil, err
+	}
+	options := cfg.headcount(log)
+	options.Backend = backend
+	options.Authorize = a.authorize
+	options.Observer = observer{a.metrics, a.pages}
+	if a.live, err = headcount.New(options); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// observer is told what happens: the metrics, and the page, which shows how the count went.
+type observer struct {
+	*admin.Metrics
+	pages *page.Pages
+}
+
+// Counted is for [headcount.Observer].
+func (o observer) Counted(room string, users int) { o.pages.Counted(room, users) }
+
+// handler returns what the public listener serves.
+func (a *app) handler() http.Handler { return httpapi.Bounded(a.routes()) }
+
+// routes returns every way in. What is not the site's own is headcount's.
+func (a *app) routes() *echo.Echo {
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.HTTPErrorHandler = a.answerError
+	e.Use(middleware.RecoverWithConfig(middleware.RecoverConfig{DisableStackAll: true, LogErrorFunc: a.logPanic}))
+	e.Use(secure)
+
+	get := func(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) {
+		e.Match([]string{http.MethodGet, http.MethodHead}, path, h, m...)
+	}
+	get("/", a.home)
+	get("/assets/*", a.asset)
+	get("/socket.io/socket.io.js", func(c echo.Context) error { return a.pages.Client(c.Response(), c.Request()) })
+	get("/favicon.ico", a.favicon)
+	get("/doctor/:probe", a.probe)
+	get("/healthz", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
+	get("/readyz", a.ready)
+	e.POST("/emit", echo.WrapHandler(a.live), a.authenticate)
+	e.RouteNotFound("/*", echo.WrapHandler(a.live))
+
+	return e
+}
+
+// secure sets the headers that every answer bears.
+func secure(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if c.IsTLS() {
+			c.Response().Header().Set("Strict-Transport-Security", "max-age=31536000")
+		}
+		return next(c)
+	}
+}
+
+// authorize is for [headcount.Options].
+func (a *app) authorize(r *http.Request, want headcount.Access) error {
+	until, err := a.policy.Authorize(r, want.Room, want.Event)
+	want.EndAt(until)
+	return err
+}
+
+// authenticate refuses requests to emit that have no token, before their body is read.
+func (a *app) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if err := a.policy.Authenticate(c.Request()); err != nil {
+			return err
+		}
+		return next(c)
+	}
+}
+
+func (a *app) home(c echo.Context) error {
+	room, err := httpapi.Room(c.Request())
+	if err != nil {
+		return err
+	}
+	until, err := a.policy.Authorize(c.Request(), room, "")
+	if err != nil || !until.IsZero() {
+		c.Response().Header().Set("Cross-Origin-Resource-Policy", "same-origin")
+	}
+	if err != nil {
+		return err
+	}
+	return a.pages.Home(c.Response(), c.Request())
+}
+
+func (a *app) asset(c echo.Context) error {
+	return a.pages.Asset(c.Response(), c.Request(), c.Param("*"))
+}
+
+// favicon answers browsers that ask for an icon on pages that name none.
+func (a *app) favicon(c echo.Context) error {
+	icon, err := a.pages.Icon()
+	if err != nil {
+		return err
+	}
+	return c.Redirect(http.StatusFound, icon)
+}
+
+func (a *app) probe(c echo.Context) error {
+	a.origins.Greet(c.Response().Header(), c.Request())
+	return a.doctor.Probe(c.Response(), c.Request(), c.Param("probe"))
+}
+
+func (a *app) ready(c echo.Context) error {
+	stats := a.live.Stats()
+	switch {
+	case stats.Ready != nil:
+		return stats.Ready
+	case stats.Degraded != "":
+		return c.String(http.StatusOK, "ok, but "+stats.Degraded+"\n")
+	}
+	return c.String(http.StatusOK, "ok\n")
+}
+
+// answerError turns errors of the site's own routes into {"error":"…"}, as headcount's are.
+func (a *app) answerError(err error, c echo.Context) {
+	if c.Response().Committed {
+		return
+	}
+	switch {
+	case errors.Is(err, echo.ErrNotFound):
+		err = httpapi.NotFound("there is nothing here; the page is at / and the stream at /events")
+	case errors.Is(err, echo.ErrMethodNotAllowed):
+		// Echo lists OPTIONS for every route; here it is not for use.
+		allow := strings.TrimPrefix(c.Response().Header().Get("Allow"), "OPTIONS, ")
+		err = httpapi.Allow(c.Response(), c.Request(), strings.Split(allow, ", ")...)
+	}
+	a.errors.Write(c.Response(), c.Request(), err)
+}
+
+// logPanic logs where a handler panicked; the request ends with 500, the rest goes on.
+func (a *app) logPanic(c echo.Context, err error, stack []byte) error {
+	return fmt.Errorf("handler panicked: %w\n%s", err, stack)
+}

@@ -1,6 +1,0 @@
-//go:build !unix
-
-package main
-
-// openFiles returns 0: this system has no such limit.
-func openFiles() int { return 0 }

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Lines that are logged at once, and then in a second.
+const (
+	logBurst = 50
+	logRate  = 5
+)
+
+// rateLimited is a log handler that no stranger can flood: beyond logRate, lines are only
+// counted, and the next one says how many are missing.
+type rateLimited struct {
+	slog.Handler
+	*budget
+}
+
+type budget struct {
+	limit *rate.Limiter
+
+	mu      sync.Mutex
+	leftOut int
+}
+
+func newRateLimited(h slog.Handler) rateLimited {
+	return rateLimited{h, &budget{limit: rate.NewLimiter(logRate, logBurst)}}
+}
+
+// Handle passes a record on, or counts it.
+func (l rateLimited) Handle(ctx context.Context, r slog.Record) error {
+	l.mu.Lock()
+	if !l.limit.AllowN(time.Now(), 1) {
+		l.leftOut++
+		l.mu.Unlock()
+		return nil
+	}
+	n := l.leftOut
+	l.leftOut = 0
+	l.mu.Unlock()
+	if n > 0 {
+		r.AddAttrs(slog.Int("lines_left_out", n))
+	}
+	return l.Handler.Handle(ctx, r)
+}
+
+// WithAttrs keeps to the same limit.
+func (l rateLimited) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return rateLimited{l.Handler.WithAttrs(attrs), l.budget}
+}
+
+// WithGroup keeps to the same limit.
+func (l rateLimited) WithGroup(name string) slog.Handler {
+	return rateLimited{l.Handler.WithGroup(name), l.budget}
+}
