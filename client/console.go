@@ -35,7 +35,7 @@ func (c *console) notify(change subscribe.Change) {
 		c.reason = ""
 	case subscribe.Lost:
 		if c.isNew(change.Err) {
-			c.say("no connection to %s: %s; reconnecting in %.1f s, for as long as it takes", c.server, c.reason, change.Wait.Seconds())
+			c.say("no connection to %s: %s; reconnecting in %.1f s, then again until it works", c.server, c.reason, change.Wait.Seconds())
 		}
 	case subscribe.Polling:
 		c.say("streams do not arrive from %s; polling instead", c.server)
@@ -89,7 +89,7 @@ func (c *console) hopeless(err error) error {
 	var refusal *remote.Refusal
 	hint := ""
 	if errors.As(err, &refusal) && refusal.Status == 401 {
-		hint = "; give a token with -token or " + envPrefix + "_TOKEN"
+		hint = " (-token or " + envPrefix + "_TOKEN)"
 	}
 	return fmt.Errorf("cannot watch %s: %s%s", c.server, remote.Reason(err), hint)
 }

@@ -65,7 +65,7 @@ func TestDoctorFindsBoxes(t *testing.T) {
 		name   string
 		box    box
 		status int
-		found  map[string]string // what is not as on the direct way
+		found  map[string]string // what differs from a direct connection
 		words  string            // of the first of them
 		advice string
 	}{
@@ -139,7 +139,7 @@ func TestDoctorFindsBoxes(t *testing.T) {
 		}}, 3, map[string]string{"POST": "BLOCKED", "closed streams": "UNKNOWN"}, "403", "poll if they cannot"},
 		{"two behind", box{pass: twoBehind}, 3, map[string]string{"live": "LATE", "closed streams": "UNKNOWN"}, "others follow it", "virus scanner"},
 		{"every two seconds", box{pass: every(2 * time.Second)}, 0, map[string]string{"live": "LATE", "arrives piece by piece": "HELD"}, "only after", "waits"},
-		{"a slow way", box{answer: func(_ http.ResponseWriter, r *http.Request) bool {
+		{"a long distance", box{answer: func(_ http.ResponseWriter, r *http.Request) bool {
 			switch r.URL.Path {
 			case "/doctor/path":
 				time.Sleep(4200 * time.Millisecond)
@@ -196,7 +196,7 @@ func TestDoctorFindsBoxes(t *testing.T) {
 
 }
 
-// Nothing is wrong with the direct way, and nobody is left behind on it.
+// Nothing is wrong with a direct connection, and nobody is left behind on it.
 func TestDoctorDirect(t *testing.T) {
 	admin := freeAddrs(t, 1)[0]
 	server := startServer(t, "-linger", "200ms", "-admin", admin)

@@ -2,7 +2,7 @@
 // what the network does to event streams.
 //
 // This package reads the command line and writes messages. The work is done by the packages below: subscribe follows a
-// room, emit sends events, doctor examines the way to the server, plot draws. All of them reach the server by remote.
+// room, emit sends events, doctor examines the connection to the server, plot draws. All of them reach the server by remote.
 package main
 
 import (

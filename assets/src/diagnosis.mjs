@@ -178,9 +178,9 @@ export const ofStreams = (facts) =>
 /** What only time shows. */
 export const ofTime = (facts) => all(facts, { silence: ofSilence, 'closed streams': ofClosed })
 
-/** What can be used on this way. */
+/** What works on this connection. */
 export const verdictOf = (facts) => {
   const { path, visit, polling } = facts
-  if (path.error || (visit.error && polling.error)) return 'Nothing works on this way.'
-  return visit.error || unanswered(facts) ? 'Only polling works on this way.' : 'Streams work on this way.'
+  if (path.error || (visit.error && polling.error)) return 'Nothing works on this connection.'
+  return visit.error || unanswered(facts) ? 'Only polling works on this connection.' : 'Streams work on this connection.'
 }

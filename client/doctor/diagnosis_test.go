@@ -38,7 +38,7 @@ func brokenProbe(took float64, err error, arrivals []arrival) *probe {
 	return &probe{err: err, header: streamHeader(), arrivals: arrivals, took: ms(took), cursor: "doctor-1"}
 }
 
-// newFacts are those of a way on which all is well.
+// newFacts are those of a connection on which all is well.
 func newFacts() *facts {
 	f := &facts{silence: 12 * time.Second, noticed: ms(2043)}
 	f.path.url, f.path.roundTrip, f.path.proto = "http://localhost:8080", ms(2.5), "HTTP/1.1"

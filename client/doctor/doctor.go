@@ -1,4 +1,4 @@
-// Package doctor finds out what the way to a headcount server does to event streams, and says what to do about it.
+// Package doctor finds out what the network between here and a headcount server does to event streams, and says what to do about it.
 //
 // It asks the server's probes (docs/decisions/0015-doctor-probes.md), and subscribes and polls as a page does, in a room
 // that nobody else knows. What it found becomes facts, diagnosis.go turns facts into findings, and report.go prints them.
@@ -21,13 +21,13 @@ import (
 )
 
 const (
-	// patience is how long the doctor waits for what should come at once, beside the time that the way takes: see patient.
+	// patience is how long the doctor waits for what should come at once, beside the round trips: see patient.
 	patience = 4 * time.Second
 	// MaxSilence is what a server gives.
 	MaxSilence = 2 * time.Minute
 )
 
-// Outcome is what can be used on the way to a server.
+// Outcome is what works between here and a server.
 type Outcome int
 
 const (
@@ -47,7 +47,7 @@ type Options struct {
 	Exit func(Outcome) int
 }
 
-// Run examines the way to a server and reports. At the end of ctx it just ends.
+// Run examines the connection to a server and reports. At the end of ctx it just ends.
 func Run(ctx context.Context, o Options) (Outcome, error) {
 	d := &doctor{server: o.Server}
 	defer d.server.Close()
@@ -82,13 +82,13 @@ func gaps() []time.Duration {
 	return []time.Duration{500 * time.Millisecond, 300 * time.Millisecond, 800 * time.Millisecond, 400 * time.Millisecond}
 }
 
-// doctor finds out what the way to a server does to streams.
+// doctor finds out what happens to streams between here and a server.
 type doctor struct {
 	server    *remote.Server
 	roundTrip time.Duration // the shortest so far
 }
 
-// patient is how long the doctor waits on a way as long as this one. The way to a new connection and back is one more.
+// patient is how long the doctor waits at this distance. A new connection takes one round trip more.
 func (d *doctor) patient() time.Duration { return patience + 4*d.roundTrip }
 
 // facts are what the doctor has found; the words come later.
@@ -228,7 +228,7 @@ func (d *doctor) path(ctx context.Context) (p pathFacts) {
 			d.roundTrip = took
 		}
 		if p.noProbes != nil || took > time.Second {
-			break // on a slow way one answer is enough
+			break // at a long distance one answer is enough
 		}
 	}
 	if p.noProbes != nil {
@@ -273,7 +273,7 @@ func (d *doctor) ask(ctx context.Context, p *pathFacts) (took time.Duration, err
 	return took, nil
 }
 
-// outcomeOf says what can be used on this way.
+// outcomeOf says what works on this connection.
 func outcomeOf(f *facts) Outcome {
 	switch {
 	case f.path.err != nil || f.stream.err != nil && f.poll.err != nil:

@@ -20,7 +20,7 @@ const (
 	isCut     verdict = "CUT"     // something on the way ends it
 	isUnseen  verdict = "UNSEEN"  // the server does not hear of it
 	isFailed  verdict = "FAILED"
-	isUnknown verdict = "UNKNOWN" // there was no way to find out
+	isUnknown verdict = "UNKNOWN" // it could not be found out
 )
 
 // color is the terminal's for a verdict.
@@ -69,7 +69,7 @@ func newReport(o Options, p *progress) *report {
 	columns, _ := terminal.Size(o.Out)
 	r := &report{Options: o, progress: p, color: terminal.HasColor(o.Out), width: min(columns, maxWidth)}
 	if !r.JSON {
-		r.print("The way to %s\n\n", o.Server)
+		r.print("The connection to %s\n\n", o.Server)
 	}
 	return r
 }
@@ -128,11 +128,11 @@ func (r *report) end(outcome Outcome) error {
 func diagnosisOf(outcome Outcome) string {
 	switch outcome {
 	case StreamsWork:
-		return "Streams work on this way."
+		return "Streams work on this connection."
 	case OnlyPolling:
-		return "Only polling works on this way."
+		return "Only polling works on this connection."
 	}
-	return "Nothing works on this way."
+	return "Nothing works on this connection."
 }
 
 // polls reports whether polling was found to work.

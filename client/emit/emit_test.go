@@ -153,7 +153,7 @@ func TestEmitRefused(t *testing.T) {
 		{"token", func(w http.ResponseWriter) {
 			w.WriteHeader(http.StatusUnauthorized)
 			io.WriteString(w, `{"error":"wrong or no token"}`)
-		}, "401 Unauthorized: wrong or no token; give the token with -token"},
+		}, "401 Unauthorized: wrong or no token (-token or HEADCOUNT_TOKEN)"},
 		{"off", func(w http.ResponseWriter) {
 			w.WriteHeader(http.StatusForbidden)
 			io.WriteString(w, `{"error":"emit is off"}`)

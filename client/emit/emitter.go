@@ -175,7 +175,7 @@ func (e *Emitter) post(ctx context.Context, key string, body []byte) (answer []b
 	if resp.StatusCode != http.StatusOK {
 		refusal := remote.Refuse(resp, answer)
 		if resp.StatusCode == http.StatusUnauthorized {
-			refusal.Why += "; give the token with -token or HEADCOUNT_TOKEN"
+			refusal.Why += " (-token or HEADCOUNT_TOKEN)"
 		}
 		return nil, refusal
 	}

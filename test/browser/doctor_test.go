@@ -26,16 +26,16 @@ func TestDoctor(t *testing.T) {
 		differ  string // findings that a browser cannot explain as well
 		advice  string // that is given, "" if there is none
 	}{
-		"direct":         {direct: true, verdict: "Streams work on this way."},
-		"passes":         {how: passes, verdict: "Streams work on this way.", differ: "WebSockets"},
-		"held back":      {how: holds, verdict: "Only polling works on this way.", differ: "WebSockets", advice: "proxy_buffering off"},
-		"forbidden":      {how: forbids, verdict: "Only polling works on this way.", differ: "WebSockets", advice: "allow GET /events"},
-		"one event late": {how: lags, verdict: "Streams work on this way.", differ: "WebSockets", advice: "only when the next one comes"},
-		"no POST":        {how: censors, verdict: "Only polling works on this way.", differ: "WebSockets", advice: "Allow POST"},
-		"silence cut":    {how: tires, verdict: "Streams work on this way.", differ: "WebSockets", advice: "-heartbeat 1s"},
-		"nothing passes": {how: declines, verdict: "Nothing works on this way.", differ: "WebSockets", advice: "allow GET /events"},
-		"cut":            {how: cuts, verdict: "Streams work on this way.", differ: "WebSockets", advice: "stay counted"},
-		"other bytes":    {how: retypes, verdict: "Streams work on this way.", differ: "WebSockets", advice: "rewrites the text"},
+		"direct":         {direct: true, verdict: "Streams work on this connection."},
+		"passes":         {how: passes, verdict: "Streams work on this connection.", differ: "WebSockets"},
+		"held back":      {how: holds, verdict: "Only polling works on this connection.", differ: "WebSockets", advice: "proxy_buffering off"},
+		"forbidden":      {how: forbids, verdict: "Only polling works on this connection.", differ: "WebSockets", advice: "allow GET /events"},
+		"one event late": {how: lags, verdict: "Streams work on this connection.", differ: "WebSockets", advice: "only when the next one comes"},
+		"no POST":        {how: censors, verdict: "Only polling works on this connection.", differ: "WebSockets", advice: "Allow POST"},
+		"silence cut":    {how: tires, verdict: "Streams work on this connection.", differ: "WebSockets", advice: "-heartbeat 1s"},
+		"nothing passes": {how: declines, verdict: "Nothing works on this connection.", differ: "WebSockets", advice: "allow GET /events"},
+		"cut":            {how: cuts, verdict: "Streams work on this connection.", differ: "WebSockets", advice: "stay counted"},
+		"other bytes":    {how: retypes, verdict: "Streams work on this connection.", differ: "WebSockets", advice: "rewrites the text"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -123,9 +123,9 @@ func TestDoctorElsewhere(t *testing.T) {
 				var page rig.Report
 				rig.Wait(t, time.Minute, "a verdict", func() bool {
 					r.eval(&page, "return "+rig.PageReport)
-					return strings.HasSuffix(page.Diagnosis, "on this way.")
+					return strings.HasSuffix(page.Diagnosis, "on this connection.")
 				})
-				if page.Diagnosis != "Streams work on this way." {
+				if page.Diagnosis != "Streams work on this connection." {
 					t.Errorf("the page says %q", page.Diagnosis)
 				}
 				differ := "WebSockets"

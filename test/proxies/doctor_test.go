@@ -30,7 +30,7 @@ func TestDoctors(t *testing.T) {
 			// No ping at 2 s, when the doctors close their stream: a sign of life on its way then keeps them counted.
 			server := rig.Start(t, "-token", token, "-heartbeat", "1300ms", "-h2c")
 			via := p.Start(t, server.Addr)
-			want := map[Verdict]string{Live: "Streams work on this way.", Late: "Streams work on this way.", Whole: "Only polling works on this way."}[p.Streams]
+			want := map[Verdict]string{Live: "Streams work on this connection.", Late: "Streams work on this connection.", Whole: "Only polling works on this connection."}[p.Streams]
 			terminal, err := rig.Examine(t, via.URL, "3s", nil)
 			if err != nil {
 				t.Fatal(err)
@@ -72,7 +72,7 @@ func (c *chrome) examine(t *testing.T, url string) (said rig.Report) {
 		if said, err = chromedp.Run(ctx, chromedp.Evaluate[rig.Report](rig.PageReport)); err != nil {
 			t.Fatalf("ask the page: %v", err)
 		}
-		return strings.HasSuffix(said.Diagnosis, "on this way.")
+		return strings.HasSuffix(said.Diagnosis, "on this connection.")
 	})
 	return said
 }
