@@ -48,7 +48,7 @@ func TestCommands(t *testing.T) {
 
 // ownTests are documents whose blocks are read by other tests.
 var ownTests = map[string]string{
-	"README.md":         "test/recipes",
+	"README.md":         "TestPageOfReadme",
 	"docs/recipes.md":   "test/recipes",
 	"docs/embedding.md": "TestEmbedding",
 	"docs/proxies.md":   "test/proxies",

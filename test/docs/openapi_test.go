@@ -138,6 +138,7 @@ func requests() []request {
 		{method: "GET", path: "/", query: private, status: 403},
 		{method: "GET", path: "/assets/{file}", query: "io.mjs", status: 200},
 		{method: "GET", path: "/assets/{file}", query: "nothing.js", status: 404},
+		{method: "GET", path: "/socket.io/socket.io.js", status: 200},
 		{method: "GET", path: "/favicon.ico", status: 200},
 		{method: "GET", path: "/healthz", status: 200},
 		{method: "GET", path: "/readyz", status: 200},
