@@ -1,0 +1,120 @@
+package tlsconn
+
+import (
+	"bytes"
+	"encoding/hex"
+	"net"
+	"sync"
+)
+
+// Conn is the connection below a tls.Conn that [NewListener] made. It counts the records that go through it.
+type Conn struct {
+	redacted // fmt follows one pointer of an unexported field, where the verb is wrong
+	net.Conn
+
+	mu      sync.Mutex
+	secret  *secret // nil until the handshake has it, and where there is no TLS 1.3
+	records uint64  // how many protected ones began since then: at least those sealed with the secret
+	header  [headerLen]byte
+	have    int    // bytes of header that are known
+	left    int    // bytes of the record that are to come
+	keep    bool   // last is wanted
+	last    []byte // the record that was written last, header and all
+}
+
+// secret is SERVER_TRAFFIC_SECRET_0 of one connection.
+type secret struct {
+	redacted
+	bytes []byte
+}
+
+func (s *secret) wipe() {
+	if s != nil {
+		clear(s.bytes)
+	}
+}
+
+// Write notes the records that p has.
+func (c *Conn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.note(p[:n])
+	return n, err
+}
+
+// note follows the records, wherever writes cut them.
+func (c *Conn) note(p []byte) {
+	for len(p) > 0 {
+		if c.left == 0 {
+			n := copy(c.header[c.have:], p)
+			c.have += n
+			p = p[n:]
+			if c.have < headerLen {
+				return
+			}
+			c.have, c.left = 0, int(c.header[3])<<8|int(c.header[4])
+			if c.header[0] == typeApplication {
+				c.records++
+			}
+			if c.keep {
+				c.last = append(c.last[:0], c.header[:]...)
+			}
+		}
+		n := min(c.left, len(p))
+		if c.keep {
+			c.last = append(c.last, p[:n]...)
+		}
+		p, c.left = p[n:], c.left-n
+	}
+}
+
+// watch begins to keep the record that is written last.
+func (c *Conn) watch() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.keep = true
+}
+
+// take returns the secret, the last record, and how many there were, and keeps none of it.
+func (c *Conn) take() (*secret, []byte, uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, last := c.secret, c.last
+	if c.left > 0 || c.have > 0 {
+		last = nil // it is not whole
+	}
+	c.secret, c.last, c.keep = nil, nil, false
+	return s, last, c.records
+}
+
+// Close closes the connection.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	c.secret.wipe()
+	c.secret = nil
+	c.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// keyLog is the tls.Config.KeyLogWriter of one connection. It keeps the one secret that sealing needs.
+type keyLog struct{ conn *Conn }
+
+const secretLabel = "SERVER_TRAFFIC_SECRET_0 "
+
+// Write takes a line of the SSLKEYLOGFILE format: label, client random, secret.
+func (k keyLog) Write(line []byte) (int, error) {
+	rest, ok := bytes.CutPrefix(line, []byte(secretLabel))
+	if !ok {
+		return len(line), nil
+	}
+	_, text, _ := bytes.Cut(bytes.TrimSpace(rest), []byte(" "))
+	s := &secret{bytes: make([]byte, hex.DecodedLen(len(text)))}
+	if _, err := hex.Decode(s.bytes, text); err != nil {
+		return len(line), nil // nothing is kept, so nothing is taken over
+	}
+	k.conn.mu.Lock()
+	defer k.conn.mu.Unlock()
+	k.conn.secret, k.conn.records = s, 0
+	return len(line), nil
+}

@@ -1,0 +1,22 @@
+package tlsconn
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// redacted is embedded in what holds keys, and in what has a pointer to that. Whatever prints, logs or encodes it gets
+// this text instead.
+type redacted struct{}
+
+const redaction = "[TLS keys]"
+
+// Format is for package fmt, with every verb.
+func (redacted) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redaction) }
+
+// MarshalText is for package json and others.
+func (redacted) MarshalText() ([]byte, error) { return []byte(redaction), nil }
+
+// LogValue is for package slog.
+func (redacted) LogValue() slog.Value { return slog.StringValue(redaction) }

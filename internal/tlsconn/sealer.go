@@ -1,0 +1,138 @@
+package tlsconn
+
+import (
+	"crypto/cipher"
+	"encoding/binary"
+	"fmt"
+	"slices"
+)
+
+const (
+	// MaxPlaintext is how many bytes a record takes. "The record layer fragments information blocks into TLSPlaintext
+	// records carrying data in chunks of 2^14 bytes or less" (RFC 8446, 5.1).
+	MaxPlaintext = 1 << 14
+	// Overhead is how much longer a record is than its plaintext: header, content type, tag.
+	Overhead = headerLen + 1 + tagLen
+
+	headerLen = 5
+	tagLen    = 16
+	ivLen     = 12 // of all three cipher suites
+
+	// maxRecords is how many records one key seals. "For AES-GCM, up to 2^24.5 full-size records (about 24 million) may be
+	// encrypted on a given connection while keeping a safety margin" (RFC 8446, 5.5).
+	maxRecords = 1 << 24
+)
+
+// Content types of RFC 8446, B.1.
+const (
+	typeAlert       = 21
+	typeApplication = 23
+)
+
+// Sealer makes the records of one direction of one connection. It is for one goroutine at a time. Each record takes the
+// next sequence number, and what was sealed must be sent as it is or not at all.
+type Sealer struct {
+	redacted
+	seq   uint64
+	suite uint16
+	iv    [ivLen]byte
+	key   [32]byte // the first bytes of it, as many as the suite has
+}
+
+// newSealer derives the keys of RFC 8446, 7.3, from a traffic secret.
+func newSealer(id uint16, secret []byte, seq uint64) (*Sealer, error) {
+	s := &Sealer{suite: id, seq: seq}
+	suite, ok := suiteOf(id)
+	if !ok {
+		return nil, fmt.Errorf("cipher suite %#04x is unknown", id)
+	}
+	// "[sender]_write_key = HKDF-Expand-Label(Secret, "key", "", key_length)"
+	key, err := suite.expandLabel(secret, "key", suite.keyLen)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(key)
+	// "[sender]_write_iv  = HKDF-Expand-Label(Secret, "iv", "", iv_length)"
+	iv, err := suite.expandLabel(secret, "iv", ivLen)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(iv)
+	copy(s.key[:], key)
+	copy(s.iv[:], iv)
+	if _, err := suite.aead(s.key[:suite.keyLen]); err != nil {
+		return nil, fmt.Errorf("make cipher: %w", err)
+	}
+	return s, nil
+}
+
+// aead is made for each record: kept, it would need more memory than all the rest of a stream.
+func (s *Sealer) aead() cipher.AEAD {
+	suite, _ := suiteOf(s.suite)
+	aead, _ := suite.aead(s.key[:suite.keyLen]) // newSealer has tried both
+	return aead
+}
+
+// turn makes the IV the nonce of the sequence number, and the nonce the IV again. "The padded sequence number is XORed
+// with either the static client_write_iv or server_write_iv (depending on the role)" (RFC 8446, 5.3).
+func (s *Sealer) turn(seq uint64) {
+	low := s.iv[ivLen-8:]
+	binary.BigEndian.PutUint64(low, binary.BigEndian.Uint64(low)^seq)
+}
+
+// Seal appends a record of application data to dst. p has 1 to [MaxPlaintext] bytes and does not overlap dst.
+func (s *Sealer) Seal(dst, p []byte) []byte { return s.seal(dst, p, typeApplication) }
+
+// CloseNotify appends the alert that nothing follows. "Each party MUST send a "close_notify" alert before closing its
+// write side of the connection, unless it has already sent some error alert" (RFC 8446, 6.1).
+func (s *Sealer) CloseNotify(dst []byte) []byte {
+	return s.seal(dst, []byte{1, 0}, typeAlert) // warning, close_notify
+}
+
+// seal makes a record of RFC 8446, 5.2.
+func (s *Sealer) seal(dst, p []byte, contentType byte) []byte {
+	size := len(p) + 1 + tagLen
+	dst = slices.Grow(dst, headerLen+size)
+	// "The outer opaque_type field of a TLSCiphertext record is always set to the value 23", legacy_record_version to 0x0303.
+	dst = append(dst, typeApplication, 3, 3, byte(size>>8), byte(size))
+	header, start := dst[len(dst)-headerLen:], len(dst)
+	dst = append(append(dst, p...), contentType)
+	seq := s.seq
+	s.seq++ // before anything else: whatever happens, it is used up
+	s.turn(seq)
+	dst = s.aead().Seal(dst[:start], s.iv[:], dst[start:], header)
+	s.turn(seq)
+	return dst
+}
+
+// open decrypts a record with a sequence number and reports whether it was sealed with that.
+func (s *Sealer) open(record []byte, seq uint64) (p []byte, contentType byte, ok bool) {
+	if len(record) < Overhead {
+		return nil, 0, false
+	}
+	s.turn(seq)
+	p, err := s.aead().Open(nil, s.iv[:], record[headerLen:], record[:headerLen])
+	s.turn(seq)
+	if err != nil {
+		return nil, 0, false
+	}
+	// "TLSInnerPlaintext" is the content, its type, and zeros.
+	end := len(p)
+	for end > 0 && p[end-1] == 0 {
+		end--
+	}
+	if end == 0 {
+		return nil, 0, false
+	}
+	return p[:end-1], p[end-1], true
+}
+
+// Spent reports whether the key has sealed as much as it should: the stream is to end. A few more records do no harm.
+func (s *Sealer) Spent() bool { return s.seq >= maxRecords }
+
+// Wipe forgets the keys. Nothing can be sealed any more.
+func (s *Sealer) Wipe() {
+	clear(s.key[:])
+	clear(s.iv[:])
+	s.seq = maxRecords
+}
