@@ -115,7 +115,7 @@
     const more = rooms - Math.min(ROOMS, byRoom.length)
     set('more', `and ${commas(more)} more`)
     byId('more').hidden = !more
-    fill('byTransport', ['epoll', 'stream', 'poll'].map((way) => [way, commas(ways[way]), percent(ways[way], streams)]))
+    fill('byTransport', ['epoll', 'epoll_tls', 'stream', 'poll'].map((way) => [way, commas(ways[way]), percent(ways[way], streams)]))
     fill('ended', byCount(stats.ended))
     fill('refused', byCount(stats.refused))
     chart.load(trend.points ?? [], trend.into_ms, lastAt)

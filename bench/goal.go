@@ -21,6 +21,9 @@ func goals() []goal {
 	all := []goal{
 		{"process memory per idle stream, KB", "a", 10_000, "memory", "headcount", "", 1.5},
 		{"CPU per connect", "a", 10_000, "connect", "headcount-rooms", "nchan", 1.5},
+		{"process memory per idle TLS stream, KB", "a", 10_000, "memory", "headcount-tls", "", 1.1},
+		{"CPU per connect over TLS", "a", 10_000, "connect", "headcount-tls", "nchan-tls", 1.2},
+		{"CPU per delivery over TLS", "b", 10_000, "cpu", "headcount-tls", "headcount", 1.5},
 		{"all know after the last of 10,000 joins, ms", "c", 10_000, "after", "headcount", "", 300},
 		{"events per stream in that storm", "c", 10_000, "events", "headcount", "", 60},
 		{"CPU-seconds of that storm", "c", 10_000, "cpu", "headcount", "", 2},

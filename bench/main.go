@@ -64,8 +64,8 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	letters := flags.String("scenario", "a,b,c,d,e,f", "letters of the scenarios")
-	names := flags.String("peers", "headcount,headcount-rooms,floor,nchan,socket.io,centrifuge,go-sse,r3labs,mercure",
-		"servers, also: headcount-epoll, headcount-stream")
+	names := flags.String("peers", "headcount,headcount-rooms,headcount-tls,floor,nchan,nchan-tls,socket.io,centrifuge,go-sse,go-sse-tls,r3labs,mercure",
+		"servers, also: headcount-epoll, headcount-stream, headcount-stream-tls")
 	flags.IntVar(&o.runs, "runs", 3, "how often everything is measured")
 	flags.IntVar(&o.streams, "streams", 0, "number of streams instead of the scenarios' own, at most 18,000")
 	flags.BoolVar(&o.quick, "quick", false, "few streams, one run: does everything work?")
@@ -120,6 +120,9 @@ func bench(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	defer os.RemoveAll(o.dir)
 	if err := os.Chmod(o.dir, 0o755); err != nil {
 		return fmt.Errorf("open work directory: %w", err)
+	}
+	if err := writeCertificate(o.dir); err != nil {
+		return err
 	}
 
 	r := newReport(o)

@@ -21,6 +21,7 @@ type peer struct {
 	path      string // of a stream, see load.Config
 	idlePath  string // the same for the scenario of idle streams; empty: path
 	webSocket bool
+	tls       bool
 	counts    counts
 	publish   publish
 	only      string // letters of the scenarios it takes part in, empty: all
@@ -53,21 +54,30 @@ func peers() []peer {
 	epoll.env = append([]string{"HEADCOUNT_WRITER=epoll"}, headcount.env...)
 	portable.name, portable.about = "headcount-stream", "headcount with HEADCOUNT_WRITER=stream, the portable writer"
 	portable.env = append([]string{"HEADCOUNT_WRITER=stream"}, headcount.env...)
+	secure, secureStream := headcount, portable
+	secure.name, secure.about, secure.tls = "headcount-tls", "headcount over TLS 1.3", true
+	secureStream.name, secureStream.about, secureStream.tls = "headcount-stream-tls", "headcount over TLS 1.3, the portable writer", true
 	return []peer{
 		headcount,
 		rooms,
 		epoll,
 		portable,
+		secure,
+		secureStream,
 		{name: "floor", about: "bare loop of write(2) in C, no HTTP: the floor of one system call per delivery",
 			prepare: prepareFloor, path: "/", publish: plain},
 		{name: "nchan", about: "nginx with nchan, Debian's packages, two workers",
 			prepare: prepareNchan, path: "/events", publish: plain},
+		{name: "nchan-tls", about: "the same over TLS 1.3", tls: true,
+			prepare: prepareNchanTLS, path: "/events", publish: plain},
 		{name: "socket.io", about: "Socket.IO 4.8 on Node, the lesson's own program, over WebSocket",
 			prepare: prepareSocketIO, path: "/socket.io/?EIO=4&transport=websocket", webSocket: true,
 			counts: asked, publish: plain},
 		{name: "centrifuge", about: "github.com/centrifugal/centrifuge, Server-Sent Events",
 			prepare: goPeer("centrifuge"), path: `/events?cf_connect=%7B%22id%22:1,%22connect%22:%7B%7D%7D`, publish: plain},
 		{name: "go-sse", about: "github.com/tmaxmax/go-sse",
+			prepare: goPeer("gosse"), path: "/events", publish: plain},
+		{name: "go-sse-tls", about: "the same over TLS 1.3", tls: true,
 			prepare: goPeer("gosse"), path: "/events", publish: plain},
 		{name: "r3labs", about: "github.com/r3labs/sse/v2 on Echo, as its README has it",
 			prepare: goPeer("r3labs"), path: "/events?stream=lobby", counts: asked, publish: plain},

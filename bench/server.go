@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +28,7 @@ type server struct {
 	ended   chan struct{}
 	log     string
 	http    *http.Client
+	scheme  string
 }
 
 // startServer runs a peer's command line and waits until it accepts connections. Its end is up to stop, not to a context,
@@ -41,13 +43,20 @@ func startServer(p peer, line []string, dir string) (*server, error) {
 		args[i] = strings.ReplaceAll(word, "PORT", strconv.Itoa(port))
 	}
 	s := &server{peer: p, port: port, command: exec.Command(args[0], args[1:]...), ended: make(chan struct{}),
-		log: filepath.Join(dir, p.name+".log"), http: &http.Client{Timeout: publishLimit}}
+		log: filepath.Join(dir, p.name+".log"), http: &http.Client{Timeout: publishLimit}, scheme: "http://"}
 	log, err := os.Create(s.log)
 	if err != nil {
 		return nil, fmt.Errorf("create log: %w", err)
 	}
 	defer log.Close()
 	s.command.Env = append(os.Environ(), p.env...)
+	if p.tls {
+		for _, name := range []string{"", "HEADCOUNT_"} { // of the programs below peers/, and of headcount
+			s.command.Env = append(s.command.Env, name+"TLS_CERT="+certFile(dir), name+"TLS_KEY="+keyFile(dir))
+		}
+		s.scheme = "https://"
+		s.http.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	}
 	s.command.Stdout, s.command.Stderr = log, log
 	if err := s.command.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", p.name, err)
@@ -134,7 +143,7 @@ func (s *server) startCounting(ctx context.Context) error {
 var errStatus = errors.New("unexpected status")
 
 func (s *server) post(ctx context.Context, path string, body []byte) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.address()+path, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.scheme+s.address()+path, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("post to %s: %w", path, err)
 	}

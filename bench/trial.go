@@ -72,7 +72,7 @@ func runTrial(ctx context.Context, sc scenario, p peer, line []string, streams i
 	if sc.letter == "a" && p.idlePath != "" {
 		path = p.idlePath
 	}
-	_, err = generator.Do(load.Command{Do: "configure", Config: load.Config{Port: s.port, Path: path, WebSocket: p.webSocket}})
+	_, err = generator.Do(load.Command{Do: "configure", Config: load.Config{Port: s.port, Path: path, WebSocket: p.webSocket, TLS: p.tls}})
 	if err == nil {
 		err = sc.run(ctx, t)
 	}

@@ -43,6 +43,7 @@ type config struct {
 	admin      string
 	tlsCert    string
 	tlsKey     string
+	http2      bool
 	h2c        bool
 	log        string
 	version    bool
@@ -89,6 +90,8 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 	fs.StringVar(&cfg.admin, "admin", defaultAdmin, "private listener, `host:port` or unix:PATH: /stats (a page too), /metrics, /debug/pprof/; empty = off")
 	fs.StringVar(&cfg.tlsCert, "tls-cert", "", "`file` of the certificate, for HTTPS and HTTP/2 on -addr; read again when it changes")
 	fs.StringVar(&cfg.tlsKey, "tls-key", "", "`file` of the certificate's key")
+	cfg.http2 = true
+	fs.Var((*onOff)(&cfg.http2), "http2", "offer HTTP/2 over TLS; without it each browser's stream costs as little as one without TLS")
 	fs.Var((*onOff)(&cfg.h2c), "h2c", "HTTP/2 without TLS on -addr too, for a proxy that speaks it")
 	fs.StringVar(&cfg.log, "log", "text", "`form` of the log on standard error: text or json")
 	fs.Var((*onOff)(&cfg.version), "version", "print the version and end")

@@ -89,13 +89,13 @@ func run(ctx context.Context, args []string, stdout io.Writer, stderr *logqueue.
 		Name: cfg.adminName(), Version: version.String(), Log: log,
 	})
 
-	public := publicServer(site.handler(), cfg.path, cfg.h2c, log)
+	public := publicServer(site.handler(), cfg.path, cfg.protocols(), log)
 	if cfg.tlsCert != "" {
 		cert, err := newCertificate(cfg.tlsCert, cfg.tlsKey, log)
 		if err != nil {
 			return err
 		}
-		public.TLSConfig = &tls.Config{GetCertificate: cert.get, MinVersion: tls.VersionTLS12}
+		public.TLSConfig = &tls.Config{GetCertificate: cert.get, MinVersion: tls.VersionTLS12, NextProtos: cfg.nextProtos()}
 	}
 	private := &http.Server{Handler: closeAfterChunks(operators), ReadHeaderTimeout: headerTime, ErrorLog: public.ErrorLog}
 
@@ -170,7 +170,7 @@ func newLog(form string, stderr *logqueue.Queue) *slog.Logger {
 func serve(s *http.Server, l net.Listener, failed chan<- error) {
 	var err error
 	if s.TLSConfig != nil {
-		err = s.ServeTLS(l, "", "") // the config has the certificate
+		err = s.Serve(headcount.TLSListener(l, s.TLSConfig))
 	} else {
 		err = s.Serve(l)
 	}

@@ -149,6 +149,8 @@ func help(fs *flag.FlagSet, w io.Writer) error {
 			value = "none"
 		case "false":
 			value = "off"
+		case "true":
+			value = "on"
 		}
 		_, e := fmt.Fprintf(w, "\n  %s\n      %s\n      default %s, environment %s\n",
 			strings.TrimSpace("-"+f.Name+" "+kind), text, value, variable(f))

@@ -15,22 +15,17 @@ const (
 )
 
 // publicServer returns the server of the public listener.
-func publicServer(handler http.Handler, path string, h2c bool, log *slog.Logger) *http.Server {
+func publicServer(handler http.Handler, path string, protocols *http.Protocols, log *slog.Logger) *http.Server {
 	idle := idleConns{timers: make(map[net.Conn]*time.Timer)}
 	s := &http.Server{
 		Handler:   closeAfterChunks(under(path, handler)),
+		Protocols: protocols,
 		ConnState: idle.changed,
 		// WriteTimeout stays 0: it would end every stream. Each write of a stream
 		// has a deadline of its own. IdleTimeout stays 0, too: see idleConns.
 		ReadHeaderTimeout: headerTime,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
-	if h2c {
-		s.Protocols = new(http.Protocols)
-		s.Protocols.SetHTTP1(true)
-		s.Protocols.SetHTTP2(true)
-		s.Protocols.SetUnencryptedHTTP2(true)
 	}
 	return s
 }

@@ -52,7 +52,7 @@ func onPublic(t *testing.T, test func(*testing.T, *pipes)) {
 			t.Fatal(err)
 		}
 		l := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
-		s := publicServer(app.handler(), "", true, log)
+		s := publicServer(app.handler(), "", (&config{h2c: true}).protocols(), log)
 		done := make(chan error)
 		go func() { done <- s.Serve(l) }()
 		test(t, l)

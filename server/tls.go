@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"sync"
 	"time"
@@ -86,4 +87,21 @@ func (c *certificate) times() (stamp [2]time.Time, err error) {
 		stamp[i] = info.ModTime()
 	}
 	return stamp, nil
+}
+
+// protocols is what is spoken on -addr.
+func (cfg *config) protocols() *http.Protocols {
+	var p http.Protocols
+	p.SetHTTP1(true)
+	p.SetHTTP2(cfg.http2)
+	p.SetUnencryptedHTTP2(cfg.h2c)
+	return &p
+}
+
+// nextProtos is what TLS offers.
+func (cfg *config) nextProtos() []string {
+	if cfg.http2 {
+		return []string{"h2", "http/1.1"}
+	}
+	return []string{"http/1.1"}
 }

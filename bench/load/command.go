@@ -162,6 +162,9 @@ func (g *Generator) openMany(c Command) (bool, error) {
 	g.expect(c.Want)
 	before := g.failed
 	deadline := g.clock.now() + int64(c.For)
+	if g.config.TLS {
+		c.Window = min(c.Window, handshakes)
+	}
 	for started := int64(0); started < c.N; {
 		for started < c.N && g.pending < c.Window && len(g.open)+g.pending < MaxOpen {
 			if err := g.start(c.ReceiveBuffer); err != nil {
@@ -252,7 +255,7 @@ func (g *Generator) churn(c Command) ([]int64, error) {
 		if passed >= int64(c.For) {
 			break
 		}
-		for due := passed * int64(c.PerSecond) / int64(time.Second); replaced < due && g.pending < c.Window; replaced++ {
+		for due := passed * int64(c.PerSecond) / int64(time.Second); replaced < due && g.pending < c.Window && (!g.config.TLS || g.pending < handshakes); replaced++ {
 			if len(g.open) == 0 {
 				return errs, errors.New("replace streams: none is left")
 			}

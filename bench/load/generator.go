@@ -2,6 +2,7 @@ package load
 
 import (
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ type Config struct {
 	Port      int    // on 127.0.0.1
 	Path      string // of the stream; {i} is replaced by the number of the stream, {room} by that of its fifty
 	WebSocket bool   // Socket.IO over WebSocket instead of Server-Sent Events
+	TLS       bool
 }
 
 // MaxOpen is how many streams one generator holds, a little less than the 20,000 files a process may have open.
@@ -67,6 +69,9 @@ type Generator struct {
 	stalled  []*stream
 	replaced int64 // by the last churn
 
+	shaken chan shaken
+	wake   int // eventfd that tells of shaken
+
 	commands   int // file descriptor of the pipe
 	hasCommand bool
 }
@@ -80,10 +85,16 @@ func New(commands int) (*Generator, error) {
 	g := &Generator{
 		epoll: epoll, clock: newClock(), want: -1, commands: commands,
 		ready: make([]unix.EpollEvent, 1024), buf: make([]byte, 256<<10), streams: make([]*stream, MaxOpen+200),
+		shaken: make(chan shaken, handshakes),
 	}
-	err = unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, commands, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(commands)})
-	if err != nil {
-		return nil, fmt.Errorf("watch commands: %w", err)
+	if g.wake, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("create eventfd: %w", err)
+	}
+	for _, fd := range []int{commands, g.wake} {
+		err = unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
+		if err != nil {
+			return nil, fmt.Errorf("watch commands: %w", err)
+		}
 	}
 	return g, nil
 }
@@ -197,6 +208,10 @@ func (g *Generator) poll(wait time.Duration) error {
 			g.hasCommand = true
 			continue
 		}
+		if fd == g.wake {
+			g.takeShaken()
+			continue
+		}
 		if s := g.streams[fd]; s != nil {
 			g.serve(s, ready.Events)
 		}
@@ -207,6 +222,10 @@ func (g *Generator) poll(wait time.Duration) error {
 // serve reads a stream that has become ready until nothing is left.
 func (g *Generator) serve(s *stream, events uint32) {
 	if s.phase == connecting && events&unix.EPOLLOUT != 0 && events&unix.EPOLLERR == 0 {
+		if g.config.TLS {
+			g.secure(s)
+			return
+		}
 		s.phase = inHeader
 		if err := g.send(s, g.config.request(s.number)); err != nil {
 			g.end(s, err)
@@ -217,15 +236,15 @@ func (g *Generator) serve(s *stream, events uint32) {
 		return
 	}
 	for s.phase != closed {
-		n, err := unix.Read(s.fd, g.buf)
+		n, err := s.read(g.buf)
 		switch {
 		case err == unix.EAGAIN:
 			return
+		case err == io.EOF:
+			g.end(s, fmt.Errorf("read stream: closed by the server"))
+			return
 		case err != nil:
 			g.end(s, fmt.Errorf("read stream: %w", err))
-			return
-		case n == 0:
-			g.end(s, fmt.Errorf("read stream: closed by the server"))
 			return
 		}
 		g.bytes += int64(n)
@@ -234,7 +253,7 @@ func (g *Generator) serve(s *stream, events uint32) {
 			return
 		}
 		// Edge-triggered: a short read means that the socket is empty, unless its end came with the data.
-		if n < len(g.buf) && events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) == 0 {
+		if s.tls == nil && n < len(g.buf) && events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) == 0 {
 			return
 		}
 	}

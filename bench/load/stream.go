@@ -2,6 +2,7 @@ package load
 
 import (
 	"bytes"
+	"crypto/tls"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -10,8 +11,10 @@ import (
 // A stream is one connection to the server under test.
 type stream struct {
 	fd       int
-	number   int // of all that were ever started
-	index    int // in Generator.open, -1 when it is not there
+	tls      *tls.Conn // nil: plain
+	socket   *socket   // below tls
+	number   int       // of all that were ever started
+	index    int       // in Generator.open, -1 when it is not there
 	phase    phase
 	chunked  bool
 	small    bool // has a small receive buffer
@@ -29,6 +32,7 @@ type phase byte
 
 const (
 	connecting phase = iota
+	shaking          // the handshake of TLS is done elsewhere
 	inHeader
 	greeting // Engine.IO: between the header and the answer to our "40"
 	open

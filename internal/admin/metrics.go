@@ -19,6 +19,7 @@ type Metrics struct {
 	opened  *prometheus.CounterVec
 	ended   *prometheus.CounterVec
 	refused *prometheus.CounterVec
+	kept    *prometheus.CounterVec
 	emitted prometheus.Counter
 	passes  prometheus.Histogram
 	stored  prometheus.Histogram
@@ -39,6 +40,11 @@ func NewMetrics() *Metrics {
 			Name: "headcount_requests_refused_total",
 			Help: "Requests that were answered with an error status.",
 		}, []string{"reason", "status"}),
+		kept: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "headcount_streams_portable_total",
+			Help: "Streams that are left to the portable writer, at some 50 times the memory, and why: http2, tls12 (or older), " +
+				"listener (not one of headcount), cipher, unproven (behind a KeyUpdate), gone (before it began).",
+		}, []string{"reason"}),
 		emitted: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "headcount_events_emitted_total",
 			Help: "Events that POST /emit accepted.",
@@ -61,8 +67,11 @@ func NewMetrics() *Metrics {
 // begin shows at 0 what is to be counted: a rate knows nothing of a first event that brings
 // its counter with it.
 func (m *Metrics) begin() {
-	for _, t := range []engine.Transport{engine.ByEpoll, engine.ByStream, engine.ByPoll} {
+	for _, t := range engine.Transports() {
 		m.opened.WithLabelValues(string(t))
+	}
+	for _, why := range wire.Obstacles() {
+		m.kept.WithLabelValues(string(why))
 	}
 	for _, why := range []wire.Reason{wire.Gone, wire.Stalled, wire.Ended} {
 		m.ended.WithLabelValues(string(why))
@@ -88,6 +97,9 @@ func (m *Metrics) Opened(t engine.Transport) { m.opened.WithLabelValues(string(t
 // Ended counts a stream that ended.
 func (m *Metrics) Ended(why wire.Reason) { m.ended.WithLabelValues(string(why)).Inc() }
 
+// Kept counts a stream that is left to the portable writer.
+func (m *Metrics) Kept(reason string) { m.kept.WithLabelValues(reason).Inc() }
+
 // Refused counts a request that was answered with an error status.
 func (m *Metrics) Refused(reason string, status int) {
 	m.refused.WithLabelValues(reason, strconv.Itoa(status)).Inc()
@@ -103,7 +115,7 @@ func (m *Metrics) Delivered(took time.Duration) { m.passes.Observe(took.Seconds(
 func (m *Metrics) Stored(took time.Duration) { m.stored.Observe(took.Seconds()) }
 
 func (m *Metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.opened, m.ended, m.refused, m.emitted, m.passes, m.stored}
+	return []prometheus.Collector{m.opened, m.ended, m.refused, m.kept, m.emitted, m.passes, m.stored}
 }
 
 // Describe is for [prometheus.Collector].

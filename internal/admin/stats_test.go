@@ -149,7 +149,7 @@ func TestStats(t *testing.T) {
 		}
 		for key, want := range map[string]string{
 			"version": "headcount 1", "writer": "stream", "uptime_seconds": "7", "ready": "ok",
-			"users": "2", "streams": "2", "max_streams": "3", "by_transport": "map[epoll:0 poll:0 stream:2]",
+			"users": "2", "streams": "2", "max_streams": "3", "by_transport": "map[epoll:0 epoll_tls:0 poll:0 stream:2]",
 			"rooms": "2", "by_room": "[map[room:a users:1] map[room:b users:1]]", "emitted": "1",
 			"ended": "map[ended:0 gone:2 stalled:0]", "refused": "map[max_streams:1]",
 		} {

@@ -62,7 +62,7 @@ func viewOf(st stats) statsView {
 		v.Points = append(v.Points, page.Point{Peak: p[0], Last: p[1]})
 	}
 	v.Chart = page.NewChart(v.Points)
-	for _, t := range []engine.Transport{engine.ByEpoll, engine.ByStream, engine.ByPoll} {
+	for _, t := range engine.Transports() {
 		v.Transport.Rows = append(v.Transport.Rows, row{Name: string(t), Count: st.Transport[t], Share: percent(st.Transport[t], st.Streams)})
 	}
 	for _, r := range st.ByRoom[:min(shownRooms, len(st.ByRoom))] {

@@ -11,10 +11,14 @@ type Transport string
 
 // Transports.
 const (
-	ByEpoll  Transport = "epoll"  // the connection was taken over: no goroutine while idle
-	ByStream Transport = "stream" // through net/http, or the portable writer
-	ByPoll   Transport = "poll"   // one answer with an end
+	ByEpoll    Transport = "epoll"     // the connection was taken over: no goroutine while idle
+	ByEpollTLS Transport = "epoll_tls" // and so were its keys
+	ByStream   Transport = "stream"    // through net/http, or the portable writer
+	ByPoll     Transport = "poll"      // one answer with an end
 )
+
+// Transports are all that there are.
+func Transports() []Transport { return []Transport{ByEpoll, ByEpollTLS, ByStream, ByPoll} }
 
 // Reason is why a stream ended.
 type Reason = wire.Reason
@@ -34,7 +38,7 @@ type Observer interface {
 type StreamObserver interface {
 	Opened(Transport)   // a stream or a poll was let in
 	Ended(Reason)       // it ended
-	Kept(reason string) // an HTTP stream stays with net/http, and why; "" = it does not
+	Kept(reason string) // a stream is left to the portable writer, and why: a wire.Obstacle
 }
 
 // EventObserver is told of events.

@@ -124,7 +124,10 @@ func (r *registry) cut() {
 func (r *registry) count() (all int, by map[Transport]int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	by = map[Transport]int{ByEpoll: 0, ByStream: 0, ByPoll: 0}
+	by = make(map[Transport]int)
+	for _, t := range Transports() {
+		by[t] = 0
+	}
 	for st := range r.streams {
 		if st.transport != "" { // else it is not written yet
 			by[st.transport]++

@@ -30,10 +30,14 @@ func (st *Stream) HandOver(conn net.Conn, header []byte, chunked bool) error {
 	var kept *wire.NotDetached
 	switch {
 	case err == nil:
-		st.attach(e.epoll.Take(socket, sub, push, st), ByEpoll)
+		by := ByEpoll
+		if socket.TLS() {
+			by = ByEpollTLS
+		}
+		st.attach(e.epoll.Take(socket, sub, push, st), by)
 		return nil
 	case errors.As(err, &kept):
-		e.observer.Kept(kept.Reason)
+		e.observer.Kept(string(kept.Obstacle))
 		e.streams.cuttable(st, conn)
 		w, gone, stop := wire.NewConnWriter(conn)
 		defer stop()

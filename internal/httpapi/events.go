@@ -51,12 +51,12 @@ func SetStreamHeader(h http.Header) {
 // over is taken from net/http; then the handler is done.
 func (h *Handler) stream(w http.ResponseWriter, r *http.Request, want engine.Request) error {
 	inner := innermost(w)
-	takeOver := h.engine.CanTakeOver() && canHijack(inner)
-	if takeOver {
-		reason := wire.Detachable(r.ProtoMajor, r.TLS)
-		h.opt.Observer.Kept(reason)
-		takeOver = reason == ""
+	takeOver := h.engine.CanTakeOver()
+	if obstacle := wire.Detachable(r.ProtoMajor, r.TLS); takeOver && obstacle != "" {
+		h.opt.Observer.Kept(string(obstacle))
+		takeOver = false
 	}
+	takeOver = takeOver && canHijack(inner)
 	if !takeOver && !canFlush(inner) {
 		return Refuse(http.StatusInternalServerError, "middleware",
 			"no stream can pass %T, which hides http.Flusher and http.Hijacker; mount headcount outside of that middleware, or poll with ?poll=1", inner)

@@ -4,5 +4,5 @@
 // crypto/tls does the handshake. [NewListener] puts a [Conn] under each tls.Conn. It remembers the traffic secret of the
 // server and, once asked, the last record that was written. [Prove] decrypts that record: the sequence number that opens
 // it is the last one which was used, so the next one was not. From then on a [Sealer] makes the records and the tls.Conn
-// writes no more. docs/decisions/0032-tls-takeover.md has the argument why no nonce is used twice.
+// writes no more. docs/decisions/0040-tls-takeover.md has the argument why no nonce is used twice.
 package tlsconn

@@ -8,7 +8,9 @@ func NewSealer(suite uint16, secret []byte, seq uint64) (*Sealer, error) {
 }
 
 // SealAs makes a record of any content type.
-func (s *Sealer) SealAs(dst, p []byte, contentType byte) []byte { return s.seal(dst, p, contentType) }
+func (s *Sealer) SealAs(dst, p []byte, contentType byte) []byte {
+	return s.seal(dst, p, contentType, false)
+}
 
 // Open decrypts a record that was sealed with the sequence number seq.
 func (s *Sealer) Open(record []byte, seq uint64) ([]byte, byte, bool) { return s.open(record, seq) }

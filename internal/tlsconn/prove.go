@@ -22,6 +22,15 @@ type Proof struct {
 	suite uint16
 }
 
+// Below returns the connection that [NewListener] got.
+func Below(c *tls.Conn) (net.Conn, error) {
+	conn, ok := c.NetConn().(*Conn)
+	if !ok {
+		return nil, ErrForeign
+	}
+	return conn.Conn, nil
+}
+
 // Watch begins to take over the writing side of c. Nobody else may read from c or write to it from now on: a reader could
 // answer a KeyUpdate. Then write through c and call [Proof.Sealer].
 func Watch(c *tls.Conn) (*Proof, error) {
@@ -44,21 +53,21 @@ func Watch(c *tls.Conn) (*Proof, error) {
 // the server sends under its handshake key: encrypted extensions, certificate, its proof, finished.
 const candidates = 16
 
-// Sealer returns what makes the records behind the one that was written last, and the connection that takes them. written
-// is all that went through the tls.Conn since [Watch]. Unless there is an error, the tls.Conn must not be used any more,
-// not even be closed.
+// Sealer returns what makes the records behind the one that was written last. written is all that went through the
+// tls.Conn since [Watch]. Unless there is an error, the tls.Conn must not be used any more, not even be closed: close what
+// is below it.
 //
 // The record that the connection saw last is decrypted with the last possible sequence numbers, one after another. If one
 // of them opens it and gives the end of written, then the keys are the right ones, that number is used, and no higher one.
-func (p *Proof) Sealer(written []byte) (*Sealer, net.Conn, error) {
+func (p *Proof) Sealer(written []byte) (*Sealer, error) {
 	secret, last, records := p.conn.take()
 	defer secret.wipe()
 	if secret == nil {
-		return nil, nil, fmt.Errorf("%w: there is no secret", ErrUnproven)
+		return nil, fmt.Errorf("%w: there is no secret", ErrUnproven)
 	}
 	s, err := newSealer(p.suite, secret.bytes, 0)
 	if err != nil {
-		return nil, nil, errors.Join(ErrCipher, err)
+		return nil, errors.Join(ErrCipher, err)
 	}
 	for seq := records; seq > 0 && records-seq < candidates; {
 		seq--
@@ -70,8 +79,9 @@ func (p *Proof) Sealer(written []byte) (*Sealer, net.Conn, error) {
 			break
 		}
 		s.seq = seq + 1
-		return s, p.conn.Conn, nil
+		s.Drop()
+		return s, nil
 	}
 	s.Wipe()
-	return nil, nil, ErrUnproven
+	return nil, ErrUnproven
 }

@@ -34,9 +34,13 @@ const (
 type Sealer struct {
 	redacted
 	seq   uint64
-	suite uint16
+	kept  cipher.AEAD // nil unless many records follow each other
+	key   [32]byte    // the first bytes of it, as many as the suite has
 	iv    [ivLen]byte
-	key   [32]byte // the first bytes of it, as many as the suite has
+	suite uint16
+
+	// Rest is for whoever sends: what was sealed and did not go.
+	Rest []byte
 }
 
 // newSealer derives the keys of RFC 8446, 7.3, from a traffic secret.
@@ -66,12 +70,24 @@ func newSealer(id uint16, secret []byte, seq uint64) (*Sealer, error) {
 	return s, nil
 }
 
-// aead is made for each record: kept, it would need more memory than all the rest of a stream.
-func (s *Sealer) aead() cipher.AEAD {
+// aead returns the cipher. Making one for AES costs 1 µs; keeping it takes more memory than all the rest of a stream.
+func (s *Sealer) aead(keep bool) cipher.AEAD {
+	if s.kept != nil {
+		return s.kept
+	}
 	suite, _ := suiteOf(s.suite)
 	aead, _ := suite.aead(s.key[:suite.keyLen]) // newSealer has tried both
+	if keep {
+		s.kept = aead
+	}
 	return aead
 }
+
+// Kept reports whether the cipher is kept.
+func (s *Sealer) Kept() bool { return s.kept != nil }
+
+// Drop forgets the cipher. The next record makes another one.
+func (s *Sealer) Drop() { s.kept = nil }
 
 // turn makes the IV the nonce of the sequence number, and the nonce the IV again. "The padded sequence number is XORed
 // with either the static client_write_iv or server_write_iv (depending on the role)" (RFC 8446, 5.3).
@@ -80,17 +96,18 @@ func (s *Sealer) turn(seq uint64) {
 	binary.BigEndian.PutUint64(low, binary.BigEndian.Uint64(low)^seq)
 }
 
-// Seal appends a record of application data to dst. p has 1 to [MaxPlaintext] bytes and does not overlap dst.
-func (s *Sealer) Seal(dst, p []byte) []byte { return s.seal(dst, p, typeApplication) }
+// Seal appends a record of application data to dst. p has 1 to [MaxPlaintext] bytes and does not overlap dst. keep says
+// that more records will follow soon: then the cipher is kept until [Sealer.Drop].
+func (s *Sealer) Seal(dst, p []byte, keep bool) []byte { return s.seal(dst, p, typeApplication, keep) }
 
 // CloseNotify appends the alert that nothing follows. "Each party MUST send a "close_notify" alert before closing its
 // write side of the connection, unless it has already sent some error alert" (RFC 8446, 6.1).
 func (s *Sealer) CloseNotify(dst []byte) []byte {
-	return s.seal(dst, []byte{1, 0}, typeAlert) // warning, close_notify
+	return s.seal(dst, []byte{1, 0}, typeAlert, false) // warning, close_notify
 }
 
 // seal makes a record of RFC 8446, 5.2.
-func (s *Sealer) seal(dst, p []byte, contentType byte) []byte {
+func (s *Sealer) seal(dst, p []byte, contentType byte, keep bool) []byte {
 	size := len(p) + 1 + tagLen
 	dst = slices.Grow(dst, headerLen+size)
 	// "The outer opaque_type field of a TLSCiphertext record is always set to the value 23", legacy_record_version to 0x0303.
@@ -100,7 +117,7 @@ func (s *Sealer) seal(dst, p []byte, contentType byte) []byte {
 	seq := s.seq
 	s.seq++ // before anything else: whatever happens, it is used up
 	s.turn(seq)
-	dst = s.aead().Seal(dst[:start], s.iv[:], dst[start:], header)
+	dst = s.aead(keep).Seal(dst[:start], s.iv[:], dst[start:], header)
 	s.turn(seq)
 	return dst
 }
@@ -111,7 +128,7 @@ func (s *Sealer) open(record []byte, seq uint64) (p []byte, contentType byte, ok
 		return nil, 0, false
 	}
 	s.turn(seq)
-	p, err := s.aead().Open(nil, s.iv[:], record[headerLen:], record[:headerLen])
+	p, err := s.aead(true).Open(nil, s.iv[:], record[headerLen:], record[:headerLen])
 	s.turn(seq)
 	if err != nil {
 		return nil, 0, false
@@ -130,9 +147,9 @@ func (s *Sealer) open(record []byte, seq uint64) (p []byte, contentType byte, ok
 // Spent reports whether the key has sealed as much as it should: the stream is to end. A few more records do no harm.
 func (s *Sealer) Spent() bool { return s.seq >= maxRecords }
 
-// Wipe forgets the keys. Nothing can be sealed any more.
+// Wipe forgets the keys and the rest. Nothing can be sealed any more.
 func (s *Sealer) Wipe() {
 	clear(s.key[:])
 	clear(s.iv[:])
-	s.seq = maxRecords
+	s.seq, s.kept, s.Rest = maxRecords, nil, nil
 }

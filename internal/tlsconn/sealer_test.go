@@ -44,7 +44,7 @@ func TestRFC8448(t *testing.T) {
 	}
 	want := unhex(t, "17 03 03 00 43 2e 93 7e 11 ef 4a c7 40 e5 38 ad 36 00 5f c4 a4 69 32 fc 32 25 d0 5f 82 aa 1b 36"+
 		"e3 0e fa f9 7d 90 e6 df fc 60 2d cb 50 1a 59 a8 fc c4 9c 4b f2 e5 f0 a2 1c 00 47 c2 ab f3 32 54 0d d0 32 e1 67 c2 95 5d")
-	if got := s.Seal(nil, payload); !bytes.Equal(got, want) {
+	if got := s.Seal(nil, payload, false); !bytes.Equal(got, want) {
 		t.Errorf("got record\n%x, want\n%x", got, want)
 	}
 	want = unhex(t, "17 03 03 00 13 b5 8f d6 71 66 eb f5 99 d2 47 20 cf be 7e fa 7a 88 64 a9")
@@ -74,7 +74,7 @@ func TestSequence(t *testing.T) {
 		}
 		for seq := uint64(5); seq < 100; seq++ {
 			text := bytes.Repeat([]byte{byte(seq)}, int(1+seq*seq*seq%tlsconn.MaxPlaintext))
-			record := s.Seal([]byte("before"), text)
+			record := s.Seal([]byte("before"), text, false)
 			if !bytes.HasPrefix(record, []byte("before")) || len(record) != 6+len(text)+tlsconn.Overhead {
 				t.Fatalf("got %d bytes that begin with %q", len(record), record[:6])
 			}
@@ -101,7 +101,7 @@ func TestSpent(t *testing.T) {
 		if s.Spent() {
 			t.Error("spent before the last record")
 		}
-		s.Seal(nil, []byte("x"))
+		s.Seal(nil, []byte("x"), false)
 		if !s.Spent() {
 			t.Error("not spent behind the last record")
 		}
@@ -196,8 +196,37 @@ func BenchmarkSeal(b *testing.B) {
 			text, buffer := make([]byte, 200), make([]byte, 0, 1<<10)
 			b.ReportAllocs()
 			for b.Loop() {
-				buffer = s.Seal(buffer[:0], text)
+				buffer = s.Seal(buffer[:0], text, false)
 			}
 		})
+	}
+}
+
+// Another process goes on where this one has stopped, half a record included.
+func TestExport(t *testing.T) {
+	allSuites(t, func(t *testing.T, id uint16, secret []byte) {
+		s, err := tlsconn.NewSealer(id, secret, 77)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Rest = s.Seal(nil, []byte("half a record"), true)[5:]
+		next, err := tlsconn.Import(s.Export())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(next.Rest, s.Rest) || next.Seq() != 78 {
+			t.Errorf("got a rest of %x before number %d, want %x before 78", next.Rest, next.Seq(), s.Rest)
+		}
+		if got, want := next.Seal(nil, []byte("x"), false), s.Seal(nil, []byte("x"), false); !bytes.Equal(got, want) {
+			t.Errorf("the next record is %x, want %x", got, want)
+		}
+		for n := range len(s.Export()) - len(s.Rest) {
+			if _, err := tlsconn.Import(s.Export()[:n]); err == nil {
+				t.Errorf("%d bytes are taken for a state", n)
+			}
+		}
+	})
+	if _, err := tlsconn.Import(make([]byte, 100)); err == nil {
+		t.Error("suite 0 is taken")
 	}
 }

@@ -61,7 +61,12 @@ func takeOver(s *tls.Conn, opening []byte) (*tlsconn.Sealer, net.Conn, error) {
 	if _, err := s.Write(opening); err != nil {
 		return nil, nil, err
 	}
-	return proof.Sealer(opening)
+	sealer, err := proof.Sealer(opening)
+	if err != nil {
+		return nil, nil, err
+	}
+	conn, err := tlsconn.Below(s)
+	return sealer, conn, err
 }
 
 func want(t *testing.T, c io.Reader, text string) {
@@ -80,11 +85,11 @@ func wantRecords(t *testing.T, s *tlsconn.Sealer, conn net.Conn, c *tls.Conn) {
 	for n := range 50 {
 		text := strings.Repeat(fmt.Sprint(n, " "), 1+n*n)
 		sent.WriteString(text)
-		out = s.Seal(out, []byte(text))
+		out = s.Seal(out, []byte(text), false)
 	}
 	full := strings.Repeat("x", tlsconn.MaxPlaintext)
 	sent.WriteString(full)
-	out = s.CloseNotify(s.Seal(out, []byte(full)))
+	out = s.CloseNotify(s.Seal(out, []byte(full), false))
 	var writing sync.WaitGroup
 	writing.Go(func() {
 		for n := 1; len(out) > 0; n++ {
@@ -275,7 +280,7 @@ func TestKeyUpdateDuringTakeover(t *testing.T) {
 		t.Fatal(err)
 	}
 	updateKey(t, s, c, &log)
-	if _, _, err := proof.Sealer(opening); !errors.Is(err, tlsconn.ErrUnproven) {
+	if _, err := proof.Sealer(opening); !errors.Is(err, tlsconn.ErrUnproven) {
 		t.Errorf("got %v, want %v", err, tlsconn.ErrUnproven)
 	}
 }
@@ -293,7 +298,7 @@ func TestWriteFails(t *testing.T) {
 	if _, err := s.Write(opening); err == nil {
 		t.Fatal("all of it went: the test proves nothing")
 	}
-	if _, _, err := proof.Sealer(opening); !errors.Is(err, tlsconn.ErrUnproven) {
+	if _, err := proof.Sealer(opening); !errors.Is(err, tlsconn.ErrUnproven) {
 		t.Errorf("got %v, want %v", err, tlsconn.ErrUnproven)
 	}
 }
@@ -363,9 +368,9 @@ func TestRecordsCutAnywhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	stream := []byte{20, 3, 3, 0, 1, 1} // change_cipher_spec
-	stream = s.Seal(stream, []byte("first"))
+	stream = s.Seal(stream, []byte("first"), false)
 	start := len(stream)
-	stream = s.Seal(stream, []byte("second"))
+	stream = s.Seal(stream, []byte("second"), false)
 	for first := range len(stream) + 1 {
 		for second := first; second <= len(stream); second++ {
 			c := tlsconn.NewConn(sink{}, nil)
@@ -397,7 +402,7 @@ func FuzzProof(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	record := s.Seal(nil, []byte("opening"))
+	record := s.Seal(nil, []byte("opening"), false)
 	before := bytes.Repeat([]byte{23, 3, 3, 0, 0}, 3)
 	f.Add(line, append(before, record...), []byte("opening"), uint16(tls.TLS_AES_128_GCM_SHA256))
 	f.Add(line, record, []byte("opening"), uint16(tls.TLS_AES_128_GCM_SHA256))
@@ -412,7 +417,7 @@ func FuzzProof(f *testing.F) {
 				break
 			}
 		}
-		sealer, _, err := tlsconn.NewProof(c, suite).Sealer(written)
+		sealer, err := tlsconn.NewProof(c, suite).Sealer(written)
 		if err != nil {
 			return
 		}

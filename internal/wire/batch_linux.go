@@ -24,6 +24,9 @@ type shared struct {
 // flush writes what c still has to get, as far as its socket takes it. A ping that was
 // asked for and the end do not wait until a reader that is behind has caught up.
 func (l *loop) flush(c *Conn) {
+	if c.tls != nil && !l.openTLS(c) {
+		return
+	}
 	for more := true; more; {
 		var b *hub.Batch
 		b, more = l.due(c)
@@ -50,7 +53,7 @@ func (l *loop) flush(c *Conn) {
 		case c.ping:
 			c.sub.Heartbeat(&l.batch)
 			sent := l.send(c, &l.batch)
-			c.ping = !sent && c.sub.Clean() // nothing of it went: once more later
+			c.ping = !sent && c.sub.Clean() && !c.owes() // nothing of it went: once more later
 			if !sent {
 				return
 			}
@@ -95,13 +98,10 @@ func (l *loop) offer(c *Conn) {
 	b := l.pending(c)
 	switch {
 	case b == nil:
-	case l.ring == nil || b != &l.shared.batch || b.Full():
+	case l.ring == nil || b != &l.shared.batch || b.Full() || c.tls != nil && !ringTakes(c.tls, b):
 		l.flush(c)
-	default:
-		l.ring.bytes = l.shared.joined
-		if l.ring.add(c) {
-			l.submit()
-		}
+	case l.ring.add(c, l.sealForRing(c, l.shared.joined)):
+		l.submit()
 	}
 }
 
@@ -111,8 +111,12 @@ func (l *loop) submit() {
 		return
 	}
 	now := time.Since(l.start)
-	works := l.ring.submit(func(c *Conn, n int, errno syscall.Errno) {
-		if l.sent(c, &l.shared.batch, n, errno) && c.push {
+	works := l.ring.submit(func(c *Conn, p []byte, n int, errno syscall.Errno) {
+		b := &l.shared.batch
+		if c.tls != nil {
+			c.sub.Advance(b, b.Len())
+		}
+		if l.sent(c, b, p, n, errno) && c.push {
 			c.event = now
 			l.pushLater(c)
 		}
@@ -140,13 +144,17 @@ func join(buffer *[]byte, b *hub.Batch) []byte {
 // nobody read must go first: closing over it would reset the connection, and could
 // take the last bytes away from the reader.
 func (l *loop) end(c *Conn) {
+	l.drain(c)
+	l.gone(c, Ended)
+}
+
+func (l *loop) drain(c *Conn) {
 	l.buffer = append(l.buffer[:0], make([]byte, 4<<10)...)
 	for range 16 {
 		if n, err := unix.Read(c.fd, l.buffer); n <= 0 || err != nil {
-			break
+			return
 		}
 	}
-	l.gone(c, Ended)
 }
 
 // send writes b and reports whether all of it went and c still lives. If the socket
@@ -156,12 +164,15 @@ func (l *loop) send(c *Conn, b *hub.Batch) bool {
 	if b != &l.shared.batch {
 		p = join(&l.buffer, b)
 	}
+	if c.tls != nil {
+		return l.sendSealed(c, b, p)
+	}
 	n, errno := write(c.fd, p)
-	return l.sent(c, b, n, errno)
+	return l.sent(c, b, p, n, errno)
 }
 
-// sent is what follows a write of b, which took n bytes.
-func (l *loop) sent(c *Conn, b *hub.Batch, n int, errno syscall.Errno) bool {
+// sent is what follows a write of p, which took n bytes: of b itself, or of the records that b was sealed in.
+func (l *loop) sent(c *Conn, b *hub.Batch, p []byte, n int, errno syscall.Errno) bool {
 	if !c.sub.Signals() {
 		c.heard = l.now
 	}
@@ -169,14 +180,16 @@ func (l *loop) sent(c *Conn, b *hub.Batch, n int, errno syscall.Errno) bool {
 		l.gone(c, Gone)
 		return false
 	}
-	c.sub.Advance(b, n)
-	if n == b.Len() {
+	if c.tls != nil {
+		c.tls.Rest = append([]byte(nil), p[n:]...) // nil if nothing is left
+	} else {
+		c.sub.Advance(b, n)
+	}
+	if n == len(p) {
 		return true
 	}
 	c.blocked = true
-	if err := l.watch(unix.EPOLL_CTL_MOD, c.fd, unix.EPOLLRDHUP|unix.EPOLLOUT); err != nil {
-		l.gone(c, Gone)
-	}
+	l.watchFor(c)
 	return false
 }
 

@@ -1,11 +1,11 @@
 // Package wire brings the pending bytes of a reader to its socket. There are two
 // ways, with the same behaviour, which one conformance suite checks:
 //
-//   - [Stream] is for everything that net/http can serve (HTTP/2, TLS, any system):
+//   - [Stream] is for everything that net/http can serve (HTTP/2, old TLS, any system):
 //     one goroutine a stream, a write deadline for each write.
-//   - [Epoll] is for plain HTTP/1.x on Linux: it takes the descriptor out of
-//     net/http, and an idle stream costs no goroutine and no buffer. Where the kernel
-//     allows it, io_uring sends to many readers with one system call.
+//   - [Epoll] is for HTTP/1.x on Linux, plain or with TLS 1.3: it takes the descriptor out of
+//     net/http, see [Detach], and an idle stream costs no goroutine and no buffer. Where the
+//     kernel allows it, io_uring sends to many readers with one system call.
 //
 // Both call [hub.Sub.Pending] and [hub.Sub.Advance] and nothing else to find out
 // what to write; neither ever makes the hub or another reader wait.

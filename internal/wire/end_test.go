@@ -163,7 +163,7 @@ func TestCut(t *testing.T) {
 		r := start()
 		c := r.open("room=a")
 		r.stream(0)
-		r.close()
+		r.cut()
 		if _, err := c.Next(); !errors.Is(err, io.ErrUnexpectedEOF) && !isReset(err) {
 			t.Errorf("got %v, want an end that is no clean one", err)
 		}

@@ -3,18 +3,15 @@ package wire
 import (
 	"errors"
 	"fmt"
-	"net"
 	"runtime"
 	"sync"
-	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"headcount/internal/hub"
+	"headcount/internal/tlsconn"
 )
 
-// Epoll writes to the readers of plain HTTP/1.x: GOMAXPROCS loops, each one
+// Epoll writes to the readers of HTTP/1.x, plain or with TLS 1.3: GOMAXPROCS loops, each one
 // goroutine with one epoll set. A reader costs a descriptor and two small structs;
 // an idle one costs no goroutine, no buffer and no timer.
 type Epoll struct {
@@ -64,58 +61,22 @@ type Conn struct {
 	group *group
 	sub   hub.Sub // in place: one object to look at for each delivery
 	owner Owner
+	tls   *tlsconn.Sealer // nil: plain
 	push  bool
 
 	// Of the loop alone:
 	fd      int
 	index   int           // in group.conns
 	heard   uint32        // the tick of the last sign of life: a write, or io:ping for who gets these
+	sealed  uint32        // the tick of the last TLS record
 	event   time.Duration // when the last event went, since loop.start, where push is set
 	blocked bool          // the socket's buffer is full: EPOLLOUT will tell
 	pushing bool          // it is in loop.pushing
 	over    bool          // the last bytes are on their way; then close
 	ping    bool          // Ping was called
-	end     bool          // End was called
+	end     bool          // End was called, or the loop wants the end
+	deaf    bool          // it has said something, over TLS; what else it says is not looked at
 	retry   time.Duration
-}
-
-// Socket is a connection of which [Epoll] has a descriptor of its own.
-type Socket struct{ fd int }
-
-// FD returns the descriptor.
-func (s Socket) FD() int { return s.fd }
-
-// Close closes a socket that Take did not get.
-func (s Socket) Close() { _ = unix.Close(s.fd) }
-
-// Detach takes a hijacked connection out of Go's hands, for a subscriber that nothing was
-// written to yet. With a [NotDetached] error, or another one, the connection still works.
-func Detach(c net.Conn, _ *hub.Sub) (Socket, error) {
-	var raw syscall.RawConn
-	var err error
-	switch c := c.(type) { // and no other kind: what wraps a connection may change its bytes
-	case *net.TCPConn:
-		raw, err = c.SyscallConn()
-	case *net.UnixConn:
-		raw, err = c.SyscallConn()
-	default:
-		return Socket{}, &NotDetached{"wrapped"}
-	}
-	if err != nil {
-		return Socket{}, fmt.Errorf("duplicate descriptor: %w", err)
-	}
-	s := Socket{-1}
-	var dupErr error
-	if err := raw.Control(func(old uintptr) {
-		s.fd, dupErr = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0)
-	}); err != nil {
-		return Socket{}, fmt.Errorf("duplicate descriptor: %w", err)
-	}
-	if dupErr != nil {
-		return Socket{}, fmt.Errorf("duplicate descriptor: %w", dupErr)
-	}
-	_ = c.Close() // the connection lives on
-	return s, nil
 }
 
 // Take writes sub's events to the socket, which it owns from now on, until the reader is
@@ -124,7 +85,7 @@ func Detach(c net.Conn, _ *hub.Sub) (Socket, error) {
 func (e *Epoll) Take(s Socket, sub *hub.Sub, push bool, owner Owner) *Conn {
 	l := e.pick()
 	l.load.Add(1)
-	c := &Conn{loop: l, fd: s.fd, sub: *sub, push: push, owner: owner}
+	c := &Conn{loop: l, fd: s.fd, tls: s.tls, sub: *sub, push: push, owner: owner}
 	l.take(c)
 	return c
 }
@@ -132,7 +93,7 @@ func (e *Epoll) Take(s Socket, sub *hub.Sub, push bool, owner Owner) *Conn {
 func (l *loop) take(c *Conn) {
 	l.tell(func() {
 		if l.over { // Close has cut the others
-			_ = unix.Close(c.fd)
+			Socket{c.fd, c.tls}.Close()
 			return
 		}
 		l.joined = append(l.joined, c)
@@ -169,6 +130,9 @@ func (c *Conn) End(retry time.Duration) {
 func (c *Conn) Ping() {
 	c.loop.tell(func() { c.loop.pinged = append(c.loop.pinged, c) })
 }
+
+// Format is for package fmt: a connection has keys.
+func (c *Conn) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "[stream %p]", c) }
 
 type ending struct {
 	conn  *Conn

@@ -29,11 +29,16 @@ type Socket struct{}
 // FD returns no descriptor.
 func (Socket) FD() int { return -1 }
 
+// TLS returns false.
+func (Socket) TLS() bool { return false }
+
 // Close does nothing.
 func (Socket) Close() {}
 
-// Detach never can.
-func Detach(net.Conn, *hub.Sub) (Socket, error) { return Socket{}, &NotDetached{"system"} }
+// Detach returns [errors.ErrUnsupported].
+func Detach(net.Conn, *hub.Sub) (Socket, error) {
+	return Socket{}, &NotDetached{OtherListener, errors.ErrUnsupported}
+}
 
 // Take is never called, for there is no Epoll.
 func (*Epoll) Take(Socket, *hub.Sub, bool, Owner) *Conn { panic("wire: no epoll on this system") }
@@ -48,7 +53,9 @@ func (*Epoll) Thaw() {}
 func (*Epoll) Streams() iter.Seq[*Conn] { return func(func(*Conn) bool) {} }
 
 // Resume is never called, for there is no Epoll.
-func (*Epoll) Resume(int, *hub.Room, ConnState, Owner) *Conn { panic("wire: no epoll on this system") }
+func (*Epoll) Resume(int, *hub.Room, ConnState, Owner) (*Conn, error) {
+	panic("wire: no epoll on this system")
+}
 
 // Owner is never called, for there is no Conn.
 func (*Conn) Owner() Owner { return nil }

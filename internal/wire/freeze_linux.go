@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"headcount/internal/hub"
+	"headcount/internal/tlsconn"
 )
 
 // halt is what the loops wait for while they are frozen.
@@ -70,23 +71,35 @@ func (c *Conn) FD() int { return c.fd }
 
 // Export returns what [Epoll.Resume] needs; the loop is frozen.
 func (c *Conn) Export() ConnState {
-	return ConnState{
+	st := ConnState{
 		Sub: c.sub.Export(), Push: c.push, Due: c.pushing, Last: time.Since(c.loop.start) - c.event,
 		Silent: time.Duration(c.loop.now-c.heard) * c.loop.tick,
 		Ping:   c.ping, End: c.end, Retry: c.retry,
 	}
+	if c.tls != nil {
+		st.TLS = c.tls.Export()
+	}
+	return st
 }
 
-// Resume is [Epoll.Take] for a stream that another process had, in a room that has got its state.
-func (e *Epoll) Resume(fd int, room *hub.Room, st ConnState, owner Owner) *Conn {
+// Resume is [Epoll.Take] for a stream that another process had, in a room that has got its state. An error is for keys that
+// are none; fd then stays the caller's.
+func (e *Epoll) Resume(fd int, room *hub.Room, st ConnState, owner Owner) (*Conn, error) {
+	var sealer *tlsconn.Sealer
+	if st.TLS != nil {
+		var err error
+		if sealer, err = tlsconn.Import(st.TLS); err != nil {
+			return nil, err
+		}
+	}
 	l := e.pick()
 	l.load.Add(1)
 	c := &Conn{
-		loop: l, fd: fd, sub: *room.Resume(st.Sub), owner: owner,
+		loop: l, fd: fd, tls: sealer, sub: *room.Resume(st.Sub), owner: owner,
 		push: st.Push, pushing: st.Due, event: time.Since(l.start) - st.Last,
 		over: st.Sub.Over, ping: st.Ping, end: st.End, retry: st.Retry,
 	}
 	c.heard -= uint32(min(st.Silent/l.tick, ticks))
 	l.take(c)
-	return c
+	return c, nil
 }

@@ -47,7 +47,9 @@ func (p *process) next(t *testing.T, heartbeat time.Duration) *process {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n.epoll.Resume(fd, n.hub.Open("a"), c.Export(), n.ended)
+		if _, err := n.epoll.Resume(fd, n.hub.Open("a"), c.Export(), n.ended); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := p.epoll.Close(); err != nil {
 		t.Fatal(err)
@@ -57,7 +59,7 @@ func (p *process) next(t *testing.T, heartbeat time.Duration) *process {
 }
 
 // read returns the data of the events up to the one called "end".
-func read(t *testing.T, c *net.TCPConn) string {
+func read(t *testing.T, c net.Conn) string {
 	t.Helper()
 	_ = c.SetDeadline(time.Now().Add(patience))
 	in := httputil.NewChunkedReader(c)
@@ -88,18 +90,32 @@ func narrow(t *testing.T, client *net.TCPConn, fd int) {
 
 const big = 128 << 10
 
-// Streams go from process to process: those that wait, those whose socket is full in the middle of an event, and one that
+// Streams go from process to process, plain ones and those over TLS: those that wait, those whose socket is full in the middle of an event, and one that
 // is to end. Nobody misses a byte, or gets one twice.
 func TestFreezeAndResume(t *testing.T) {
 	p := newProcess(t, time.Hour)
 	room := p.hub.Open("a")
-	var clients []*net.TCPConn
+	var clients []net.Conn
 	for i := range 20 {
-		client, fd := pair(t)
-		if i < 2 {
-			narrow(t, client, fd.FD())
+		sub := room.Join(hub.JoinOptions{Chunked: true})
+		var client net.Conn
+		var socket wire.Socket
+		var below *net.TCPConn
+		if i%2 == 0 {
+			below, socket = pair(t)
+			client = below
+		} else {
+			server, c := tlsPair(t, nil, nil)
+			var err error
+			if socket, err = wire.Detach(server, sub); err != nil {
+				t.Fatal(err)
+			}
+			client, below = c, c.NetConn().(*net.TCPConn)
 		}
-		p.epoll.Take(fd, room.Join(hub.JoinOptions{Chunked: true}), false, p.ended)
+		if i < 6 {
+			narrow(t, below, socket.FD())
+		}
+		p.epoll.Take(socket, sub, false, p.ended)
 		clients = append(clients, client)
 	}
 	p.hub.Emit("a", "n", []byte(strings.Repeat("1", big)))
@@ -167,7 +183,9 @@ func comment(t *testing.T, c *net.TCPConn) {
 func TestResumeAfterSilence(t *testing.T) {
 	p := newProcess(t, 8*time.Second)
 	client, fd := pair(t)
-	p.epoll.Resume(fd.FD(), p.hub.Open("a"), wire.ConnState{Silent: 7 * time.Second}, p.ended)
+	if _, err := p.epoll.Resume(fd.FD(), p.hub.Open("a"), wire.ConnState{Silent: 7 * time.Second}, p.ended); err != nil {
+		t.Fatal(err)
+	}
 	comment(t, client)
 }
 

@@ -41,6 +41,9 @@ type loop struct {
 	passing []*group  // those with a pass under way or due, in turn
 	batch   hub.Batch
 	buffer  []byte
+	sealed  []byte  // the record that is being written
+	warm    []*Conn // with a cipher that is kept, see cool
+	dropped int     // of those, since there were none
 	shared  shared
 	ring    *ring // nil where there is none
 	events  [256]unix.EpollEvent
@@ -167,15 +170,36 @@ func (l *loop) handle(ev unix.EpollEvent) {
 	case c == nil:
 	case ev.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0:
 		// A reader that only closed its sending side is gone too, as for net/http.
-		l.gone(c, Gone)
+		l.leave(c)
+	case ev.Events&unix.EPOLLIN != 0:
+		l.hear(c)
 	case ev.Events&unix.EPOLLOUT != 0:
 		c.blocked = false
-		if err := l.watch(unix.EPOLL_CTL_MOD, c.fd, unix.EPOLLRDHUP); err != nil {
-			l.gone(c, Gone)
-			return
+		if l.watchFor(c) {
+			l.flush(c)
 		}
-		l.flush(c)
 	}
+}
+
+// watchFor changes what is watched for, and reports whether c still lives.
+func (l *loop) watchFor(c *Conn) bool {
+	if err := l.watch(unix.EPOLL_CTL_MOD, c.fd, c.interest()); err != nil {
+		l.gone(c, Gone)
+		return false
+	}
+	return true
+}
+
+// interest is what c is watched for now. Over TLS also what the reader says matters: it may be its goodbye.
+func (c *Conn) interest() uint32 {
+	var events uint32 = unix.EPOLLRDHUP
+	if c.tls != nil && !c.deaf {
+		events |= unix.EPOLLIN
+	}
+	if c.blocked {
+		events |= unix.EPOLLOUT
+	}
+	return events
 }
 
 // takeIn does what others told the loop. It returns false when that is to stop.
@@ -237,9 +261,13 @@ func (l *loop) join(c *Conn) {
 		room.Attach(g, g.wake)
 	}
 	g.add(c)
-	if err := l.watch(unix.EPOLL_CTL_ADD, c.fd, unix.EPOLLRDHUP); err != nil {
+	if err := l.watch(unix.EPOLL_CTL_ADD, c.fd, c.interest()); err != nil {
 		l.gone(c, Gone)
 		return
+	}
+	if c.tls != nil && c.push { // Detach has written the opening
+		c.event = time.Since(l.start)
+		l.pushLater(c)
 	}
 	l.flush(c)
 }
@@ -257,6 +285,9 @@ func (l *loop) gone(c *Conn, why Reason) {
 	l.load.Add(-1)
 	_ = unix.Close(c.fd) // takes it out of the epoll set as well
 	c.fd = -1
+	if c.tls != nil {
+		c.tls.Wipe()
+	}
 	c.owner.Done(why)
 }
 
@@ -294,6 +325,9 @@ func (l *loop) pass() {
 // heartbeats gives a sign of life to everybody who has heard nothing for long.
 func (l *loop) heartbeats() {
 	l.now++
+	if len(l.warm) > 0 {
+		l.cool()
+	}
 	for _, c := range l.conns {
 		if c != nil && !c.blocked && l.now-c.heard >= ticks-1 {
 			l.heartbeat(c)
@@ -350,13 +384,13 @@ func (l *loop) pushLater(c *Conn) {
 func (l *loop) close() {
 	for _, c := range l.conns {
 		if c != nil {
-			_ = unix.Close(c.fd)
+			Socket{c.fd, c.tls}.Close()
 		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, c := range l.joined { // since the last takeIn; Take closes what comes later
-		_ = unix.Close(c.fd)
+		Socket{c.fd, c.tls}.Close()
 	}
 	if l.ring != nil {
 		l.ring.close()

@@ -5,9 +5,11 @@ package wire_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"os"
@@ -22,6 +24,8 @@ import (
 
 	"headcount/internal/hub"
 	"headcount/internal/sse/ssetest"
+	"headcount/internal/tlsconn"
+	"headcount/internal/tlsconn/tlstest"
 	"headcount/internal/wire"
 )
 
@@ -37,12 +41,12 @@ type rig struct {
 	heartbeat time.Duration
 	sndbuf    int // of accepted sockets, 0 = as the system has it
 	push      bool
+	hijack    bool // the portable writer gets the connection, too
 	epoll     *wire.Epoll
-	hijacked  bool            // without epoll: the portable writer has the connection
-	cut       context.Context // whose end closes such a connection
-	cutNow    func()
 	server    *http.Server
 	addr      string
+	client    *tls.Config // nil: plain
+	cancel    context.CancelFunc
 
 	mu    sync.Mutex
 	taken []*taken
@@ -64,9 +68,9 @@ func (s *taken) Done(r wire.Reason) {
 	}
 }
 
-// writers runs the test with both writers, and then looks for what they left.
+// writers runs the test with all writers, and then looks for what they left.
 func writers(t *testing.T, test func(t *testing.T, start func(...func(*rig)) *rig)) {
-	for _, name := range []string{"stream", "hijacked", "epoll", "uring"} {
+	for _, name := range []string{"stream", "epoll", "uring", "stream+tls", "conn+tls", "epoll+tls", "uring+tls"} {
 		t.Run(name, func(t *testing.T) {
 			files, goroutines := openFiles(t), runtime.NumGoroutine()
 			t.Run("run", func(t *testing.T) {
@@ -86,14 +90,13 @@ func writers(t *testing.T, test func(t *testing.T, start func(...func(*rig)) *ri
 	}
 }
 
-func startRig(t *testing.T, writer string, with ...func(*rig)) *rig {
+func startRig(t *testing.T, name string, with ...func(*rig)) *rig {
 	t.Helper()
-	r := &rig{t: t, hub: hub.New(hub.Options{}), heartbeat: time.Hour, came: make(chan struct{})}
+	writer, secure := strings.CutSuffix(name, "+tls")
+	r := &rig{t: t, hub: hub.New(hub.Options{}), heartbeat: time.Hour, came: make(chan struct{}), hijack: writer != "stream"}
 	for _, f := range with {
 		f(r)
 	}
-	r.hijacked = writer == "hijacked"
-	r.cut, r.cutNow = context.WithCancel(context.Background())
 	if writer == "epoll" || writer == "uring" {
 		var err error
 		if r.epoll, err = wire.NewEpoll(r.heartbeat, writer == "uring"); err != nil {
@@ -111,21 +114,33 @@ func startRig(t *testing.T, writer string, with ...func(*rig)) *rig {
 		t.Fatal(err)
 	}
 	r.addr = l.Addr().String()
+	if secure {
+		var config *tls.Config
+		config, r.client = tlstest.Configs(t)
+		l = tlsconn.NewListener(l, config)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r.cancel = cancel
 	r.server = &http.Server{
-		Handler: http.HandlerFunc(r.events),
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		Handler:     http.HandlerFunc(r.events),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			if r.sndbuf > 0 {
+				if secure {
+					c, _ = tlsconn.Below(c.(*tls.Conn))
+				}
 				if err := c.(*net.TCPConn).SetWriteBuffer(r.sndbuf); err != nil {
 					t.Error(err)
 				}
 			}
 			return ctx
 		},
+		ErrorLog: log.New(io.Discard, "", 0), // of handshakes that a reader left
 	}
 	served := make(chan error, 1)
 	go func() { served <- r.server.Serve(l) }()
 	t.Cleanup(func() {
-		r.close()
+		r.cut()
 		<-served
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -138,14 +153,17 @@ func startRig(t *testing.T, writer string, with ...func(*rig)) *rig {
 	return r
 }
 
-// close cuts everything.
-func (r *rig) close() {
+// cut ends the server and every stream.
+func (r *rig) cut() {
 	_ = r.server.Close()
-	r.cutNow()
+	r.cancel()
 	if r.epoll != nil {
 		_ = r.epoll.Close()
 	}
 }
+
+// tlsLoop reports whether a loop makes TLS records.
+func (r *rig) tlsLoop() bool { return r.epoll != nil && r.client != nil }
 
 func (r *rig) events(w http.ResponseWriter, req *http.Request) {
 	q := req.URL.Query()
@@ -153,7 +171,7 @@ func (r *rig) events(w http.ResponseWriter, req *http.Request) {
 	who := hub.JoinOptions{ClientID: q.Get("id"), Cursor: q.Get("cursor"), Retry: 1500 * time.Millisecond, Heartbeat: r.heartbeat}
 	s := &taken{reason: make(chan wire.Reason, 1)}
 	w.Header().Set("Content-Type", "text/event-stream")
-	if r.epoll == nil && !r.hijacked {
+	if !r.hijack {
 		out := wire.NewStream(room.Join(who), r.heartbeat, r.push)
 		s.end, s.ping = out.End, out.Ping
 		r.took(s)
@@ -172,12 +190,12 @@ func (r *rig) events(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	sub := room.Join(who)
-	if r.hijacked {
+	if r.epoll == nil {
 		out := wire.NewStream(sub, r.heartbeat, r.push)
 		s.end, s.ping = out.End, out.Ping
 		r.took(s)
 		w, gone, stop := wire.NewConnWriter(conn)
-		defer context.AfterFunc(r.cut, func() { _ = conn.Close() })()
+		defer context.AfterFunc(req.Context(), func() { _ = conn.Close() })()
 		s.Done(out.Run(gone, w))
 		stop()
 		r.hub.Close(room)
@@ -185,8 +203,16 @@ func (r *rig) events(w http.ResponseWriter, req *http.Request) {
 	}
 	socket, err := wire.Detach(conn, sub)
 	if err != nil {
-		r.t.Error(err)
+		var not *wire.NotDetached
+		if !errors.As(err, &not) || not.Obstacle != wire.ReaderGone {
+			r.t.Error(err)
+		}
+		_ = conn.Close()
+		r.hub.Close(room)
 		return
+	}
+	if socket.TLS() != (r.client != nil) {
+		r.t.Errorf("the socket says TLS: %v", socket.TLS())
 	}
 	c := r.epoll.Take(socket, sub, r.push, closing{s, r.hub, room})
 	s.end, s.ping = c.End, c.Ping
@@ -263,13 +289,14 @@ func (r *rig) count(room string, n int) {
 type reader struct {
 	t    *testing.T
 	conn *net.TCPConn
+	tls  *tls.Conn     // nil: plain
+	in   io.ReadWriter // what is read and written: one of the two
 	body io.Reader
 	*ssetest.Reader
 }
 
-// ask dials with a receive buffer of rcvbuf bytes (0 = the system's) and sends a
-// request as it is written.
-func (r *rig) ask(rcvbuf int, request string) *reader {
+// dial connects with a receive buffer of rcvbuf bytes (0 = the system's).
+func (r *rig) dial(rcvbuf int) *net.TCPConn {
 	r.t.Helper()
 	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
 		if rcvbuf == 0 {
@@ -285,10 +312,21 @@ func (r *rig) ask(rcvbuf int, request string) *reader {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	c := &reader{t: r.t, conn: conn.(*net.TCPConn)}
-	r.t.Cleanup(func() { _ = c.conn.Close() })
-	_ = c.conn.SetDeadline(time.Now().Add(2 * patience))
-	if _, err := io.WriteString(conn, request); err != nil {
+	r.t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(2 * patience))
+	return conn.(*net.TCPConn)
+}
+
+// ask connects and sends a request as it is written.
+func (r *rig) ask(rcvbuf int, request string) *reader {
+	r.t.Helper()
+	conn := r.dial(rcvbuf)
+	c := &reader{t: r.t, conn: conn, in: conn}
+	if r.client != nil {
+		c.tls = tls.Client(conn, r.client)
+		c.in = c.tls
+	}
+	if _, err := io.WriteString(c.in, request); err != nil {
 		r.t.Fatal(err)
 	}
 	return c
@@ -310,7 +348,7 @@ func (r *rig) open(query string) *reader {
 func (c *reader) answer(in io.Reader) *reader {
 	c.t.Helper()
 	if in == nil {
-		in = c.conn
+		in = c.in
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(in), nil)
 	if err != nil {

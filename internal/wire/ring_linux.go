@@ -13,7 +13,7 @@ import (
 // Go's scheduler waits until the call is over.
 const ringSize = 64
 
-// ring is an io_uring, which sends the same bytes to many sockets with one system
+// ring is an io_uring, which sends to many sockets with one system
 // call: docs/decisions/0018-io-uring.md. Each send is done when the call returns, as
 // with write(2), for none may wait.
 type ring struct {
@@ -29,7 +29,8 @@ type ring struct {
 
 	n     int // requests that wait for submit
 	conns [ringSize]*Conn
-	bytes []byte // what they send
+	bytes [ringSize][]byte // what they send
+	space []byte           // for what is sealed
 }
 
 // request is struct io_uring_sqe of linux/io_uring.h, as IORING_OP_SEND has it.
@@ -124,30 +125,30 @@ func (r *ring) close() {
 	_ = unix.Close(r.fd)
 }
 
-// add queues that r.bytes are sent to c and reports whether the queue is full now.
-func (r *ring) add(c *Conn) (full bool) {
+// add queues that p is sent to c and reports whether the queue is full now.
+func (r *ring) add(c *Conn, p []byte) (full bool) {
 	at := *r.tail + uint32(r.n)
 	r.requests[at&r.mask] = request{
-		opcode: opSend, fd: int32(c.fd), addr: uint64(uintptr(unsafe.Pointer(&r.bytes[0]))), len: uint32(len(r.bytes)),
+		opcode: opSend, fd: int32(c.fd), addr: uint64(uintptr(unsafe.Pointer(&p[0]))), len: uint32(len(p)),
 		msgFlags: unix.MSG_DONTWAIT, userData: uint64(r.n),
 	}
-	r.conns[r.n] = c
+	r.conns[r.n], r.bytes[r.n] = c, p
 	r.n++
 	return r.n == ringSize
 }
 
 // submit does what is queued, and then calls sent for each with what write(2) would
 // have returned. It returns false when the ring works no more.
-func (r *ring) submit(sent func(c *Conn, n int, errno syscall.Errno)) bool {
+func (r *ring) submit(sent func(c *Conn, p []byte, n int, errno syscall.Errno)) bool {
 	n := uint32(r.n)
 	atomic.StoreUint32(r.tail, *r.tail+n)
 	for taken, done := uint32(0), uint32(0); done < n; {
 		// Without telling Go's scheduler, as for write: none of it waits.
 		k, _, errno := syscall.RawSyscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), uintptr(n-taken), uintptr(n-done), enterGetEvents, 0, 0)
 		if errno != 0 && errno != unix.EINTR {
-			for _, c := range r.conns[taken:n] { // those before are done
-				k, errno := write(c.fd, r.bytes)
-				sent(c, k, errno)
+			for i := taken; i < n; i++ { // those before are done
+				k, errno := write(r.conns[i].fd, r.bytes[i])
+				sent(r.conns[i], r.bytes[i], k, errno)
 			}
 			return false
 		}
@@ -158,15 +159,17 @@ func (r *ring) submit(sent func(c *Conn, n int, errno syscall.Errno)) bool {
 		for ; head != atomic.LoadUint32(r.doneTail); head++ {
 			a := r.answers[head&r.doneMask]
 			done++
+			c, p := r.conns[a.userData], r.bytes[a.userData]
 			if a.res < 0 {
-				sent(r.conns[a.userData], 0, syscall.Errno(-a.res))
+				sent(c, p, 0, syscall.Errno(-a.res))
 			} else {
-				sent(r.conns[a.userData], int(a.res), 0)
+				sent(c, p, int(a.res), 0)
 			}
 		}
 		atomic.StoreUint32(r.head, head)
 	}
 	clear(r.conns[:n])
-	r.n, r.bytes = 0, nil
+	clear(r.bytes[:n])
+	r.n, r.space = 0, r.space[:0]
 	return true
 }

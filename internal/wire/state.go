@@ -16,4 +16,5 @@ type ConnState struct {
 	Ping   bool          // Ping was called
 	End    bool          // End was called, with Retry
 	Retry  time.Duration
+	TLS    []byte // keys and half a record, secret; nil if it is plain
 }

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
@@ -36,7 +37,15 @@ func main() {
 		}
 		w.WriteHeader(http.StatusNoContent)
 	})
-	if err := http.ListenAndServe("127.0.0.1:"+os.Args[1], nil); err != nil {
+	address, err := "127.0.0.1:"+os.Args[1], error(nil)
+	if cert := os.Getenv("TLS_CERT"); cert != "" {
+		// HTTP/1.1 as the others.
+		s := &http.Server{Addr: address, TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}}
+		err = s.ListenAndServeTLS(cert, os.Getenv("TLS_KEY"))
+	} else {
+		err = http.ListenAndServe(address, nil)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

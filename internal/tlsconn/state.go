@@ -1,0 +1,41 @@
+package tlsconn
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// stateLen is the length of a sealer's state without its rest: suite, sequence number, IV and key.
+const stateLen = 2 + 8 + ivLen + 32
+
+// Export returns the sealer as bytes, for the process that goes on with its connection. They are as secret as the keys.
+// Only one of both may seal from now on: who exports seals nothing until it is certain that the other never will.
+func (s *Sealer) Export() []byte {
+	b := make([]byte, 0, stateLen+len(s.Rest))
+	b = binary.BigEndian.AppendUint16(b, s.suite)
+	b = binary.BigEndian.AppendUint64(b, s.seq)
+	b = append(b, s.iv[:]...)
+	b = append(b, s.key[:]...)
+	return append(b, s.Rest...)
+}
+
+// Import returns the sealer that Export had.
+func Import(state []byte) (*Sealer, error) {
+	if len(state) < stateLen {
+		return nil, errors.New("import TLS keys: the state is too short")
+	}
+	s := &Sealer{suite: binary.BigEndian.Uint16(state), seq: binary.BigEndian.Uint64(state[2:])}
+	suite, ok := suiteOf(s.suite)
+	if !ok {
+		return nil, errors.New("import TLS keys: the cipher suite is unknown")
+	}
+	n := copy(s.iv[:], state[10:])
+	copy(s.key[:], state[10+n:])
+	if _, err := suite.aead(s.key[:suite.keyLen]); err != nil {
+		return nil, errors.Join(errors.New("import TLS keys: the cipher cannot be made"), err)
+	}
+	if rest := state[stateLen:]; len(rest) > 0 {
+		s.Rest = append([]byte(nil), rest...)
+	}
+	return s, nil
+}

@@ -1,0 +1,143 @@
+package wire
+
+import (
+	"math/rand/v2"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"headcount/internal/hub"
+	"headcount/internal/tlsconn"
+)
+
+// ringRecord is how long a record may be that goes by the ring, which keeps so many at once.
+const ringRecord = 4 << 10
+
+// ringTakes reports whether b can be sealed for the ring.
+func ringTakes(s *tlsconn.Sealer, b *hub.Batch) bool { return b.Len() <= ringRecord && !s.Spent() }
+
+// sealForRing returns p as c is to get it: sealed, if that is TLS. It is good until the ring is empty again.
+func (l *loop) sealForRing(c *Conn, p []byte) []byte {
+	if c.tls == nil {
+		return p
+	}
+	start := len(l.ring.space)
+	l.ring.space = l.seal(c, l.ring.space, p) // what is there already stays where it is, also if this makes the space anew
+	return l.ring.space[start:]
+}
+
+// seal appends p in one record to dst. The cipher is kept where the last write was a moment ago.
+func (l *loop) seal(c *Conn, dst, p []byte) []byte {
+	kept, lately := c.tls.Kept(), l.now-c.sealed < warmTicks
+	c.sealed = l.now
+	dst = c.tls.Seal(dst, p, lately)
+	if !kept && c.tls.Kept() {
+		l.warm = append(l.warm, c)
+	}
+	return dst
+}
+
+// warmTicks is for how many ticks behind a write a cipher is kept.
+const warmTicks = 2
+
+// manyCiphers is how many must have been dropped for their memory, 1 KB each, to be given back to the system at once.
+const manyCiphers = 1000
+
+// cool drops the ciphers of streams on which nothing was written for a while.
+func (l *loop) cool() {
+	warm := l.warm[:0]
+	for _, c := range l.warm {
+		switch {
+		case c.fd < 0:
+		case l.now-c.sealed < warmTicks:
+			warm = append(warm, c)
+		default:
+			c.tls.Drop()
+		}
+	}
+	l.dropped += len(l.warm) - len(warm)
+	clear(l.warm[len(warm):])
+	if l.warm = warm; len(warm) == 0 {
+		l.warm = nil
+		if l.dropped >= manyCiphers {
+			debug.FreeOSMemory()
+		}
+		l.dropped = 0
+	}
+}
+
+// owes reports whether there is something sealed that has not gone.
+func (c *Conn) owes() bool { return c.tls != nil && len(c.tls.Rest) > 0 }
+
+// openTLS makes way for the next record: it writes what is left of the last ones, and reports whether all of it went. It
+// also sees to it that a key is not used too often.
+func (l *loop) openTLS(c *Conn) bool {
+	if c.tls.Spent() && !c.end {
+		c.end, c.retry = true, time.Second+rand.N(2*time.Second)
+	}
+	if !c.owes() {
+		return true
+	}
+	n, errno := write(c.fd, c.tls.Rest)
+	return l.sent(c, nil, c.tls.Rest, n, errno)
+}
+
+// sendSealed writes p, which is the bytes of b, in records. A record that did not go whole is kept, and what is behind it
+// has not been sealed yet.
+func (l *loop) sendSealed(c *Conn, b *hub.Batch, p []byte) bool {
+	for done := 0; done < len(p); {
+		size := min(len(p)-done, tlsconn.MaxPlaintext)
+		l.sealed = l.seal(c, l.sealed[:0], p[done:done+size])
+		if done += size; done == len(p) && c.over {
+			l.sealed = c.tls.CloseNotify(l.sealed)
+		}
+		n, errno := write(c.fd, l.sealed)
+		if !l.sent(c, b, l.sealed, n, errno) {
+			c.sub.Advance(b, done)
+			return false
+		}
+	}
+	c.sub.Advance(b, len(p))
+	return true
+}
+
+// hear looks at what a reader sends over TLS. An alert is its goodbye. "Any data received after a closure alert has been
+// received MUST be ignored" (RFC 8446, 6.1). Whatever else it is, we cannot decrypt it, and a KeyUpdate would want an
+// answer: the stream ends cleanly.
+func (l *loop) hear(c *Conn) {
+	l.buffer = append(l.buffer[:0], make([]byte, 4<<10)...)
+	n, err := unix.Read(c.fd, l.buffer)
+	if n <= 0 && (err == unix.EAGAIN || err == unix.EINTR) {
+		return
+	}
+	if n <= 0 || isAlert(l.buffer[:n]) {
+		l.leave(c)
+		return
+	}
+	c.deaf = true
+	if !l.watchFor(c) || c.end {
+		return
+	}
+	c.end, c.retry = true, time.Second+rand.N(2*time.Second)
+	if !c.blocked {
+		l.flush(c)
+	}
+}
+
+// isAlert reports whether p is one encrypted record of the size of an alert: two bytes, the content type and a tag. All
+// alerts end the connection.
+func isAlert(p []byte) bool {
+	const size = 2 + tlsconn.Overhead
+	return len(p) == size && p[0] == 23 && p[3] == 0 && p[4] == size-5
+}
+
+// leave closes a stream whose reader has gone, which over TLS is told that it was heard.
+func (l *loop) leave(c *Conn) {
+	if c.tls != nil && !c.owes() && !c.over {
+		l.drain(c)
+		l.sealed = c.tls.CloseNotify(l.sealed[:0])
+		_, _ = write(c.fd, l.sealed) // if it does not fit, the end of the connection says so
+	}
+	l.gone(c, Gone)
+}
