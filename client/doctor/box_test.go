@@ -1,4 +1,4 @@
-package main
+package doctor_test
 
 import (
 	"bytes"
@@ -6,12 +6,10 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 )
 
@@ -28,23 +26,6 @@ type box struct {
 	pass func(w http.ResponseWriter, r *http.Request, pieces <-chan []byte)
 	// deaf boxes do not tell the server that the client has gone.
 	deaf bool
-}
-
-// start returns the address of a box in front of the server.
-func (b box) start(t *testing.T, server string) string {
-	t.Helper()
-	upstream, err := url.Parse(server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	transport := &http.Transport{DisableCompression: true}
-	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { b.serve(w, r, transport, upstream) }))
-	t.Cleanup(func() {
-		front.CloseClientConnections()
-		transport.CloseIdleConnections()
-		front.Close()
-	})
-	return front.URL
 }
 
 func (b box) serve(w http.ResponseWriter, r *http.Request, transport http.RoundTripper, upstream *url.URL) {
