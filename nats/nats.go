@@ -19,9 +19,5 @@ type Options = cluster.Options
 // New returns a backend for one [headcount.Server]. It connects in the background: an error
 // means that the options are wrong. Its connection ends with [headcount.Server.Shutdown].
 func New(opt Options) (headcount.Backend, error) {
-	node, err := cluster.New(opt)
-	if err != nil {
-		return nil, err
-	}
-	return node.Backend(), nil
+	return cluster.New(opt)
 }

@@ -163,6 +163,8 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	gauge(ready, "headcount_ready", "Whether new streams are welcome, as /readyz says: 1 or 0.")
 	if s.Nodes != nil {
 		gauge(float64(len(s.Nodes)), "headcount_nodes", "Nodes that are alive as this one sees it, itself too.")
+		show(prometheus.CounterValue, float64(s.Mismatches()), "headcount_set_mismatches_total",
+			"How often another node's users were not who this one took them for, and were asked for.", nil)
 	}
 }
 

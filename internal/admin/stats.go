@@ -61,11 +61,14 @@ type course struct {
 	Points [][2]int `json:"points"`
 }
 
-// nodeSeen is a node, and how long ago it was last heard of.
+// nodeSeen is a node, how long ago it was last heard of, and what is known of its users.
 type nodeSeen struct {
-	Node string  `json:"node"`
-	Self bool    `json:"self,omitempty"`
-	Age  float64 `json:"last_seen_seconds"`
+	Node  string  `json:"node"`
+	Self  bool    `json:"self,omitempty"`
+	Age   float64 `json:"last_seen_seconds"`
+	Users int     `json:"users"`
+	Set   float64 `json:"set_age_seconds"`       // since its users in a room that is open here were last told or confirmed, at most
+	Lag   int     `json:"sets_behind,omitempty"` // rooms that are open here in which something may be missing
 }
 
 // takeStats counts what there is, and notes it in the trend.
@@ -156,7 +159,7 @@ func sum(c prometheus.Collector, label string) map[string]int {
 func nodes(all []engine.NodeStatus) []nodeSeen {
 	var list []nodeSeen
 	for _, n := range all {
-		list = append(list, nodeSeen{n.Name, n.Self, n.Heard.Seconds()})
+		list = append(list, nodeSeen{n.Name, n.Self, n.Heard.Seconds(), n.Users, n.Fresh.Seconds(), n.Lag})
 	}
 	slices.SortFunc(list, func(a, b nodeSeen) int { return cmp.Compare(a.Node, b.Node) })
 	return list

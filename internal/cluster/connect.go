@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"headcount/internal/cluster/union"
 )
 
 func (n *Node) connect(urls []string, opts []nats.Option) error {
@@ -30,14 +32,19 @@ func (n *Node) connect(urls []string, opts []nats.Option) error {
 		nats.MaxPingsOutstanding(2),
 		nats.FlusherTimeout(patience),
 		nats.ConnectHandler(look),
-		nats.ReconnectHandler(look),
+		nats.ReconnectHandler(func(*nats.Conn) {
+			n.setConnected(true)
+			n.notice()
+		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			n.log.Warn("NATS went away", "error", scrub(err, n.secrets))
+			n.setConnected(false)
 			n.lost()
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			n.log.Warn("NATS says", "error", scrub(err, n.secrets))
 			if errors.Is(err, nats.ErrSlowConsumer) {
+				n.apply((*union.Machine).Lost)
 				n.lost()
 			}
 		}),
@@ -47,12 +54,7 @@ func (n *Node) connect(urls []string, opts []nats.Option) error {
 		return fmt.Errorf("connect to NATS: %w", err)
 	}
 	n.nc = nc
-	n.js, err = jetstream.New(nc,
-		jetstream.WithDefaultTimeout(patience),
-		jetstream.WithPublishAsyncTimeout(patience),
-		jetstream.WithPublishAsyncMaxPending(16<<10),
-		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, m *nats.Msg, _ error) { n.unsaid(m) }),
-	)
+	n.js, err = jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		nc.Close()
 		return fmt.Errorf("use JetStream: %w", err)

@@ -28,14 +28,12 @@ const (
 	noStorage   jetstream.ErrorCode = 10047
 )
 
-// What it answers while an attempt with the same id, here or on another node, has not
-// been decided.
+// What it answers while an attempt with the same id, here or on another node, has not been decided.
 const inProcess jetstream.ErrorCode = 10158
 
-// Emit stores an event for all nodes and returns its id, and the room that it is in.
-// key is its idempotency key, or "": an event with the key of another is not stored
-// again, and the id and room are the other's. An error says that the event is not
-// accepted; whether NATS has it after all is not known where the error is about time.
+// Emit stores an event for all nodes and returns its id, and the room that it is in. key is its idempotency key, or "":
+// an event with the key of another is not stored again, and the id and room are the other's. An error says that the
+// event is not accepted; whether NATS has it after all is not known where the error is about time.
 func (n *Node) Emit(ctx context.Context, room, event string, data []byte, key string) (id, in string, err error) {
 	if n.Epoch() == "" {
 		return "", "", n.Ready()
@@ -57,7 +55,7 @@ func (n *Node) Emit(ctx context.Context, room, event string, data []byte, key st
 			return "", "", scrub(err, n.secrets)
 		}
 		if !ack.Duplicate {
-			n.hub.Advance(ack.Sequence)
+			n.local.Hub.Advance(ack.Sequence)
 			n.said.add(t, ack.Sequence, n.confirm)
 			break
 		}
@@ -71,8 +69,8 @@ func (n *Node) Emit(ctx context.Context, room, event string, data []byte, key st
 			}
 			break
 		}
-		// NATS remembers an attempt that it has lost, as when its leader went at that
-		// moment, and takes this one for the second.
+		// NATS remembers an attempt that it has lost, as when its leader went at that moment, and takes this one for
+		// the second.
 		n.log.Warn("NATS has lost an event that it takes for kept; it is stored again", "room", room, "sequence", ack.Sequence)
 		msgID += " again"
 		ack = nil
@@ -120,8 +118,8 @@ func (n *Node) store(ctx context.Context, m *nats.Msg, id string) (*jetstream.Pu
 	}
 }
 
-// first returns the room of the event with that id, which NATS says is at seq, "" if that
-// is not known; kept is false if it is not there.
+// first returns the room of the event with that id, which NATS says is at seq, "" if that is not known; kept is false
+// if it is not there.
 func (n *Node) first(ctx context.Context, seq uint64, id string) (room string, kept bool, err error) {
 	events := n.streams.Load().events
 	m, err := events.GetMsg(ctx, seq)
@@ -146,14 +144,13 @@ func (n *Node) first(ctx context.Context, seq uint64, id string) (room string, k
 	return s.Room, true, nil
 }
 
-// confirm says to all that have the room open which its last event is. It goes out a
-// moment after the event itself, which NATS may have lost on the way: what it sends
-// to readers of a stream, it sends once.
+// confirm says to all that have the room open which its last event is. It goes out a moment after the event itself,
+// which NATS may have lost on the way: what it sends to readers of a stream, it sends once.
 func (n *Node) confirm(token string, seq uint64) {
 	if r := n.roomOf(token); r != nil {
 		r.feed.onStored(seq)
 	}
-	if err := n.nc.Publish(n.names.live(token), encode(shout{Stored: seq})); err != nil {
+	if err := n.nc.Publish(n.names.live(token), encode(confirmation{seq})); err != nil {
 		n.lost() // the others will look for themselves
 	}
 }

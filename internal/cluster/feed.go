@@ -38,8 +38,7 @@ type live struct {
 	before uint64 // sequence of the room's event before it
 }
 
-// maxEarly is how many events are kept while a hole is filled. Beyond, they are
-// forgotten and become part of the hole.
+// maxEarly is how many events are kept while a hole is filled. Beyond, they are forgotten and become part of the hole.
 const maxEarly = 1000
 
 var (
@@ -90,8 +89,8 @@ func (f *feed) take(e live) bool {
 	return true
 }
 
-// missed says that there was an event up to which the hub was told to have them all, and
-// which it does not have: whoever said so did not know of it. f.mu is held.
+// missed says that there was an event up to which the hub was told to have them all, and which it does not have:
+// whoever said so did not know of it. f.mu is held.
 func (f *feed) missed(seq uint64) {
 	f.node.log.Warn("an event was passed over; readers are told by an io:gap", "room", f.room.name, "sequence", seq)
 	f.hub.Lose(f.last)
@@ -132,7 +131,7 @@ func (f *feed) catchUp(ctx context.Context) error {
 	f.hole = true
 	f.mu.Unlock()
 	for range 5 {
-		done, err := slot(ctx, f.node.own.requests)
+		done, err := slot(ctx, f.node.requests)
 		if err != nil {
 			return err
 		}
@@ -145,8 +144,7 @@ func (f *feed) catchUp(ctx context.Context) error {
 	return errHole // NATS is not to be asked without end for what it may never have
 }
 
-// fetch reads what is stored behind what the hub has, and reports whether no hole is
-// left.
+// fetch reads what is stored behind what the hub has, and reports whether no hole is left.
 func (f *feed) fetch(ctx context.Context) (closed bool, err error) {
 	n := f.node
 	s := n.streams.Load()
@@ -196,8 +194,8 @@ func (f *feed) fetch(ctx context.Context) (closed bool, err error) {
 		}
 	}
 	upTo := max(info.State.LastSeq, link)
-	// All that the stream holds no more is known to have been dropped by its age, up
-	// to its first event, or to make room for later events of this room.
+	// All that the stream holds no more is known to have been dropped by its age, up to its first event, or to make
+	// room for later events of this room.
 	lost := max(info.State.FirstSeq, 1) - 1
 	if limit := info.Config.MaxMsgsPerSubject; limit > 0 && len(events) >= int(limit) {
 		lost = events[0].Seq - 1
@@ -208,7 +206,7 @@ func (f *feed) fetch(ctx context.Context) (closed bool, err error) {
 	if f.generation != generation {
 		return false, errStale
 	}
-	n.hub.Advance(upTo)
+	n.local.Hub.Advance(upTo)
 	if !loaded {
 		f.hub.Load(lost, upTo, events)
 	} else {
@@ -233,17 +231,18 @@ func (n *Node) timeOfNATS(ctx context.Context, info *jetstream.StreamInfo, recei
 	if !info.TimeStamp.IsZero() {
 		return info.TimeStamp
 	}
-	// NATS before 2.10 does not say. It says when the last sign of life of this node
-	// came, and that was a moment ago.
-	n.mu.Lock()
-	beaten := n.beaten
-	n.mu.Unlock()
-	m, err := n.streams.Load().nodes.GetLastMsgForSubject(ctx, n.names.beat(n.Name()))
+	// NATS before 2.10 does not say. It says when it has stored something.
+	stored := time.Now()
+	var m *jetstream.RawStreamMsg
+	_, err := n.js.PublishMsg(ctx, &nats.Msg{Subject: n.names.entry("clock")})
+	if err == nil {
+		m, err = n.streams.Load().shared.GetLastMsgForSubject(ctx, n.names.entry("clock"))
+	}
 	if err != nil {
 		n.log.Debug("time of NATS is not known", "error", err)
 		return received // the clocks may well agree
 	}
-	return m.Time.Add(received.Sub(beaten))
+	return m.Time.Add(received.Sub(stored))
 }
 
 func (n *Node) parse(data []byte, seq uint64, at time.Time) (hub.Event, bool) {
@@ -255,8 +254,8 @@ func (n *Node) parse(data []byte, seq uint64, at time.Time) (hub.Event, bool) {
 	return hub.Event{Seq: seq, Time: at, Name: s.Event, Data: s.Data}, true
 }
 
-// compare reports whether the hub has the room's last event. If so it has everything
-// up to where the stream was known to be well before the question.
+// compare reports whether the hub has the room's last event. If so it has everything up to where the stream was known
+// to be well before the question.
 func (f *feed) compare(ctx context.Context) (bool, error) {
 	n := f.node
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -297,7 +296,10 @@ func (f *feed) compare(ctx context.Context) (bool, error) {
 func (n *Node) onLive(r *room, m *nats.Msg) {
 	number := m.Header.Get(jetstream.SequenceHeader)
 	if number == "" {
-		n.onShout(r, m)
+		var c confirmation
+		if json.Unmarshal(m.Data, &c) == nil && c.Stored > 0 { // else it is what nodes of an older version say
+			r.feed.onStored(c.Stored)
+		}
 		return
 	}
 	seq, err := strconv.ParseUint(number, 10, 64)
@@ -305,7 +307,7 @@ func (n *Node) onLive(r *room, m *nats.Msg) {
 		return
 	}
 	before, _ := strconv.ParseUint(m.Header.Get(jetstream.LastSequenceHeader), 10, 64)
-	n.hub.Advance(seq)
+	n.local.Hub.Advance(seq)
 	if e, ok := n.parse(m.Data, seq, time.Now()); ok {
 		r.feed.onLive(live{Event: e, before: before})
 	}

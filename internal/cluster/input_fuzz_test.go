@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +13,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"headcount/internal/cluster/union"
+	"headcount/internal/engine"
 	"headcount/internal/hub"
 	"headcount/internal/presence"
 )
@@ -83,19 +84,25 @@ func exactly(t *testing.T, text string) any {
 	return v
 }
 
-// FuzzMessage: no message on NATS, whatever subject it comes on, ends a node, or takes
-// out of the count anybody that it does not name.
+// FuzzMessage: no message on NATS, whatever subject it comes on, ends a node, or takes out of the count anybody without
+// its goodbye.
 func FuzzMessage(f *testing.F) {
 	for _, data := range []string{
 		"", "null", "{}", "[]", `{"room":"lobby","event":"news","data":1}`, `{"event":"news"}`, `{"event":"io:gap","data":{"missed":1}}`, `{"event":"","data":1}`,
-		`{"stored":18446744073709551615}`, `{"leave":["client-0001"]}`, `{"leave":["client-0002"]}`, `{"alive":["client-0001",""]}`, `{"roll":[null]}`, `{"roll":["client-0001"],"node":"z"}`,
-		`{"claim":"client-0001","room":"lobby","by":"x-0-1","nonce":"n"}`, `{"claim":"client-0002","room":"lobby","late":true}`, `{"has":["client-0001"],"room":"lobby"}`, `{"dead":"abcdefgh-0"}`,
-		`{"id":"beefbeef-0-1","room":"lobby","version":1,"users":5}`, `{"id":"","room":"lobby","version":1,"users":-5,"in":{"":-1}}`, `{"id":"b-0-1","room":"lobby","version":2,"users":9223372036854775807,"out":{"x":1}}`,
-		`{"id":"beefbeef-0-1","room":"lobby","closed":true,"version":3,"joined":["client-0001"]}`, `{"room":"lobby","version":18446744073709551615}`, "\xff", `{"data":`, "beefbeef-0", "-", "",
+		`{"stored":18446744073709551615}`, `{"leave":["client-0001"]}`, "\xff", `{"data":`,
 	} {
-		for kind := range uint8(5) {
+		for kind := range uint8(3) {
 			f.Add(kind, "7", "6", []byte(data))
 		}
+	}
+	lobby := token("lobby")
+	for _, m := range []union.Message{
+		union.Delta{Node: "beefbeef", Room: lobby, Instance: 1, Seq: 1, Joined: []uint64{union.Hash(nil, "client-0001")}},
+		union.Closed{Node: "beefbeef", Room: lobby, Instance: 1 << 62},
+		union.Goodbye{Node: "beefbeef", Room: lobby, Users: []uint64{1}},
+		union.Renew{Room: lobby, Users: []uint64{1}},
+	} {
+		f.Add(uint8(2), "", "", union.Append(nil, m))
 	}
 	f.Add(uint8(0), "18446744073709551615", "18446744073709551614", []byte(`{"event":"news","data":1}`))
 	f.Add(uint8(0), "9", "8", []byte(`{"event":"news","data":1}`)) // something is missing before it
@@ -103,7 +110,7 @@ func FuzzMessage(f *testing.F) {
 	f.Fuzz(func(t *testing.T, kind uint8, seq, before string, data []byte) {
 		n, reader := newAlone(t)
 		m := &nats.Msg{Data: data, Header: nats.Header{}}
-		switch kind % 5 {
+		switch kind % 3 {
 		case 0:
 			m.Header.Set(jetstream.SequenceHeader, seq)
 			m.Header.Set(jetstream.LastSequenceHeader, before)
@@ -111,23 +118,13 @@ func FuzzMessage(f *testing.F) {
 		case 1:
 			n.onLive(n.room("lobby"), m)
 		case 2:
-			n.onCount(token("lobby"), "beefbeef-0", data)
-		case 3:
-			n.onAsk(m)
-		case 4:
-			n.onBeat(string(data), time.Now())
+			n.onSets(m)
 		}
-		var names struct {
-			Leave, Joined []string
-			Claim         string
-		}
-		_ = json.Unmarshal(data, &names) // what is not well formed names nobody
-		named := slices.Contains(append(append(names.Leave, names.Joined...), names.Claim), "client-0001")
-		if got := n.table.Count("lobby"); got != 2 && (got != 1 || !named) {
+		if got := n.local.Users.Count("lobby"); got != 2 {
 			t.Errorf("got %d users of this node, want 2", got)
 		}
-		if all, here := n.Users(t.Context(), "lobby"), n.table.Count("lobby"); all < here {
-			t.Errorf("got %d users on all nodes, want at least the %d here", all, here)
+		if all := n.Count(t.Context(), "lobby"); all < 2 {
+			t.Errorf("got %d users on all nodes, want at least the 2 here", all)
 		}
 		var batch hub.Batch
 		for reader.Pending(&batch) {
@@ -136,37 +133,26 @@ func FuzzMessage(f *testing.F) {
 	})
 }
 
-// FuzzArrive: whatever cursor a reader comes with, it is counted, once and at once.
-func FuzzArrive(f *testing.F) {
+// FuzzAwait: whatever cursor a reader comes with, it does not wait where there is no NATS.
+func FuzzAwait(f *testing.F) {
 	for _, cursor := range []string{
-		"", "17", "e1.6.beefbeef.2", "e1.7.beefbeef.2", "e1.18446744073709551615.beefbeef.1", "e1.99999999999999999999.beefbeef.1", "e2.6.beefbeef.2", "....", "e1.6.TAG.2", ".1.beefbeef.0", "e1.6.beefbeef.2.YUXH3CAV", "\x00",
+		"", "17", "e1.6.beefbeef.2", "e1.7.beefbeef.2", "e1.18446744073709551615.beefbeef.1", "e1.99999999999999999999.beefbeef.1", "e2.6.beefbeef.2", "....", ".1.beefbeef.0", "e1.6.beefbeef.2.YUXH3CAV", "\x00",
 	} {
-		f.Add("client-0002", cursor)
-		f.Add("", cursor)
+		f.Add(cursor)
 	}
-	f.Fuzz(func(t *testing.T, id, cursor string) {
+	f.Fuzz(func(t *testing.T, cursor string) {
 		n, _ := newAlone(t)
 		epoch := "e1"
 		n.epoch.Store(&epoch)
-		n.onBeat("beefbeef-0", time.Now())
-		n.onCount(token("lobby"), "beefbeef-0", []byte(`{"id":"beefbeef-0-1","room":"lobby","version":1,"users":3}`))
-		before := n.Users(t.Context(), "lobby")
-		calls := 0
-		if err := n.Arrive(t.Context(), "lobby", id, strings.ReplaceAll(cursor, "TAG", n.Tag()), func() {
-			calls++
-			n.table.Open("lobby", id, quiet{})
-		}); err != nil || calls != 1 {
-			t.Fatalf("got error %v and %d counts, want none and one", err, calls)
-		}
-		// Whoever was on the other node is not counted there any more.
-		if got := n.Users(t.Context(), "lobby"); got != before+1 && (got != before || id == "") {
-			t.Errorf("got %d users on all nodes, and %d before", got, before)
+		begin := time.Now()
+		if n.Await(t.Context(), "lobby", cursor); time.Since(begin) >= longest {
+			t.Errorf("a reader waited for %v", time.Since(begin))
 		}
 	})
 }
 
-// newAlone returns a node that has no NATS, with the room lobby loaded up to event 6,
-// a reader of it, and two users, of which one has the client id client-0001.
+// newAlone returns a node that has no NATS, with the room lobby loaded up to event 6, a reader of it, and two users, of
+// which one has the client id client-0001.
 func newAlone(t testing.TB) (*Node, *hub.Sub) {
 	t.Helper()
 	n, err := New(Options{Servers: "127.0.0.1:1"})
@@ -174,9 +160,12 @@ func newAlone(t testing.TB) (*Node, *hub.Sub) {
 		t.Fatal(err)
 	}
 	t.Cleanup(n.nc.Close)
-	table := presence.New(time.Minute)
+	table := presence.NewJournaled(time.Minute)
 	h := hub.New(hub.Options{Source: n, Node: n.Tag()})
-	n.Bind(h, table, quiet{})
+	n.Bind(engine.Local{
+		Hub: h, Users: table,
+		Changed: func(string) {}, Renew: func(string, []string) []string { return nil }, Leave: func(string, []string, time.Duration) {},
+	})
 	room := h.Open("lobby")
 	n.room("lobby").feed.loaded, n.room("lobby").feed.last = true, 6
 	table.Open("lobby", "client-0001", quiet{})
@@ -184,11 +173,7 @@ func newAlone(t testing.TB) (*Node, *hub.Sub) {
 	return n, room.Join(hub.JoinOptions{})
 }
 
-// quiet is a node's own side, and a stream, that does nothing.
+// quiet is a stream that does nothing.
 type quiet struct{}
 
 func (quiet) Left() {}
-
-func (quiet) Recount(string)                        {}
-func (quiet) Renew(string, []string) (all []string) { return nil }
-func (quiet) Expect(string, string, time.Time)      {}

@@ -14,8 +14,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"headcount/internal/engine"
 	"headcount/internal/hub"
-	"headcount/internal/presence"
 )
 
 const (
@@ -23,8 +23,8 @@ const (
 	probing  = 2 * time.Second  // between two looks at the stream
 	doubt    = 10 * time.Second // how long a stream that ends too early may be an error
 	inbox    = 64 << 10         // messages that may wait to be looked at
-	requests = 32               // requests to NATS of rooms under way at once; of strangers a quarter of that
-	replays  = 4                // consumers at once; of strangers likewise
+	requests = 32               // requests to NATS at once
+	replays  = 4                // consumers at once
 )
 
 // errAway is what everything that needs NATS says without it.
@@ -33,65 +33,40 @@ var errAway = errors.New("NATS is away")
 // errUnreached is what holds at the start.
 var errUnreached = fmt.Errorf("%w; it has not been reached yet", errAway)
 
-// Local is this node's own side.
-type Local interface {
-	// Recount says that the count of the room may have changed.
-	Recount(room string)
-	// Renew renews the leases of those ids that have a stream or a lease here, and
-	// returns them.
-	Renew(room string, ids []string) []string
-	// Expect counts an id until a time at least, unless it leaves before.
-	Expect(room, id string, until time.Time)
-}
-
-// Node is this node in the cluster. It is the [hub.Source] of its hub.
+// Node is this node in the cluster, the [engine.Backend] of its engine.
 type Node struct {
-	opt       Options
-	log       *slog.Logger
-	names     names
-	tag       string // of this process, in cursors
-	secrets   []string
-	dialer    dialer
-	nc        *nats.Conn
-	js        jetstream.JetStream
-	inbox     chan *nats.Msg
-	marks     sync.Map       // in the inbox: what is to be closed behind all that came before
-	beats     chan *nats.Msg // apart: who is slow to look at the rest must not take others for dead
-	trouble   chan struct{}  // the connection came, went or lost something
-	own       limits         // of the rooms that are open
-	strangers limits         // of others that somebody asks about
-	rolls     chan struct{}  // of rooms that come back: who has gone elsewhere?
+	opt      Options
+	log      *slog.Logger
+	names    names
+	tag      string // of this process, in cursors
+	secrets  []string
+	dialer   dialer
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	inbox    chan *nats.Msg
+	trouble  chan struct{} // the connection came, went or lost something
+	requests chan struct{}
+	replays  chan struct{}
 
-	hub   *hub.Hub
-	table *presence.Table
-	local Local
+	local engine.Local
+	sets  sets
 
-	streams  atomic.Pointer[streams]             // nil until NATS was first reached
-	epoch    atomic.Pointer[string]              // "" until then
-	peers    atomic.Pointer[map[string]struct{}] // who is alive, besides this node
-	settled  atomic.Uint64                       // where the stream ended a look before the last
-	versions atomic.Uint64                       // of entries
-	openings atomic.Uint64                       // of rooms
-	unsound  atomic.Bool                         // NATS is too old to be trusted as a cluster, see drifts
+	streams atomic.Pointer[streams] // nil until NATS was first reached
+	epoch   atomic.Pointer[string]  // "" until then
+	settled atomic.Uint64           // where the stream ended a look before the last
+	unsound atomic.Bool             // NATS is too old to be trusted as a cluster, see drifts
 
 	tasks  tasks
-	reads  reads
 	said   confirms
 	behind time.Time // since when the stream has ended too early; for tend alone
 	probed uint64    // where the stream ended at the last look; likewise
 	grown  time.Time // when more replicas were last asked for; likewise
 
-	mu      sync.Mutex
-	name    string // as others see it: the tag, and how often it came back from the dead
-	lives   int
-	rooms   map[string]*room // by name
-	tokens  map[string]*room
-	leaving map[string]*room     // those that have not told the others yet that they are gone
-	heard   map[string]time.Time // from which node when last
-	dead    map[string]time.Time // who is taken for dead since when
-	beaten  time.Time            // when this node was last heard of itself
-	synced  bool                 // since the connection came
-	state   error                // why this node is not ready, nil if it is
+	mu     sync.Mutex
+	rooms  map[string]*room // by name
+	tokens map[string]*room
+	synced bool  // since the connection came
+	state  error // why this node is not ready, nil if it is
 }
 
 // New connects to NATS, or keeps trying to: it fails only if the options are wrong.
@@ -105,6 +80,9 @@ func New(opt Options) (*Node, error) {
 	if opt.HistoryAge == 0 {
 		opt.HistoryAge = 10 * time.Minute
 	}
+	if opt.Name == "" {
+		opt.Name = strings.ToLower(rand.Text()[:8])
+	}
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
@@ -116,77 +94,55 @@ func New(opt Options) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		opt: opt, log: opt.Log, names: newNames(opt.Prefix),
-		tag:       strings.ToLower(rand.Text()[:8]),
-		secrets:   secrets(urls),
-		inbox:     make(chan *nats.Msg, inbox),
-		beats:     make(chan *nats.Msg, inbox/16),
-		trouble:   make(chan struct{}, 1),
-		own:       limits{make(chan struct{}, requests), make(chan struct{}, replays)},
-		strangers: limits{make(chan struct{}, requests/4), make(chan struct{}, replays/4)},
-		rolls:     make(chan struct{}, replays),
-		rooms:     make(map[string]*room),
-		tokens:    make(map[string]*room),
-		leaving:   make(map[string]*room),
-		heard:     make(map[string]time.Time),
-		dead:      make(map[string]time.Time),
-		state:     errUnreached,
+		opt: opt, log: opt.Log, names: newNames(opt.Prefix), tag: opt.Name,
+		secrets:  secrets(urls),
+		inbox:    make(chan *nats.Msg, inbox),
+		trouble:  make(chan struct{}, 1),
+		requests: make(chan struct{}, requests),
+		replays:  make(chan struct{}, replays),
+		rooms:    make(map[string]*room),
+		tokens:   make(map[string]*room),
+		state:    errUnreached,
 	}
-	n.tasks.more = make(chan struct{}, 1)
-	n.name = n.tag + "-0"
+	n.tasks.more, n.sets.more = make(chan struct{}, 1), make(chan struct{}, 1)
+	n.sets.reset(n, nil)
 	n.epoch.Store(new(string))
-	n.peers.Store(&map[string]struct{}{})
 	if err := n.connect(urls, opts); err != nil {
 		return nil, scrub(err, n.secrets)
 	}
 	return n, nil
 }
 
-// Tag names the node in cursors.
+// Tag names the node in cursors, and to the others.
 func (n *Node) Tag() string { return n.tag }
 
-// Bind says whose events and users these are. It is called once, before anything else
-// but Tag.
-func (n *Node) Bind(h *hub.Hub, t *presence.Table, local Local) {
-	n.hub, n.table, n.local = h, t, local
-}
+// Bind says whose backend this is. The engine does it once, before anything else but Tag.
+func (n *Node) Bind(local engine.Local) { n.local = local }
 
-// Run does everything that others have to be told or asked, until ctx is done. It hands
-// its users over then, and closes the connection; what this node last said stays valid
-// until its name expires, so that those on their way elsewhere stay counted.
-func (n *Node) Run(ctx context.Context) {
+// Run does everything that happens in the background, until ctx is done. Then it says goodbye and asks the others to keep
+// this node's users while they come back elsewhere, unless Release was called.
+func (n *Node) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	running.Go(func() { n.tasks.run(ctx) })
 	running.Go(func() { n.receive(ctx) })
-	running.Go(func() { n.listenToBeats(ctx) })
-	running.Go(func() { n.beat(ctx) })
+	running.Go(func() { n.tick(ctx) })
+	running.Go(func() { n.send(ctx) })
 	n.tend(ctx)
 	running.Wait()
-	n.handOver()
-	if n.nc.IsConnected() {
-		_ = n.nc.FlushTimeout(patience)
-		n.hear(n.passOn)
-		// Those of its users whom nobody has taken over count until it is taken for dead. They were told
-		// to come back within 3 s: a whole deadAfter from now is long enough, one from the last sign of
-		// life may not be.
-		_ = n.nc.PublishMsg(n.sign())
-		_ = n.nc.FlushTimeout(patience)
-		n.hear(n.passOn)
-	}
+	n.stop()
 	n.nc.Close()
+	return nil
 }
 
 // tend keeps this node in step with what NATS holds.
 func (n *Node) tend(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	var probed time.Time
-	subscribed := false
-	var chasing atomic.Bool
+	var probed, connected time.Time
 	for {
 		if n.nc.IsConnected() {
-			if !subscribed {
-				subscribed = n.listen()
+			if connected.IsZero() {
+				connected = time.Now()
 			}
 			n.mu.Lock()
 			synced := n.synced
@@ -198,15 +154,12 @@ func (n *Node) tend(ctx context.Context) {
 				n.report(n.probe(ctx))
 				probed = time.Now()
 			}
-			n.sweep()
-			if !chasing.Load() {
-				chasing.Store(true)
-				n.tasks.add(func(ctx context.Context) {
-					defer chasing.Store(false)
-					n.chase(ctx)
-				})
+			if time.Since(connected) >= 2*patience {
+				n.useKey(nil)
 			}
+			n.sweep()
 		} else {
+			connected = time.Time{}
 			n.report(n.away())
 		}
 		select {
@@ -218,15 +171,6 @@ func (n *Node) tend(ctx context.Context) {
 	}
 }
 
-// listen subscribes to what concerns the node as a whole.
-func (n *Node) listen() bool {
-	_, err := n.nc.ChanSubscribe(n.names.allBeats(), n.beats)
-	if err == nil {
-		_, err = n.nc.ChanSubscribe(n.names.direct(n.tag), n.inbox)
-	}
-	return err == nil
-}
-
 // sync finds the streams, and brings everything that this node has open up to date.
 func (n *Node) sync(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*patience)
@@ -234,11 +178,8 @@ func (n *Node) sync(ctx context.Context) error {
 	n.mu.Lock()
 	n.synced = true // until something is lost again, which may be while this runs
 	n.mu.Unlock()
-	tip := n.hub.Tip() // before the question: it moves on meanwhile
+	tip := n.local.Hub.Tip() // before the question: it moves on meanwhile
 	info, err := n.provide(ctx)
-	if err == nil {
-		err = n.readBeats(ctx)
-	}
 	if err == nil {
 		err = n.enter(info, tip)
 	}
@@ -246,7 +187,6 @@ func (n *Node) sync(ctx context.Context) error {
 		n.lost()
 		return err
 	}
-	n.beatOnce(time.Now()) // who comes next finds it in the bucket
 	n.log.Info("in step with NATS", "server", n.nc.ConnectedAddr(), "epoch", n.Epoch())
 	if n.drifts(info) {
 		n.log.Warn("with this NATS each new leader of a cluster is an io:gap for all readers; use a newer one", "version", n.nc.ConnectedServerVersion())
@@ -259,7 +199,7 @@ func (n *Node) sync(ctx context.Context) error {
 
 // probe asks where the stream is, and makes what somebody has deleted.
 func (n *Node) probe(ctx context.Context) error {
-	tip := n.hub.Tip()
+	tip := n.local.Hub.Tip()
 	info, err := n.provide(ctx)
 	if err == nil {
 		err = n.enter(info, tip)
@@ -272,9 +212,8 @@ func (n *Node) probe(ctx context.Context) error {
 	return nil
 }
 
-// enter takes over the stream's epoch and its last sequence; tip is how far it was
-// known to be before it was asked. Where it is another stream than before, or one that
-// has lost its last events, the rooms begin anew.
+// enter takes over the stream's epoch and its last sequence; tip is how far it was known to be before it was asked. Where
+// it is another stream than before, or one that has lost its last events, the rooms begin anew.
 func (n *Node) enter(info *jetstream.StreamInfo, tip uint64) error {
 	epoch, last := n.epochOf(info), info.State.LastSeq
 	old := n.Epoch()
@@ -282,7 +221,7 @@ func (n *Node) enter(info *jetstream.StreamInfo, tip uint64) error {
 		n.behind = time.Time{}
 		n.settled.Store(n.probed)
 		n.probed = last
-		n.hub.Advance(last)
+		n.local.Hub.Advance(last)
 		return nil
 	}
 	if epoch == old {
@@ -305,7 +244,7 @@ func (n *Node) enter(info *jetstream.StreamInfo, tip uint64) error {
 	for _, r := range n.open() {
 		r.feed.forget() // what is under way is of the old stream
 	}
-	n.hub.Reset(epoch, last)
+	n.local.Hub.Reset(epoch, last)
 	for _, r := range n.open() {
 		r.feed.forget()
 		n.tasks.add(r.refresh)
@@ -355,28 +294,62 @@ func (n *Node) room(name string) *room {
 	return n.rooms[name]
 }
 
-// Watch is for [hub.Source].
-func (n *Node) Watch(h *hub.Room) {
-	r := newRoom(n, h)
+func (n *Node) roomOf(token string) *room {
 	n.mu.Lock()
-	r.before = n.leaving[r.name]
-	r.tally.waits = r.before != nil
-	n.rooms[r.name], n.tokens[r.token] = r, r
-	n.mu.Unlock()
-	n.tasks.add(r.begin)
+	defer n.mu.Unlock()
+	return n.tokens[token]
 }
 
-// Unwatch is for [hub.Source].
-func (n *Node) Unwatch(h *hub.Room) {
-	n.mu.Lock()
-	r := n.rooms[h.Name()]
-	delete(n.rooms, h.Name())
-	if r != nil {
-		delete(n.tokens, r.token)
-		n.leaving[r.name] = r
+// receive looks at every message but the answers.
+func (n *Node) receive(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case m := <-n.inbox:
+			if token, ok := strings.CutPrefix(m.Subject, n.names.lives); !ok {
+				n.onSets(m)
+			} else if r := n.roomOf(token); r != nil {
+				n.onLive(r, m)
+			}
+		}
 	}
-	n.mu.Unlock()
-	if r != nil {
-		n.tasks.add(r.close)
+}
+
+// Await prepares for a reader of an open room, with the cursor that it came with: it waits, but not for long, until the
+// room's history and the other nodes' users are known.
+func (n *Node) Await(ctx context.Context, name, cursor string) {
+	c, ok := hub.ParseCursor(cursor)
+	// Emitted a moment ago, on another node: this one is about to hear of it.
+	unknown := ok && c.Epoch != "" && c.Epoch == n.Epoch() && c.Seq > n.local.Hub.Tip() && !n.tell(ctx, c.Seq)
+	r := n.room(name)
+	if r == nil {
+		return
 	}
+	r.wait(ctx)
+	if unknown {
+		r.feed.hub.Expect(c.Seq)
+	}
+}
+
+// tell reports whether it can be told by now if the stream has got as far as seq.
+func (n *Node) tell(ctx context.Context, seq uint64) bool {
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	s := n.streams.Load()
+	if s == nil || !n.nc.IsConnected() {
+		return false
+	}
+	info, err := s.events.Info(ctx)
+	if err == nil && n.epochOf(info) == n.Epoch() {
+		n.local.Hub.Advance(info.State.LastSeq)
+	}
+	if err == nil && seq > n.local.Hub.Tip() {
+		// Who says so may be a server that is cut off from the others: it can answer, and store nothing.
+		_, err = n.js.PublishMsg(ctx, &nats.Msg{Subject: n.names.entry("clock")})
+	}
+	if err != nil {
+		n.log.Debug("cursor may be ahead", "error", err)
+	}
+	return err == nil
 }

@@ -14,13 +14,15 @@ import (
 
 // Options of a [Node].
 type Options struct {
-	// Servers is one or more URLs of NATS servers, comma-separated, such as
-	// nats://user:password@host:4222; tls:// for TLS. The query of a URL may name
-	// files: creds, nkey, ca, cert, key.
+	// Servers is one or more URLs of NATS servers, comma-separated, such as nats://user:password@host:4222; tls:// for
+	// TLS. The query of a URL may name files: creds, nkey, ca, cert, key.
 	Servers string
-	// Prefix is the first word of every subject, stream and bucket: headcounts with
-	// different ones share a NATS without hearing each other. Default "headcount".
-	Prefix     string
+	// Prefix is the first word of every subject, stream and bucket: headcounts with different ones share a NATS without
+	// hearing each other. Default "headcount".
+	Prefix string
+	// Name is what this node is called by the others, and in cursors: 8 of a-z0-9, and no other's at the same time.
+	// Default random.
+	Name       string
 	History    int           // events kept per room; default 1000
 	HistoryAge time.Duration // how long an event is kept; default 10 min
 	Log        *slog.Logger  // default: none
@@ -28,8 +30,8 @@ type Options struct {
 
 var prefixForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
 
-// Check returns what is wrong with the options, in words for whoever gave them. It
-// never repeats a URL: there may be a password in it.
+// Check returns what is wrong with the options, in words for whoever gave them. It never repeats a URL: there may be a
+// password in it.
 func (o *Options) Check() error {
 	if o.Prefix != "" && !prefixForm.MatchString(o.Prefix) {
 		return fmt.Errorf("-nats-prefix %q is no name; give 1 to 32 of A-Za-z0-9_-", o.Prefix)

@@ -1,7 +1,6 @@
 package cluster_test
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
@@ -54,14 +53,7 @@ func TestWithoutNATS(t *testing.T) {
 	if _, _, err := n.Emit(t.Context(), "lobby", "n", []byte("1"), ""); err == nil {
 		t.Error("Emit: got no error, want one")
 	}
-	if err := n.Arrive(t.Context(), "lobby", "client-0001", "", func() { t.Error("counted") }); err == nil {
-		t.Error("Arrive: got no error, want one")
-	}
-	var names []string
-	for name := range n.Nodes() {
-		names = append(names, name)
-	}
-	if !slices.Equal(names, []string{n.Name()}) || !strings.HasPrefix(n.Name(), n.Tag()) {
-		t.Errorf("Nodes: got %v, want this one, %s", names, n.Name())
+	if got := n.Nodes(); len(got) != 1 || got[0].Name != n.Tag() || !got[0].Self {
+		t.Errorf("Nodes: got %v, want this one, %s", got, n.Tag())
 	}
 }

@@ -11,13 +11,11 @@ import (
 	"headcount/internal/hub"
 )
 
-// few is how many messages of a stream are read one by one: more, and a consumer is
-// worth making.
+// few is how many messages of a stream are read one by one: more, and a consumer is worth making.
 const few = 8
 
-// readEvents returns the events of a subject from a sequence on and up to the end that info
-// tells of at least, and the sequence of the last one, 0 if there is none. The subject has
-// count.
+// readEvents returns the events of a subject from a sequence on and up to the end that info tells of at least, and the
+// sequence of the last one, 0 if there is none. The subject has count.
 func (n *Node) readEvents(ctx context.Context, s jetstream.Stream, info *jetstream.StreamInfo, subject string, from, count uint64) (events []hub.Event, last uint64, err error) {
 	to, server := info.State.LastSeq, ""
 	if n.drifts(info) {
@@ -43,7 +41,7 @@ func (n *Node) readEvents(ctx context.Context, s jetstream.Stream, info *jetstre
 		if count <= few || last >= to {
 			return events, last, nil
 		}
-		err = replay(ctx, n.own.replays, s, server, jetstream.ConsumerConfig{
+		err = replay(ctx, n.replays, s, server, jetstream.ConsumerConfig{
 			FilterSubject: subject, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
 		}, func(m jetstream.Msg, meta *jetstream.MsgMetadata) bool {
 			take(m.Data(), meta.Sequence.Stream, meta.Timestamp)
@@ -52,14 +50,14 @@ func (n *Node) readEvents(ctx context.Context, s jetstream.Stream, info *jetstre
 		if err != nil || last >= to {
 			return events, last, err
 		}
-		// The end of what a consumer says is pending is not the end of what there is:
-		// NATS 2.9 has been seen to count one event too few.
+		// The end of what a consumer says is pending is not the end of what there is: NATS 2.9 has been seen to count
+		// one event too few.
 	}
 }
 
-// replay reads what a stream has now, as config says which, by a consumer that is made
-// for it on that server, "" = any, until take says that there is no need for more. It waits
-// for one of slots: NATS lets a stream have no more than 1000 consumers, of all nodes together.
+// replay reads what a stream has now, as config says which, by a consumer that is made for it on that server, "" = any,
+// until take says that there is no need for more. It waits for one of slots: NATS lets a stream have no more than 1000
+// consumers, of all nodes together.
 func replay(ctx context.Context, slots chan struct{}, s jetstream.Stream, server string, config jetstream.ConsumerConfig, take func(jetstream.Msg, *jetstream.MsgMetadata) (more bool)) error {
 	done, err := slot(ctx, slots)
 	if err != nil {

@@ -28,28 +28,6 @@ func TestPassedOver(t *testing.T) {
 	}
 }
 
-// Two nodes that have yielded a user to each other: one of them, the one with the later name, takes it back.
-func TestRetakes(t *testing.T) {
-	n, _ := newAlone(t)
-	r := n.room("lobby")
-	for _, row := range []struct {
-		by   string
-		want bool
-	}{{"~later", false}, {"-earlier", true}} {
-		n.table.Yield("lobby", "client-0001")
-		r.tally.yielded = map[string]string{"client-0001": row.by}
-		if got := n.retakes("lobby", "client-0001", row.by); got != row.want {
-			t.Errorf("asked by %q: got %v, want %v", row.by, got, row.want)
-		}
-	}
-	if n.retakes("lobby", "client-0001", "-earlier") {
-		t.Error("it was taken back twice")
-	}
-	if !n.table.Has("lobby", "client-0001") {
-		t.Error("the user is on neither node")
-	}
-}
-
 // The servers of an old NATS each have a sequence of their own; those of a newer one, and a single one, have the same.
 func TestEpoch(t *testing.T) {
 	n, _ := newAlone(t)
@@ -75,5 +53,17 @@ func TestEpoch(t *testing.T) {
 		if (a == b) != row.same {
 			t.Errorf("%s with %d replicas: got epochs %q and %q of two leaders, want the same: %v", row.version, row.replicas, a, b, row.same)
 		}
+	}
+}
+
+// Without NATS nobody waits for a room, which cannot be loaded; and the node tries to reach NATS again for ever.
+func TestAlone(t *testing.T) {
+	n, _ := newAlone(t)
+	begin := time.Now()
+	if n.room("lobby").wait(t.Context()); time.Since(begin) >= longest {
+		t.Errorf("a reader waited for %v, want no time", time.Since(begin))
+	}
+	if got := n.nc.Opts.MaxReconnect; got >= 0 {
+		t.Errorf("NATS is given up after %d attempts, want never", got)
 	}
 }

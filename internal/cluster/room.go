@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"headcount/internal/cluster/union"
 	"headcount/internal/hub"
 )
 
@@ -21,90 +21,85 @@ const (
 
 // room is a room that this node has open.
 type room struct {
-	node  *Node
-	name  string
-	token string
-	feed  feed  // its events
-	tally tally // its users
-
-	loaded chan struct{} // closed once events and counts are known
-	gone   chan struct{} // closed when the room is
-	left   chan struct{} // closed when the others have been told so
-	before *room         // of the same name, which has not told them yet; nil = none
+	node   *Node
+	name   string
+	token  string
+	feed   feed                 // its events
+	heard  chan struct{}        // closed once it is subscribed to
+	loaded chan struct{}        // closed once the history is known
+	known  chan struct{}        // closed once the other nodes' users are
+	gone   chan struct{}        // closed when the room is
+	subs   []*nats.Subscription // for send alone
 
 	mu    sync.Mutex
-	subs  []*nats.Subscription
 	sweep time.Time // when to compare next
-	again bool      // the entries of the others were read once more since it was opened
 	ready bool      // loaded is closed
 }
 
-func newRoom(n *Node, h *hub.Room) *room {
-	name := h.Name()
+// Watch is for [hub.Source].
+func (n *Node) Watch(h *hub.Room) {
 	r := &room{
-		node: n, name: name, token: token(name),
-		loaded: make(chan struct{}), gone: make(chan struct{}), left: make(chan struct{}),
-		sweep: time.Now().Add(firstSweep),
+		node: n, name: h.Name(), token: token(h.Name()), sweep: time.Now().Add(firstSweep),
+		heard: make(chan struct{}), loaded: make(chan struct{}), known: make(chan struct{}), gone: make(chan struct{}),
 	}
 	r.feed = feed{node: n, room: r, hub: h}
-	r.tally.node, r.tally.room = n, r
-	r.tally.reset(n.entryID())
-	return r
+	n.mu.Lock()
+	n.rooms[r.name], n.tokens[r.token] = r, r
+	n.mu.Unlock()
+	n.openSet(r)
+	n.tasks.add(func(ctx context.Context) {
+		select {
+		case <-r.heard:
+			r.refresh(ctx)
+		case <-r.gone:
+		case <-ctx.Done():
+		}
+	})
 }
 
-// begin subscribes to the room and loads it.
-func (r *room) begin(ctx context.Context) {
-	n := r.node
-	if r.before != nil {
-		select {
-		case <-r.before.left:
-		case <-ctx.Done():
-			return
-		}
-		r.tally.speak()
+// Unwatch is for [hub.Source].
+func (n *Node) Unwatch(h *hub.Room) {
+	n.mu.Lock()
+	r := n.rooms[h.Name()]
+	delete(n.rooms, h.Name())
+	if r != nil {
+		delete(n.tokens, r.token)
 	}
-	for _, subject := range []string{n.names.live(r.token), n.names.count(r.token, "*")} {
-		sub, err := n.nc.ChanSubscribe(subject, n.inbox)
+	n.mu.Unlock()
+	if r != nil {
+		close(r.gone)
+		n.closeSet(r)
+	}
+}
+
+// subscribe has the events of a room heard, and what the other nodes say of its users; again if the subject has changed.
+func (r *room) subscribe(sets string) {
+	r.unsubscribe()
+	for _, subject := range []string{r.node.names.live(r.token), sets} {
+		sub, err := r.node.nc.ChanSubscribe(subject, r.node.inbox)
 		if err != nil {
-			n.log.Warn("room is not heard", "error", err)
+			r.node.log.Warn("room is not heard", "error", err)
 			return // the connection is closed
 		}
-		r.mu.Lock()
 		r.subs = append(r.subs, sub)
-		r.mu.Unlock()
 	}
 	select {
-	case <-r.gone: // by now: close may have found no subscription yet
-		r.unsubscribe()
+	case <-r.heard:
 	default:
-		r.refresh(ctx)
-	}
-}
-
-// close ends the interest in the room.
-func (r *room) close(context.Context) {
-	close(r.gone)
-	r.unsubscribe()
-	r.tally.close()
-	close(r.left)
-	r.node.mu.Lock()
-	defer r.node.mu.Unlock()
-	if r.node.leaving[r.name] == r {
-		delete(r.node.leaving, r.name)
+		close(r.heard)
 	}
 }
 
 func (r *room) unsubscribe() {
-	r.mu.Lock()
-	subs := r.subs
-	r.subs = nil
-	r.mu.Unlock()
-	for _, sub := range subs {
+	for _, sub := range r.subs {
 		_ = sub.Unsubscribe() // an error says that the connection is closed
 	}
+	r.subs = nil
 }
 
-// refresh brings events and counts up to date, for as long as that takes.
+func (r *room) to() union.To { return union.To{Room: r.token} }
+
+// refresh brings the events up to date, for as long as that takes.
 func (r *room) refresh(ctx context.Context) {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		err := r.load(ctx)
@@ -121,13 +116,11 @@ func (r *room) refresh(ctx context.Context) {
 		}
 	}
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	if !r.ready {
 		r.ready = true
 		close(r.loaded)
 	}
-	r.mu.Unlock()
-	r.tally.repeat()
-	r.node.local.Recount(r.name)
 }
 
 func (r *room) load(ctx context.Context) error {
@@ -141,7 +134,7 @@ func (r *room) load(ctx context.Context) error {
 	if err := n.nc.FlushWithContext(flush); err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
-	return errors.Join(r.readCounts(ctx), r.feed.catchUp(ctx)) // each is worth having without the other
+	return r.feed.catchUp(ctx)
 }
 
 // sweep has the rooms that are due compared with what is stored.
@@ -160,54 +153,37 @@ func (n *Node) sweep() {
 	}
 }
 
-// compare brings the room up to date if something was missed, and says again what
-// this node has said of it: as all others do, so that their entries need be read only
-// once more, after the room was opened.
+// compare brings the room's events up to date if one was missed.
 func (r *room) compare(ctx context.Context) {
-	n := r.node
-	r.mu.Lock()
-	first := !r.again
-	r.mu.Unlock()
-	done, err := slot(ctx, n.own.requests)
+	done, err := slot(ctx, r.node.requests)
 	if err != nil {
 		return
 	}
 	last, err := r.feed.compare(ctx)
 	done()
-	if err == nil && !last {
+	switch {
+	case err != nil:
+		r.node.log.Debug("room was not compared", "room", r.name, "error", err)
+		r.mu.Lock()
+		r.sweep = time.Now().Add(firstSweep)
+		r.mu.Unlock()
+	case !last:
 		r.feed.fill(ctx)
 	}
-	if err == nil && first {
-		err = r.readCounts(ctx)
-	}
-	r.mu.Lock()
-	if err != nil {
-		r.sweep = time.Now().Add(firstSweep)
-	} else {
-		r.again = true
-	}
-	r.mu.Unlock()
-	if err != nil {
-		n.log.Debug("room was not compared", "room", r.name, "error", err)
-	}
-	r.tally.again()
 }
 
-// wait waits until the room is loaded, but not for long.
+// wait waits until the room is loaded and its users are known, but not for long, and not at all without NATS.
 func (r *room) wait(ctx context.Context) {
 	if !r.node.nc.IsConnected() {
 		return
 	}
-	select {
-	case <-r.loaded:
-		return
-	default:
-	}
-	long := time.NewTimer(longest)
-	defer long.Stop()
-	select {
-	case <-r.loaded:
-	case <-long.C:
-	case <-ctx.Done():
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	for _, done := range []chan struct{}{r.loaded, r.known} {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return
+		}
 	}
 }

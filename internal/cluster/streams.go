@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -11,19 +12,19 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"headcount/internal/engine"
 )
 
 const (
-	keyLife   = 2 * time.Minute // how long an idempotency key is remembered
-	countLife = 3 * time.Minute // how long a count entry outlives its last writing
-	beatLife  = 5 * time.Second // likewise for a node
-	replicas  = 3               // where NATS has as many servers
-	growing   = time.Minute     // between two attempts to have as many
+	keyLife  = engine.KeyLife // how long an idempotency key is remembered
+	replicas = 3              // where NATS has as many servers
+	growing  = time.Minute    // between two attempts to have as many
 )
 
 // streams is what is kept in JetStream. Nothing in it needs a NATS newer than 2.9.
 type streams struct {
-	events, counts, nodes jetstream.Stream
+	events, shared jetstream.Stream
 }
 
 func (n *Node) eventsConfig() jetstream.StreamConfig {
@@ -39,25 +40,41 @@ func (n *Node) eventsConfig() jetstream.StreamConfig {
 	}
 }
 
-// bucketConfig is a KV bucket as NATS makes it, but for direct gets: these are answered
-// by followers too, which may lag behind, and who opens a room wants what is so now.
-func bucketConfig(name, subjects, description string, ttl time.Duration) jetstream.StreamConfig {
+// sharedConfig is a KV bucket as NATS makes it.
+func (n *Node) sharedConfig() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
-		Name:              name,
-		Description:       description,
-		Subjects:          []string{subjects},
-		Storage:           jetstream.MemoryStorage, // it is all said again in a minute
-		MaxAge:            ttl,
+		Name:              n.names.shared(),
+		Description:       "headcount: what all nodes share",
+		Subjects:          []string{n.names.entry(">")},
+		Storage:           jetstream.FileStorage,
 		MaxMsgsPerSubject: 1,
-		Duplicates:        min(ttl, keyLife),
+		Duplicates:        keyLife,
 		Discard:           jetstream.DiscardNew,
 		AllowRollup:       true,
 		DenyDelete:        true,
 	}
 }
 
-// provide finds the streams, makes those that are missing, and returns what NATS says
-// of the events.
+// shareKey begins to use the key of hashes that is in the bucket. If there is none, one node puts its own there, or a new one.
+func (n *Node) shareKey(ctx context.Context, shared jetstream.Stream) error {
+	m, err := shared.GetLastMsgForSubject(ctx, n.names.entry("key"))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		key := n.sets.currentKey()
+		if key == nil {
+			key = []byte(rand.Text())
+		}
+		// Of several at the same time, one is the first.
+		_, _ = n.js.PublishMsg(ctx, &nats.Msg{Subject: n.names.entry("key"), Data: key}, jetstream.WithExpectLastSequencePerSubject(0))
+		m, err = shared.GetLastMsgForSubject(ctx, n.names.entry("key"))
+	}
+	if err != nil {
+		return fmt.Errorf("read the key of hashes: %w", err)
+	}
+	n.useKey(m.Data)
+	return nil
+}
+
+// provide finds the streams, makes those that are missing, and returns what NATS says of the events.
 func (n *Node) provide(ctx context.Context) (*jetstream.StreamInfo, error) {
 	var s streams
 	var err error
@@ -70,21 +87,14 @@ func (n *Node) provide(ctx context.Context) (*jetstream.StreamInfo, error) {
 		config jetstream.StreamConfig
 	}{
 		{&s.events, n.eventsConfig()},
-		{&s.counts, bucketConfig(n.names.counts(), n.names.allCounts(), "headcount: users by room and node", countLife)},
-		{&s.nodes, bucketConfig(n.names.nodes(), n.names.allBeats(), "headcount: nodes that are alive", beatLife)},
+		{&s.shared, n.sharedConfig()},
 	} {
 		if *one.stream, err = n.provideOne(ctx, one.config, grow); err != nil {
 			return nil, fmt.Errorf("provide stream %s: %w", one.config.Name, withCure(err))
 		}
 	}
-	old := n.streams.Swap(&s)
-	if old != nil && !old.counts.CachedInfo().Created.Equal(s.counts.CachedInfo().Created) {
-		// Somebody has deleted the bucket: who opens a room would find nothing in it.
-		for _, r := range n.open() {
-			r.tally.again()
-		}
-	}
-	return s.events.CachedInfo(), nil
+	n.streams.Store(&s)
+	return s.events.CachedInfo(), n.shareKey(ctx, s.shared)
 }
 
 // withCure says what to do about a NATS that has no JetStream. Its own error is "no responders available for request".
@@ -97,8 +107,8 @@ func withCure(err error) error {
 	return err
 }
 
-// provideOne returns the stream as it is if there is one, but lets it keep as much as
-// this node wants to keep, on as many servers as it should.
+// provideOne returns the stream as it is if there is one, but lets it keep as much as this node wants to keep, on as
+// many servers as it should.
 func (n *Node) provideOne(ctx context.Context, want jetstream.StreamConfig, grow bool) (jetstream.Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -151,8 +161,8 @@ func (n *Node) create(ctx context.Context, want jetstream.StreamConfig) (jetstre
 	return s, err
 }
 
-// epochOf is what the sequence of a stream counts in: a stream that is made anew
-// begins at 1 again, and one that drifts counts anew with each leader.
+// epochOf is what the sequence of a stream counts in: a stream that is made anew begins at 1 again, and one that drifts
+// counts anew with each leader.
 func (n *Node) epochOf(info *jetstream.StreamInfo) string {
 	epoch := strconv.FormatInt(info.Created.UnixNano(), 36)
 	if n.drifts(info) {
@@ -163,9 +173,9 @@ func (n *Node) epochOf(info *jetstream.StreamInfo) string {
 	return epoch
 }
 
-// drifts says that the servers that have the stream may each number its events in their
-// own way, as those of an old NATS do once a leader was cut off from the others: it has
-// taken for stored what they have not, and later finds some of theirs there already.
+// drifts says that the servers that have the stream may each number its events in their own way, as those of an old
+// NATS do once a leader was cut off from the others: it has taken for stored what they have not, and later finds some
+// of theirs there already.
 func (n *Node) drifts(info *jetstream.StreamInfo) bool {
 	if v := n.nc.ConnectedServerVersion(); v != "" { // else there is no connection now
 		n.unsound.Store(older(v, firstSound))

@@ -5,8 +5,7 @@ import (
 	"sync"
 )
 
-// tasks is what is to be done without waiting for it. Each runs with the context of
-// run, which waits for all.
+// tasks is what is to be done without waiting for it. Each runs with the context of run, which waits for all.
 type tasks struct {
 	more chan struct{}
 
@@ -43,13 +42,7 @@ func (t *tasks) run(ctx context.Context) {
 	}
 }
 
-// limits is how much NATS is asked for at once.
-type limits struct {
-	requests, replays chan struct{}
-}
-
-// slot waits until a request to NATS may be made. The caller must call what it returns
-// when it is done.
+// slot waits until a request to NATS may be made. The caller must call what it returns when it is done.
 func slot(ctx context.Context, slots chan struct{}) (func(), error) {
 	select {
 	case slots <- struct{}{}:

@@ -75,11 +75,17 @@ func New(opt Options) (*Engine, error) {
 	if opt.Observer == nil {
 		opt.Observer = Unobserved{}
 	}
+	users := presence.New(opt.Linger)
+	if opt.Backend != nil {
+		// A user that moves is to be counted here until all know that it is there.
+		opt.Linger = max(opt.Linger, moveWithin)
+		users = presence.NewJournaled(opt.Linger)
+	}
 	e := &Engine{
 		opt:       opt,
 		log:       opt.Log,
 		observer:  opt.Observer,
-		users:     presence.New(opt.Linger),
+		users:     users,
 		backend:   opt.Backend,
 		streams:   newRegistry(opt.MaxStreams, opt.MaxPerIP),
 		rates:     rates{perSecond: opt.MaxRate},
@@ -98,9 +104,7 @@ func New(opt Options) (*Engine, error) {
 	} else {
 		rooms.Source, rooms.Node = opt.Backend, opt.Backend.Tag()
 		e.hub = hub.New(rooms)
-		if b, ok := opt.Backend.(binder); ok {
-			b.Bind(e.local())
-		}
+		opt.Backend.Bind(Local{Hub: e.hub, Users: e.users, Changed: e.publishCount, Renew: e.renewKnown, Leave: e.leaveHere})
 	}
 	if opt.Writer != Portable {
 		var err error
@@ -127,15 +131,11 @@ func (e *Engine) Run(ctx context.Context) error {
 	var err error
 	var running sync.WaitGroup
 	running.Go(func() {
-		err = e.backend.Run(ctx, e.local())
+		err = e.backend.Run(ctx)
 	})
 	e.tend(ctx)
 	running.Wait()
 	return err
-}
-
-func (e *Engine) local() Local {
-	return Local{Hub: e.hub, Users: e.users, Changed: e.publishCount, Renew: e.renewKnown}
 }
 
 // tend takes users whose time is over out of the count.

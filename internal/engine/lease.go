@@ -49,7 +49,7 @@ const minLeases = 100_000
 func (e *Engine) Renew(ctx context.Context, from netip.Prefix, room string, ids []string) error {
 	fresh := 0
 	for _, id := range ids {
-		if !e.users.Knows(room, id) {
+		if !e.users.Has(room, id) {
 			fresh++
 		}
 	}
@@ -66,7 +66,7 @@ func (e *Engine) Renew(ctx context.Context, from netip.Prefix, room string, ids 
 	rest := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return slices.Contains(here, id) })
 	if len(rest) > 0 {
 		for _, id := range e.backend.Renew(ctx, room, rest) {
-			e.arriveByLease(ctx, room, id)
+			e.renew(room, id)
 		}
 	}
 	e.recount(room)
@@ -78,7 +78,7 @@ func (e *Engine) Renew(ctx context.Context, from netip.Prefix, room string, ids 
 func (e *Engine) renewKnown(room string, ids []string) []string {
 	var known []string
 	for _, id := range ids {
-		if e.users.Knows(room, id) {
+		if e.users.Has(room, id) {
 			known = append(known, id)
 			e.renew(room, id)
 		}
@@ -99,10 +99,13 @@ func (e *Engine) renew(room, id string) {
 // Leave takes the client ids out of the count on every node: now, or after a grace, unless they
 // come back before.
 func (e *Engine) Leave(room string, ids []string, grace time.Duration) {
-	elsewhere := ids
-	if grace > 0 {
-		elsewhere = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return e.users.Knows(room, id) })
-	}
+	e.leaveHere(room, ids, grace)
+	e.backend.Leave(room, ids, grace)
+	e.publishCount(room)
+}
+
+// leaveHere takes the client ids out of this node's count.
+func (e *Engine) leaveHere(room string, ids []string, grace time.Duration) {
 	at := time.Now().Add(grace)
 	for _, id := range ids {
 		if grace > 0 {
@@ -110,9 +113,6 @@ func (e *Engine) Leave(room string, ids []string, grace time.Duration) {
 		} else {
 			e.users.Leave(room, id)
 		}
-	}
-	if len(elsewhere) > 0 {
-		e.backend.Leave(room, elsewhere)
 	}
 	e.wakeExpiry()
 	e.recount(room)

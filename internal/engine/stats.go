@@ -27,6 +27,14 @@ type Stats struct {
 	Gaps        uint64 // readers that were told by io:gap that they missed events
 }
 
+// Mismatches returns how often a set of another node was not what that node said it was.
+func (s Stats) Mismatches() (n int) {
+	for _, one := range s.Nodes {
+		n += one.Mismatches
+	}
+	return n
+}
+
 // Stats counts what is there.
 func (e *Engine) Stats() Stats {
 	s := Stats{

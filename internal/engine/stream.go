@@ -116,10 +116,9 @@ func (e *Engine) Subscribe(ctx context.Context, want Request) (*Stream, error) {
 		return nil, err
 	}
 	st.room = e.hub.Open(want.Room)
-	if err := e.arrive(ctx, st, user, want.Cursor); err != nil {
-		st.Close(wire.Gone)
-		return nil, err
-	}
+	st.count(user)
+	e.backend.Changed(want.Room) // the others are told while this one still waits
+	e.backend.Await(ctx, want.Room, want.Cursor)
 	if st.lease != nil {
 		e.startLease(st)
 	}
@@ -220,9 +219,11 @@ func (st *Stream) Close(reason wire.Reason) {
 	}
 	e := st.engine
 	draining := e.streams.release(st)
-	// Without a name nobody can tell that it is the same who comes back elsewhere.
-	handedOver := draining && reason == wire.Ended && (st.named || e.alone)
-	if st.ticket != nil && !handedOver {
+	handedOver := draining && reason == wire.Ended
+	if handedOver && st.named && !e.alone {
+		longer = max(longer, HandoverWithin)
+	}
+	if st.ticket != nil && !(handedOver && e.alone) {
 		if e.users.Leases() >= e.maxLeases {
 			longer = -e.opt.Linger // no more can be remembered
 		}

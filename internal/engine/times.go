@@ -29,6 +29,12 @@ const (
 	// who vanish.
 	seldomWithin       = 25 * time.Second
 	seldomDetourWithin = 50 * time.Second
+	// HandoverWithin is how long the client of a stream may take that ended because this node stops: up to 3 s that it was
+	// told to wait, and a slow way.
+	HandoverWithin = 3*time.Second + detourWithin
+	// moveWithin is the shortest grace period where there are other nodes: in that time all have been told of a user who
+	// comes to one of them.
+	moveWithin = 250 * time.Millisecond
 )
 
 // PollTime is how long a poll waits for news: less than any proxy cuts after.

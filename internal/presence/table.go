@@ -23,8 +23,7 @@ type Table struct {
 	rooms map[string]*room
 	due   dueHeap
 
-	placesUntil time.Time                    // how long room.places counts; zero = there are none
-	away        map[*room]map[*user]struct{} // see Yield; nil until somebody is
+	placesUntil time.Time // how long room.places counts; zero = there are none
 
 	changes map[string]map[string]change // by room and client id; nil if nobody takes them
 }
@@ -120,7 +119,6 @@ func (t *Table) open(name, id string, s Stream) *Ticket {
 		return k
 	}
 	u := t.user(r, id)
-	t.setAway(u, false)
 	u.leaving = false
 	k.user, k.next = u, u.open
 	u.open, u.last = k, k
@@ -197,7 +195,7 @@ func (t *Table) CloseFor(k *Ticket, now time.Time, longer time.Duration) {
 		}
 		// Else also where a lease would run longer: the stream is known to have ended.
 		t.setLease(u, until)
-		if !until.After(now) || t.isAway(u) {
+		if !until.After(now) {
 			t.remove(u)
 		}
 	case !u.proven():
@@ -346,7 +344,15 @@ func (t *Table) Count(name string) int {
 	return t.count(r)
 }
 
-func (t *Table) count(r *room) int { return len(r.named) - len(t.away[r]) + len(r.anon) + r.places }
+func (t *Table) count(r *room) int { return len(r.named) + len(r.anon) + r.places }
+
+// Has reports whether the room counts the client id.
+func (t *Table) Has(name, id string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.rooms[name]
+	return r != nil && r.named[id] != nil
+}
 
 // Users returns how many users all rooms have together.
 func (t *Table) Users() int {
@@ -389,7 +395,6 @@ func (t *Table) remove(u *user) {
 	if u.index >= 0 {
 		heap.Remove(&t.due, u.index)
 	}
-	t.setAway(u, false)
 	delete(u.room.named, u.id)
 	t.note(u.room.name, u.id, false)
 	t.dropIfEmpty(u.room)

@@ -60,7 +60,7 @@ func TestCursorAhead(t *testing.T) {
 	a, b := startNode(t, s.URL).ready(t), startNode(t, way.URL()).ready(t)
 	emitNumbers(t, a.URL, 1, 1)
 	ends := regexp.MustCompile(`("last_seq"|"headcount\.emit\.[^"]+"):\s*2\b`) // of the events, and of the room
-	kept := regexp.MustCompile(`\{"stream":\s*"KV_headcount_nodes"`)
+	kept := regexp.MustCompile(`\{"stream":\s*"KV_headcount_shared"`)
 	way.change(func(data []byte) {
 		for _, at := range ends.FindAllIndex(data, -1) {
 			data[at[1]-1] = '1'

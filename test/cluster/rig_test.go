@@ -156,7 +156,7 @@ func startNode(t *testing.T, urls string, change ...func(*options, *cluster.Opti
 		if n.cluster, err = cluster.New(copt); err != nil {
 			t.Fatal(err)
 		}
-		opt.Backend = n.cluster.Backend()
+		opt.Backend = n.cluster
 	}
 	var err error
 	if n.engine, err = engine.New(opt.Options); err != nil {

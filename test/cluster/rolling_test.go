@@ -135,42 +135,50 @@ func say(t *testing.T, url, id string) {
 }
 
 // Whom a node that has stopped still counted is counted once, whatever it does on the others: says goodbye, says that it is
-// there, or comes back.
-func TestHeir(t *testing.T) {
+// there, or comes back. Who does nothing is gone when its time is over.
+func TestStoppedNode(t *testing.T) {
 	t.Parallel()
 	url := startNATS(t, 0, t.TempDir()).URL
 	a, b, c := startNode(t, url).ready(t), startNode(t, url).ready(t), startNode(t, url).ready(t)
 	stay := []*reader{read(t, b.URL, "lobby", "client-000b"), read(t, c.URL, "lobby", "client-000c")}
 	moves := []*reader{read(t, a.URL, "lobby", "client-to-b"), read(t, a.URL, "lobby", "client-to-c")}
+	vanishes := read(t, a.URL, "lobby", "client-vanishes")
 	post(t, a.URL+"/alive", "lobby", "client-leaves", "client-alive")
 	for _, r := range stay {
-		r.await(t, 6)
+		r.await(t, 7)
 		r.forget()
 	}
-	for _, r := range moves {
+	for _, r := range append(moves, vanishes) {
 		r.strand()
 	}
 	a.stop()
 	post(t, c.URL+"/leave", "lobby", "client-leaves")
 	begin := time.Now()
 	for _, r := range stay {
-		r.await(t, 5)
+		r.await(t, 6)
 	}
 	if took := time.Since(begin); took > time.Second {
 		t.Errorf("who said goodbye was out of the count after %v, want at most 1s", took)
 	}
 	post(t, c.URL+"/alive", "lobby", "client-alive")
-	for i, n := range []*node{b, c} { // one of them is the heir
+	for i, n := range []*node{b, c} {
 		moves[i].hop(n.URL)
 		rig.Wait(t, 5*time.Second, "reader is back", func() bool { return moves[i].opens() == 2 })
 	}
-	for _, n := range []*node{b, c} {
-		rig.Wait(t, 10*time.Second, "the node that stopped is dead", func() bool { return strings.Contains(n.log.String(), `msg="node is dead"`) })
+	late := startNode(t, url).ready(t) // which was not there when the node stopped
+	if r := read(t, late.URL, "lobby", "client-late"); r.seen()[0] != 7 {
+		t.Errorf("first count on a node that came later: got %v, want 7", r.seen())
+	} else {
+		r.stop()
+		post(t, late.URL+"/leave", "lobby", "client-late")
+	}
+	for _, r := range stay {
+		rig.Wait(t, 20*time.Second, "who vanished is gone", func() bool { return r.count() == 5 })
 	}
 	atRest(t, 5, b, c)
 	for _, r := range stay {
-		if got := r.seen(); !slices.Equal(got, []int{6, 5}) {
-			t.Errorf("counts that %s saw: got %v, want 6 and 5 only", r.id, got)
+		if got := r.seen(); !slices.Equal(got, []int{7, 6, 7, 6, 5}) {
+			t.Errorf("counts that %s saw: got %v, want 7, 6, 7 and 6 as one came and went, and 5", r.id, got)
 		}
 	}
 }

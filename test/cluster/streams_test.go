@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -15,7 +14,7 @@ import (
 )
 
 // everything is what a headcount with the default prefix keeps in JetStream.
-var everything = []string{"headcount_events", "KV_headcount_counts", "KV_headcount_nodes"}
+var everything = []string{"headcount_events", "KV_headcount_shared"}
 
 // Each stream and bucket has three replicas where NATS has three servers, also one that was made while there was a single one.
 func TestReplicas(t *testing.T) {
@@ -80,45 +79,50 @@ func TestDeletedStreams(t *testing.T) {
 	}
 }
 
-// What is not well formed in a bucket is passed over.
-func TestGarbageInBuckets(t *testing.T) {
+// What is not well formed, on any subject that a node listens to, is passed over, and so is what nodes of another version
+// say.
+func TestGarbage(t *testing.T) {
 	url := startNATS(t, 0, t.TempDir()).URL
 	a, b := startNode(t, url).ready(t), startNode(t, url).ready(t)
-	read(t, a.URL, "lobby", "client-000a")
+	watcher := read(t, a.URL, "lobby", "client-000a")
 	nc, js := jetStream(t, url)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	s, err := js.Stream(ctx, "KV_headcount_counts")
-	if err != nil {
+	heard := make(chan *nats.Msg, 100)
+	if _, err := nc.ChanSubscribe("headcount.v2.>", heard); err != nil {
 		t.Fatal(err)
 	}
-	var key string
-	rig.Wait(t, 5*time.Second, "an entry", func() bool {
-		info, err := s.Info(ctx, jetstream.WithSubjectFilter("$KV.headcount_counts.>"))
-		if err != nil {
-			return false
+	read(t, b.URL, "lobby", "client-000b")
+	watcher.await(t, 2)
+	subjects := make(map[string]bool)
+	var toRoom string
+	rig.Wait(t, 5*time.Second, "a message to the room", func() bool {
+		for len(heard) > 0 {
+			subject := (<-heard).Subject
+			if subjects[subject] = true; strings.Contains(subject, ".room.") {
+				toRoom = subject
+			}
 		}
-		for key = range info.State.Subjects {
-		}
-		return key != ""
+		return toRoom != ""
 	})
-	room := strings.TrimSuffix(key, key[strings.LastIndexByte(key, '.'):])
-	for i, text := range []string{"", "{", `{"users":"many"}`, "\xff"} {
-		if _, err := js.Publish(ctx, fmt.Sprintf("%s.garbage%d-0", room, i), []byte(text)); err != nil {
-			t.Fatal(err)
+	old := strings.TrimPrefix(toRoom, "headcount.v2.")
+	token := old[strings.LastIndexByte(old, '.')+1:]
+	for _, text := range []string{"", "{", "\xff", "\x01", `{"leave":["client-000a","client-000b"]}`, `{"claim":"client-000a","room":"lobby"}`} {
+		for subject := range subjects {
+			nc.Publish(subject, []byte(text))
 		}
-		if _, err := js.Publish(ctx, fmt.Sprintf("$KV.headcount_nodes.garbage%d-0", i), []byte(text)); err != nil {
-			t.Fatal(err)
+		for _, subject := range []string{"headcount.live." + token, "headcount.node." + a.cluster.Tag(), "headcount.v3." + old, "headcount.emit.garbage"} {
+			nc.Publish(subject, []byte(text))
 		}
-		if err := nc.PublishMsg(&nats.Msg{Subject: "headcount.emit.garbage", Data: []byte(text)}); err != nil {
+		if _, err := js.Publish(t.Context(), "$KV.headcount_shared.garbage", []byte(text)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := count(b.URL, "lobby"); got != 1 {
-		t.Errorf("/count of a room that is not open: got %d, want 1", got)
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
 	}
-	r := read(t, b.URL, "lobby", "client-000b")
-	r.await(t, 2)
+	atRest(t, 2, a, b)
 	mustEmit(t, a.URL, "lobby", "n", "1")
-	awaitData(t, r, "1")
+	awaitData(t, watcher, "1")
+	if got := watcher.opens(); got != 1 {
+		t.Errorf("the stream was opened %d times, want once", got)
+	}
 }

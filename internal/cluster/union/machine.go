@@ -88,12 +88,16 @@ func New(opt Options) *Machine {
 	}
 }
 
-// hashes returns what stands for client ids between nodes: the ids never leave theirs.
+// Hash returns what stands for a client id between nodes: the ids never leave theirs.
+func Hash(key []byte, id string) uint64 {
+	sum := sha256.Sum256(append(append(make([]byte, 0, 128), key...), id...))
+	return binary.BigEndian.Uint64(sum[:])
+}
+
 func (m *Machine) hashes(ids ...string) []uint64 {
 	list := make([]uint64, len(ids))
 	for i, id := range ids {
-		sum := sha256.Sum256(append(append(make([]byte, 0, 96), m.opt.Key...), id...))
-		list[i] = binary.BigEndian.Uint64(sum[:])
+		list[i] = Hash(m.opt.Key, id)
 	}
 	return list
 }
@@ -355,6 +359,11 @@ func (m *Machine) Stop(now time.Time, left func(room, id string) time.Duration) 
 		}
 		m.sendKept(To{}, m.opt.Node, r.key, mine, r.answered())
 	}
+	for _, key := range sorted(m.kept) { // there may be nobody else who has heard it
+		for _, node := range sorted(m.kept[key]) {
+			m.sendKept(To{}, node, key, m.kept[key][node], nil)
+		}
+	}
 	m.send(To{}, Stopped{m.opt.Node, m.opt.Incarnation})
 	m.connected = false
 	return m.end()
@@ -391,6 +400,3 @@ func (m *Machine) IDs(key string, hashes []uint64) (ids []string) {
 	}
 	return ids
 }
-
-// Hash returns what stands for a client id.
-func (m *Machine) Hash(id string) uint64 { return m.hashes(id)[0] }

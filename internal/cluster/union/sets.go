@@ -8,9 +8,6 @@ import (
 
 // delta takes a change of a node's set. One that is missing before it leads to a question, whose answer has both.
 func (m *Machine) delta(r *room, s *set, d Delta) {
-	for _, h := range d.Joined {
-		r.back(h)
-	}
 	if d.Instance < s.Instance || d.Instance == s.Instance && d.Seq <= s.Seq {
 		return // known
 	}
@@ -31,6 +28,7 @@ func (m *Machine) delta(r *room, s *set, d Delta) {
 	}
 	for _, h := range d.Joined {
 		r.hold(s, h)
+		r.back(h)
 	}
 	s.Seq, s.Anonymous, s.fresh = d.Seq, d.Anonymous, m.now
 }

@@ -94,6 +94,7 @@ type world struct {
 type user struct {
 	n        *node
 	room, id string
+	moved    time.Time // when it last came to another node
 }
 
 // start waits until every node has heard of every other.
@@ -128,7 +129,7 @@ func (w *world) fill(users int) error {
 					id := w.id()
 					n.table.Open(room, id, nobody{})
 					if i == 0 {
-						some <- user{n, room, id}
+						some <- user{n: n, room: room, id: id}
 					}
 				}
 				n.cluster.Changed(room)
@@ -215,8 +216,7 @@ func (w *world) agree() bool {
 	for _, n := range w.nodes {
 		sum := 0
 		for _, room := range w.rooms {
-			users, _ := n.cluster.Total(room)
-			sum += users
+			sum += n.count(room)
 		}
 		if sum != w.users {
 			return false

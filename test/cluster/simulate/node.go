@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"headcount/internal/cluster"
+	"headcount/internal/engine"
 	"headcount/internal/hub"
 	"headcount/internal/presence"
 )
@@ -37,12 +38,12 @@ func newNode(url string) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &node{cluster: c, table: presence.New(0)}
+	n := &node{cluster: c, table: presence.NewJournaled(0)}
 	n.hub = hub.New(hub.Options{Source: c, Node: c.Tag()})
-	c.Bind(n.hub, n.table, n)
+	c.Bind(engine.Local{Hub: n.hub, Users: n.table, Changed: n.publish, Renew: n.renew, Leave: n.leave})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() { c.Run(ctx) })
+	running.Go(func() { _ = c.Run(ctx) })
 	n.stop = sync.OnceFunc(func() {
 		cancel()
 		running.Wait()
@@ -50,25 +51,28 @@ func newNode(url string) (*node, error) {
 	return n, nil
 }
 
-// Recount tells the readers of a room, as internal/web does.
-func (n *node) Recount(room string) {
-	r := n.hub.Lookup(room)
-	if r == nil {
-		return
+// count is what readers of a room would be shown.
+func (n *node) count(room string) int { return n.cluster.Count(context.Background(), room) }
+
+// publish tells the readers of a room, as the engine does.
+func (n *node) publish(room string) {
+	if r := n.hub.Lookup(room); r != nil {
+		r.Update("user count", func() []byte { return strconv.AppendInt(nil, int64(n.count(room)), 10) })
 	}
-	r.Update("user count", func() []byte {
-		users, _ := n.cluster.Total(room)
-		return strconv.AppendInt(nil, int64(users), 10)
-	})
 }
 
-// Renew returns the ids that are here: there are no leases to renew.
-func (n *node) Renew(room string, ids []string) []string {
-	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !n.table.Knows(room, id) })
+// renew returns the ids that are here: there are no leases to renew.
+func (n *node) renew(room string, ids []string) []string {
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !n.table.Has(room, id) })
 }
 
-// Expect is for [cluster.Local].
-func (n *node) Expect(room, id string, until time.Time) { n.table.Renew(room, id, until) }
+func (n *node) leave(room string, ids []string, _ time.Duration) {
+	for _, id := range ids {
+		n.table.Leave(room, id)
+	}
+	n.cluster.Changed(room)
+	n.publish(room)
+}
 
 // relay passes connections on to NATS until it is cut.
 type relay struct {

@@ -1,0 +1,404 @@
+package cluster
+
+import (
+	"context"
+	"crypto/sha256"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"headcount/internal/cluster/union"
+	"headcount/internal/engine"
+)
+
+const (
+	tickEvery = 20 * time.Millisecond
+	renewTime = 250 * time.Millisecond // for a node to answer a sign of life
+	most      = 64 << 10               // messages that may wait to be sent
+	batch     = 64 << 10               // bytes of messages that go out as one
+)
+
+// sets is the machine of this node, and what it wants done on NATS, in order.
+type sets struct {
+	more chan struct{} // there is something to be done
+
+	mu       sync.Mutex
+	machine  *union.Machine
+	key      []byte // nil: not known yet
+	queue    []job
+	released bool
+}
+
+// job is something to do on NATS: a message to send, or a function.
+type job struct {
+	union.Outgoing
+	do func()
+}
+
+// reset makes a machine with another key.
+func (s *sets) reset(n *Node, key []byte) {
+	s.key = key
+	s.machine = union.New(union.Options{Node: n.tag, Incarnation: uint64(time.Now().UnixNano()), Key: key})
+}
+
+func (s *sets) currentKey() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.key
+}
+
+// apply does something with the machine, and queues what follows. What is to be told to the engine it returns.
+func (n *Node) apply(do func(m *union.Machine, now time.Time) union.Effects) union.Effects {
+	s := &n.sets
+	s.mu.Lock()
+	e := do(s.machine, time.Now())
+	for _, out := range e.Send {
+		s.queue = append(s.queue, job{Outgoing: out})
+	}
+	if len(s.queue) > most { // NATS does not take them: they will be asked for
+		s.queue = slices.DeleteFunc(s.queue, func(j job) bool { return j.do == nil })
+		s.machine.Lost(time.Now())
+	}
+	s.mu.Unlock()
+	s.wake()
+	for _, token := range e.Ready {
+		if r := n.roomOf(token); r != nil {
+			r.know()
+		}
+	}
+	for _, node := range e.Heard {
+		n.log.Info("node is there", "node", node)
+	}
+	for _, node := range e.Silent {
+		n.log.Warn("node is dead", "node", node)
+	}
+	return e
+}
+
+func (s *sets) wake() {
+	select {
+	case s.more <- struct{}{}:
+	default:
+	}
+}
+
+// know says that the users of the other nodes are known.
+func (r *room) know() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	select {
+	case <-r.known:
+	default:
+		close(r.known)
+	}
+}
+
+// tellEngine does what else follows. It is for the backend's own goroutines.
+func (n *Node) tellEngine(e union.Effects) {
+	for _, l := range e.Leave {
+		if r := n.roomOf(l.Room); r != nil {
+			n.local.Leave(r.name, l.IDs, l.Grace)
+		}
+	}
+	for _, token := range e.Changed {
+		if r := n.roomOf(token); r != nil {
+			n.local.Changed(r.name)
+		}
+	}
+}
+
+// openSet begins with the set of a room, behind its subscription.
+func (n *Node) openSet(r *room) {
+	n.apply(func(m *union.Machine, now time.Time) union.Effects {
+		key := n.sets.key
+		n.sets.queue = append(n.sets.queue, job{do: func() { r.subscribe(n.names.sets(key, r.to())) }})
+		ids, anonymous := n.local.Users.Members(r.name)
+		return m.Open(now, r.token, ids, anonymous)
+	})
+}
+
+func (n *Node) closeSet(r *room) {
+	n.apply(func(m *union.Machine, now time.Time) union.Effects {
+		e := m.Close(now, r.token)
+		for _, out := range e.Send {
+			n.sets.queue = append(n.sets.queue, job{Outgoing: out})
+		}
+		n.sets.queue = append(n.sets.queue, job{do: r.unsubscribe})
+		return union.Effects{}
+	})
+}
+
+// Changed is called when this node's users of the room may have changed.
+func (n *Node) Changed(room string) { n.update(room) }
+
+// update tells the machine what this node's users are, and returns how many there are on all nodes.
+func (n *Node) update(room string) (users int, open bool) {
+	token := token(room)
+	n.apply(func(m *union.Machine, now time.Time) (e union.Effects) {
+		if _, open = m.Count(token); open {
+			left, joined, anonymous := n.local.Users.TakeChanges(room)
+			e = m.Local(now, token, left, joined, anonymous)
+			users, _ = m.Count(token)
+		}
+		return e
+	})
+	return users, open
+}
+
+// Count returns how many users the room has on all nodes: at once for a room that is open here, else once it is.
+func (n *Node) Count(ctx context.Context, room string) int {
+	if users, open := n.update(room); open {
+		return users
+	}
+	if ctx.Err() != nil || !n.nc.IsConnected() {
+		return n.local.Users.Count(room)
+	}
+	r := n.local.Hub.Open(room) // and for a while from now on, for whoever asks again
+	defer n.local.Hub.Close(r)
+	n.Await(ctx, room, "")
+	users, _ := n.update(room)
+	return users
+}
+
+// Leave takes the ids out of the count on all nodes: now, or after grace unless they are back by then.
+func (n *Node) Leave(room string, ids []string, grace time.Duration) {
+	n.apply(func(m *union.Machine, now time.Time) union.Effects { return m.Leave(now, token(room), ids, grace) })
+}
+
+// Renew renews the leases of ids where they are held, and returns those that no other node holds. One that was not heard of
+// may have come to another node a moment ago: all that have the room open are asked for it.
+func (n *Node) Renew(ctx context.Context, room string, ids []string) (unknown []string) {
+	ctx, cancel := context.WithTimeout(ctx, renewTime)
+	defer cancel()
+	ask := make(map[union.To][]string)
+	n.sets.mu.Lock()
+	for _, id := range ids {
+		holders := n.sets.machine.Holders(token(room), id)
+		for _, node := range holders {
+			ask[union.To{Node: node}] = append(ask[union.To{Node: node}], id)
+		}
+		if len(holders) == 0 {
+			unknown = append(unknown, id)
+		}
+	}
+	n.sets.mu.Unlock()
+	for to, some := range ask {
+		rest, err := n.askRenew(ctx, to, room, some)
+		if err == nil { // else it has them, as far as one can tell
+			unknown = append(unknown, rest...)
+		}
+	}
+	if len(unknown) > 0 {
+		unknown, _ = n.askRenew(ctx, union.To{Room: token(room)}, room, unknown)
+	}
+	return unknown
+}
+
+// askRenew asks one node, or all in a room, to renew the leases of ids, and returns those that are not said to be there.
+func (n *Node) askRenew(ctx context.Context, to union.To, room string, ids []string) (rest []string, err error) {
+	key, reply := n.sets.currentKey(), nats.NewInbox()
+	sub, err := n.nc.SubscribeSync(reply)
+	if err != nil {
+		return ids, err
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	byHash := make(map[uint64]string)
+	q := union.Renew{Room: token(room)}
+	for _, id := range ids {
+		q.Users = append(q.Users, union.Hash(key, id))
+		byHash[q.Users[len(q.Users)-1]] = id
+	}
+	if err := n.nc.PublishRequest(n.names.sets(key, to), reply, union.Append(nil, q)); err != nil {
+		return ids, err
+	}
+	for len(byHash) > 0 {
+		m, err := sub.NextMsgWithContext(ctx)
+		if err != nil || len(m.Data) == 0 { // nobody is there
+			return slices.Collect(maps.Values(byHash)), err
+		}
+		msg, _, _ := union.Decode(m.Data)
+		known, _ := msg.(union.Renew)
+		for _, h := range known.Users {
+			delete(byHash, h)
+		}
+		if to.Node != "" {
+			break
+		}
+	}
+	return slices.Collect(maps.Values(byHash)), nil
+}
+
+// onSets hears what other nodes say of their users.
+func (n *Node) onSets(m *nats.Msg) {
+	for rest := m.Data; len(rest) > 0; {
+		msg, more, err := union.Decode(rest)
+		if err != nil {
+			n.log.Warn("message of another node is not well formed", "error", err)
+			return
+		}
+		rest = more
+		if q, ok := msg.(union.Renew); ok {
+			n.renew(m, q)
+			continue
+		}
+		n.tellEngine(n.apply(func(m *union.Machine, now time.Time) union.Effects { return m.Apply(now, msg) }))
+	}
+}
+
+// renew renews the leases of users of this node, and says which those are. Where many are asked, who has none is silent.
+func (n *Node) renew(m *nats.Msg, q union.Renew) {
+	r := n.roomOf(q.Room)
+	if r == nil || m.Reply == "" {
+		return
+	}
+	n.sets.mu.Lock()
+	key, ids := n.sets.key, n.sets.machine.IDs(q.Room, q.Users)
+	n.sets.mu.Unlock()
+	answer := union.Renew{Room: q.Room}
+	for _, id := range n.local.Renew(r.name, ids) {
+		answer.Users = append(answer.Users, union.Hash(key, id))
+	}
+	if len(answer.Users) > 0 || strings.Contains(m.Subject, ".node.") {
+		_ = m.Respond(union.Append(nil, answer)) // who asked asks again
+	}
+}
+
+// tick lets the machine know the time.
+func (n *Node) tick(ctx context.Context) {
+	tick := time.NewTicker(tickEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			n.tellEngine(n.apply((*union.Machine).Tick))
+		}
+	}
+}
+
+// send does what is to be done on NATS, in order.
+func (n *Node) send(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.sets.more:
+			n.sendAll()
+		}
+	}
+}
+
+func (n *Node) sendAll() {
+	s := &n.sets
+	s.mu.Lock()
+	queue, key := s.queue, s.key
+	s.queue = nil
+	s.mu.Unlock()
+	for i := 0; i < len(queue); i++ {
+		if queue[i].do != nil {
+			queue[i].do()
+			continue
+		}
+		// What goes to the same nodes goes together.
+		payload := union.Append(nil, queue[i].Message)
+		for i+1 < len(queue) && queue[i+1].do == nil && queue[i+1].To == queue[i].To && len(payload) < batch {
+			i++
+			payload = union.Append(payload, queue[i].Message)
+		}
+		if err := n.nc.Publish(n.names.sets(key, queue[i].To), payload); err != nil {
+			n.log.Debug("message did not go out", "error", err) // the others will ask for it
+		}
+	}
+}
+
+// useKey begins to speak to the other nodes with a key, the one that they have in the bucket. With none it does so with one
+// that all know, unless it has one: then NATS has no JetStream, and nothing can be kept in it.
+func (n *Node) useKey(key []byte) {
+	s := &n.sets
+	had := s.currentKey()
+	if key == nil && had == nil {
+		sum := sha256.Sum256([]byte(n.names.prefix))
+		key = sum[:]
+	}
+	if key == nil || slices.Equal(key, had) {
+		return
+	}
+	n.log.Info("users are told to nodes with this key", "subject", n.names.sets(key, union.To{}))
+	n.apply(func(*union.Machine, time.Time) union.Effects {
+		s.reset(n, key)
+		s.queue = slices.DeleteFunc(s.queue, func(j job) bool { return j.do == nil })
+		s.queue = append(s.queue, job{do: func() { n.listen(key) }})
+		return union.Effects{}
+	})
+	for _, r := range n.open() {
+		n.openSet(r)
+	}
+	n.setConnected(n.nc.IsConnected())
+}
+
+// listen subscribes to what concerns the node as a whole.
+func (n *Node) listen(key []byte) {
+	for _, to := range []union.To{{}, {Node: n.tag}} {
+		if _, err := n.nc.ChanSubscribe(n.names.sets(key, to), n.inbox); err != nil {
+			n.log.Warn("other nodes are not heard", "error", err)
+		}
+	}
+}
+
+// setConnected says whether messages get anywhere.
+func (n *Node) setConnected(connected bool) {
+	known := n.sets.currentKey() != nil
+	n.tellEngine(n.apply(func(m *union.Machine, now time.Time) union.Effects { return m.Connect(now, connected && known) }))
+}
+
+// Release has Run end without a word to the others: another process goes on under the same name.
+func (n *Node) Release() {
+	n.sets.mu.Lock()
+	defer n.sets.mu.Unlock()
+	n.sets.released = true
+}
+
+// stop says goodbye.
+func (n *Node) stop() {
+	n.sets.mu.Lock()
+	released := n.sets.released
+	n.sets.mu.Unlock()
+	if released {
+		return
+	}
+	n.apply(func(m *union.Machine, now time.Time) union.Effects {
+		return m.Stop(now, func(token, id string) time.Duration {
+			r := n.roomOf(token)
+			if r == nil {
+				return 0
+			}
+			if left := n.local.Users.Left(r.name, id, now); left > 0 {
+				return left
+			}
+			return engine.HandoverWithin // its stream ends with this process
+		})
+	})
+	n.sendAll()
+	if n.nc.IsConnected() {
+		_ = n.nc.FlushTimeout(patience)
+	}
+}
+
+// Nodes returns all nodes that are alive, this one too.
+func (n *Node) Nodes() (list []engine.NodeStatus) {
+	n.sets.mu.Lock()
+	defer n.sets.mu.Unlock()
+	for _, s := range n.sets.machine.Nodes(time.Now()) {
+		one := engine.NodeStatus{Name: s.Node, Self: s.Self, Users: s.Users, Heard: s.Heard, Fresh: s.Fresh, Lag: s.Lag}
+		if s.Self {
+			one.Mismatches = n.sets.machine.Mismatches
+		}
+		list = append(list, one)
+	}
+	return list
+}
