@@ -184,6 +184,10 @@ func New(opt Options) (*Server, error) {
 		return nil, fmt.Errorf("headcount: %w", err)
 	}
 	s := &Server{assets: assets, maxEvent: opt.MaxEvent, drain: opt.Drain, stopped: make(chan struct{})}
+	origins, err := auth.ParseOrigins(strings.Join(opt.Origins, ","))
+	if err != nil {
+		return nil, fmt.Errorf("headcount: origins: %w", err)
+	}
 	notifier := newNotifier(opt)
 	if notifier != nil {
 		opt.Observer = notifier
@@ -192,7 +196,7 @@ func New(opt Options) (*Server, error) {
 		return nil, fmt.Errorf("headcount: %w", err)
 	}
 	s.api = httpapi.New(httpapi.Options{
-		Engine: s.engine, Authorize: opt.Authorize, Identify: opt.Identify, Origins: auth.Origins(opt.Origins),
+		Engine: s.engine, Authorize: opt.Authorize, Identify: opt.Identify, Origins: origins,
 		Trusted: opt.TrustedProxies, MaxEvent: opt.MaxEvent, Log: opt.Logger, Observer: opt.Observer,
 	})
 	s.errors = httpapi.Errors{Log: opt.Logger, Refused: opt.Observer.Refused}

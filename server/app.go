@@ -33,7 +33,7 @@ type app struct {
 // newApp starts what is served.
 func newApp(cfg *config, backend headcount.Backend, log *slog.Logger) (*app, error) {
 	a := &app{
-		policy:  &auth.Policy{Token: cfg.token, Key: cfg.key, Private: cfg.private},
+		policy:  &auth.Policy{Token: cfg.token, Key: cfg.key, Private: cfg.private, Origins: cfg.origins},
 		origins: cfg.origins,
 		doctor:  doctor.New(cfg.heartbeat, cfg.linger),
 		metrics: admin.NewMetrics(),

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"net/url"
 	"runtime"
 	"strings"
 	"time"
@@ -123,8 +122,8 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 	if cfg.path, err = parsePath(cfg.path); err != nil {
 		return nil, usageError{err}
 	}
-	if cfg.origins, err = parseOrigins(origins); err != nil {
-		return nil, usageError{err}
+	if cfg.origins, err = auth.ParseOrigins(origins); err != nil {
+		return nil, usageError{fmt.Errorf("-origins: %w", err)}
 	}
 	if cfg.key, err = parseKey(key); err != nil {
 		return nil, usageError{err}
@@ -213,23 +212,6 @@ func (c *config) check() error {
 		return errors.New("-tls-cert and -tls-key go together; give both or neither")
 	}
 	return nil
-}
-
-// parseOrigins reads a comma-separated list of origins, such as https://example.com.
-func parseOrigins(list string) ([]string, error) {
-	var origins []string
-	for o := range strings.SplitSeq(list, ",") {
-		o = strings.ToLower(strings.TrimSpace(o)) // as browsers send it
-		if o == "" {
-			continue
-		}
-		u, err := url.Parse(o)
-		if o != "*" && (err != nil || u.Scheme == "" || u.Hostname() == "" || o != u.Scheme+"://"+u.Host || !ascii(o)) {
-			return nil, fmt.Errorf("-origins: %q is not an origin; give scheme and host alone, such as https://example.com, a host in other letters as xn--…, or *", o)
-		}
-		origins = append(origins, o)
-	}
-	return origins, nil
 }
 
 func ascii(s string) bool {

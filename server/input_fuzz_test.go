@@ -2,43 +2,8 @@ package main
 
 import (
 	"net/netip"
-	"net/url"
-	"strings"
 	"testing"
-	"unicode"
 )
-
-// FuzzOrigins: what is taken for an origin is one as a browser sends it, or "*"; it
-// can go into a header.
-func FuzzOrigins(f *testing.F) {
-	for _, list := range []string{
-		"", "*", "https://example.com", "https://example.com, http://a:80", "https://example.com/", "https://u@example.com", "null", "//a", "https://a\r\nX: y", "https://[::1]:8080",
-		"https://a?b", "https://a#b", "https://*.a", " , ", "https://\u00e9.com", "HTTPS://A.COM", "https://a b", "https://:80", "javascript://a", "a://\u008d",
-	} {
-		f.Add(list)
-	}
-	f.Fuzz(func(t *testing.T, list string) {
-		origins, err := parseOrigins(list)
-		if err != nil {
-			if strings.ContainsAny(err.Error(), "\r\n") {
-				t.Errorf("error is more than a line: %q", err)
-			}
-			return
-		}
-		for _, o := range origins {
-			if o == "*" {
-				continue
-			}
-			u, err := url.Parse(o)
-			if err != nil || u.Hostname() == "" || u.User != nil || u.Path+u.RawQuery+u.Fragment != "" {
-				t.Errorf("%q is taken for an origin: %v", o, err)
-			}
-			if strings.ContainsFunc(o, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) || r == ',' }) {
-				t.Errorf("origin %q cannot go into a header", o)
-			}
-		}
-	})
-}
 
 // FuzzValues: the values of flags that are parsed here are themselves when printed.
 func FuzzValues(f *testing.F) {

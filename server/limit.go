@@ -63,7 +63,7 @@ func loopback() prefixes {
 }
 
 func (p *prefixes) Set(text string) error {
-	var list prefixes
+	list := prefixes{} // and not nil, which is the default
 	for part := range strings.SplitSeq(text, ",") {
 		if part = strings.TrimSpace(part); part == "" {
 			continue

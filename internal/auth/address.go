@@ -30,11 +30,10 @@ func client(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	isTrusted := func(a netip.Addr) bool {
 		return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(a) })
 	}
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
+	direct := parse(r.RemoteAddr)
+	if _, ok := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr); ok {
+		direct = netip.AddrFrom4([4]byte{127, 0, 0, 1}) // what comes by a Unix socket is on this machine
 	}
-	direct := parse(host)
 	if !direct.IsValid() || !isTrusted(direct) {
 		return direct
 	}
@@ -44,7 +43,7 @@ func client(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for _, hop := range slices.Backward(hops) {
-		a := parse(strings.Trim(strings.TrimSpace(hop), "[]"))
+		a := parse(strings.TrimSpace(hop))
 		if !a.IsValid() {
 			return direct // all of it is worth nothing
 		}
@@ -56,10 +55,15 @@ func client(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	return last
 }
 
+// parse reads an address, with or without the port that Azure and IIS put behind it.
 func parse(text string) netip.Addr {
-	a, err := netip.ParseAddr(text)
+	a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(text, "["), "]"))
 	if err != nil {
-		return netip.Addr{}
+		with, err := netip.ParseAddrPort(text)
+		if err != nil {
+			return netip.Addr{}
+		}
+		a = with.Addr()
 	}
 	return a.Unmap().WithZone("")
 }

@@ -1,6 +1,9 @@
 package auth_test
 
 import (
+	"context"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"strconv"
@@ -35,6 +38,12 @@ func TestAddress(t *testing.T) {
 		{"one of a private network behind it", "127.0.0.1:1", "198.51.100.%d, 10.0.0.9", true},
 		{"addresses of one IPv6 network", "127.0.0.1:1", "2001:db8::%d", true},
 		{"IPv6 networks", "127.0.0.1:1", "2001:db8:0:%d::1", false},
+		{"many with ports", "127.0.0.1:1", "198.51.100.%d:4711", false},
+		{"one with many ports", "127.0.0.1:1", "192.0.2.1:%d", true},
+		{"IPv6 networks with ports", "127.0.0.1:1", "[2001:db8:0:%d::1]:4711", false},
+		{"one of IPv6 with many ports", "127.0.0.1:1", "[2001:db8::1]:%d", true},
+		{"through two proxies that give ports", "127.0.0.1:1", "198.51.100.%d:4711, 127.0.0.1:4712", false},
+		{"in brackets", "127.0.0.1:1", "[2001:db8:0:%d::1]", false},
 		{"no addresses", "127.0.0.1:1", "nobody-%d", true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -50,12 +59,25 @@ func TestAddress(t *testing.T) {
 	}
 }
 
+// What comes by a Unix socket is on this machine, and believed if that is.
+func TestAddressOfUnixSocket(t *testing.T) {
+	r := httptest.NewRequest("GET", "/events", nil)
+	r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, &net.UnixAddr{Name: "/run/headcount", Net: "unix"}))
+	r.RemoteAddr = "@"
+	r.Header.Set("X-Forwarded-For", "192.0.2.1")
+	for _, row := range []struct{ trusted, want string }{{"127.0.0.0/8", "192.0.2.1/32"}, {"10.0.0.0/8", "127.0.0.1/32"}} {
+		if got := auth.Address(r, []netip.Prefix{netip.MustParsePrefix(row.trusted)}).String(); got != row.want {
+			t.Errorf("trusting %s: got %s, want %s", row.trusted, got, row.want)
+		}
+	}
+}
+
 // FuzzForwardedFor: whatever a client writes into X-Forwarded-For, it counts as the
 // address that the trusted proxy has seen; without such a proxy, as that of the
 // connection.
 func FuzzForwardedFor(f *testing.F) {
 	for _, text := range []string{
-		"", ",", "192.0.2.1", "127.0.0.1", "10.0.0.1, 127.0.0.1", "unknown", "[2001:db8::1]:80", "192.0.2.1:80", "::ffff:127.0.0.1", "fe80::1%eth0", " , ,", "\x00", "256.1.1.1", "0x7f.1",
+		"", ",", "192.0.2.1", "127.0.0.1", "10.0.0.1, 127.0.0.1", "unknown", "[2001:db8::1]:80", "192.0.2.1:80", "192.0.2.1:", ":80", "192.0.2.1:99999", "[::1", "::ffff:127.0.0.1", "fe80::1%eth0", " , ,", "\x00", "256.1.1.1", "0x7f.1",
 	} {
 		f.Add(text, "192.0.2.7")
 		f.Add(text, "2001:db8:0:1::7")

@@ -14,6 +14,7 @@ type Policy struct {
 	Token   string   // what allows everything; "" = none
 	Key     *Key     // of signed tokens; nil = there are none
 	Private []string // patterns of rooms that need a token; * = any text
+	Origins Origins  // whose pages may use the cookie of the token, if they are named
 }
 
 // Error refuses a request, in the words of RFC 6750, section 3.
@@ -51,7 +52,7 @@ func (p *Policy) Authorize(r *http.Request, room, event string) (until time.Time
 	if !anyMatch(p.Private, room) {
 		return time.Time{}, nil
 	}
-	token := tokenOf(r)
+	token := p.tokenOf(r)
 	if token == "" {
 		return time.Time{}, unauthorized("", fmt.Sprintf("room %q is private; send a token that names it, as Authorization: Bearer TOKEN, ?token=TOKEN or the cookie %s", room, tokenCookie))
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -22,28 +23,49 @@ const maxToken = 8 << 10
 // tokenCookie is the cookie that may hold a token.
 const tokenCookie = "headcount_token"
 
-// claims is what a token says.
-type claims struct {
-	jwt.RegisteredClaims
-	// Under a name of its own, as Mercure does it: other services may read the same token.
-	Headcount grant `json:"headcount"`
-}
+// tokenHeader may hold a token where a proxy asks for a password, which takes Authorization.
+const tokenHeader = "Headcount-Token"
 
 // grant is what a token allows: patterns of rooms and of events.
 type grant struct {
-	Subscribe []string `json:"subscribe"`
-	Emit      []string `json:"emit"`
-	Events    []string `json:"events"` // that it may emit; not there = any
+	Subscribe []string
+	Emit      []string
+	Events    []string // that it may emit; nil = any
 
 	until time.Time // when it ends; zero = never
+}
+
+// grantOf reads the claim "headcount". It has a name of its own, as Mercure does it, because other services may read the
+// same token. What cannot be understood grants nothing: a misspelt or empty "events" would allow all of them.
+func grantOf(claim any) (grant, error) {
+	var g grant
+	fields, ok := claim.(map[string]any)
+	if !ok && claim != nil {
+		return g, errors.New("the token's headcount is not understood; give an object with subscribe, emit and events")
+	}
+	known := map[string]*[]string{"subscribe": &g.Subscribe, "emit": &g.Emit, "events": &g.Events}
+	for name, value := range fields {
+		to, list := known[name], []string{}
+		values, ok := value.([]any)
+		for _, one := range values {
+			text, isText := one.(string)
+			list, ok = append(list, text), ok && isText
+		}
+		if to == nil || !ok {
+			return grant{}, fmt.Errorf("the token's headcount.%.40q is not understood; give subscribe, emit and events, each a list of texts", name)
+		}
+		*to = list
+	}
+	return g, nil
 }
 
 // everything is what the server's own -token allows.
 func everything() grant { return grant{Subscribe: []string{"*"}, Emit: []string{"*"}} }
 
 // tokenOf returns the token of a request: what was said for it alone goes before what a
-// browser sends with each.
-func tokenOf(r *http.Request) string {
+// browser sends with each. The cookie counts for pages of this site and of the origins that are named, not for those
+// that may come because all may.
+func (p *Policy) tokenOf(r *http.Request) string {
 	if token := bearer(r); token != "" {
 		return token
 	}
@@ -52,14 +74,17 @@ func tokenOf(r *http.Request) string {
 	if token := q.Get("token"); token != "" {
 		return token
 	}
-	if cookie, err := r.Cookie(tokenCookie); err == nil {
+	if cookie, err := r.Cookie(tokenCookie); err == nil && p.Origins.known(r) {
 		return cookie.Value
 	}
 	return ""
 }
 
-// bearer returns the token of the Authorization header, or "".
+// bearer returns the token of a header, or "".
 func bearer(r *http.Request) string {
+	if token := r.Header.Get(tokenHeader); token != "" {
+		return strings.TrimSpace(token)
+	}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	// "the scheme is case-insensitive": RFC 9110, section 11.1.
 	if !strings.EqualFold(scheme, "Bearer") {
@@ -79,8 +104,8 @@ func (p *Policy) check(token string) (grant, error) {
 	if p.Key == nil || len(token) > maxToken {
 		return grant{}, wrong
 	}
-	var c claims
-	_, err := jwt.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return p.Key.material, nil },
+	said := jwt.MapClaims{}
+	_, err := jwt.ParseWithClaims(token, said, p.keyOf,
 		// The key says which algorithms there are, never the token: RFC 8725, section 3.1.
 		jwt.WithValidMethods(p.Key.methods), jwt.WithExpirationRequired(), jwt.WithLeeway(leeway), jwt.WithTimeFunc(time.Now))
 	switch {
@@ -93,6 +118,18 @@ func (p *Policy) check(token string) (grant, error) {
 	case err != nil:
 		return grant{}, wrong // which part of it, a stranger need not know
 	}
-	c.Headcount.until = c.ExpiresAt.Add(leeway)
-	return c.Headcount, nil
+	g, err := grantOf(said["headcount"])
+	if end, _ := said.GetExpirationTime(); end != nil { // it is there, see above
+		g.until = end.Add(leeway)
+	}
+	return g, err
+}
+
+// keyOf returns what a token is checked with. "If any of the listed extension Header Parameters are not understood and
+// supported by the recipient, then the JWS is invalid", RFC 7515, section 4.1.11. None are.
+func (p *Policy) keyOf(token *jwt.Token) (any, error) {
+	if _, ok := token.Header["crit"]; ok {
+		return nil, errors.New("crit is not understood")
+	}
+	return p.Key.material, nil
 }

@@ -2,12 +2,16 @@ package httpapi_test
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"headcount/internal/auth"
 )
 
 // Bad input is one sentence, and disturbs nobody.
@@ -131,12 +135,12 @@ func TestOrigins(t *testing.T) {
 		{"same host", nil, []string{"Origin", "http://headcount.test"}, 200, ""},
 		{"same host, behind TLS", nil, []string{"Origin", "https://headcount.test"}, 200, ""},
 		{"same origin, host rewritten", nil, []string{"Origin", "https://public.test", "Sec-Fetch-Site", "same-origin"}, 200, ""},
-		{"other", nil, []string{"Origin", "https://evil.test"}, 403, ""},
-		{"other that says cross-site", nil, []string{"Origin", "https://evil.test", "Sec-Fetch-Site", "cross-site"}, 403, ""},
-		{"sandboxed", nil, []string{"Origin", "null"}, 403, ""},
+		{"other, whose page may read why", nil, []string{"Origin", "https://evil.test"}, 403, "https://evil.test"},
+		{"other that says cross-site", nil, []string{"Origin", "https://evil.test", "Sec-Fetch-Site", "cross-site"}, 403, "https://evil.test"},
+		{"sandboxed", nil, []string{"Origin", "null"}, 403, "null"},
 		{"named", []string{"https://friend.test"}, []string{"Origin", "https://friend.test"}, 200, "https://friend.test"},
-		{"not the one named", []string{"https://friend.test"}, []string{"Origin", "https://friend.test.evil.test"}, 403, ""},
-		{"any", []string{"*"}, []string{"Origin", "https://evil.test"}, 200, "*"},
+		{"not the one named", []string{"https://friend.test"}, []string{"Origin", "https://friend.test.evil.test"}, 403, "https://friend.test.evil.test"},
+		{"any", []string{"*"}, []string{"Origin", "https://evil.test"}, 200, "https://evil.test"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			inBubble(t, options{Origins: tt.origins}, func(t *testing.T, b *rig) {
@@ -153,8 +157,95 @@ func TestOrigins(t *testing.T) {
 					if !strings.Contains(fmt.Sprint(a.Header.Values("Vary")), "Origin") {
 						t.Errorf("%s does not vary by Origin: %v", path, a.Header)
 					}
+					// "if credentials mode is "include", then" it has to say so.
+					if credentials := a.Header.Get("Access-Control-Allow-Credentials"); (credentials == "true") != (tt.allow != "") {
+						t.Errorf("%s: got credentials %q with allowed %q", path, credentials, tt.allow)
+					}
 				}
 			})
 		})
 	}
+}
+
+// A page of another origin that is refused hears the sentence, and whoever runs the server one line for each origin.
+func TestRefusedOriginIsTold(t *testing.T) {
+	var log bytes.Buffer
+	inBubble(t, options{Log: slog.New(slog.NewTextHandler(&log, nil))}, func(t *testing.T, b *rig) {
+		for range 3 {
+			for _, origin := range []string{"https://a.test", "https://b.test"} {
+				a := b.Do("GET", "/events", "", "Origin", origin)
+				if words := a.WantError(t, 403); !strings.Contains(words, "-origins") || a.Header.Get("Access-Control-Allow-Origin") != origin {
+					t.Errorf("got %q with %v, want a sentence that the page may read", words, a.Header)
+				}
+			}
+		}
+		for n := range 1000 {
+			b.Do("GET", "/count", "", "Origin", fmt.Sprintf("https://%d.test", n))
+		}
+	})
+	for _, origin := range []string{"https://a.test", "https://b.test"} {
+		if n := strings.Count(log.String(), "origin="+origin); n != 1 {
+			t.Errorf("got %d lines for %s, want 1", n, origin)
+		}
+	}
+	if n := strings.Count(log.String(), "\n"); n > 200 {
+		t.Errorf("strangers have had %d lines logged, want few", n)
+	}
+}
+
+// What EventSource libraries send that read by fetch may come from the origins that are named, and from no other.
+func TestPreflight(t *testing.T) {
+	inBubble(t, options{Origins: auth.Origins{"https://friend.test"}}, func(t *testing.T, b *rig) {
+		for _, tt := range []struct {
+			path, method, origin string
+			status               int
+		}{
+			{"/events", "GET", "https://friend.test", 204},
+			{"/count", "GET", "https://friend.test", 204},
+			{"/alive", "POST", "https://friend.test", 204},
+			{"/leave", "POST", "https://friend.test", 204},
+			{"/events", "GET", "https://evil.test", 405},
+			{"/events", "GET", "http://headcount.test", 405}, // its own pages need none
+			{"/events", "GET", "", 405},
+			{"/events", "", "https://friend.test", 405}, // that asks for nothing
+			{"/emit", "POST", "https://friend.test", 405},
+		} {
+			header := []string{"Access-Control-Request-Headers", "last-event-id"}
+			for name, value := range map[string]string{"Origin": tt.origin, "Access-Control-Request-Method": tt.method} {
+				if value != "" {
+					header = append(header, name, value)
+				}
+			}
+			a := b.Do("OPTIONS", tt.path, "", header...)
+			if a.StatusCode != tt.status {
+				t.Errorf("%+v: got %s", tt, a.Status)
+			}
+			if tt.status != 204 {
+				if got := a.Header.Get("Access-Control-Allow-Headers") + a.Header.Get("Access-Control-Allow-Origin"); got != "" {
+					t.Errorf("%+v: %q is allowed, want nothing", tt, got)
+				}
+				continue
+			}
+			for name, want := range map[string]string{
+				"Access-Control-Allow-Origin": tt.origin, "Access-Control-Allow-Credentials": "true", "Access-Control-Allow-Methods": tt.method,
+				"Access-Control-Allow-Headers": "Last-Event-ID, Cache-Control, Authorization, X-Requested-With", "Access-Control-Max-Age": "7200", "Vary": "Origin",
+			} {
+				if got := a.Header.Get(name); !strings.Contains(got, want) {
+					t.Errorf("%+v: got %s %q, want %q", tt, name, got, want)
+				}
+			}
+		}
+	})
+}
+
+// A page of another origin may read when to come back.
+func TestRetryAfterOfOtherOrigin(t *testing.T) {
+	inBubble(t, options{Origins: auth.Origins{"*"}, MaxStreams: 1}, func(t *testing.T, b *rig) {
+		b.Open("")
+		a := b.Do("GET", "/events", "", "Origin", "https://friend.test")
+		a.WantError(t, 503)
+		if got := a.Header.Get("Access-Control-Expose-Headers"); got != "Retry-After" {
+			t.Errorf("got %q exposed, want Retry-After", got)
+		}
+	})
 }

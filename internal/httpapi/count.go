@@ -8,7 +8,7 @@ import (
 
 // count serves GET /count: JSON, or the bare number to whoever asks for text.
 func (h *Handler) count(w http.ResponseWriter, r *http.Request) error {
-	if err := h.opt.Origins.Allow(w.Header(), r); err != nil {
+	if err := h.allowOrigin(w, r); err != nil {
 		return err
 	}
 	room, users, err := h.usersOf(w, r)

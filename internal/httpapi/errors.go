@@ -134,6 +134,9 @@ func (e Errors) Write(w http.ResponseWriter, r *http.Request, err error) {
 // write sets the header of the answer and returns its body.
 func (a *Error) write(h http.Header) []byte {
 	h.Del("X-Accel-Buffering")
+	if h.Get("Access-Control-Allow-Origin") != "" {
+		h.Set("Access-Control-Expose-Headers", "Retry-After") // or a page of another origin may not read it
+	}
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Type", "application/json")
 	if a.Challenge != "" {

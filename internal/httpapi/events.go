@@ -14,7 +14,7 @@ import (
 
 // events serves GET and HEAD /events.
 func (h *Handler) events(w http.ResponseWriter, r *http.Request) error {
-	if err := h.opt.Origins.Allow(w.Header(), r); err != nil {
+	if err := h.allowOrigin(w, r); err != nil {
 		return err
 	}
 	want, err := parseRequest(r)
@@ -39,7 +39,7 @@ func (h *Handler) events(w http.ResponseWriter, r *http.Request) error {
 
 // SetStreamHeader sets the header of a stream.
 func SetStreamHeader(h http.Header) {
-	h.Set("Content-Type", "text/event-stream") // bare: "; charset" has broken a CDN
+	h.Set("Content-Type", "text/event-stream") // bare, see docs/decisions/0033
 	// Each of these makes some proxy pass the stream on as it comes: no-transform
 	// stops compression, no-store stops Varnish from sharing it, and nginx obeys
 	// X-Accel-Buffering.

@@ -42,12 +42,15 @@ type Handler struct {
 	engine *engine.Engine
 	errors Errors
 	routes map[string]route
+
+	strangers strangers
 }
 
 // route is what is served at a path.
 type route struct {
 	methods []string
 	serve   func(http.ResponseWriter, *http.Request) error
+	shared  bool // with pages of other origins
 }
 
 // New returns a handler.
@@ -64,12 +67,12 @@ func New(opt Options) *Handler {
 	h := &Handler{opt: opt, engine: opt.Engine, errors: Errors{Log: opt.Log, Refused: opt.Observer.Refused}}
 	read, write := []string{http.MethodGet, http.MethodHead}, []string{http.MethodPost}
 	h.routes = map[string]route{
-		"events":    {read, h.events},
-		"count":     {read, h.count},
-		"badge.svg": {read, h.badge},
-		"alive":     {write, h.alive},
-		"leave":     {write, h.leave},
-		"emit":      {write, h.emit},
+		"events":    {read, h.events, true},
+		"count":     {read, h.count, true},
+		"badge.svg": {read, h.badge, false},
+		"alive":     {write, h.alive, true},
+		"leave":     {write, h.leave, true},
+		"emit":      {write, h.emit, false},
 	}
 	return h
 }
@@ -87,6 +90,10 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 	to, ok := h.routes[name]
 	if !ok {
 		return NotFound("there is nothing here; the stream is at events, the count at count")
+	}
+	if to.shared && r.Method == http.MethodOptions && h.opt.Origins.Preflight(w.Header(), r, to.methods) {
+		w.WriteHeader(http.StatusNoContent)
+		return nil
 	}
 	if err := Allow(w, r, to.methods...); err != nil {
 		return err

@@ -14,7 +14,8 @@ import (
 // proxied reports whether the request came through a proxy, or may have: HTTP/2 is what a
 // proxy speaks to many readers on one connection, so its end says nothing of one.
 func proxied(r *http.Request) bool {
-	return r.ProtoMajor >= 2 || Forwarded(r) || silentlyForwarded(r)
+	_, local := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr) // nobody comes that way from afar
+	return r.ProtoMajor >= 2 || local || Forwarded(r) || silentlyForwarded(r)
 }
 
 // Forwarded reports whether a proxy on the way has said so.

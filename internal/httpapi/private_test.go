@@ -124,6 +124,8 @@ func TestTokenPlaces(t *testing.T) {
 			{"cookie", "", []string{"Cookie", "a=b; headcount_token=" + token}, 200},
 			{"the server's own", "&token=static", nil, 200},
 			{"beside a proxy's password", "&token=" + token, []string{"Authorization", "Basic YTpi"}, 200},
+			{"beside a proxy's password, in a header of its own", "", []string{"Authorization", "Basic YTpi", "Headcount-Token", token}, 200},
+			{"its own header before all others", "&token=" + token, []string{"Authorization", "Bearer " + token, "Headcount-Token", "no"}, 401},
 			{"query before cookie", "&token=" + token, []string{"Cookie", "headcount_token=no"}, 200},
 			{"header before query", "&token=" + token, []string{"Authorization", "Bearer no"}, 401},
 			{"empty", "&token=", []string{"Cookie", "headcount_token="}, 401},

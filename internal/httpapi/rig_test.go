@@ -67,7 +67,7 @@ func start(t testing.TB, opt options) (e *engine.Engine, h http.Handler, seen *r
 	if err != nil {
 		t.Fatal(err)
 	}
-	policy := &auth.Policy{Token: opt.Token, Key: opt.Key, Private: opt.Private}
+	policy := &auth.Policy{Token: opt.Token, Key: opt.Key, Private: opt.Private, Origins: opt.Origins}
 	h = httpapi.Bounded(httpapi.New(httpapi.Options{
 		Engine: e, Origins: opt.Origins, Trusted: opt.Trusted, MaxEvent: opt.MaxEvent, Log: opt.Log, Observer: seen,
 		Authorize: func(r *http.Request, a httpapi.Access) error {

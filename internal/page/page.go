@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"headcount/internal/asset"
+	"headcount/internal/auth"
 	"headcount/internal/httpapi"
 	"headcount/templates"
 )
@@ -121,7 +122,7 @@ func (p *Pages) Home(w http.ResponseWriter, r *http.Request) error {
 	}
 	// Not no-store, which in some browsers forbids the back/forward cache: the Back button is to find the page as it was.
 	w.Header().Set("Cache-Control", "private, no-cache")
-	return p.Render(w, r, "home.html", p.view(room, scheme(r)+"://"+r.Host))
+	return p.Render(w, r, "home.html", p.view(room, auth.PublicOrigin(r)))
 }
 
 // Asset serves GET /assets/*, of which name is the rest.
@@ -193,19 +194,3 @@ func (p *Pages) view(room, origin string) homeView {
 
 // inJavaScript makes a room readable in a string of JavaScript that somebody pastes into a page. Rooms have no control characters.
 var inJavaScript = strings.NewReplacer(`\`, `\\`, `'`, `\'`, `</`, `<\/`)
-
-// scheme is how the browser reached this server.
-func scheme(r *http.Request) string {
-	if r.TLS != nil {
-		return "https"
-	}
-	for _, name := range []string{"X-Forwarded-Proto", "X-Forwarded-Protocol", "X-Url-Scheme"} {
-		if s := r.Header.Get(name); s != "" {
-			return s
-		}
-	}
-	if r.Header.Get("X-Forwarded-Ssl") == "on" {
-		return "https"
-	}
-	return "http"
-}

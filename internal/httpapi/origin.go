@@ -1,0 +1,39 @@
+package httpapi
+
+import (
+	"net/http"
+	"sync"
+)
+
+// allowOrigin refuses pages of other origins that are not named. It logs each such origin once: whoever runs the server
+// may have forgotten it.
+func (h *Handler) allowOrigin(w http.ResponseWriter, r *http.Request) error {
+	err := h.opt.Origins.Allow(w.Header(), r)
+	if origin := r.Header.Get("Origin"); err != nil && h.strangers.add(origin) {
+		h.opt.Log.Warn("pages of another origin are refused; -origins can allow them", "origin", origin)
+	}
+	return err
+}
+
+// maxStrangers bounds what strangers can have remembered and logged.
+const maxStrangers = 100
+
+// strangers are the origins that were refused. The zero value is ready.
+type strangers struct {
+	mu    sync.Mutex
+	known map[string]struct{}
+}
+
+// add reports whether the origin is new and there is room for it.
+func (s *strangers) add(origin string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.known[origin]; ok || len(s.known) >= maxStrangers || len(origin) > 300 {
+		return false
+	}
+	if s.known == nil {
+		s.known = make(map[string]struct{})
+	}
+	s.known[origin] = struct{}{}
+	return true
+}
