@@ -57,6 +57,7 @@ type Engine struct {
 	epoll     *wire.Epoll // nil where there is none
 	streams   *registry
 	rates     rates
+	guests    guests
 	emits     gate
 	started   time.Time
 	maxLeases int
@@ -147,26 +148,52 @@ func (e *Engine) tend(ctx context.Context) {
 	due := time.NewTimer(0)
 	defer due.Stop()
 	var storm storm
-	for {
+	secondly := func(now time.Time) {
+		e.tendLeases(now)
+		if storm.over(e.streams.takeNewcomers()) {
+			debug.FreeOSMemory()
+		}
+	}
+	for last := time.Now(); ; {
+		var work func(now time.Time)
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-trim.C:
-			e.hub.Trim(now)
-		case now := <-second.C:
-			e.tendLeases(now)
-			if storm.over(e.streams.takeNewcomers()) {
-				debug.FreeOSMemory()
-			}
+		case <-trim.C:
+			work = e.trim
+		case <-second.C:
+			work = secondly
 		case <-e.expire:
+			work = func(time.Time) {}
 		case <-due.C:
-			for _, room := range e.users.Expire(time.Now()) {
-				e.recount(room)
-			}
+			work = e.expireUsers
 		}
+		now := time.Now()
+		if stalled := now.Sub(last); stalled > stallTime {
+			// Nobody could say anything meanwhile, and what was said still waits to be read.
+			e.users.Postpone(stalled)
+			e.streams.postpone(stalled)
+		}
+		work(now)
+		last = time.Now()
 		if next, ok := e.users.Next(); ok {
 			due.Reset(time.Until(next))
 		}
+	}
+}
+
+// stallTime is how long tend may wait at most while the process runs: it has something to do each second. After more the
+// process was frozen, or starved.
+const stallTime = 3 * time.Second
+
+func (e *Engine) trim(now time.Time) {
+	e.hub.Trim(now)
+	e.guests.trim(now)
+}
+
+func (e *Engine) expireUsers(now time.Time) {
+	for _, room := range e.users.Expire(now) {
+		e.recount(room)
 	}
 }
 

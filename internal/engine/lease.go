@@ -10,10 +10,10 @@ import (
 
 // lease is what is known of a stream that proves nothing by being open.
 type lease struct {
-	named     bool // it has a client id: it is pinged; the others only grow old
-	voluntary bool // it need not answer: one that never does counts by being open
-	strict    bool // it counts by its answers alone; guarded by registry.mu
-	opened    time.Time
+	named     bool      // it has a client id: it is pinged; the others only grow old
+	voluntary bool      // it need not answer: one that never does counts by being open
+	strict    bool      // it counts by its answers alone; guarded by registry.mu
+	opened    time.Time // guarded by registry.mu
 	pinged    time.Time // guarded by registry.mu
 	confirmed atomic.Bool
 }
@@ -44,33 +44,38 @@ func (r *registry) lease(st *Stream) {
 const minLeases = 100_000
 
 // Renew counts the client ids for another LeaseTime, wherever they are counted now, and here
-// if they are counted nowhere. It refuses too many that are new here: an id is only a word,
-// and anybody can make up any number.
+// if they are counted nowhere. Of these it refuses too many.
 func (e *Engine) Renew(ctx context.Context, from netip.Prefix, room string, ids []string) error {
-	fresh := 0
-	for _, id := range ids {
-		if !e.users.Has(room, id) {
-			fresh++
-		}
-	}
-	if fresh > 0 && e.users.Leases()+fresh > e.maxLeases {
-		return unavailable(MaxLeases, "this server remembers as many users without a stream as it may; open a stream, or come back in a few seconds")
-	}
-	if !e.rates.allow(from, time.Now(), fresh) {
-		return tooFast()
-	}
 	// A user that is counted by a lease alone is in an open room, too.
 	r := e.hub.Open(room)
 	defer e.hub.Close(r)
 	here := e.renewKnown(room, ids)
 	rest := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return slices.Contains(here, id) })
+	var err error
 	if len(rest) > 0 {
-		for _, id := range e.backend.Renew(ctx, room, rest) {
-			e.renew(room, id)
-		}
+		err = e.invite(from, room, e.backend.Renew(ctx, room, rest))
 	}
 	e.recount(room)
 	e.wakeExpiry()
+	return err
+}
+
+// invite counts ids that are counted nowhere.
+func (e *Engine) invite(from netip.Prefix, room string, ids []string) error {
+	now := time.Now()
+	if len(ids) > 0 && e.users.Leases()+len(ids) > e.maxLeases {
+		return unavailable(MaxLeases, "this server remembers as many users without a stream as it may; open a stream, or come back in a few seconds")
+	}
+	if !e.rates.allow(from, now, len(ids)) {
+		return tooFast()
+	}
+	admitted := e.guests.admit(from, room, ids, now, guestsPerStream*(1+e.streams.of(from)))
+	for _, id := range admitted {
+		e.renew(room, id)
+	}
+	if len(admitted) < len(ids) {
+		return unavailable(MaxLeases, "your address has as many users without a stream as it may; open a stream, or come back in a few seconds")
+	}
 	return nil
 }
 
@@ -89,7 +94,9 @@ func (e *Engine) renewKnown(room string, ids []string) []string {
 
 // renew counts the id for another LeaseTime.
 func (e *Engine) renew(room, id string) {
-	for _, open := range e.users.Renew(room, id, time.Now().Add(LeaseTime)) {
+	now := time.Now()
+	e.guests.renew(room, id, now)
+	for _, open := range e.users.Renew(room, id, now.Add(LeaseTime)) {
 		if st, ok := open.(*Stream); ok && st.lease != nil {
 			st.lease.confirmed.Store(true)
 		}
@@ -134,6 +141,15 @@ func (e *Engine) tendLeases(now time.Time) {
 	}
 	for _, st := range due.silent {
 		st.endFor(soon(), st.returnTime())
+	}
+}
+
+// postpone gives streams that have not been answered so much longer.
+func (r *registry) postpone(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for st := range r.leased {
+		st.lease.opened = st.lease.opened.Add(d)
 	}
 }
 

@@ -43,9 +43,7 @@ func (r *registry) admit(st *Stream) error {
 	}
 	r.streams[st] = struct{}{}
 	r.newcomers++
-	if r.maxPerIP > 0 {
-		r.perAddress[st.address]++
-	}
+	r.perAddress[st.address]++
 	return nil
 }
 
@@ -55,15 +53,20 @@ func (r *registry) release(st *Stream) (draining bool) {
 	defer r.mu.Unlock()
 	delete(r.streams, st)
 	delete(r.leased, st)
-	if r.maxPerIP > 0 {
-		if r.perAddress[st.address]--; r.perAddress[st.address] == 0 {
-			delete(r.perAddress, st.address)
-		}
+	if r.perAddress[st.address]--; r.perAddress[st.address] == 0 {
+		delete(r.perAddress, st.address)
 	}
 	if r.draining && len(r.streams) == 0 {
 		close(r.idle)
 	}
 	return r.draining
+}
+
+// of returns how many streams an address has.
+func (r *registry) of(address netip.Prefix) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.perAddress[address]
 }
 
 // drain lets nobody in any more, and returns the streams that are open. It returns false if

@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -49,35 +50,80 @@ func TestMaxRate(t *testing.T) {
 	})
 }
 
-// ask sends a request without a network.
-func ask(app http.Handler, method, path, body string) *httptest.ResponseRecorder {
+// alive renews a hundred made-up ids, of which each number has others. It comes from an address, without a network.
+func (b *rig) alive(address, room string, number int) *httptest.ResponseRecorder {
+	ids := make([]string, 100)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("made-up-%d-%d", number, i)
+	}
+	text, _ := json.Marshal(map[string]any{"room": room, "ids": ids})
+	r := httptest.NewRequest("POST", "/alive", bytes.NewReader(text))
+	r.RemoteAddr = address
 	w := httptest.NewRecorder()
-	app.ServeHTTP(w, httptest.NewRequest(method, path, strings.NewReader(body)))
+	b.handler.ServeHTTP(w, r)
 	return w
 }
 
-// Who makes up ids, a hundred at a time, makes no more of them than there may be. Those who
+// A stranger who makes up ids, a hundred at a time, moves the count by a hundred, and by a hundred more with each stream.
+// Nobody else notices, and the ids that are known go on.
+func TestMadeUpUsersOfOneAddress(t *testing.T) {
+	inBubble(t, options{Linger: 2 * time.Second}, func(t *testing.T, b *rig) {
+		attack := func(want int) {
+			t.Helper()
+			for i := range 1000 {
+				b.alive("192.0.2.1:1", "lobby", i)
+			}
+			if got := b.users("lobby"); got != want {
+				t.Errorf("got %d users, want %d", got, want)
+			}
+		}
+		attack(100)
+		leader := b.Open("id=leader-1") // from another address
+		if w := b.alive("192.0.2.9:1", "lobby", 5000); w.Code != 204 || b.users("lobby") != 201 {
+			t.Errorf("tabs that follow another address's stream: got %d %s and %d users, want 204 and 201", w.Code, w.Body, b.users("lobby"))
+		}
+		for range 6 { // and for more than a lease
+			time.Sleep(10 * time.Second)
+			attack(201)
+			if w := b.alive("192.0.2.9:2", "lobby", 5000); w.Code != 204 {
+				t.Errorf("the same tabs later: got %d %s, want 204", w.Code, w.Body)
+			}
+		}
+		leader.Cancel()
+		time.Sleep(56 * time.Second)
+		b.WantUsers("lobby", 0)
+		attack(100)
+		time.Sleep(56 * time.Second)
+
+		b.Open("id=stranger") // from the address of the rig
+		b.alive("pipe", "lobby", 1)
+		b.alive("pipe", "lobby", 2)
+		if w := b.alive("pipe", "lobby", 3); w.Code != 503 {
+			t.Errorf("more than a hundred without a stream and a hundred with one: got %d, want 503", w.Code)
+		}
+		if got := b.users("lobby"); got != 201 {
+			t.Errorf("got %d users, want the stream's and 200", got)
+		}
+	})
+}
+
+// Whoever makes up ids, from as many addresses as they like, makes no more of them than there may be. Those who
 // are known go on, streams come and go, and after a minute there is room again.
 func TestMadeUpUsers(t *testing.T) {
 	inBubble(t, options{Linger: 2 * time.Second}, func(t *testing.T, b *rig) {
-		body := func(i int) string {
-			ids := make([]string, 100)
-			for j := range ids {
-				ids[j] = fmt.Sprintf("made-up-%d-%d", i, j)
-			}
-			text, _ := json.Marshal(map[string]any{"room": fmt.Sprint("room ", i), "ids": ids})
-			return string(text)
+		alive := func(i int) *httptest.ResponseRecorder {
+			return b.alive(fmt.Sprintf("10.%d.%d.1:1", i/256, i%256), fmt.Sprint("room ", i), i)
 		}
 		refused := 0
 		for i := range 1100 {
-			if ask(b.handler, "POST", "/alive", body(i)).Code == http.StatusServiceUnavailable {
+			if alive(i).Code == http.StatusServiceUnavailable {
 				refused++
 			}
 		}
 		if n := b.engine.Users().Leases(); n != 100_000 || refused != 100 {
 			t.Errorf("got %d users and %d refusals, want 100,000 and 100", n, refused)
 		}
-		if w := ask(b.handler, "POST", "/alive", body(7)); w.Code != 204 {
+		if w := alive(7); w.Code != 204 {
 			t.Errorf("who is known: got %d, want 204", w.Code)
 		}
 		s := b.Open("id=abcdefgh")
@@ -88,7 +134,7 @@ func TestMadeUpUsers(t *testing.T) {
 			t.Errorf("got %d users, want at most 100,000", n)
 		}
 		time.Sleep(56 * time.Second)
-		if w := ask(b.handler, "POST", "/alive", body(2000)); w.Code != 204 {
+		if w := alive(2000); w.Code != 204 {
 			t.Errorf("after a minute: got %d %s, want 204", w.Code, w.Body)
 		}
 	})

@@ -314,6 +314,15 @@ func (t *Table) takeExpired(now time.Time) (changed []string, left []Stream) {
 	return changed, left
 }
 
+// Postpone gives everybody who is waited for, or has a lease, so much longer: for time in which the process did not run.
+func (t *Table) Postpone(d time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, u := range t.due { // their order stays
+		u.until, u.back = u.until.Add(d), u.back.Add(d)
+	}
+}
+
 // Next returns when [Table.Expire] has something to do, and false if never.
 func (t *Table) Next() (time.Time, bool) {
 	t.mu.Lock()

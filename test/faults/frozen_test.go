@@ -1,0 +1,51 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"headcount/test/rig"
+)
+
+// A node that was frozen, and woken, takes nobody out of the count whose time ran out meanwhile: what they said is still
+// waiting to be read. A stream through a proxy is given 12 s to be answered for the first time.
+func TestFrozenNodeKeepsItsUsers(t *testing.T) {
+	const users = 25
+	s := rig.Start(t)
+	watcher := rig.Subscribe(t, s.URL, "lobby")
+	followers := make([]*rig.Subscriber, users)
+	for i := range followers {
+		followers[i] = &rig.Subscriber{URL: s.URL, Room: "lobby", ID: fmt.Sprintf("frozen-user-%d", i), Header: http.Header{"X-Forwarded-For": {"192.0.2.1"}}}
+		followers[i].Start(t, rig.Once)
+	}
+	rig.Wait(t, 10*time.Second, "everybody is counted", func() bool { return watcher.Count() == users+1 })
+	before := len(watcher.Events())
+
+	if err := syscall.Kill(s.Pid(), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	// The kernel takes their answers, and nobody reads them until the node wakes.
+	var asking sync.WaitGroup
+	for _, f := range followers {
+		asking.Go(func() {
+			if err := f.Post(ctx, "/alive"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	time.AfterFunc(14*time.Second, func() { _ = syscall.Kill(s.Pid(), syscall.SIGCONT) })
+	asking.Wait()
+	rig.Wait(t, 10*time.Second, "the node answers", func() bool { return s.Count("lobby") == users+1 })
+	for _, e := range watcher.Events()[before:] {
+		if e.Name == "user count" && e.Data != fmt.Sprint(users+1) {
+			t.Errorf("the count was %s after a while without the process, want %d", e.Data, users+1)
+		}
+	}
+}
