@@ -89,7 +89,8 @@ func run(ctx context.Context, args []string, stdout io.Writer, stderr *logqueue.
 		Name: cfg.adminName(), Version: version.String(), Log: log,
 	})
 
-	public := publicServer(site.handler(), cfg.path, cfg.protocols(), log)
+	idle := newIdleConns(16, cfg.trusted)
+	public := publicServer(site.handler(), cfg.path, idle, cfg.protocols(), log)
 	if cfg.tlsCert != "" {
 		cert, err := newCertificate(cfg.tlsCert, cfg.tlsKey, log)
 		if err != nil {

@@ -2,21 +2,17 @@ package main
 
 import (
 	"log/slog"
-	"net"
 	"net/http"
-	"sync"
 	"time"
 )
 
 const (
 	headerTime = 10 * time.Second // for the header of a request
 	maxHeader  = 16 << 10         // bytes of it
-	idleTime   = 2 * time.Minute  // of a connection between requests: longer than proxies keep theirs
 )
 
 // publicServer returns the server of the public listener.
-func publicServer(handler http.Handler, path string, protocols *http.Protocols, log *slog.Logger) *http.Server {
-	idle := idleConns{timers: make(map[net.Conn]*time.Timer)}
+func publicServer(handler http.Handler, path string, idle *idleConns, protocols *http.Protocols, log *slog.Logger) *http.Server {
 	s := &http.Server{
 		Handler:   closeAfterChunks(under(path, handler)),
 		Protocols: protocols,
@@ -40,26 +36,4 @@ func closeAfterChunks(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-// idleConns closes connections that had no request for idleTime. With IdleTimeout net/http
-// would do so, but its timer for HTTP/2 outlives the connection, and keeps in memory
-// for that long all requests that were cancelled before they had begun: up to a
-// thousand, 6 MB, for each connection that a stranger opens and drops.
-type idleConns struct {
-	mu     sync.Mutex
-	timers map[net.Conn]*time.Timer
-}
-
-// changed is for http.Server.ConnState.
-func (i *idleConns) changed(c net.Conn, state http.ConnState) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if t := i.timers[c]; t != nil {
-		t.Stop()
-		delete(i.timers, c)
-	}
-	if state == http.StateIdle {
-		i.timers[c] = time.AfterFunc(idleTime, func() { _ = c.Close() })
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -37,10 +38,27 @@ func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return 
 func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
 func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
-	client, server := net.Pipe()
-	p.conns <- server
-	return client, nil
+	return p.dialFrom("192.0.2.1"), nil
 }
+
+func (p *pipes) dialFrom(address string) net.Conn {
+	client, server := net.Pipe()
+	p.conns <- from{server, address}
+	return client
+}
+
+// from is a connection from an address.
+type from struct {
+	net.Conn
+	address string
+}
+
+func (f from) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.ParseIP(f.address), Port: 1} }
+
+const (
+	mostIdle = 5
+	proxy    = "192.0.2.99" // which is trusted
+)
 
 // onPublic runs the test with the server of the public listener, in a bubble.
 func onPublic(t *testing.T, test func(*testing.T, *pipes)) {
@@ -52,7 +70,8 @@ func onPublic(t *testing.T, test func(*testing.T, *pipes)) {
 			t.Fatal(err)
 		}
 		l := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
-		s := publicServer(app.handler(), "", (&config{h2c: true}).protocols(), log)
+		idle := newIdleConns(mostIdle, []netip.Prefix{netip.MustParsePrefix(proxy + "/32")})
+		s := publicServer(app.handler(), "", idle, (&config{h2c: true}).protocols(), log)
 		done := make(chan error)
 		go func() { done <- s.Serve(l) }()
 		test(t, l)
@@ -129,6 +148,47 @@ func TestIdleConnections(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Of connections without a request an address may have so many. The oldest goes, and nobody else's.
+func TestIdleConnectionsOfOneAddress(t *testing.T) {
+	onPublic(t, func(t *testing.T, l *pipes) {
+		open := func(address, request string) *watched {
+			c := &watched{Conn: l.dialFrom(address), closed: make(chan time.Time, 1)}
+			go io.WriteString(c, request)
+			go io.Copy(io.Discard, c)
+			synctest.Wait()
+			t.Cleanup(func() { c.Conn.Close() })
+			return c
+		}
+		wantClosed := func(what string, conns []*watched, first int) {
+			t.Helper()
+			synctest.Wait()
+			for n, c := range conns {
+				if closed := len(c.closed) > 0; closed != (n < first) {
+					t.Errorf("%s: connection %d of %d is closed: %v, want the first %d to be", what, n, len(conns), closed, first)
+				}
+			}
+		}
+		const count = "GET /count HTTP/1.1\r\nHost: headcount.test\r\n\r\n"
+		other := open("192.0.2.2", count)
+		busy := open("192.0.2.1", "GET /events HTTP/1.1\r\nHost: headcount.test\r\n\r\n")
+		var silent, idle, many []*watched
+		for range mostIdle + 3 {
+			silent = append(silent, open("192.0.2.1", ""))
+		}
+		wantClosed("before their first request", silent, 3)
+		for range mostIdle + 2 {
+			idle = append(idle, open("192.0.2.1", count))
+		}
+		wantClosed("before their first request, as older ones", silent, len(silent))
+		wantClosed("between requests", idle, 2)
+		for range 3 * mostIdle {
+			many = append(many, open(proxy, count))
+		}
+		wantClosed("of a proxy", many, 0)
+		wantClosed("of another address, and with a stream", []*watched{other, busy}, 0)
+	})
 }
 
 // The header of a request has ten seconds, on a connection that was used before, too.

@@ -14,7 +14,19 @@ import (
 // It is the address of the connection, unless that belongs to a trusted proxy; then it is the
 // last address of X-Forwarded-For that does not.
 func Address(r *http.Request, trusted []netip.Prefix) netip.Prefix {
-	a := client(r, trusted)
+	return network(client(r, trusted))
+}
+
+// Peer returns what a connection counts under, and whether it is a trusted proxy's, which has those of many clients.
+func Peer(c net.Conn, trusted []netip.Prefix) (from netip.Prefix, proxy bool) {
+	if _, ok := c.LocalAddr().(*net.UnixAddr); ok {
+		return netip.Prefix{}, true
+	}
+	a := parse(c.RemoteAddr().String())
+	return network(a), isTrusted(a, trusted)
+}
+
+func network(a netip.Addr) netip.Prefix {
 	if !a.IsValid() {
 		return netip.Prefix{}
 	}
@@ -27,14 +39,11 @@ func Address(r *http.Request, trusted []netip.Prefix) netip.Prefix {
 }
 
 func client(r *http.Request, trusted []netip.Prefix) netip.Addr {
-	isTrusted := func(a netip.Addr) bool {
-		return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(a) })
-	}
 	direct := parse(r.RemoteAddr)
 	if _, ok := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr); ok {
 		direct = netip.AddrFrom4([4]byte{127, 0, 0, 1}) // what comes by a Unix socket is on this machine
 	}
-	if !direct.IsValid() || !isTrusted(direct) {
+	if !direct.IsValid() || !isTrusted(direct, trusted) {
 		return direct
 	}
 	last := direct
@@ -48,11 +57,15 @@ func client(r *http.Request, trusted []netip.Prefix) netip.Addr {
 			return direct // all of it is worth nothing
 		}
 		last = a
-		if !isTrusted(a) {
+		if !isTrusted(a, trusted) {
 			break
 		}
 	}
 	return last
+}
+
+func isTrusted(a netip.Addr, trusted []netip.Prefix) bool {
+	return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // parse reads an address, with or without the port that Azure and IIS put behind it.
