@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"headcount/internal/auth"
+	"headcount/internal/engine"
 )
 
 // idleTime is how long a connection may be idle between requests: longer than proxies keep theirs.
@@ -36,6 +37,15 @@ type idleConn struct {
 	from  netip.Prefix
 	place *list.Element // in idleConns.from; nil for proxies
 	timer *time.Timer   // nil before the first request, for which the header has its own time
+}
+
+// idleOfAddress returns how many connections without a request an address may have: a quarter of the open files that are
+// not for streams.
+func idleOfAddress(files, processors int) int {
+	if files == 0 {
+		return 250
+	}
+	return max(16, (files-engine.StreamsFor(files, processors))/4)
 }
 
 func newIdleConns(most int, trusted []netip.Prefix) *idleConns {

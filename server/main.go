@@ -89,7 +89,7 @@ func run(ctx context.Context, args []string, stdout io.Writer, stderr *logqueue.
 		Name: cfg.adminName(), Version: version.String(), Log: log,
 	})
 
-	idle := newIdleConns(16, cfg.trusted)
+	idle := newIdleConns(idleOfAddress(engine.FileLimit(), runtime.GOMAXPROCS(0)), cfg.trusted)
 	public := publicServer(site.handler(), cfg.path, idle, cfg.protocols(), log)
 	if cfg.tlsCert != "" {
 		cert, err := newCertificate(cfg.tlsCert, cfg.tlsKey, log)

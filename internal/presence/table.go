@@ -321,6 +321,9 @@ func (t *Table) Postpone(d time.Duration) {
 	for _, u := range t.due { // their order stays
 		u.until, u.back = u.until.Add(d), u.back.Add(d)
 	}
+	if !t.placesUntil.IsZero() {
+		t.placesUntil = t.placesUntil.Add(d)
+	}
 }
 
 // Next returns when [Table.Expire] has something to do, and false if never.
