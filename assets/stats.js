@@ -16,6 +16,8 @@
 
   const commas = (n) => n.toLocaleString('en-US')
 
+  const rate = (n) => (n < 10 ? n.toFixed(1) : commas(Math.floor(n)))
+
   const bytes = (n) => {
     let unit = 0
     for (; n >= 1024 && unit < 4; unit++) n /= 1024
@@ -97,11 +99,11 @@
     const { users, streams, rooms, by_room: byRoom, by_transport: ways, history, trend } = stats
     last = stats
     lastAt = performance.now()
-    set('users', String(users))
+    set('users', commas(users))
     byId('users').dataset.digits = String(users).length
     set('noun', users === 1 ? 'user' : 'users')
     set('places', rooms === 1 ? 'in 1 room' : `in ${rooms} rooms`)
-    document.title = `(${users}) headcount, operations`
+    document.title = `(${commas(users)}) operations · headcount`
     const ready = stats.ready === 'ok'
     byId('ready').dataset.ready = ready ? 'yes' : 'no'
     set('ready', ready ? 'Ready for streams' : `Not ready: ${stats.ready}`)
@@ -109,6 +111,8 @@
     set('most', stats.max_streams ? `of ${commas(stats.max_streams)}` : 'without limit')
     set('emitted', commas(stats.emitted))
     set('emits', stats.emitted === 1 ? 'event' : 'events')
+    set('joins', rate(stats.rates.joins_per_second))
+    set('rate', rate(stats.rates.events_per_second))
     set('kept', commas(history.events))
     set('size', `in ${bytes(history.bytes)}`)
     fill('byRoom', byRoom.slice(0, ROOMS).map((r) => [r.room, commas(r.users), percent(r.users, byRoom[0].users)]))
@@ -163,6 +167,8 @@
     close()
     if (live) since = new Date()
     live = false
+    set('ready', 'Not known while this page is not live')
+    byId('ready').dataset.ready = 'unknown'
     tell(since ? `Not live since ${since.toLocaleTimeString('en-GB')}, trying again …` : 'Not live, trying again …')
     again = setTimeout(open, Math.min(10000, 500 * 2 ** attempts++) * (0.5 + Math.random() / 2))
   }

@@ -47,6 +47,7 @@ func newApp(cfg *config, backend headcount.Backend, log *slog.Logger) (*app, err
 	if a.pages, err = page.New(look); err != nil {
 		return nil, err
 	}
+	a.errors.Page = a.pages.Error
 	options := cfg.headcount(log)
 	options.Backend = backend
 	options.Authorize = a.authorize
@@ -88,7 +89,9 @@ func (a *app) routes() *echo.Echo {
 	get("/healthz", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
 	get("/readyz", a.ready)
 	e.POST("/emit", echo.WrapHandler(a.live), a.authenticate)
-	e.RouteNotFound("/*", echo.WrapHandler(a.live))
+	for _, path := range []string{"/events", "/count", "/badge.svg", "/alive", "/leave"} {
+		e.RouteNotFound(path, echo.WrapHandler(a.live)) // with any method: it knows which it allows
+	}
 
 	return e
 }

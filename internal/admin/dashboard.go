@@ -2,6 +2,7 @@ package admin
 
 import (
 	"encoding/json"
+	"math"
 	"net/http"
 	"sync"
 	"time"
@@ -31,6 +32,43 @@ type dashboard struct {
 	watchers map[*wire.Stream]struct{}
 	known    []byte // what the newest value says but the time
 	ended    bool
+	samples  []sample // of the last sampled seconds, the oldest first
+}
+
+// sampled is over how many seconds rates are taken.
+const sampled = 10
+
+// sample is how much had happened at a time.
+type sample struct {
+	at              time.Time
+	opened, emitted int
+}
+
+// sample notes how much has happened until now.
+func (d *dashboard) sample(now time.Time, m *Metrics) {
+	opened := sum(m.opened, "transport")
+	s := sample{at: now, emitted: sum(m.emitted, "")[""]}
+	for transport, n := range opened {
+		if transport != string(engine.ByPoll) {
+			s.opened += n
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.samples = append(d.samples, s)
+	d.samples = d.samples[max(0, len(d.samples)-sampled-1):]
+}
+
+// rates returns how fast things happened in the time of the samples.
+func (d *dashboard) rates() rates {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.samples) < 2 {
+		return rates{}
+	}
+	first, last := d.samples[0], d.samples[len(d.samples)-1]
+	perSecond := func(n int) float64 { return math.Round(10*float64(n)/last.at.Sub(first.at).Seconds()) / 10 }
+	return rates{perSecond(last.opened - first.opened), perSecond(last.emitted - first.emitted)}
 }
 
 func newDashboard(now time.Time) *dashboard {
@@ -39,6 +77,7 @@ func newDashboard(now time.Time) *dashboard {
 
 // look notes how many users there are, and tells those who watch.
 func (a *Admin) look(now time.Time) {
+	a.dashboard.sample(now, a.opt.Metrics)
 	if a.dashboard.watched() {
 		a.show(now, false)
 	} else {

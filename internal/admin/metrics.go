@@ -34,7 +34,7 @@ func NewMetrics() *Metrics {
 		}, []string{"transport"}),
 		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "headcount_streams_ended_total",
-			Help: "Streams that ended: gone (the reader closed or its path broke), stalled, ended (by this server).",
+			Help: "Streams that ended: gone (the client closed it or its path broke), stalled, ended (by this server), answered (polls).",
 		}, []string{"reason"}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "headcount_requests_refused_total",
@@ -73,7 +73,7 @@ func (m *Metrics) begin() {
 	for _, why := range wire.Obstacles() {
 		m.kept.WithLabelValues(string(why))
 	}
-	for _, why := range []wire.Reason{wire.Gone, wire.Stalled, wire.Ended} {
+	for _, why := range []wire.Reason{wire.Gone, wire.Stalled, wire.Ended, engine.Answered} {
 		m.ended.WithLabelValues(string(why))
 	}
 	for reason, status := range map[string]int{

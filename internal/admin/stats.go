@@ -42,9 +42,16 @@ type stats struct {
 	Cluster    string                   `json:"cluster,omitempty"`
 	History    kept                     `json:"history"`
 	Emitted    int                      `json:"emitted"`
+	Rates      rates                    `json:"rates"`
 	Ended      map[string]int           `json:"ended"`
 	Refused    map[string]int           `json:"refused"`
 	Trend      course                   `json:"trend,omitzero"`
+}
+
+// rates is how fast things happen, in the last ten seconds.
+type rates struct {
+	Joins  float64 `json:"joins_per_second"` // streams that were opened, polls aside
+	Events float64 `json:"events_per_second"`
 }
 
 // kept is what the history holds.
@@ -90,7 +97,8 @@ func (a *Admin) takeStats(now time.Time) stats {
 		Cluster:    clusterState(node),
 		History:    kept{node.Events, node.EventBytes},
 		Emitted:    sum(a.opt.Metrics.emitted, "")[""],
-		Ended:      map[string]int{string(wire.Gone): 0, string(wire.Stalled): 0, string(wire.Ended): 0},
+		Rates:      a.dashboard.rates(),
+		Ended:      map[string]int{string(wire.Gone): 0, string(wire.Stalled): 0, string(wire.Ended): 0, string(engine.Answered): 0},
 		Refused:    sum(a.opt.Metrics.refused, "reason"),
 	}
 	if node.Ready != nil {
@@ -184,7 +192,7 @@ func (a *Admin) stats(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Add("Vary", "Accept")
 	st := a.takeStats(time.Now())
 	if httpapi.Prefers(r, "text/html") {
-		return a.opt.Pages.Render(w, r, "stats.html", viewOf(st))
+		return a.opt.Pages.Render(w, r, http.StatusOK, "stats.html", viewOf(st))
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(pretty(st)) // the reader may have gone

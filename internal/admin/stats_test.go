@@ -151,7 +151,7 @@ func TestStats(t *testing.T) {
 			"version": "headcount 1", "writer": "stream", "uptime_seconds": "7", "ready": "ok",
 			"users": "2", "streams": "2", "max_streams": "3", "by_transport": "map[epoll:0 epoll_tls:0 poll:0 stream:2]",
 			"rooms": "2", "by_room": "[map[room:a users:1] map[room:b users:1]]", "emitted": "1",
-			"ended": "map[ended:0 gone:2 stalled:0]", "refused": "map[max_streams:1]",
+			"ended": "map[answered:0 ended:0 gone:2 stalled:0]", "refused": "map[max_streams:1]",
 		} {
 			if got := fmt.Sprint(got[key]); got != want {
 				t.Errorf("%s: got %s, want %s", key, got, want)
@@ -273,7 +273,7 @@ func TestStatsEvents(t *testing.T) {
 		if got := users(named); got != "0 1 0" {
 			t.Errorf("many came and went: got users %s, want 0 1 0", got)
 		}
-		if want := `"ended":{"ended":0,"gone":21,"stalled":0}`; !strings.Contains(strings.Join(named.Values("stats"), ""), want) {
+		if want := `"ended":{"answered":0,"ended":0,"gone":21,"stalled":0}`; !strings.Contains(strings.Join(named.Values("stats"), ""), want) {
 			t.Errorf("got no %s", want)
 		}
 	})

@@ -41,7 +41,7 @@ type listing struct {
 // row is a number with a name, and its share of the largest or of all, in percent.
 type row struct {
 	Name  string
-	About string
+	Label string // what people read instead of the name, "" = the name
 	Count int
 	Share int
 }
@@ -63,17 +63,46 @@ func viewOf(st stats) statsView {
 	}
 	v.Chart = page.NewChart(v.Points)
 	for _, t := range engine.Transports() {
-		v.Transport.Rows = append(v.Transport.Rows, row{Name: string(t), Count: st.Transport[t], Share: percent(st.Transport[t], st.Streams)})
+		v.Transport.Rows = append(v.Transport.Rows, row{Name: string(t), Label: transportLabel(t), Count: st.Transport[t], Share: percent(st.Transport[t], st.Streams)})
 	}
 	for _, r := range st.ByRoom[:min(shownRooms, len(st.ByRoom))] {
 		v.ByRoom.Rows = append(v.ByRoom.Rows, row{Name: r.Name, Count: r.Users, Share: percent(r.Users, st.ByRoom[0].Users)})
 	}
 	v.More = st.Rooms - len(v.ByRoom.Rows)
-	about := map[string]string{string(wire.Gone): "the reader left", string(wire.Stalled): "the reader hangs", string(wire.Ended): "by this server"}
 	for i, r := range v.Ended.Rows {
-		v.Ended.Rows[i].About = about[r.Name]
+		v.Ended.Rows[i].Label = endLabel(engine.Reason(r.Name))
 	}
 	return v
+}
+
+// The labels are in the page that the server sends. Its script only changes the numbers behind them.
+
+func transportLabel(t engine.Transport) string {
+	switch t {
+	case engine.ByEpoll:
+		return "streams"
+	case engine.ByEpollTLS:
+		return "streams over TLS"
+	case engine.ByStream:
+		return "streams over HTTP/2"
+	case engine.ByPoll:
+		return "polls"
+	}
+	return string(t)
+}
+
+func endLabel(r engine.Reason) string {
+	switch r {
+	case wire.Gone:
+		return "the client left"
+	case wire.Stalled:
+		return "the client stalled"
+	case wire.Ended:
+		return "ended by this server"
+	case engine.Answered:
+		return "polls answered"
+	}
+	return string(r)
 }
 
 // byCount returns the rows of counters, the largest first.

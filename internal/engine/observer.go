@@ -23,6 +23,9 @@ func Transports() []Transport { return []Transport{ByEpoll, ByEpollTLS, ByStream
 // Reason is why a stream ended.
 type Reason = wire.Reason
 
+// Answered is why a poll ends, if all is well. The other reasons are those of package wire.
+const Answered Reason = "answered"
+
 // Observer is told what happens, for metrics. Its methods are called from any goroutine and
 // must return at once.
 type Observer interface {

@@ -49,7 +49,7 @@ func (st *Stream) Answered(written bool) {
 	st.mu.Lock()
 	st.waited = st.returnTime()
 	st.mu.Unlock()
-	st.Close(wire.Ended)
+	st.Close(Answered)
 }
 
 // await appends the first news to body. It returns false if the reader has gone.

@@ -219,7 +219,7 @@ func (st *Stream) Close(reason wire.Reason) {
 	}
 	e := st.engine
 	draining := e.streams.release(st)
-	handedOver := draining && reason == wire.Ended
+	handedOver := draining && (reason == wire.Ended || reason == Answered)
 	if handedOver && st.named && !e.alone {
 		longer = max(longer, HandoverWithin)
 	}

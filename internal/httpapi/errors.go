@@ -102,6 +102,8 @@ const connTime = time.Second
 type Errors struct {
 	Log     *slog.Logger
 	Refused func(reason string, status int) // is told of each; nil = nobody
+	// Page shows an error to a person whose browser asked for a page. nil: errors are JSON for everybody.
+	Page func(w http.ResponseWriter, r *http.Request, status int, sentence string) error
 }
 
 // Handle makes a handler of one that returns an error.
@@ -120,8 +122,15 @@ func (e Errors) Write(w http.ResponseWriter, r *http.Request, err error) {
 		e.Log.Error("internal error", "path", r.URL.Path, "error", err)
 	}
 	body := a.write(w.Header())
-	w.WriteHeader(a.Status)
-	if r.Method != http.MethodHead {
+	switch {
+	case e.Page != nil && wantsPage(r):
+		if err := e.Page(w, r, a.Status, a.Sentence); err != nil {
+			e.Log.Error("internal error", "path", r.URL.Path, "error", err)
+		}
+	case r.Method == http.MethodHead:
+		w.WriteHeader(a.Status)
+	default:
+		w.WriteHeader(a.Status)
 		if _, err := w.Write(body); err != nil {
 			e.Log.Debug("answer did not go out", "error", err)
 		}
@@ -129,6 +138,11 @@ func (e Errors) Write(w http.ResponseWriter, r *http.Request, err error) {
 	if e.Refused != nil {
 		e.Refused(a.Reason, a.Status)
 	}
+}
+
+// wantsPage reports whether a person follows a link, which their browser says by what it accepts.
+func wantsPage(r *http.Request) bool {
+	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && Prefers(r, "text/html")
 }
 
 // write sets the header of the answer and returns its body.

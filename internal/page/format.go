@@ -27,6 +27,14 @@ func formatBytes(n int64) string {
 	return fmt.Sprintf("%d %s", int(size), [...]string{"B", "KiB", "MiB", "GiB", "TiB"}[unit])
 }
 
+// formatRate is a number per second.
+func formatRate(n float64) string {
+	if n < 10 {
+		return fmt.Sprintf("%.1f", n)
+	}
+	return formatCount(int(n))
+}
+
 // formatSpan is a time in seconds as people say it.
 func formatSpan(seconds float64) string {
 	d := time.Duration(seconds * float64(time.Second))

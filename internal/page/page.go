@@ -16,6 +16,8 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"headcount/internal/asset"
 	"headcount/internal/auth"
@@ -86,7 +88,7 @@ func (p *Pages) parse() (*template.Template, error) {
 		source = os.DirFS("templates")
 	}
 	t, err := template.New("").Funcs(template.FuncMap{
-		"asset": p.assets.URL, "commas": formatCount, "bytes": formatBytes, "span": formatSpan,
+		"asset": p.assets.URL, "commas": formatCount, "bytes": formatBytes, "span": formatSpan, "rate": formatRate,
 	}).ParseFS(source, "*.html")
 	if err != nil {
 		return nil, fmt.Errorf("parse template: %w", err)
@@ -122,7 +124,26 @@ func (p *Pages) Home(w http.ResponseWriter, r *http.Request) error {
 	}
 	// Not no-store, which in some browsers forbids the back/forward cache: the Back button is to find the page as it was.
 	w.Header().Set("Cache-Control", "private, no-cache")
-	return p.Render(w, r, "home.html", p.view(room, auth.PublicOrigin(r)))
+	return p.Render(w, r, http.StatusOK, "home.html", p.view(room, auth.PublicOrigin(r)))
+}
+
+// errorView is what templates/error.html shows.
+type errorView struct {
+	Root     string // the address of the page of the default room, as seen from the page that failed
+	Status   int
+	Title    string
+	Sentence string // what to do
+}
+
+// Error answers with a page that says what went wrong.
+func (p *Pages) Error(w http.ResponseWriter, r *http.Request, status int, sentence string) error {
+	// Relative, because a proxy may have put this server under a path.
+	root := strings.Repeat("../", max(strings.Count(r.URL.Path, "/")-1, 0))
+	if root == "" {
+		root = "./"
+	}
+	first, size := utf8.DecodeRuneInString(sentence)
+	return p.Render(w, r, status, "error.html", errorView{root, status, http.StatusText(status), string(unicode.ToUpper(first)) + sentence[size:] + "."})
 }
 
 // Asset serves GET /assets/*, of which name is the rest.
@@ -140,8 +161,8 @@ func (p *Pages) Client(w http.ResponseWriter, r *http.Request) error { return p.
 // Icon returns the address of the icon.
 func (p *Pages) Icon() (string, error) { return p.assets.URL("icon.svg") }
 
-// Render answers with the page of a template.
-func (p *Pages) Render(w http.ResponseWriter, r *http.Request, name string, view any) error {
+// Render answers with a status and the page of a template.
+func (p *Pages) Render(w http.ResponseWriter, r *http.Request, status int, name string, view any) error {
 	layout := p.layout
 	if p.dev {
 		var err error
@@ -160,7 +181,7 @@ func (p *Pages) Render(w http.ResponseWriter, r *http.Request, name string, view
 	header.Set("X-Frame-Options", "DENY")
 	header.Set("Referrer-Policy", "no-referrer")
 	header.Set("Content-Type", "text/html; charset=UTF-8")
-	w.WriteHeader(http.StatusOK)
+	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(page.Bytes()) // the reader may have gone
 	}

@@ -164,15 +164,17 @@ func TestPage(t *testing.T) {
 	server.Kill()
 	lost := regexp.MustCompile(`^Not live\. Reconnecting … 2 users when last heard, [1-9][0-9]* s ago$`)
 	rig.Wait(t, slow, "the page to say what it heard last", func() bool { return lost.MatchString(tb.text("way")) })
-	if got := eval[string](tb, `getComputedStyle(document.getElementById('users')).opacity`); got == "1" {
-		t.Error("the number of a page that is not live is as bright as ever")
+	dimmed := func() bool {
+		return eval[bool](tb, `getComputedStyle(document.getElementById('users')).color !== getComputedStyle(document.body).color &&
+			getComputedStyle(document.getElementById('chart')).opacity < 0.5`)
+	}
+	if !dimmed() {
+		t.Error("the number and the chart of a page that is not live are as bright as ever")
 	}
 	server.Restart()
 	tb.shows(slow, "way", "Live over a stream")
 	tb.shows(slow, "users", "2")
-	rig.Wait(t, slow, "a number as bright as before", func() bool {
-		return eval[string](tb, `getComputedStyle(document.getElementById('users')).opacity`) == "1"
-	})
+	rig.Wait(t, slow, "a number as bright as before", func() bool { return !dimmed() })
 	// The server forgot its points when it died. The page has not forgotten its own.
 	tb.shows(slow, "peak", "5")
 	tb.faultless("net::ERR_")
@@ -208,6 +210,41 @@ func TestChartReading(t *testing.T) {
 	tb.do("point at now", chromedp.MouseEvent(chromedp.MouseMoved, point[0], point[1]))
 	reads(`^1,234 users now$`)
 	tb.faultless()
+}
+
+// A person who follows a wrong link gets a page, and a program gets JSON.
+func TestErrorPages(t *testing.T) {
+	server := rig.Start(t, "-private", "team-*", "-key", strings.Repeat("k", 32))
+	tb := newChrome(t).attach()
+	for _, test := range []struct{ path, title, sentence string }{
+		{"/nope", "Not Found", "There is nothing here"},
+		{"/a/b/nope", "Not Found", "There is nothing here"},
+		{"/?room=", "Bad Request", "Room"},
+		{"/?room=team-a", "Unauthorized", "token"},
+	} {
+		tb.goTo(server.URL + test.path)
+		if got := eval[string](tb, `document.querySelector('h1').textContent`); got != test.title {
+			t.Errorf("%s: the page is about %q, want %q", test.path, got, test.title)
+		}
+		if got := eval[string](tb, `document.querySelector('main p').textContent`); !strings.Contains(got, test.sentence) {
+			t.Errorf("%s: the page says %q, want %q", test.path, got, test.sentence)
+		}
+		if got := eval[string](tb, `getComputedStyle(document.body).display`); got != "flex" {
+			t.Errorf("%s: the page has no style", test.path)
+		}
+		if got := eval[string](tb, `document.querySelector('.button').href`); got != server.URL+"/" {
+			t.Errorf("%s: the button leads to %s", test.path, got)
+		}
+		answer, err := http.Get(server.URL + test.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := answer.Header.Get("Content-Type"); got != "application/json" {
+			t.Errorf("%s: a program gets %s", test.path, got)
+		}
+		answer.Body.Close()
+	}
+	tb.faultless("status of 4")
 }
 
 func TestPageOfRoom(t *testing.T) {

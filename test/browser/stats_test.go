@@ -100,7 +100,10 @@ func TestStatsPage(t *testing.T) {
 	subscribe(t, server, 2)()
 	// The closed tab is ended or gone: its goodbye and the end of its connection race.
 	rig.Wait(t, slow, "three streams that ended", func() bool {
-		return slices.Contains([]string{"gone 3\nended 0\nstalled 0", "gone 2\nended 1\nstalled 0"}, operator.cells("ended"))
+		return slices.Contains([]string{
+			"the client left 3\npolls answered 0\nended by this server 0\nthe client stalled 0",
+			"the client left 2\nended by this server 1\npolls answered 0\nthe client stalled 0",
+		}, operator.cells("ended"))
 	})
 
 	// What the server draws for who comes now is what this page has drawn meanwhile.
@@ -133,7 +136,9 @@ func TestStatsPageComesBack(t *testing.T) {
 	server.Kill()
 	rig.Wait(t, slow, "not live", func() bool { return strings.HasPrefix(tb.text("way"), "Not live since ") })
 	tb.shows(slow, "said", "Not live.")
+	tb.shows(slow, "ready", "Not known while this page is not live")
 	server.Restart()
+	tb.shows(slow, "ready", "Ready for streams")
 	tb.shows(slow, "way", "Live")
 	tb.shows(slow, "users", "0") // http.Get comes back by nobody's hand
 	// Stopped in order, it is seen to stop, and an open page does not delay it.
@@ -160,8 +165,8 @@ func TestStatsPageWithoutJavaScript(t *testing.T) {
 	if got := tb.cells("byRoom"); got != "<b>news 3" {
 		t.Errorf("rooms: got %q", got)
 	}
-	if got := tb.text("way"); !strings.Contains(got, "not live") {
-		t.Errorf("the page says %q, want that it is not live", got)
+	if got := tb.text("way"); !strings.HasPrefix(got, "JavaScript is off. Reload to count again.") {
+		t.Errorf("the page says %q, want that JavaScript is off", got)
 	}
 	tb.faultless()
 }
