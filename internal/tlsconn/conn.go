@@ -11,6 +11,7 @@ import (
 type Conn struct {
 	redacted // fmt follows one pointer of an unexported field, where the verb is wrong
 	net.Conn
+	begun bool // something was read; for the one goroutine that reads
 
 	mu      sync.Mutex
 	secret  *secret // nil until the handshake has it, and where there is no TLS 1.3
@@ -32,6 +33,19 @@ func (s *secret) wipe() {
 	if s != nil {
 		clear(s.bytes)
 	}
+}
+
+// Read answers a client that does not speak TLS.
+func (c *Conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if !c.begun && n > 0 {
+		c.begun = true
+		if speaksHTTP(p[:n]) {
+			answerPlain(c.Conn)
+			return 0, errPlain
+		}
+	}
+	return n, err
 }
 
 // Write notes the records that p has.
