@@ -18,13 +18,13 @@ const idleTime = 2 * time.Minute
 
 // idleConns closes connections without a request. Those that had none for idleTime go, and of an address that has more than
 // so many the oldest: each is an open file, and one stranger could have all of them. An honest client whose connection is
-// closed between two requests makes another. Proxies that are trusted have the connections of many, and no bound.
+// closed between two requests makes another. A trusted proxy has the connections of many, and may have twice as many.
 //
 // With http.Server.IdleTimeout net/http would do the first, but its timer for HTTP/2 outlives the connection, and keeps in
 // memory for that long all requests that were cancelled before they had begun: up to a thousand, 6 MB, for each connection
 // that a stranger opens and drops.
 type idleConns struct {
-	most    int // of one address
+	most    int // of one address, of a trusted proxy twice as many
 	trusted []netip.Prefix
 
 	mu    sync.Mutex
@@ -35,7 +35,7 @@ type idleConns struct {
 // idleConn is what is known of a connection without a request.
 type idleConn struct {
 	from  netip.Prefix
-	place *list.Element // in idleConns.from; nil for proxies
+	place *list.Element // in idleConns.from
 	timer *time.Timer   // nil before the first request, for which the header has its own time
 }
 
@@ -72,19 +72,20 @@ func (i *idleConns) note(c net.Conn, state http.ConnState) (oldest net.Conn) {
 	if state == http.StateIdle {
 		one.timer = time.AfterFunc(idleTime, func() { _ = c.Close() })
 	}
-	if !proxy {
-		if i.from[from] == nil {
-			i.from[from] = list.New()
-		}
-		one.place = i.from[from].PushBack(c)
-		if i.from[from].Len() > i.most {
-			oldest = i.from[from].Front().Value.(net.Conn)
-		}
+	if i.from[from] == nil {
+		i.from[from] = list.New()
 	}
+	one.place = i.from[from].PushBack(c)
 	i.conns[c] = one
-	if oldest != nil {
-		i.forget(oldest)
+	most := i.most
+	if proxy {
+		most *= 2
 	}
+	if i.from[from].Len() <= most {
+		return nil
+	}
+	oldest = i.from[from].Front().Value.(net.Conn)
+	i.forget(oldest)
 	return oldest
 }
 
@@ -98,11 +99,9 @@ func (i *idleConns) forget(c net.Conn) {
 	if one.timer != nil {
 		one.timer.Stop()
 	}
-	if one.place != nil {
-		i.from[one.from].Remove(one.place)
-		if i.from[one.from].Len() == 0 {
-			delete(i.from, one.from)
-		}
+	i.from[one.from].Remove(one.place)
+	if i.from[one.from].Len() == 0 {
+		delete(i.from, one.from)
 	}
 }
 

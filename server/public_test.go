@@ -186,7 +186,7 @@ func TestIdleConnectionsOfOneAddress(t *testing.T) {
 		for range 3 * mostIdle {
 			many = append(many, open(proxy, count))
 		}
-		wantClosed("of a proxy", many, 0)
+		wantClosed("of a proxy", many, mostIdle)
 		wantClosed("of another address, and with a stream", []*watched{other, busy}, 0)
 	})
 }
