@@ -135,6 +135,10 @@ type Options struct {
 	// proxy may keep a stream open that has no reader. Default 0: never.
 	MaxAge time.Duration
 
+	// Resume is what another process had, or what this one left: see [Snapshot]. Requests wait until [Server.Thaw] is
+	// called. Default nil: nothing.
+	Resume *Snapshot
+
 	// Writer is how HTTP/1.x streams are written. Default: the best that this system has.
 	// [Portable] leaves them with net/http, at one goroutine each.
 	Writer Writer
@@ -251,7 +255,7 @@ func (o *Options) engine() engine.Options {
 	return engine.Options{
 		Heartbeat: o.Heartbeat, Linger: o.Linger, Drain: o.Drain, History: o.History, HistoryAge: o.HistoryAge,
 		MaxStreams: o.MaxStreams, MaxPerIP: o.MaxStreamsPerIP, MaxRate: o.MaxStreamRate, MaxAge: o.MaxAge,
-		Writer: o.Writer, Backend: o.Backend, Observer: o.Observer, Log: o.Logger,
+		Writer: o.Writer, Resume: o.Resume, Backend: o.Backend, Observer: o.Observer, Log: o.Logger,
 	}
 }
 

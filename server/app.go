@@ -31,7 +31,7 @@ type app struct {
 }
 
 // newApp starts what is served.
-func newApp(cfg *config, backend headcount.Backend, log *slog.Logger) (*app, error) {
+func newApp(cfg *config, backend headcount.Backend, resume *headcount.Snapshot, log *slog.Logger) (*app, error) {
 	a := &app{
 		policy:  &auth.Policy{Token: cfg.token, Key: cfg.key, Private: cfg.private, Origins: cfg.origins},
 		origins: cfg.origins,
@@ -49,7 +49,7 @@ func newApp(cfg *config, backend headcount.Backend, log *slog.Logger) (*app, err
 	}
 	a.errors.Page = a.pages.Error
 	options := cfg.headcount(log)
-	options.Backend = backend
+	options.Backend, options.Resume = backend, resume
 	options.Authorize = a.authorize
 	options.Observer = observer{a.metrics, a.pages}
 	if a.live, err = headcount.New(options); err != nil {

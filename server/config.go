@@ -52,6 +52,7 @@ type config struct {
 	nats       string
 	natsPrefix string
 	dev        bool
+	state      string
 	unknown    []string // variables HEADCOUNT_<NAME> that are no options
 }
 
@@ -99,6 +100,7 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 	fs.StringVar(&cfg.writer, "writer", "auto", "`way` that streams are written: auto; to compare: epoll, without io_uring, or stream, the portable one")
 	fs.StringVar(&cfg.nats, "nats", "", "`URLs` of NATS servers, comma-separated: all nodes with the same ones are one headcount")
 	fs.StringVar(&cfg.natsPrefix, "nats-prefix", "headcount", "first `word` of all names on NATS, so that several headcounts can share it")
+	fs.StringVar(&cfg.state, "state", "", "`file` that carries history, users and keys over a stop and start; written at the end, read and removed at the start")
 	fs.Var((*onOff)(&cfg.dev), "dev", "assets and templates from disk, read on every request")
 
 	unknown, err := readEnvironment(fs)
@@ -179,6 +181,9 @@ func (c *config) adminName() string {
 }
 
 func (c *config) check() error {
+	if c.nats != "" && c.state != "" {
+		return errors.New("-state is for one machine alone: with -nats the nodes keep what it would; give one of both")
+	}
 	if c.nats != "" {
 		options := c.backend(nil)
 		if err := options.Check(); err != nil {

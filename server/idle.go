@@ -30,6 +30,8 @@ type idleConns struct {
 	mu    sync.Mutex
 	conns map[net.Conn]idleConn
 	from  map[netip.Prefix]*list.List // of net.Conn, the oldest first
+
+	leaving leaving // those that go to another process
 }
 
 // idleConn is what is known of a connection without a request.
@@ -63,6 +65,7 @@ func (i *idleConns) changed(c net.Conn, state http.ConnState) {
 func (i *idleConns) note(c net.Conn, state http.ConnState) (oldest net.Conn) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.leaving.changed(c, state)
 	i.forget(c)
 	if state != http.StateNew && state != http.StateIdle {
 		return nil

@@ -27,6 +27,12 @@ func (e *Engine) Emit(ctx context.Context, ev Event) (id, room string, err error
 		return "", "", stopping()
 	}
 	defer e.emits.leave()
+	if e.alone { // else the event is not kept here
+		if !e.freezer.enter() {
+			return "", "", stopping()
+		}
+		defer e.freezer.leave()
+	}
 	begin := time.Now()
 	id, room, err = e.backend.Emit(ctx, ev.Room, ev.Name, ev.Data, ev.Key)
 	if !e.alone {

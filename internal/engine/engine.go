@@ -30,6 +30,7 @@ type Options struct {
 
 	Writer   Writer       // "" = Auto
 	Backend  Backend      // the other nodes; nil = there are none
+	Resume   *Snapshot    // what to go on with, after [Engine.Thaw]; nil = nothing
 	Observer Observer     // nil = nobody
 	Log      *slog.Logger // nil = none
 }
@@ -59,6 +60,9 @@ type Engine struct {
 	rates     rates
 	guests    guests
 	emits     gate
+	freezer   freezer
+	begun     chan struct{} // closed when the engine runs, and was not only made
+	begin     func()        // closes it
 	started   time.Time
 	maxLeases int
 	expire    chan struct{}          // a lease may now end earlier than before
@@ -114,6 +118,16 @@ func New(opt Options) (*Engine, error) {
 			return nil, err
 		}
 	}
+	e.begun = make(chan struct{})
+	e.begin = sync.OnceFunc(func() { close(e.begun) })
+	if opt.Resume != nil {
+		e.opt.Resume = nil
+		if err := e.restore(opt.Resume); err != nil {
+			return nil, errors.Join(err, e.epoll.Close())
+		}
+	} else {
+		e.begin()
+	}
 	return e, nil
 }
 
@@ -129,6 +143,11 @@ func (e *Engine) Close() error {
 // Run does what has to be done from time to time, and what the backend has to do, until ctx is
 // done.
 func (e *Engine) Run(ctx context.Context) error {
+	select {
+	case <-e.begun:
+	case <-ctx.Done():
+		return nil
+	}
 	var err error
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -168,6 +187,9 @@ func (e *Engine) tend(ctx context.Context) {
 		case <-due.C:
 			work = e.expireUsers
 		}
+		if !e.freezer.enter() {
+			return
+		}
 		now := time.Now()
 		if stalled := now.Sub(last); stalled > stallTime {
 			// Nobody could say anything meanwhile, and what was said still waits to be read.
@@ -175,6 +197,7 @@ func (e *Engine) tend(ctx context.Context) {
 			e.streams.postpone(stalled)
 		}
 		work(now)
+		e.freezer.leave()
 		last = time.Now()
 		if next, ok := e.users.Next(); ok {
 			due.Reset(time.Until(next))

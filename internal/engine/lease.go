@@ -46,6 +46,10 @@ const minLeases = 100_000
 // Renew counts the client ids for another LeaseTime, wherever they are counted now, and here
 // if they are counted nowhere. Of these it refuses too many.
 func (e *Engine) Renew(ctx context.Context, from netip.Prefix, room string, ids []string) error {
+	if !e.freezer.enter() {
+		return stopping()
+	}
+	defer e.freezer.leave()
 	// A user that is counted by a lease alone is in an open room, too.
 	r := e.hub.Open(room)
 	defer e.hub.Close(r)
@@ -105,10 +109,15 @@ func (e *Engine) renew(room, id string) {
 
 // Leave takes the client ids out of the count on every node: now, or after a grace, unless they
 // come back before.
-func (e *Engine) Leave(room string, ids []string, grace time.Duration) {
+func (e *Engine) Leave(room string, ids []string, grace time.Duration) error {
+	if !e.freezer.enter() {
+		return stopping()
+	}
+	defer e.freezer.leave()
 	e.leaveHere(room, ids, grace)
 	e.backend.Leave(room, ids, grace)
 	e.publishCount(room)
+	return nil
 }
 
 // leaveHere takes the client ids out of this node's count.

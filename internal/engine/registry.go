@@ -47,6 +47,19 @@ func (r *registry) admit(st *Stream) error {
 	return nil
 }
 
+// readmit gives a place to a stream that had one in the process before.
+func (r *registry) readmit(st *Stream) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.streams[st] = struct{}{}
+	if st.lease != nil {
+		r.leased[st] = struct{}{}
+	}
+	if r.maxPerIP > 0 {
+		r.perAddress[st.address]++
+	}
+}
+
 // release takes the place back, and reports whether the server is stopping.
 func (r *registry) release(st *Stream) (draining bool) {
 	r.mu.Lock()

@@ -24,17 +24,19 @@ func (st *Stream) Serve(ctx context.Context, w http.ResponseWriter) {
 // end of the stream. After an error the connection still works.
 func (st *Stream) HandOver(conn net.Conn, header []byte, chunked bool) error {
 	e, push := st.engine, st.arrival.browser
+	if !e.freezer.enter() {
+		return stopping()
+	}
 	st.arrival.Prefix, st.arrival.Chunked = header, chunked
 	sub := st.room.Join(st.arrival.JoinOptions)
 	socket, err := wire.Detach(conn, sub)
+	if err == nil {
+		st.attach(e.epoll.Take(socket, sub, push, st), transportOf(socket.TLS()))
+	}
+	e.freezer.leave()
 	var kept *wire.NotDetached
 	switch {
 	case err == nil:
-		by := ByEpoll
-		if socket.TLS() {
-			by = ByEpollTLS
-		}
-		st.attach(e.epoll.Take(socket, sub, push, st), by)
 		return nil
 	case errors.As(err, &kept):
 		e.observer.Kept(string(kept.Obstacle))
@@ -46,6 +48,13 @@ func (st *Stream) HandOver(conn net.Conn, header []byte, chunked bool) error {
 	}
 	e.log.Warn("stream refused", "error", err)
 	return unavailable(OpenFiles, "this server has no room for another stream; come back in a few seconds")
+}
+
+func transportOf(tls bool) Transport {
+	if tls {
+		return ByEpollTLS
+	}
+	return ByEpoll
 }
 
 // run writes with the portable writer until the end.

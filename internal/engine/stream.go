@@ -58,12 +58,12 @@ type Stream struct {
 	lease     *lease   // nil if being open proves that its reader is there
 	arrival   *arrival // until it has a writer
 	address   netip.Prefix
-	expiry    *time.Timer // ends it with its permission; nil if it needs none
-	transport Transport   // guarded by registry.mu; "" until something writes
-	conn      io.Closer   // likewise; what Engine.Close cuts, nil if the writer does it
-	named     bool        // it has a client id, or is a poll
-	detour    bool        // its client comes back by way of a proxy
-	seldom    bool        // and not at once: it has many rooms to ask for
+	expiry    *expiry   // nil if its permission does not end
+	transport Transport // guarded by registry.mu; "" until something writes
+	conn      io.Closer // likewise; what Engine.Close cuts, nil if the writer does it
+	named     bool      // it has a client id, or is a poll
+	detour    bool      // its client comes back by way of a proxy
+	seldom    bool      // and not at once: it has many rooms to ask for
 
 	mu     sync.Mutex
 	state  state
@@ -95,6 +95,10 @@ func (e *Engine) Subscribe(ctx context.Context, want Request) (*Stream, error) {
 	if !e.rates.allow(want.Address, time.Now(), 1) {
 		return nil, tooFast()
 	}
+	if !e.freezer.enter() {
+		return nil, stopping()
+	}
+	defer e.freezer.leave()
 	user := cmp.Or(want.User, want.ClientID)
 	st := &Stream{engine: e, named: user != "" || want.Poll, address: want.Address}
 	st.arrival = &arrival{browser: want.Browser, JoinOptions: hub.JoinOptions{
@@ -126,10 +130,20 @@ func (e *Engine) Subscribe(ctx context.Context, want Request) (*Stream, error) {
 		e.users.Returned(st.ticket)
 	}
 	if !want.Until.IsZero() {
-		st.expiry = time.AfterFunc(time.Until(want.Until), func() { st.End(Retry()) })
+		st.endAt(want.Until)
 	}
 	e.recount(want.Room)
 	return st, nil
+}
+
+// expiry ends a stream with its permission.
+type expiry struct {
+	at    time.Time
+	timer *time.Timer
+}
+
+func (st *Stream) endAt(t time.Time) {
+	st.expiry = &expiry{t, time.AfterFunc(time.Until(t), func() { st.End(Retry()) })}
 }
 
 // namePoller returns the name that a poll without client id is counted under. One reader must
@@ -146,7 +160,11 @@ func (st *Stream) namePoller() string {
 
 // count counts the stream's user from now on.
 func (st *Stream) count(user string) {
-	st.ticket = st.engine.users.Open(st.room.Name(), user, st)
+	if user == "" && st.arrival.Cursor != "" {
+		st.ticket = st.engine.users.OpenAgain(st.room.Name(), st)
+	} else {
+		st.ticket = st.engine.users.Open(st.room.Name(), user, st)
+	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st.state == admitted { // and not told to end at the very moment that it was counted
@@ -192,8 +210,8 @@ func (st *Stream) endFor(retry, longer time.Duration) {
 // Left is for [presence.Stream]: the user said goodbye or was given up.
 func (st *Stream) Left() { st.End(Retry()) }
 
-// Done is for [wire.Owner]: the epoll writer has ended the stream.
-func (st *Stream) Done(reason wire.Reason) { st.Close(reason) }
+// Done is for [wire.Owner]: the epoll writer has ended the stream. It does so only while it is not frozen.
+func (st *Stream) Done(reason wire.Reason) { st.close(reason) }
 
 func (st *Stream) ping() {
 	st.mu.Lock()
@@ -207,6 +225,13 @@ func (st *Stream) ping() {
 // Close gives back what the stream holds. Users whose streams this server ended because it
 // stops stay counted: they are on their way to the next one. Closing twice is as closing once.
 func (st *Stream) Close(reason wire.Reason) {
+	if st.engine.freezer.enter() {
+		defer st.engine.freezer.leave()
+	}
+	st.close(reason)
+}
+
+func (st *Stream) close(reason wire.Reason) {
 	st.mu.Lock()
 	was, longer, written := st.state, st.waited, st.out != nil
 	st.state = closed
@@ -215,7 +240,7 @@ func (st *Stream) Close(reason wire.Reason) {
 		return
 	}
 	if st.expiry != nil {
-		st.expiry.Stop()
+		st.expiry.timer.Stop()
 	}
 	e := st.engine
 	draining := e.streams.release(st)

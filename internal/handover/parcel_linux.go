@@ -7,15 +7,18 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
 
 // Parcel is what goes over. Whoever receives one owns the descriptors in it.
 type Parcel struct {
-	Listeners []Listener
-	Streams   []int  // descriptors
-	State     []byte // what they mean
+	Listeners   []Listener
+	Connections []int  // descriptors of connections between requests
+	Streams     []int  // descriptors of open streams
+	State       []byte // what these are
 }
 
 // Listener is the descriptor of a listener and the name by which the next process asks for it.
@@ -29,10 +32,25 @@ func (p *Parcel) Close() {
 	for _, l := range p.Listeners {
 		_ = unix.Close(l.FD)
 	}
-	for _, fd := range p.Streams {
+	for _, fd := range slices.Concat(p.Connections, p.Streams) {
 		_ = unix.Close(fd)
 	}
-	p.Listeners, p.Streams = nil, nil
+	*p = Parcel{}
+}
+
+// TakeConnections takes the connections between requests out of the parcel.
+func (p *Parcel) TakeConnections() (all []net.Conn, err error) {
+	fds := p.Connections
+	p.Connections = nil
+	for _, fd := range fds {
+		file := os.NewFile(uintptr(fd), "connection")
+		c, e := net.FileConn(file)
+		_ = file.Close() // FileConn has its own
+		if err = errors.Join(err, e); e == nil {
+			all = append(all, c)
+		}
+	}
+	return all, err
 }
 
 // Listener takes the listener called name out of the parcel, nil if there is none.
@@ -48,9 +66,10 @@ func (p *Parcel) Listener(name string) (net.Listener, error) {
 
 // label is what comes before the descriptors: how many there are, and how long the state is.
 type label struct {
-	Listeners []string
-	Streams   int
-	State     int
+	Listeners   []string
+	Connections int
+	Streams     int
+	State       int
 }
 
 // batch is how many descriptors go with one message; the kernel takes 253.
@@ -63,7 +82,7 @@ const maxLabel = 64 << 10
 var errDescriptors = errors.New("this process may not open as many files; raise its limit (LimitNOFILE=, ulimit -n)")
 
 func send(c *net.UnixConn, p Parcel) error {
-	about := label{Streams: len(p.Streams), State: len(p.State)}
+	about := label{Connections: len(p.Connections), Streams: len(p.Streams), State: len(p.State)}
 	var all []int
 	for _, l := range p.Listeners {
 		about.Listeners = append(about.Listeners, l.Name)
@@ -76,7 +95,7 @@ func send(c *net.UnixConn, p Parcel) error {
 	if _, err := c.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(text))), text...)); err != nil {
 		return fmt.Errorf("send parcel: %w", err)
 	}
-	all = append(all, p.Streams...)
+	all = slices.Concat(all, p.Connections, p.Streams)
 	for len(all) > 0 {
 		n := min(batch, len(all))
 		if _, _, err := c.WriteMsgUnix([]byte{byte(n)}, unix.UnixRights(all[:n]...), nil); err != nil {
@@ -107,7 +126,7 @@ func receive(c *net.UnixConn) (*Parcel, error) {
 	if err := json.Unmarshal(text, &about); err != nil {
 		return nil, fmt.Errorf("receive parcel: %w", err)
 	}
-	all, err := receiveDescriptors(c, len(about.Listeners)+about.Streams)
+	all, err := receiveDescriptors(c, len(about.Listeners)+about.Connections+about.Streams)
 	p := &Parcel{Streams: all}
 	if err == nil {
 		p.State, err = receiveState(c, about.State)
@@ -119,7 +138,8 @@ func receive(c *net.UnixConn) (*Parcel, error) {
 	for i, name := range about.Listeners {
 		p.Listeners = append(p.Listeners, Listener{name, all[i]})
 	}
-	p.Streams = all[len(about.Listeners):]
+	all = all[len(about.Listeners):]
+	p.Connections, p.Streams = all[:about.Connections], all[about.Connections:]
 	return p, nil
 }
 

@@ -46,7 +46,9 @@ func (h *Handler) leave(w http.ResponseWriter, r *http.Request) error {
 	}
 	// A tab that closes says nothing of a user who may have others.
 	if h.user(r) == "" {
-		h.engine.Leave(u.Room, u.IDs, time.Duration(u.Grace*float64(time.Second)))
+		if err := h.engine.Leave(u.Room, u.IDs, time.Duration(u.Grace*float64(time.Second))); err != nil {
+			return err
+		}
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil

@@ -40,6 +40,7 @@ const (
 
 // TicketState is an open stream, for [Table.Reopen].
 type TicketState struct {
+	ID     string // of its client, "" = none
 	Leased bool
 	Newest bool // of its user's
 	Left   bool // its user has left or was given up: it counts nobody
@@ -96,22 +97,22 @@ func (t *Table) ExportTicket(k *Ticket) TicketState {
 	if u == nil {
 		return TicketState{}
 	}
-	return TicketState{Leased: k.leased, Newest: u.last == k, Left: u.room.named[u.id] != u}
+	return TicketState{ID: u.id, Leased: k.leased, Newest: u.last == k, Left: u.room.named[u.id] != u}
 }
 
 // Reopen is [Table.Open] for a stream that was open in the table that [Table.Import] is about to bring.
-func (t *Table) Reopen(name, id string, st TicketState, s Stream) *Ticket {
+func (t *Table) Reopen(name string, st TicketState, s Stream) *Ticket {
 	if st.Left {
 		r := &room{name: name}
-		return &Ticket{room: r, user: &user{room: r, id: id, index: -1}, stream: s, leased: st.Leased}
+		return &Ticket{room: r, user: &user{room: r, id: st.ID, index: -1}, stream: s, leased: st.Leased}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if id == "" {
-		return t.open(name, id, s)
+	if st.ID == "" {
+		return t.open(name, "", s)
 	}
-	newest := t.user(t.room(name), id).last
-	k := t.open(name, id, s)
+	newest := t.user(t.room(name), st.ID).last
+	k := t.open(name, st.ID, s)
 	if !st.Newest {
 		k.user.last = newest // nil if that is still to come, or is not here any more: Import sees to it
 	}

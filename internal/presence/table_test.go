@@ -240,7 +240,7 @@ func (m *model) handOver(t *rapid.T) {
 	m.streams = slices.DeleteFunc(m.streams, func(s *modelStream) bool { return s.closed })
 	for _, i := range rapid.Permutation(indexes(len(m.streams))).Draw(t, "order") {
 		s := m.streams[i]
-		s.ticket = next.Reopen(s.key.room, s.key.id, m.table.ExportTicket(s.ticket), s)
+		s.ticket = next.Reopen(s.key.room, m.table.ExportTicket(s.ticket), s)
 		s.table = next
 	}
 	m.now = m.now.Add(time.Hour) // the other process has a clock of its own

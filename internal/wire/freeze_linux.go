@@ -21,7 +21,13 @@ func (e *Epoll) Freeze() {
 	e.halt = &halt{thaw: make(chan struct{})}
 	e.halt.standing.Add(len(e.loops))
 	for _, l := range e.loops {
-		l.tell(func() { l.halt = e.halt })
+		l.tell(func() {
+			if l.over { // Close has ended it
+				e.halt.standing.Done()
+			} else {
+				l.halt = e.halt
+			}
+		})
 	}
 	e.halt.standing.Wait()
 }

@@ -35,6 +35,18 @@ func newProcess(t *testing.T, heartbeat time.Duration) *process {
 	return &process{hub.New(hub.Options{}), e, make(owner, 100)}
 }
 
+// reason returns why the next stream has ended.
+func (p *process) reason(t *testing.T) wire.Reason {
+	t.Helper()
+	select {
+	case why := <-p.ended:
+		return why
+	case <-time.After(patience):
+		t.Fatal("no stream has ended")
+		return ""
+	}
+}
+
 // next is the process that goes on with all that p has; p ends.
 func (p *process) next(t *testing.T, heartbeat time.Duration) *process {
 	t.Helper()
@@ -136,7 +148,7 @@ func TestFreezeAndResume(t *testing.T) {
 		_ = c.Close()
 	}
 	for range 10 {
-		if why := <-p.ended; why != wire.Gone {
+		if why := p.reason(t); why != wire.Gone {
 			t.Errorf("it ended because %s, want %s", why, wire.Gone)
 		}
 	}
@@ -159,7 +171,7 @@ func TestResumeKeepsWhatIsDue(t *testing.T) {
 	if got, err := io.ReadAll(ending); err != nil || !strings.HasSuffix(string(got), "retry: 1000\n") {
 		t.Errorf("got %d bytes, %v, want a farewell", len(got), err)
 	}
-	if why := <-p.ended; why != wire.Ended {
+	if why := p.reason(t); why != wire.Ended {
 		t.Errorf("it ended because %s, want %s", why, wire.Ended)
 	}
 	comment(t, pushed) // long before a heartbeat is due

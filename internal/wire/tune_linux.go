@@ -23,12 +23,27 @@ func Tune(lc *net.ListenConfig) {
 	}
 }
 
+// Keepalive, in seconds.
+const (
+	keepIdle     = 10
+	keepInterval = 5
+	keepCount    = 2
+)
+
+// TuneConn is [Tune] for a connection of a listener that another process has opened. Such connections have the options of
+// that one too, but Go sets its own keepalive on them.
+func TuneConn(c *net.TCPConn) error {
+	return c.SetKeepAliveConfig(net.KeepAliveConfig{
+		Enable: true, Idle: keepIdle * time.Second, Interval: keepInterval * time.Second, Count: keepCount,
+	})
+}
+
 func tune(fd int) error {
 	for _, o := range []struct{ level, option, value int }{
 		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 10},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 5},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 2},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, keepIdle},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, keepInterval},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepCount},
 		{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(StallTimeout / time.Millisecond)},
 		// What was written but not yet sent: little, so that a slow reader gets
 		// the newest state instead of a queue in the kernel.

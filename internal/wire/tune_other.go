@@ -13,3 +13,6 @@ import (
 func Tune(lc *net.ListenConfig) {
 	lc.KeepAliveConfig = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 2}
 }
+
+// TuneConn does nothing: there are no listeners of other processes.
+func TuneConn(*net.TCPConn) error { return nil }

@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -42,7 +44,7 @@ type Server struct {
 
 // process is one started command and the end of it.
 type process struct {
-	cmd  *exec.Cmd
+	os   *os.Process
 	done chan struct{} // closed when the process has ended
 	err  error         // what Wait returned; read it after done
 }
@@ -99,14 +101,28 @@ func (s *Server) launch() {
 	s.t.Helper()
 	cmd := exec.Command(s.bin, s.args...)
 	cmd.Env = s.env
-	cmd.Stdout, cmd.Stderr = &s.log, &s.log
-	cmd.SysProcAttr = dieWithParent()
-	if err := cmd.Start(); err != nil {
+	out, in, err := os.Pipe() // which a process that takes over has, too
+	if err != nil {
 		s.t.Fatalf("start server: %v", err)
 	}
-	p := &process{cmd: cmd, done: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = in, in
+	cmd.SysProcAttr = dieWithParent()
+	if err := errors.Join(cmd.Start(), in.Close()); err != nil {
+		s.t.Fatalf("start server: %v", err)
+	}
+	logged := make(chan struct{})
+	go func() {
+		io.Copy(&s.log, out)
+		out.Close()
+		close(logged)
+	}()
+	p := &process{os: cmd.Process, done: make(chan struct{})}
 	go func() {
 		p.err = cmd.Wait()
+		select { // its last words
+		case <-logged:
+		case <-time.After(100 * time.Millisecond):
+		}
 		close(p.done)
 	}()
 	s.proc = p
@@ -135,11 +151,11 @@ func (s *Server) Stop() time.Duration {
 		return 0
 	}
 	begin := time.Now()
-	p.cmd.Process.Signal(syscall.SIGTERM)
+	p.os.Signal(syscall.SIGTERM)
 	select {
 	case <-p.done:
 	case <-time.After(stopTime):
-		p.cmd.Process.Signal(syscall.SIGQUIT) // it says what it waits for
+		p.os.Signal(syscall.SIGQUIT) // it says what it waits for
 		select {
 		case <-p.done:
 		case <-time.After(time.Second):
@@ -158,7 +174,7 @@ func (s *Server) Stop() time.Duration {
 func (s *Server) Kill() time.Duration {
 	begin := time.Now()
 	if p := s.proc; p != nil {
-		p.cmd.Process.Kill()
+		p.os.Kill()
 		<-p.done
 		s.proc = nil
 	}
@@ -177,7 +193,7 @@ func (s *Server) Pid() int {
 	if s.proc == nil {
 		return 0
 	}
-	return s.proc.cmd.Process.Pid
+	return s.proc.os.Pid
 }
 
 // Log is what the server has printed so far, over all its starts.

@@ -1,0 +1,85 @@
+package engine
+
+import (
+	"context"
+	"sync"
+)
+
+// freezer lets work in, but not while the engine is frozen, and none any more once it was released. What is inside may not
+// enter again.
+type freezer struct {
+	mu       sync.RWMutex
+	frozen   bool // mu is held until thaw or release
+	released bool // guarded by mu
+}
+
+// enter waits while the engine is frozen. It returns false if another process has gone on with it.
+func (f *freezer) enter() bool {
+	f.mu.RLock()
+	if f.released {
+		f.mu.RUnlock()
+		return false
+	}
+	return true
+}
+
+func (f *freezer) leave() { f.mu.RUnlock() }
+
+func (f *freezer) freeze() {
+	f.mu.Lock()
+	f.frozen = true
+}
+
+func (f *freezer) thaw() {
+	f.frozen = false
+	f.mu.Unlock()
+}
+
+func (f *freezer) release() {
+	f.released = true
+	f.thaw()
+}
+
+// Thaw goes on after [Engine.Freeze], and begins with the snapshot of Options.Resume. It does nothing to an engine that is
+// not frozen.
+func (e *Engine) Thaw() {
+	if !e.freezer.frozen {
+		return
+	}
+	e.begin()
+	e.freezer.thaw()
+	if e.alone { // else it is known only later what the others have
+		for _, room := range e.users.Rooms() {
+			e.recount(room.Name)
+		}
+	}
+	if e.epoll != nil {
+		e.epoll.Thaw()
+	}
+}
+
+// Release forgets the streams of a frozen engine, with which another process goes on, and ends the others: their readers
+// are told to come back at once. It returns when these have ended or ctx is done.
+func (e *Engine) Release(ctx context.Context) error {
+	if e.epoll != nil {
+		for c := range e.epoll.Streams() {
+			if st, ok := c.Owner().(*Stream); ok {
+				e.streams.release(st)
+			}
+		}
+		if err := e.epoll.Close(); err != nil { // a copy of each descriptor is in the other process
+			return err
+		}
+	}
+	left, _ := e.streams.drain()
+	e.freezer.release()
+	for _, st := range left {
+		st.endFor(soon(), st.returnTime())
+	}
+	select {
+	case <-e.streams.idle:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,201 @@
+package engine
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"headcount/internal/hub"
+	"headcount/internal/presence"
+	"headcount/internal/snapshot"
+	"headcount/internal/wire"
+)
+
+// Snapshot is all that an engine knows, for the process that goes on with it: see [Engine.Freeze].
+type Snapshot struct {
+	saved   saved
+	written time.Time
+	streams []int // descriptors, as many as saved.Streams
+}
+
+// saved is what is in the file, or goes to the next process.
+type saved struct {
+	Hub     hub.State
+	Users   presence.State
+	Keys    []savedKey
+	Streams []savedStream
+}
+
+type savedKey struct {
+	Key, ID, Room string
+	Time          int64 // in nanoseconds since 1970
+}
+
+type savedStream struct {
+	Room          string
+	Ticket        presence.TicketState
+	Conn          wire.ConnState
+	Named, Detour bool
+	Address       netip.Prefix
+	Lease         *savedLease
+	Limited       bool          // its permission ends,
+	Left          time.Duration // in that time
+	Ending        bool
+	Retry, Waited time.Duration
+}
+
+type savedLease struct {
+	Named, Voluntary, Strict, Confirmed bool
+	Opened, Pinged                      time.Duration // so long ago
+}
+
+// ReadSnapshot reads what [Snapshot.Bytes] returned. streams are the descriptors of [Snapshot.Streams] as this process
+// has them, nil if it has none: then the readers are waited for. An error says why the bytes are of no use.
+func ReadSnapshot(state []byte, streams []int) (*Snapshot, error) {
+	s := &Snapshot{streams: streams}
+	var err error
+	if s.written, err = snapshot.Decode(state, &s.saved); err != nil {
+		return nil, err
+	}
+	switch {
+	case streams == nil:
+		s.saved.Streams = nil
+	case len(streams) != len(s.saved.Streams):
+		return nil, fmt.Errorf("the state has %d streams, and there are %d descriptors", len(s.saved.Streams), len(streams))
+	}
+	return s, nil
+}
+
+// Bytes returns the snapshot without its descriptors, with a version and a checksum.
+func (s *Snapshot) Bytes() ([]byte, error) { return snapshot.Encode(s.written, s.saved) }
+
+// Streams returns the descriptors of the open streams. They stay the engine's.
+func (s *Snapshot) Streams() []int { return s.streams }
+
+// Written returns when the engine was frozen.
+func (s *Snapshot) Written() time.Time { return s.written }
+
+// Node returns the name of the node in cursors. The next process needs the same, see [Backend].
+func (s *Snapshot) Node() string { return s.saved.Hub.Node }
+
+// Users returns how many users there were.
+func (s *Snapshot) Users() int {
+	n := 0
+	for _, r := range s.saved.Users.Rooms {
+		n += len(r.Users) + r.Anonymous
+	}
+	return n
+}
+
+// Freeze stops reading, writing and counting, and returns what another process needs to go on with all of it. The streams
+// that net/http writes cannot go over; their readers are waited for there. Call [Engine.Thaw] to go on here, or
+// [Engine.Release] once another process does.
+func (e *Engine) Freeze() *Snapshot {
+	e.freezer.freeze()
+	now := time.Now()
+	s := &Snapshot{written: now, saved: saved{Hub: e.hub.Export(), Users: e.users.Export(now)}}
+	if a, ok := e.backend.(*alone); ok {
+		s.saved.Keys = a.keys.export()
+	}
+	if e.epoll == nil {
+		return s
+	}
+	e.epoll.Freeze()
+	for c := range e.epoll.Streams() {
+		if st, ok := c.Owner().(*Stream); ok {
+			s.saved.Streams = append(s.saved.Streams, st.export(c, now))
+			s.streams = append(s.streams, c.FD())
+		}
+	}
+	return s
+}
+
+func (st *Stream) export(c *wire.Conn, now time.Time) savedStream {
+	saved := savedStream{
+		Room: st.room.Name(), Ticket: st.engine.users.ExportTicket(st.ticket), Conn: c.Export(),
+		Named: st.named, Detour: st.detour, Address: st.address,
+	}
+	st.mu.Lock()
+	saved.Ending, saved.Retry, saved.Waited = st.state == ending, st.retry, st.waited
+	st.mu.Unlock()
+	if st.expiry != nil {
+		saved.Limited, saved.Left = true, st.expiry.at.Sub(now)
+	}
+	if l := st.lease; l != nil {
+		saved.Lease = &savedLease{
+			Named: l.named, Voluntary: l.voluntary, Strict: l.strict, Confirmed: l.confirmed.Load(),
+			Opened: now.Sub(l.opened), Pinged: now.Sub(l.pinged),
+		}
+	}
+	return saved
+}
+
+// restore fills a new engine, and leaves it frozen.
+func (e *Engine) restore(s *Snapshot) error {
+	e.freezer.freeze()
+	now := time.Now()
+	e.hub.Import(s.saved.Hub)
+	if a, ok := e.backend.(*alone); ok {
+		a.keys.restore(s.saved.Keys)
+	}
+	if e.epoll != nil {
+		e.epoll.Freeze()
+		for i, saved := range s.saved.Streams {
+			if err := e.resume(s.streams[i], saved, now); err != nil {
+				return err
+			}
+		}
+	}
+	// A client that does not find a server tries again after a longer and longer time, but no longer than it was away.
+	away := min(max(now.Sub(s.written), 0), time.Minute)
+	e.users.Import(s.saved.Users, now, detourWithin+away)
+	return nil
+}
+
+// resume goes on with a stream.
+func (e *Engine) resume(fd int, saved savedStream, now time.Time) error {
+	st := &Stream{
+		engine: e, room: e.hub.Open(saved.Room), address: saved.Address, named: saved.Named, detour: saved.Detour,
+		state: open, retry: saved.Retry, waited: saved.Waited,
+	}
+	if saved.Ending {
+		st.state = ending
+	}
+	if l := saved.Lease; l != nil {
+		st.lease = &lease{named: l.Named, voluntary: l.Voluntary, strict: l.Strict, opened: now.Add(-l.Opened), pinged: now.Add(-l.Pinged)}
+		st.lease.confirmed.Store(l.Confirmed)
+	}
+	st.ticket = e.users.Reopen(saved.Room, saved.Ticket, st)
+	e.streams.readmit(st)
+	out, err := e.epoll.Resume(fd, st.room, saved.Conn, st)
+	if err != nil {
+		st.close(wire.Gone)
+		return fmt.Errorf("go on with a stream: %w", err)
+	}
+	st.out = out
+	by := transportOf(saved.Conn.TLS != nil)
+	e.streams.use(st, by)
+	e.observer.Opened(by)
+	if saved.Limited {
+		st.endAt(now.Add(saved.Left))
+	}
+	return nil
+}
+
+// export returns the keys, the oldest first.
+func (k *keys) export() []savedKey {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	saved := make([]savedKey, len(k.order))
+	for i, e := range k.order {
+		saved[i] = savedKey{Key: e.key, ID: e.event.id, Room: e.event.room, Time: e.time.UnixNano()}
+	}
+	return saved
+}
+
+func (k *keys) restore(saved []savedKey) {
+	for _, s := range saved {
+		e := k.entry(s.Key, time.Unix(0, s.Time))
+		e.once.Do(func() { e.event = emitted{s.ID, s.Room} })
+	}
+}

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime"
+	"sync"
+	"time"
+
+	"headcount"
+	"headcount/internal/admin"
+	"headcount/internal/engine"
+	"headcount/internal/version"
+	"headcount/nats"
+)
+
+// process is all that serves.
+type process struct {
+	cfg       *config
+	log       *slog.Logger
+	site      *app
+	operators *admin.Admin
+	public    *http.Server
+	private   *http.Server
+	listeners map[string]*listener // by option and address
+	idle      *idleConns
+}
+
+// goodbyeTime is how long the goodbye to the other nodes may take, after the drain.
+const goodbyeTime = 10 * time.Second
+
+// lastTime is what streams have for their last bytes, also with -drain 0.
+const lastTime = 500 * time.Millisecond
+
+// newProcess makes everything, in the order in which things need each other. It goes on with what the process before has,
+// or has left in the file of -state. Nothing runs yet.
+func newProcess(ctx context.Context, cfg *config, before *predecessor, log *slog.Logger) (p *process, err error) {
+	p = &process{cfg: cfg, log: log, listeners: make(map[string]*listener), idle: newIdleConns(idleOfAddress(engine.FileLimit(), runtime.GOMAXPROCS(0)), cfg.trusted)}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	var secure *tls.Config
+	if cfg.tlsCert != "" {
+		cert, err := newCertificate(cfg.tlsCert, cfg.tlsKey, log)
+		if err != nil {
+			return p, err
+		}
+		secure = &tls.Config{GetCertificate: cert.get, MinVersion: tls.VersionTLS12, NextProtos: cfg.nextProtos()}
+	}
+	state, err := before.receive()
+	if err != nil {
+		return p, err
+	}
+	if err := p.listen(ctx, before); err != nil {
+		return p, err
+	}
+	if state == nil && cfg.state != "" {
+		if err := checkState(cfg.state); err != nil {
+			return p, err
+		}
+		state = loadState(cfg.state, log)
+	}
+	var backend headcount.Backend
+	if cfg.nats != "" {
+		if backend, err = nats.New(cfg.backend(log)); err != nil {
+			return p, err
+		}
+	}
+	if p.site, err = newApp(cfg, backend, state, log); err != nil {
+		return p, err
+	}
+	p.operators = admin.New(admin.Options{
+		Node: p.site.live, Metrics: p.site.metrics, Pages: p.site.pages, Heartbeat: cfg.heartbeat,
+		Name: cfg.adminName(), Version: version.String(), Log: log,
+	})
+	p.public = publicServer(p.site.handler(), cfg.path, p.idle, cfg.protocols(), log)
+	p.public.TLSConfig = secure
+	p.private = &http.Server{Handler: closeAfterChunks(p.operators), ReadHeaderTimeout: headerTime, ErrorLog: p.public.ErrorLog}
+	conns, err := before.ready() // from here on this process has the streams
+	if err != nil {
+		return p, err
+	}
+	return p, p.publicListener().Resume(conns...)
+}
+
+// Names of listeners.
+func (c *config) publicName() string    { return "-addr " + c.addr }
+func (c *config) adminListener() string { return "-admin " + c.admin }
+
+func (p *process) publicListener() *listener { return p.listeners[p.cfg.publicName()] }
+
+// listen opens the listeners that the process before does not have.
+func (p *process) listen(ctx context.Context, before *predecessor) error {
+	open := func(name, option, addr string) error {
+		l, err := before.listener(name)
+		inherited := l != nil
+		if err == nil && l == nil {
+			l, err = listen(ctx, option, addr)
+		}
+		if err != nil {
+			return err
+		}
+		p.listeners[name] = &listener{Listener: l, inherited: inherited}
+		return nil
+	}
+	if err := open(p.cfg.publicName(), "-addr", p.cfg.addr); err != nil || p.cfg.admin == "" {
+		return err
+	}
+	err := open(p.cfg.adminListener(), "-admin", p.cfg.admin)
+	if err != nil && p.cfg.admin == defaultAdmin {
+		// A second server on one machine, most likely; it works without.
+		p.log.Warn("no admin listener", "error", err)
+		return nil
+	}
+	return err
+}
+
+// close gives up what newProcess has made.
+func (p *process) close() {
+	for _, l := range p.listeners {
+		_ = l.Close()
+	}
+}
+
+// run serves until ctx is done and every stream has been told, or until another process has taken over.
+func (p *process) run(ctx context.Context, self program) error {
+	requests, ignore := upgrades()
+	defer ignore()
+	failed := make(chan error, 2)
+	var running sync.WaitGroup
+	defer running.Wait()
+	background, stop := context.WithCancel(context.Background())
+	defer stop()
+	running.Go(func() { p.operators.Run(background) })
+	p.site.live.Thaw()
+	defer p.private.Close() // pprof may be under way: nobody waits for it
+	if l := p.listeners[p.cfg.adminListener()]; l != nil {
+		running.Go(func() { serve(p.private, l, failed) })
+		p.log.Info("admin listening", "addr", l.Addr().String())
+	}
+	l := p.publicListener()
+	running.Go(func() { serve(p.public, l, failed) })
+	stats := p.site.live.Stats()
+	p.log.Info("listening", "addr", l.Addr().String(), "url", pageURL(l.Addr(), p.cfg.tlsCert != "")+p.cfg.path,
+		"max_streams", stats.MaxStreams, "open_files", engine.FileLimit(), "writer", string(stats.Writer))
+	if files := engine.FileLimit(); files > 0 && stats.MaxStreams > files-engine.ReservedFiles(runtime.GOMAXPROCS(0)) {
+		p.log.Warn("not as many streams fit as -max-streams says, for each is an open file; raise the open-file limit", "open_files", files)
+	}
+	p.tell("READY=1")
+
+	for {
+		select {
+		case err := <-failed:
+			over, cancel := context.WithTimeout(context.Background(), goodbyeTime)
+			defer cancel()
+			return errors.Join(err, p.public.Close(), p.site.live.Shutdown(over))
+		case <-ctx.Done():
+			return p.stop()
+		case <-requests:
+			p.tell("RELOADING=1")
+			u := upgrade{program: self, live: p.site.live, listeners: p.listeners, public: p.publicListener(), idle: p.idle, log: p.log}
+			pid, err := p.upgrade(ctx, u)
+			if err != nil {
+				p.log.Error("not upgraded", "error", err)
+				p.tell("READY=1")
+				continue
+			}
+			p.tell(fmt.Sprintf("MAINPID=%d\nREADY=1", pid))
+			return p.leave()
+		}
+	}
+}
+
+// upgrade hands over to the next process.
+func (p *process) upgrade(ctx context.Context, u upgrade) (pid int, err error) {
+	if p.cfg.nats != "" {
+		return 0, errors.New("a node of a cluster cannot hand over yet; stop and start it, and its users go to the other nodes")
+	}
+	return u.run(ctx)
+}
+
+// tell tells the service manager.
+func (p *process) tell(state string) {
+	if err := notify(state); err != nil {
+		p.log.Warn("service manager not told", "error", err)
+	}
+}
+
+// stop ends every stream, tells the readers to come back, and says goodbye to the other nodes.
+func (p *process) stop() error {
+	p.tell("STOPPING=1")
+	p.log.Info("stopping", "streams", p.site.live.Stats().Streams, "drain", p.cfg.drain)
+	p.site.doctor.Stop()
+	last, cancel := context.WithTimeout(context.Background(), max(p.cfg.drain, lastTime))
+	defer cancel()
+	goodbye, cancel := context.WithTimeout(context.Background(), p.cfg.drain+goodbyeTime)
+	defer cancel()
+	// Streams first: Server.Shutdown waits for them, and knows nothing of hijacked ones.
+	if err := p.site.live.Shutdown(goodbye); err != nil {
+		p.log.Warn("not every stream ended cleanly", "error", err)
+	}
+	p.operators.Stop() // who watches sees the end
+	if err := p.public.Shutdown(last); err != nil {
+		_ = p.public.Close() // what did not end in time is cut
+	}
+	if p.cfg.state != "" {
+		if err := saveState(p.cfg.state, p.site.live.Freeze()); err != nil {
+			return err
+		}
+	}
+	p.log.Info("stopped")
+	return nil
+}
+
+// leave ends what did not go to the next process.
+func (p *process) leave() error {
+	for _, l := range p.listeners {
+		l.Leave()
+	}
+	p.site.doctor.Stop()
+	p.operators.Stop()
+	last, cancel := context.WithTimeout(context.Background(), max(p.cfg.drain, lastTime))
+	defer cancel()
+	var ending sync.WaitGroup
+	ending.Go(func() {
+		if err := p.public.Shutdown(last); err != nil {
+			_ = p.public.Close()
+		}
+	})
+	err := p.site.live.Release(last)
+	ending.Wait()
+	if err != nil {
+		p.log.Warn("not every stream that stayed ended cleanly", "error", err)
+	}
+	return nil
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"headcount"
+)
+
+// maxStateAge is how old a state may be: later nobody is waited for any more.
+const maxStateAge = time.Minute
+
+// loadState reads what saveState wrote, and removes it: a second start is not to go on where the first one began. It
+// returns nil where there is nothing of use, which is no reason not to start.
+func loadState(path string, log *slog.Logger) *headcount.Snapshot {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var state *headcount.Snapshot
+	if err == nil {
+		state, err = headcount.ReadSnapshot(data, nil)
+	}
+	if err != nil {
+		log.Warn("state not used", "file", path, "error", err)
+		return nil
+	}
+	if err := os.Remove(path); err != nil {
+		log.Warn("state not used, since it would be used again", "file", path, "error", err)
+		return nil
+	}
+	if age := time.Since(state.Written()); age > maxStateAge {
+		log.Info("state is too old", "file", path, "age", age.Round(time.Second))
+		return nil
+	}
+	log.Info("state read", "file", path, "users", state.Users())
+	return state
+}
+
+// saveState writes the state of a server that has stopped. Whoever reads the file sees all of it or nothing, and only its
+// owner can: it holds events, client ids and idempotency keys.
+func saveState(path string, state *headcount.Snapshot) error {
+	data, err := state.Bytes()
+	if err != nil {
+		return fmt.Errorf("save state: %w", err)
+	}
+	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // with mode 0600
+	if err != nil {
+		return fmt.Errorf("save state: %w", err)
+	}
+	_, err = file.Write(data)
+	err = errors.Join(err, file.Sync(), file.Close())
+	if err == nil {
+		err = os.Rename(file.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("save state: %w", err), os.Remove(file.Name()))
+	}
+	return nil
+}
+
+// checkState reports whether a state could be saved at the end, and whether the file is one of ours to replace.
+func checkState(path string) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("-state %s is no file", path)
+	}
+	probe, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("-state: %w; name a file in a directory that this program may write", err)
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
+}
