@@ -32,11 +32,11 @@ func run(dir string) error {
 
 // build returns the built files by name; dir is the directory assets.
 func build(dir string) (map[string][]byte, error) {
-	script, err := bundle(dir, `import { io } from "./src/io.mjs"; globalThis.io = io`, api.FormatIIFE)
+	script, err := bundle(dir, `import { from } from "./src/io.mjs"; globalThis.io = from(document.currentScript?.src)`, api.FormatIIFE)
 	if err != nil {
 		return nil, fmt.Errorf("build io.js: %w", err)
 	}
-	module, err := bundle(dir, `export { io } from "./src/io.mjs"`, api.FormatESModule)
+	module, err := bundle(dir, `import { from } from "./src/io.mjs"; export const io = from(import.meta.url)`, api.FormatESModule)
 	if err != nil {
 		return nil, fmt.Errorf("build io.mjs: %w", err)
 	}

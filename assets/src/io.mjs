@@ -1,47 +1,45 @@
 // The browser client of headcount: io() as in Socket.IO, over plain HTTP.
 //
-// A Socket (socket.mjs) is what a part of a page holds: its listeners. A link (link.mjs) connects this page to one room, itself
-// or by way of another tab, by a stream or by polls. What comes is text (wire.mjs).
+// A socket (socket.mjs) is what a part of a page holds: its listeners. A link (link.mjs) connects this page to one room. It does
+// so by a transport (transport.mjs: a stream, or polls) if this tab leads, and else by way of the tab that does (tabs.mjs). What
+// the rooms of a server share is in server.mjs, times in time.mjs, and what comes as text in wire.mjs.
 //
 // What users need to know is in io.d.mts. ../build makes io.js and io.mjs of this file; names that begin with _ become short.
 
+import { defineElement } from './element.mjs'
 import { newLink } from './link.mjs'
-import { Socket } from './socket.mjs'
+import { newServer } from './server.mjs'
+import { newSocket } from './socket.mjs'
 
-const links = {}
+/** Returns io for a script that was loaded from this address: there is its server, unless a bundler has made it part of another. */
+const ioFrom = () => {
+  const servers = {}
+  const links = {}
+  let element
+  const page = performance.getEntriesByType?.('navigation')[0] // none in a worker
 
-export const io = (uri = '/', options = {}) => {
-  if (uri == '[object Object]') [uri, options] = ['/', uri]
-  const { origin, pathname } = new URL(uri, location)
-  const room = options.room || decodeURIComponent(pathname.slice(1)) || 'lobby'
-  const key = `headcount ${origin}/${room}`
-  const socket = new Socket(
-    (links[key] ||= newLink(origin, room, key)),
-    `Emit from a server: curl ${origin}/emit -H "Authorization: Bearer TOKEN" -d room="${room}" -d event=news`
-  )
-  return options.autoConnect === false ? socket : socket.connect()
+  return (script) => {
+    const base = /^(http.+\w\/)[^/]+\/(socket\.)?io\b[^/]*$/.exec(script)?.[1] || '/'
+
+    const io = (uri, options) => {
+      if (typeof uri == 'object' && !uri.href) [uri, options] = ['/', uri]
+      const { path, token, transports, autoConnect } = { ...options }
+      const home = new URL(base, location)
+      // As in Socket.IO: "/room", "https://host/room", "wss://host/room", "localhost:8080/room".
+      const text = String(uri || '/').replace(/^ws/, 'http')
+      const { origin, pathname } = new URL(/^(\w+:\/)?\//.test(text) ? text : location.protocol + '//' + text, home)
+      const url = new URL((path ?? (origin == home.origin ? home.pathname : '/')).replace(/\/*$/, '/'), origin + '/').href
+      const room = options?.room || decodeURIComponent(pathname.slice(1)) || 'lobby'
+      const server = (servers[url] ||= newServer(url, page))
+      const link = (links[url + room] ||= newLink(server, { room, token, polls: transports == 'poll' }))
+      const socket = newSocket(link, `Emit from a server: curl ${url}emit -d room="${room}" -d event=news`)
+      return autoConnect === false ? socket : socket.connect()
+    }
+    if (!element) defineElement(io)
+    element = true
+    return (io.connect = io)
+  }
 }
 
-const elements = globalThis.customElements
-elements?.get('user-count') ||
-  elements?.define(
-    'user-count',
-    class extends HTMLElement {
-      static observedAttributes = ['room']
-
-      connectedCallback() {
-        const socket = this._socket
-        // Not at once: an element that is moved to another place of the page keeps its connection.
-        queueMicrotask(() => socket?.disconnect())
-        if (this.isConnected) (this._socket = io({ room: this.getAttribute('room') })).on('user count', (users) => (this.textContent = users))
-      }
-
-      disconnectedCallback() {
-        this.connectedCallback()
-      }
-
-      attributeChangedCallback() {
-        this.connectedCallback()
-      }
-    }
-  )
+// A page may load this twice: as script and as module, by a hot reload, by Turbo. A tab is one user all the same.
+export const from = (globalThis[Symbol.for('headcount')] ||= ioFrom())

@@ -1,7 +1,7 @@
 // What the page's doctor asks the server, and what comes of it. As in client/doctor times are compared
 // with times of the same clock alone; all are in ms.
 
-import { newId } from './id.mjs'
+import { newId } from './tab.mjs'
 
 /** Why something does not work, in words. If it is an answer, `status` is its own, 0 for a good one of the wrong type, and `own`
  * says that the server itself gave it. */

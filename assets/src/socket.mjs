@@ -1,78 +1,78 @@
-/** A Socket is what a part of a page holds: its listeners. What it hears comes from its link, which it may share. */
-export class Socket {
-  connected = false
-  recovered = false
-  _listeners = { __proto__: null } // name → Map(listener → once?); the name '' stands for any
+// A socket is what a part of a page holds: its listeners. What it hears comes from its link, which it may share.
 
-  constructor(link, complaint) {
-    this._link = link
-    this._complaint = complaint // about emit
-  }
+export const newSocket = (link, complaint) => {
+  let listeners = { __proto__: null } // name → Map(listener → once?); the name '' stands for any
 
-  on(name, listener, once) {
-    ;(this._listeners[name] ||= new Map()).set(listener, once)
-    return () => this.off(name, listener)
-  }
+  const socket = {
+    connected: false,
+    recovered: false,
 
-  once(name, listener) {
-    return this.on(name, listener, true)
-  }
+    on(name, listener, once) {
+      ;(listeners[name] ||= new Map()).set(listener, once)
+      link._want(name)
+      // The function that undoes it, and the socket as well, for .on().on().
+      return Object.setPrototypeOf(() => socket.off(name, listener), socket)
+    },
 
-  onAny(listener) {
-    return this.on('', listener)
-  }
+    once: (name, listener) => socket.on(name, listener, true),
+    onAny: (listener) => socket.on('', listener),
 
-  off(name, listener) {
-    if (listener) this._listeners[name]?.delete(listener)
-    else if (name) delete this._listeners[name]
-    else this._listeners = { __proto__: null }
-  }
+    off(name, listener) {
+      if (listener) listeners[name]?.delete(listener)
+      else if (name) delete listeners[name]
+      else listeners = { __proto__: null }
+      return socket
+    },
 
-  connect() {
-    this._link._add(this)
-    return this
-  }
+    connect() {
+      link._add(socket)
+      return socket
+    },
 
-  disconnect() {
-    this._link._remove(this)
-    return this
-  }
+    disconnect() {
+      link._remove(socket)
+      return socket
+    },
 
-  emit() {
-    throw Error(this._complaint)
-  }
+    emit() {
+      throw Error(complaint)
+    },
 
-  _call(name, ...args) {
-    for (const [listener, once] of new Map(this._listeners[name])) {
-      if (once) this.off(name, listener)
-      try {
-        listener.apply(this, args)
-      } catch (error) {
-        // Reported like any error of the page, and kept from the other listeners.
-        setTimeout(() => {
-          throw error
-        })
+    _call(name, ...args) {
+      for (const [listener, once] of new Map(listeners[name])) {
+        if (once) socket.off(name, listener)
+        try {
+          listener.apply(socket, args)
+        } catch (error) {
+          // Reported like any error of the page, and kept from the other listeners.
+          setTimeout(() => {
+            throw error
+          })
+        }
       }
-    }
-  }
+    },
 
-  _up(id, transport, recovered) {
-    if (this.transport == transport) return
-    this.transport = transport
-    if (!this.connected) {
-      this.connected = true
-      this.id = id
-      this.recovered = !!recovered
-      this._call('connect')
-    }
-    this._call('transport', transport)
-  }
+    _up(id, transport, recovered) {
+      if (socket.transport == transport) return
+      socket.transport = transport
+      if (!socket.connected) {
+        socket.connected = true
+        socket.id = id
+        socket.recovered = !!recovered
+        socket._call('connect')
+      }
+      socket._call('transport', transport)
+    },
 
-  _down(reason, problem) {
-    if (this.connected) {
-      this.connected = false
-      this.id = this.transport = undefined
-      this._call('disconnect', reason)
-    } else if (problem) this._call('connect_error', problem)
+    _down(reason, error) {
+      if (socket.connected) {
+        socket.connected = false
+        socket.id = socket.transport = undefined
+        socket._call('disconnect', reason)
+      } else if (error) socket._call('connect_error', error)
+    },
   }
+  socket.open = socket.connect
+  socket.close = socket.disconnect
+  return socket
 }

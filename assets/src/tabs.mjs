@@ -1,0 +1,159 @@
+// The tabs of a browser share the connection to a room: one of them leads, that is, it asks the server and posts what comes on a
+// BroadcastChannel; the others follow. Who leads is settled by a Web Lock, and where the browser has none (plain http, unless it
+// is localhost) on the channel alone: docs/decisions/0016-one-connection-for-all-tabs.md. This knows nothing of servers.
+
+/**
+ * names is the Set of what somebody in any tab listens for. The rest is what follows:
+ *
+ * - lead(): this tab leads now, until retire()
+ * - follow(all): another one does, and it knows all names; with all set, followers are to say that they are there
+ * - hear(...news): the news of the leader
+ * - listen(name): a tab listens for another name
+ * - here(id), left(id): another tab is there, or says goodbye; joined(id): it follows this one
+ */
+export const newTabs = (name, names, tab) => {
+  // What tabs post: [kind, sender, names, …]. The sender is the client id, and of a leader its term; the latest term leads.
+  const ASK = 0 // does anybody lead?
+  const JOIN = 1 // I follow, and am counted; renew my lease
+  const BYE = 2 // heir: I leave; the heir is to lead, if I did
+  const LEAD = 3 // all: I lead; with all set, all followers are to say so
+  const NEWS = 4 // anything: for the followers
+
+  const ANSWER = 2000 // how long a leader may take to answer
+  const FIRST_ANSWER = 250 // without locks, of a new tab
+  const SILENCE = 4000 // of a leader, at least; then it is asked for
+
+  const { locks } = navigator // none on plain http, but for localhost
+  let channel // to the other tabs; none while this one is alone
+  let id
+  let leads
+  let term = '' // of the tab that leads, as far as this one knows
+  let heir // who is to lead next
+  let waiting // an AbortController: ends the wait for the lock
+  let release // gives the lock back
+  let watch // the timer that looks whether the leader is still there
+
+  const post = (kind, ...words) => channel?.postMessage([kind, leads ? term : id, [...names], ...words])
+
+  const lead = () => {
+    clearTimeout(watch)
+    // One more than the last, so that all agree on which is later; the id decides between two at once.
+    term = (parseInt(term) || 1e9) + 1 + ' ' + id
+    leads = true
+    post(LEAD, true)
+    tab._lead()
+  }
+
+  const retire = () => {
+    leads = heir = 0
+    release?.()
+    tab._retire()
+    queue()
+  }
+
+  /** Waits for the lock, or takes it away. */
+  const queue = (steal) => {
+    if (!locks) return steal && lead()
+    waiting?.abort()
+    const mine = (waiting = new AbortController())
+    locks
+      .request(
+        name,
+        steal ? { steal } : mine,
+        () =>
+          mine.signal.aborted ||
+          new Promise((resolve) => {
+            release = resolve
+            lead()
+          })
+      )
+      .catch((error) => error.code == 20 || lead()) // not aborted: a page without an origin may have no lock
+  }
+
+  /** In so many ms asks whether anybody leads, and leads if nobody answers. */
+  const look = (time, answer = ANSWER) => {
+    clearTimeout(watch)
+    watch = setTimeout(() => {
+      post(ASK)
+      watch = setTimeout(queue, answer, true)
+    }, time)
+  }
+
+  const learn = (more) =>
+    more.forEach((one) => {
+      if (names.has(one)) return
+      names.add(one)
+      tab._listen(one)
+    })
+
+  const hear = ({ data: [kind, from, theirs, ...words] }) => {
+    learn(theirs)
+    if (kind >= LEAD) {
+      if (from < term) return leads && post(LEAD)
+      if (from > term && leads) retire()
+      term = from
+      look(SILENCE * (1 + Math.random()))
+      // What the leader does not listen for, it would not post.
+      names.size > theirs.length ? post(ASK) : tab._follow(kind == LEAD && words[0])
+      if (kind == NEWS) tab._hear(...words)
+    } else if (kind == BYE) {
+      tab._left(from)
+      if (heir == from) post(LEAD, !(heir = 0))
+      else if (words[0] == id && !leads && !locks) lead()
+    } else {
+      tab._here(from)
+      if (!leads) return
+      if (kind == ASK) return post(LEAD)
+      heir = from
+      tab._joined(from)
+    }
+  }
+
+  return {
+    /** Whether anybody else is there is not known without a channel. Who has read before leads at once: it may be behind the
+     * others, reads from where it was, and they skip what they have. */
+    _join(user, hasRead, alone) {
+      id = user
+      try {
+        if (!alone) channel = new BroadcastChannel(name)
+      } catch {}
+      if (!channel) return lead()
+      channel.onmessage = hear
+      queue(hasRead)
+      if (!hasRead) look(0, locks ? ANSWER : FIRST_ANSWER)
+    },
+
+    _leave() {
+      const next = heir
+      if (leads) retire()
+      post(BYE, next)
+      channel?.close()
+      channel = 0
+      waiting?.abort()
+      clearTimeout(watch)
+    },
+
+    /** A tab that is frozen gets what the others post, but nothing from the network. */
+    _freeze() {
+      if (!heir) return
+      retire()
+      look(0)
+    },
+
+    /** This tab listens for another name. */
+    _want(one) {
+      if (names.has(one)) return
+      learn([one])
+      post(leads ? LEAD : ASK)
+    },
+
+    /** This tab is counted, and follows. */
+    _joined: () => post(JOIN),
+
+    /** Calls all followers. */
+    _call: () => post(LEAD, true),
+
+    /** For all followers. */
+    _post: (...news) => post(NEWS, ...news),
+  }
+}
