@@ -61,7 +61,6 @@ func bundle(dir, entry string, format api.Format) ([]byte, error) {
 		MinifyIdentifiers: true,
 		MinifySyntax:      true,
 		MangleProps:       "^_",
-		Banner:            map[string]string{"js": "/* headcount, MIT */"},
 	})
 	if len(result.Errors) > 0 {
 		return nil, errors.New(api.FormatMessages(result.Errors, api.FormatMessagesOptions{})[0])

@@ -16,24 +16,23 @@ const ioFrom = () => {
   const servers = {}
   const links = {}
   let element
-  const page = performance.getEntriesByType?.('navigation')[0] // none in a worker
+  const page = performance.getEntriesByType('navigation')[0] // none in a worker
 
   return (script) => {
-    const base = /^(http.+\w\/)[^/]+\/(socket\.)?io\b[^/]*$/.exec(script)?.[1] || '/'
+    const base = /^(http.+\w\/)(assets|socket\.io)\/(socket\.)?io\b[^/]*$/.exec(script)?.[1] || '/'
 
-    const io = (uri, options) => {
-      if (typeof uri == 'object' && !uri.href) [uri, options] = ['/', uri]
-      const { path, token, transports, autoConnect } = { ...options }
+    const io = (uri = '/', options) => {
+      if (uri == '[object Object]') [uri, options] = ['/', uri]
+      let { path, room, token, transports, autoConnect = true } = { ...options }
       const home = new URL(base, location)
-      // As in Socket.IO: "/room", "https://host/room", "wss://host/room", "localhost:8080/room".
-      const text = String(uri || '/').replace(/^ws/, 'http')
-      const { origin, pathname } = new URL(/^(\w+:\/)?\//.test(text) ? text : location.protocol + '//' + text, home)
+      // As in Socket.IO: "/room", "https://host/room", "localhost:8080/room".
+      const { origin, pathname } = new URL(/^(\w+:\/)?\//.test(uri) ? uri : location.protocol + '//' + uri, home)
       const url = new URL((path ?? (origin == home.origin ? home.pathname : '/')).replace(/\/*$/, '/'), origin + '/').href
-      const room = options?.room || decodeURIComponent(pathname.slice(1)) || 'lobby'
+      room ||= decodeURIComponent(pathname.slice(1)) || 'lobby'
       const server = (servers[url] ||= newServer(url, page))
       const link = (links[url + room] ||= newLink(server, { room, token, polls: transports == 'poll' }))
-      const socket = newSocket(link, `Emit from a server: curl ${url}emit -d room="${room}" -d event=news`)
-      return autoConnect === false ? socket : socket.connect()
+      const socket = newSocket(link, `To emit: curl ${url}emit -d room="${room}"`)
+      return autoConnect ? socket.connect() : socket
     }
     if (!element) defineElement(io)
     element = true
@@ -42,4 +41,4 @@ const ioFrom = () => {
 }
 
 // A page may load this twice: as script and as module, by a hot reload, by Turbo. A tab is one user all the same.
-export const from = (globalThis[Symbol.for('headcount')] ||= ioFrom())
+export const from = (globalThis.headcount$ ||= ioFrom())

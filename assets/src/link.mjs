@@ -63,15 +63,15 @@ export const newLink = (server, options) => {
       if (event != 'user count') return
       cursor ||= at
       deliver('shared', event, data, at)
-      return tabs._joined()
+      return tabs._call()
     }
     if (!way) due = 0
     if (event == 'io:hello') {
       if (!way) recovered = data.recovered
       if ((ping = within(data.ping, 1, 300, 0))) due = 0
     }
-    cursor = at
     tabs._post(at, event, data, recovered, server._polls)
+    cursor = at
     // Triggered by what comes, because timers of hidden tabs hardly run.
     if (!(now() < due)) {
       due = now() + 900 * (ping || 20)
@@ -93,6 +93,8 @@ export const newLink = (server, options) => {
 
   const renew = (who) => gather(staying, who, 100, 'alive')
 
+  const transport = newTransport(server, options, names, receive, lose)
+
   // --- following ---
 
   let asked // this follower has asked the server for a count that includes it
@@ -111,7 +113,7 @@ export const newLink = (server, options) => {
     _follow(all) {
       if (!asked) transport._start(id, '', true)
       asked = true
-      if (counted && all) tabs._joined()
+      if (counted && all) tabs._call()
     },
     _hear(at, event, data, again, polls) {
       if (!at) {
@@ -127,16 +129,13 @@ export const newLink = (server, options) => {
       else cursor = at
       deliver('shared', event, data, at)
     },
-    _listen: (name) => transport._listen(name),
+    _listen: transport._listen,
     _joined: renew,
     _here: (who) => leaving.delete(who),
     _left(who) {
-      staying.delete(who)
       gather(leaving, who, 300, 'leave', GRACE)
     },
   })
-
-  const transport = newTransport(server, options, names, receive, lose)
 
   // --- coming and going ---
 

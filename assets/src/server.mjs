@@ -1,35 +1,24 @@
 // What the rooms of a page share about one server: whether streams get through to it, and the connections that may wait for it.
 //
-// Over HTTP/1.1 a browser has six connections for a server. So no more than three of its rooms, in all tabs together, have a
-// seat: a stream, or a poll that waits. The others take turns, one at a time in each page, by polls that are answered at once.
-// Each page tells the others on a channel how many seats it wants, and all count alike: who came first sits first.
+// Over HTTP/1.1 a browser has six connections for a server. So no more than three rooms of a page have a
+// seat: a stream, or a poll that waits. The others take turns, one at a time, by polls that are answered at once.
 
-import { memory, newId } from './tab.mjs'
+import { memory } from './tab.mjs'
 import { now, within } from './time.mjs'
 
 /** page is how this page came, as the browser tells. */
 export const newServer = (url, page) => {
   const SEATS = 3
-  const BEAT = 10000 // between two words of a page
-  const LOST = 90000 // when a page that says nothing is given up
   const FIRST_TRIAL = 60000 // of a stream, after polls began to work; then twice as long each time,
   const LAST_TRIAL = 3600000 // and this at most
   const EARLY_TRIAL = 10000 // in a page that knows from the one before that only polls work
 
-  const me = Date.now() + newId()
-  const others = new Map() // page → how many seats it wants, and when it said so
   const rooms = new Set() // the transports that want a seat
   let patience = FIRST_TRIAL
-  let beat // when the other pages are to hear from this one again
-  let channel
 
-  const share = (silent) => {
+  const share = () => {
     let free = /^h[23]/.test(page?.nextHopProtocol) ? Infinity : SEATS
-    others.forEach(([wants, at], other) => other < me && now() < at + LOST && (free -= wants))
-    rooms.forEach((transport) => transport._sit(free-- > 0))
-    if (silent) return
-    beat = now() + BEAT
-    channel?.postMessage([me, rooms.size])
+    rooms.forEach((transport) => transport._sit(+(free-- > 0)))
   }
 
   const server = {
@@ -56,21 +45,11 @@ export const newServer = (url, page) => {
     _enter: (transport) => rooms.add(transport) && share(),
     _leave: (transport) => rooms.delete(transport) && share(),
 
-    /** Something has come from the server, or from another page: timers of hidden pages hardly run. */
+    /** Something has come from the server: timers of hidden pages hardly run. */
     _beat() {
-      if (!(now() < beat)) share()
       rooms.forEach((transport) => transport._beat())
     },
   }
 
-  try {
-    channel = new BroadcastChannel(url)
-    channel.onmessage = ({ data: [other, wants] }) => {
-      const known = others.has(other)
-      others.set(other, [wants, now()])
-      share(known)
-      server._beat()
-    }
-  } catch {} // alone
   return server
 }

@@ -2,6 +2,8 @@
 // BroadcastChannel; the others follow. Who leads is settled by a Web Lock, and where the browser has none (plain http, unless it
 // is localhost) on the channel alone: docs/decisions/0016-one-connection-for-all-tabs.md. This knows nothing of servers.
 
+import { channelOf } from './tab.mjs'
+
 /**
  * names is the Set of what somebody in any tab listens for. The rest is what follows:
  *
@@ -33,7 +35,7 @@ export const newTabs = (name, names, tab) => {
   let release // gives the lock back
   let watch // the timer that looks whether the leader is still there
 
-  const post = (kind, ...words) => channel?.postMessage([kind, leads ? term : id, [...names], ...words])
+  const post = (kind, ...words) => channel && channel.postMessage([kind, leads ? term : id, [...names], ...words])
 
   const lead = () => {
     clearTimeout(watch)
@@ -114,11 +116,8 @@ export const newTabs = (name, names, tab) => {
      * others, reads from where it was, and they skip what they have. */
     _join(user, hasRead, alone) {
       id = user
-      try {
-        if (!alone) channel = new BroadcastChannel(name)
-      } catch {}
+      channel = !alone && channelOf(name, hear)
       if (!channel) return lead()
-      channel.onmessage = hear
       queue(hasRead)
       if (!hasRead) look(0, locks ? ANSWER : FIRST_ANSWER)
     },
@@ -127,8 +126,8 @@ export const newTabs = (name, names, tab) => {
       const next = heir
       if (leads) retire()
       post(BYE, next)
-      channel?.close()
-      channel = 0
+      if (channel) channel.close()
+      channel = null
       waiting?.abort()
       clearTimeout(watch)
     },
@@ -147,11 +146,8 @@ export const newTabs = (name, names, tab) => {
       post(leads ? LEAD : ASK)
     },
 
-    /** This tab is counted, and follows. */
-    _joined: () => post(JOIN),
-
-    /** Calls all followers. */
-    _call: () => post(LEAD, true),
+    /** Calls all followers; or says that this one is counted. */
+    _call: () => post(leads ? LEAD : JOIN, true),
 
     /** For all followers. */
     _post: (...news) => post(NEWS, ...news),

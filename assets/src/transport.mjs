@@ -36,7 +36,7 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
   let id
   let cursor
   let once // only one count is wanted
-  let sits // it has a seat, or needs none
+  let sits // 1: it has a seat; 2: it needs none, for no stream is wanted; else it takes turns
   let turn // when it may ask, without one
   let current // ends the attempt under way
   let listen // has its EventSource listen for another name
@@ -63,13 +63,13 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
   const stop = () => {
     clearTimeout(timer)
     current?.()
-    current = listen = turn = 0
+    current = listen = turn = null
   }
 
   /** Goes on in another state, after a while. */
   const enter = (next, time) => {
     stop()
-    state = next == CONNECTING && (polls || once || !sits) ? ASKING : next
+    state = next == CONNECTING && sits != 1 ? ASKING : next
     if (!time) return attempt()
     wait(time, attempt)
     if (!sits) turn = now() + time
@@ -77,9 +77,19 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
   const begin = () => enter(server._polls ? ASKING : CONNECTING)
   const later = (next, base, failures) => enter(next, delay(base, failures, pause))
 
+  /** Opens a stream that gives what comes to take, and returns it and a function that has it listen for another name. */
+  const open = (cursor, take, end) => {
+    const source = new EventSource(events(cursor))
+    const listen = (name) => source.addEventListener(name, (event) => take(name, event.data, event.lastEventId))
+    source.onerror = end
+    names.forEach(listen)
+    return [source, listen]
+  }
+
   const attempt = () => {
     let mine
     let works
+    let source
     const poll = state != CONNECTING
     const end = (error) => current == mine && over('transport ' + (error || !works ? 'error' : 'close'), error, poll && works && !error)
     const take = (name, text, at) => {
@@ -105,18 +115,15 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
       sits ? go() : (server._line = server._line.then(go))
     } else {
       unheard = 0
-      const source = new EventSource(events(cursor))
+      ;[source, listen] = open(cursor, take, () => end())
       current = mine = () => source.close()
-      source.onerror = () => end()
-      listen = (name) => source.addEventListener(name, (event) => take(name, event.data, event.lastEventId))
-      names.forEach(listen)
     }
   }
 
   const load = async (poll, { signal }, take) => {
     // A cursor that lacks its last part, the version of the states, is answered at once, with the states.
     const from = poll && (state != POLLING || failures) ? cursor.replace(/\.\d+$/, '.') : cursor
-    const response = await fetch(events(from, poll && { poll: 1, ...(sits || { wait: 0 }) }), { signal })
+    const response = await fetch(events(from, poll && { poll: 1, ...(sits ? 0 : { wait: 0 }) }), { signal })
     const type = response.headers.get('content-type')
     if (response.ok && /^text.(ev|pl)/.test(type)) return read(response, take)
     pause = retryAfter(response.headers.get('retry-after'))
@@ -132,9 +139,9 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
       if (!sits) return enter(POLLING, TURN)
       if (blocked) server._prefer(true)
       blocked = 0
-      if (!server._polls && !polls) return enter(CONNECTING)
+      if (!server._polls && sits < 2) return enter(CONNECTING)
       later(POLLING, 200, 0)
-      return now() > server._due && !polls && tryStream()
+      return now() > server._due && sits < 2 && tryStream()
     }
     let next = state > ASKING ? POLLING : CONNECTING
     // Something may let no stream pass, or its first words and no more, or no answer to its pings.
@@ -154,20 +161,19 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
    * later, and to which answers get through, is better than polls. */
   const tryStream = () => {
     server._try()
-    const source = (trial = new EventSource(events('')))
-    const end = (source.onerror = () => source.close())
-    setTimeout(end, silence)
+    const end = () => source.close()
     let first
-    names.forEach((name) =>
-      source.addEventListener(name, ({ data }) => {
-        if (parse(data)?.ping) transport._say('alive', [id])
-        first ||= now() + 1000
-        if (unheard || now() < first) return
-        end()
-        server._prefer(false)
-        if (state == POLLING) enter(CONNECTING)
-      })
-    )
+    const take = (name, text) => {
+      if (parse(text)?.ping) transport._say('alive', [id])
+      first ||= now() + 1000
+      if (unheard || now() < first) return
+      end()
+      server._prefer(false)
+      if (state == POLLING) enter(CONNECTING)
+    }
+    const [source] = open('', take, end)
+    trial = source
+    setTimeout(end, silence)
   }
 
   const transport = {
@@ -182,7 +188,7 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
       cursor = from
       once = one
       failures = 0
-      sits = polls || once
+      sits = polls || once ? 2 : 0
       if (!sits) server._enter(transport)
       begin()
     },

@@ -1,0 +1,172 @@
+// A model of five to twelve tabs of one browser that share a room, on a server, a network and a clock that do not exist. They come
+// and go, crash, freeze, hang, lose sight of each other and come back, at random. TABS_RUNS=10000 runs more of it.
+//
+// In the end, when all is quiet: one tab leads, every tab that is there is counted and renewed and nobody else is, and each has
+// heard each event from its first to the last, once and in order.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { newLink } from '../src/link.mjs'
+import { newServer } from '../src/server.mjs'
+import { newSocket } from '../src/socket.mjs'
+import { answer, block, settle, World } from './world.mjs'
+
+const LEASE = 55000
+
+/** Numbers that look random, the same for the same seed. */
+const randomOf = (seed) => () => {
+  seed = (seed + 0x6d2b79f5) | 0
+  let t = Math.imul(seed ^ (seed >>> 15), 1 | seed)
+  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+  return ((t ^ (t >>> 14)) >>> 0) / 4294967296
+}
+
+/** The server: events with a number each, and users with leases. */
+class Server {
+  events = [] // names
+  leases = new Map() // id → until when
+  streams = new Set()
+
+  constructor(world) {
+    this.world = world
+    const server = this
+    globalThis.EventSource = class {
+      listeners = {}
+      constructor(url) {
+        this.tab = world.tab
+        this.query = new URL(url).searchParams
+        const from = this.query.get('lastEventId')
+        this.at = from ? +from.split('.')[1] : server.events.length
+        this.tab.sources.add(this)
+        server.streams.add(this)
+        server.touch(this.query.get('id'))
+        world.after(this.tab, 5, () => this.say('io:hello', { ping: 25, heartbeat: 10 }))
+        world.after(this.tab, 6, () => this.say('user count', server.count()))
+        this.beat()
+        world.after(this.tab, 7, () => this.pump())
+      }
+      addEventListener(name, listener) {
+        ;(this.listeners[name] ||= []).push(listener)
+      }
+      say(name, data) {
+        if (server.streams.has(this)) for (const listener of this.listeners[name] ?? []) listener({ data: JSON.stringify(data), lastEventId: server.cursor(this.at) })
+      }
+      beat() {
+        world.after(this.tab, 10000, () => {
+          if (!server.streams.has(this)) return
+          this.say('io:ping', null)
+          this.beat()
+        })
+      }
+      pump() {
+        while (server.streams.has(this) && this.at < server.events.length) {
+          const [name, data] = server.events[this.at++]
+          this.say(name, data)
+        }
+      }
+      close() {
+        server.streams.delete(this)
+        this.tab.sources.delete(this)
+      }
+    }
+    globalThis.fetch = async (url, { method, body }) => {
+      const tab = world.tab
+      await new Promise((resolve) => world.after(tab, 5, resolve))
+      const { pathname, searchParams } = new URL(url)
+      if (method) {
+        for (const id of JSON.parse(body).ids) pathname == '/leave' ? this.leases.delete(id) : this.touch(id)
+        return answer(204)
+      }
+      this.touch(searchParams.get('id'))
+      const at = this.cursor(this.events.length)
+      return answer(200, block('io:hello', { ping: 0, heartbeat: 10 }, at) + block('user count', this.count(), at))
+    }
+  }
+
+  cursor = (at) => `e.${at}.n.${this.events.length}`
+  touch = (id) => this.leases.set(id, this.world.now + LEASE)
+  count = () => this.leases.size
+
+  emit(name) {
+    this.events.push([name, this.events.filter(([other]) => other == name).length])
+    for (const stream of this.streams) this.world.after(stream.tab, 3, () => stream.pump())
+  }
+}
+
+const run = async (seed) => {
+  const random = randomOf(seed)
+  const pick = (list) => list[Math.floor(random() * list.length)]
+  const world = new World({ random, locks: random() < 0.5 })
+  world.tabs = []
+  const server = new Server(world)
+
+  const open = async () => {
+    const tab = world.open()
+    tab.heard = {}
+    await world.as(tab, () => {
+      tab.link = newLink(newServer('http://here/'), { room: 'lobby' })
+      tab.socket = newSocket(tab.link, '')
+      // Some listen for what the others, and so the one that leads, do not.
+      for (const name of random() < 0.5 ? ['news'] : ['news', 'more']) {
+        tab.heard[name] = []
+        tab.socket.on(name, (data) => tab.heard[name].push(data))
+      }
+      tab.socket.connect()
+    })
+  }
+  for (let n = 5 + Math.floor(random() * 8); n > 0; n--) {
+    await open()
+    await world.pass(Math.floor(random() * 1500))
+  }
+  for (let step = 0; step < 15; step++) {
+    const tab = pick(world.tabs)
+    const what = random()
+    if (what < 0.12 && world.tabs.length < 12) await open()
+    else if (what < 0.24 && world.tabs.length > 2) {
+      await world.fire(tab, 'pagehide', { persisted: false })
+      const quiet = new Set(tab.channels)
+      quiet.forEach((channel) => channel.close())
+      world.crash(tab)
+    } else if (what < 0.36 && world.tabs.length > 2) world.crash(tab)
+    else if (what < 0.5) {
+      if (random() < 0.5) await world.fire(tab, 'freeze')
+      tab.frozen = true
+    } else if (what < 0.65) for (const other of world.tabs) other.frozen = false
+    else if (what < 0.75) {
+      for (const other of world.tabs) other.side = random() < 0.5
+      world.apart = (a, b) => a.side != b.side
+    } else if (what < 0.9) world.join()
+    for (let n = Math.floor(random() * 4); n > 0; n--) server.emit(pick(['news', 'more']))
+    await world.pass(Math.floor(random() * 12000))
+  }
+  world.join()
+  for (const tab of world.tabs) tab.frozen = false
+  await world.pass(60000)
+  server.emit('news')
+  server.emit('more')
+  await world.pass(LEASE + 10000)
+  for (const [id, until] of server.leases) if (until < world.now) server.leases.delete(id)
+
+  const transports = world.tabs.map((tab) => tab.socket.transport)
+  assert.equal(transports.filter((transport) => transport == 'stream').length, 1, `one leads, of ${transports}`)
+  assert.equal(transports.filter((transport) => transport == 'shared').length, world.tabs.length - 1, `the others follow, of ${transports}`)
+  assert.equal(server.streams.size, 1)
+  for (const tab of world.tabs) {
+    assert.ok(server.leases.has(tab.socket.id), 'every tab is renewed')
+    for (const [name, heard] of Object.entries(tab.heard)) {
+      const last = server.events.filter(([other]) => other == name).length - 1
+      assert.equal(heard.at(-1), last, `every tab has the last of ${name}`)
+      heard.forEach((data, i) => assert.equal(data, last - (heard.length - 1 - i), `${name}, each once and in order: ${heard}`))
+    }
+  }
+}
+
+const runs = +(process.env.TABS_RUNS ?? 400)
+const first = +(process.env.TABS_SEED ?? 1)
+test(`${runs} times, seeds from ${first}`, async () => {
+  for (let seed = first; seed < first + runs; seed++)
+    await run(seed).catch((error) => {
+      throw Object.assign(error, { message: `TABS_SEED=${seed} TABS_RUNS=1: ${error.message}` })
+    })
+  await settle()
+})
