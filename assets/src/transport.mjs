@@ -91,7 +91,7 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
     let works
     let source
     const poll = state != CONNECTING
-    const end = (error) => current == mine && over('transport ' + (error || !works ? 'error' : 'close'), error, poll && works && !error)
+    const end = (error) => current == mine && over('transport ' + (works ? 'close' : 'error'), error, poll && works && !error)
     const take = (name, text, at) => {
       if (current != mine || !at) return // a listener has just ended this attempt
       const data = parse(text)
