@@ -16,15 +16,15 @@
   const noun = (n) => (n === 1 ? 'user' : 'users')
   const span = (ms) => (ms < 60000 ? `${Math.floor(ms / 1000)} s` : `${Math.floor(ms / 60000)} min`)
 
-  // --- simulating a blocking proxy: io.js keeps in this place when to try a stream again, and that may be never ---
+  // --- simulating a blocking proxy, until the tab is closed ---
 
-  const place = 'headcount ' + location.origin
+  const place = 'simulates'
   let simulates = false
   try {
-    simulates = sessionStorage[place] === 'Infinity'
+    simulates = sessionStorage[place] === 'yes'
   } catch {} // no storage, so nothing to simulate
 
-  const socket = io({ room })
+  const socket = io({ room, transports: simulates ? ['poll'] : undefined })
 
   // --- the number ---
 
@@ -236,7 +236,7 @@
   }
   pretend.addEventListener('click', () => {
     try {
-      sessionStorage[place] = simulates ? '' : 'Infinity'
+      sessionStorage[place] = simulates ? '' : 'yes'
     } catch {} // no storage
     location.reload()
   })

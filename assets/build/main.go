@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"github.com/evanw/esbuild/pkg/api"
+	"github.com/tdewolff/minify/v2"
+	"github.com/tdewolff/minify/v2/js"
 )
 
 func main() {
@@ -65,5 +67,13 @@ func bundle(dir, entry string, format api.Format) ([]byte, error) {
 	if len(result.Errors) > 0 {
 		return nil, errors.New(api.FormatMessages(result.Errors, api.FormatMessagesOptions{})[0])
 	}
-	return result.OutputFiles[0].Contents, nil
+	// esbuild bundles, and gives the properties that begin with _ short names; this one finds shorter names for the
+	// variables, 150 bytes less when gzipped.
+	short := minify.New()
+	short.Add("text/javascript", &js.Minifier{Version: 2022})
+	content, err := short.Bytes("text/javascript", result.OutputFiles[0].Contents)
+	if err != nil {
+		return nil, fmt.Errorf("minify: %w", err)
+	}
+	return content, nil
 }

@@ -1,17 +1,19 @@
 // What the page's doctor says about what it found: in the order and the words of client/doctor/diagnosis.go. Tests hold the
 // two together. What a browser does not tell its pages, such as why a connection failed, is said in fewer words.
 
-import { LATE, mannerOf, NO_EVENT, reasonOf } from './probe.mjs'
+import { mannerOf, NO_EVENT, reasonOf } from './probe.mjs'
 
 const reach = 'Is the address right, and is the server running? Try: curl -v %s/healthz'
 const held =
   'Something keeps each answer until it is complete. If it is a proxy of yours: nginx needs "proxy_buffering off;" for /events if it ignores X-Accel-Buffering or stands behind another nginx; lighttpd needs server.stream-response-body = 2; Varnish needs beresp.do_stream = true; mod_security of Apache must not read responses of /events. If it is a virus scanner, or not yours: pages find out and poll by themselves; an EventSource can use /events?poll=1.'
 const behind =
   'Something passes each event on only when the next one comes. If it is haproxy: switch compression off for text/event-stream. If it is a virus scanner: the server sends pages a comment after each event, which pushes it out; curl stays one event behind.'
-const late = 'Something waits before it passes an event on. If it is haproxy: "option http-no-delay". If it is nginx: "tcp_nodelay on;".'
+const late =
+  'Something waits before it passes an event on. If it is haproxy: "option http-no-delay". If it is nginx: "tcp_nodelay on;".'
 const unpack =
   'Something compresses the stream, which can hold events back. Exclude text/event-stream from gzip_types of nginx, from "compression type" of haproxy, from encode of Caddy, from mod_deflate of Apache, from compression() of Node.'
-const refused = "Something on the way answers in the server's place. If it is a filter: allow GET /events, and answers of the type text/event-stream."
+const refused =
+  "Something on the way answers in the server's place. If it is a filter: allow GET /events, and answers of the type text/event-stream."
 const rate =
   'Something on the way limits how often one may ask. Allow more for /events, /alive and /leave: a polling client asks again after each event, and every 20 s.'
 const otherType =
@@ -20,9 +22,11 @@ const plain =
   'Something on the way refuses answers of the type text/event-stream. Pages and client watch get their polls as text/plain and work. Allow the type to have streams, which cost less and are faster.'
 const noPost =
   'Allow POST /alive and /leave. Where the server cannot see whether a client is still there, pages and client watch answer its pings with /alive, and poll if they cannot; EventSource and curl are not asked. Without /leave a closed page is counted a little longer.'
-const changed = 'Something rewrites the text of streams. Exclude text/event-stream from whatever filters, scans or translates pages.'
+const changed =
+  'Something rewrites the text of streams. Exclude text/event-stream from whatever filters, scans or translates pages.'
 const type = 'Some clients accept text/event-stream only as it is. Have nothing add a charset or change the type.'
-const transform = 'Leave the header Cache-Control as the server sends it: no-transform keeps boxes on the way from compressing.'
+const transform =
+  'Leave the header Cache-Control as the server sends it: no-transform keeps boxes on the way from compressing.'
 const elsewhere = "/events and /doctor/ are not treated alike. Compare the proxy's rules for the two."
 const cursor =
   'Let the header Last-Event-ID through. Without it EventSource, curl and client watch miss what happens while they reconnect. Pages with io.js use ?lastEventId= and miss nothing.'
@@ -31,7 +35,8 @@ const noPoll =
 const age =
   'Clients reconnect by themselves, miss nothing and stay counted. To have longer streams, raise the time that the proxy gives an answer (Envoy: route timeout; Varnish: send_timeout; Traffic Server: active timeout; Google: backend service timeout).'
 const givenUp = 'Answers of /events?poll=1 take up to 20 s. The proxy must wait longer than that.'
-const quieter = "Start the server with -heartbeat %v, or raise the proxy's timeout for /events (nginx: proxy_read_timeout; haproxy: timeout server)."
+const quieter =
+  "Start the server with -heartbeat %v, or raise the proxy's timeout for /events (nginx: proxy_read_timeout; haproxy: timeout server)."
 const unseen =
   "Something keeps the server's end of a stream open when its client has gone. Clients that answer pings (pages with io.js, client watch) leave the count within 60 s all the same. The others are counted until their stream ends: start the server with -max-age 10m."
 
@@ -57,7 +62,8 @@ const onRefusal = ({ status, own }, other) => {
 export const ofPath = ({ path }) => {
   if (path.error) return [['reachable', 'FAILED', path.error, reach.replace('%s', path.url)]]
   let words = 'it answers in ' + span(path.roundTrip)
-  if (path.noProbes) words += `; but it does not answer the doctor's probes (${path.noProbes}), so some things stay unknown`
+  if (path.noProbes)
+    words += `; but it does not answer the doctor's probes (${path.noProbes}), so some things stay unknown`
   const here = { 'http/1.0': 'HTTP/1.0', 'http/1.1': 'HTTP/1.1', h2: 'HTTP/2', h3: 'HTTP/3' }[path.proto]
   const far = path.server?.proto?.replace('HTTP/2.0', 'HTTP/2')
   let version = here ?? 'this browser does not say'
@@ -80,7 +86,9 @@ const ofLive = ({ path, visit, probe }) => {
   const { how, median, most } = mannerOf(probe, path.roundTrip)
   if (how === 'held') {
     if (!news) return ['HELD', 'no event arrived before the end of its stream']
-    return visit.news > 1000 ? ['LATE', "a room's events arrive only after " + span(visit.news), late] : ['OK', news + ', but probes are held back', elsewhere]
+    return visit.news > 1000
+      ? ['LATE', "a room's events arrive only after " + span(visit.news), late]
+      : ['OK', news + ', but probes are held back', elsewhere]
   }
   if (how === 'behind') return ['LATE', 'each event arrives only with the next one', behind]
   if (how === 'late') {
@@ -95,8 +103,12 @@ const ofLive = ({ path, visit, probe }) => {
 }
 
 const ofPieces = ({ path, visit, probe }) => {
-  if (!probe?.complete) return visit.error ? ['UNKNOWN', 'no stream came to its end'] : ['OK', "yes: a room's stream began after " + span(visit.began)]
-  if (mannerOf(probe, path.roundTrip).how !== 'held') return ['OK', 'yes: the first event arrived after ' + span(probe.arrivals[0].at)]
+  if (!probe?.complete)
+    return visit.error
+      ? ['UNKNOWN', 'no stream came to its end']
+      : ['OK', "yes: a room's stream began after " + span(visit.began)]
+  if (mannerOf(probe, path.roundTrip).how !== 'held')
+    return ['OK', 'yes: the first event arrived after ' + span(probe.arrivals[0].at)]
   return ['HELD', 'no: everything arrived at the end, after ' + span(probe.took), held]
 }
 
@@ -116,14 +128,22 @@ const ofUnchanged = (facts) => {
   if (!probe.complete) return ['UNKNOWN', noStream(facts)]
   if (probe.changed) return ['CHANGED', 'no: the bytes that arrive are not those that were sent', changed]
   const cache = header('cache-control')
-  if (!/no-transform/i.test(cache)) return ['CHANGED', `no: Cache-Control arrives as "${cache}", without no-transform`, transform]
-  return ['OK', crypto.subtle ? 'yes: every byte arrives as it was sent' : 'yes: as many bytes arrive as were sent (browsers compare them on https only)']
+  if (!/no-transform/i.test(cache))
+    return ['CHANGED', `no: Cache-Control arrives as "${cache}", without no-transform`, transform]
+  return [
+    'OK',
+    crypto.subtle
+      ? 'yes: every byte arrives as it was sent'
+      : 'yes: as many bytes arrive as were sent (browsers compare them on https only)',
+  ]
 }
 
 const ofCursor = (facts) => {
   const { probe } = facts
   if (!probe?.arrivals.length) return ['UNKNOWN', noStream(facts)]
-  return probe.cursor.startsWith('doctor-') ? ['OK', 'it gets through'] : ['BLOCKED', 'something on the way removes it', cursor]
+  return probe.cursor.startsWith('doctor-')
+    ? ['OK', 'it gets through']
+    : ['BLOCKED', 'something on the way removes it', cursor]
 }
 
 const ofPost = ({ post }) => (post ? ['BLOCKED', reasonOf(post), noPost] : ['OK', 'it gets through'])
@@ -143,10 +163,15 @@ const ofSilence = ({ path, silence, silent, beating, beat }) => {
   const why = reasonOf(silent.error)
   if (silent.error.status !== undefined && silent.took < 1000) return ['UNKNOWN', why] // not by time
   if (!last) return ['CUT', `an answer is given up after ${span(silent.took)}: ${why}`, givenUp]
-  if (!beating.complete && Math.abs(beating.took - silent.took) < beat) return ['CUT', `an answer is cut after ${span(silent.took)}, silent or not`, age]
+  if (!beating.complete && Math.abs(beating.took - silent.took) < beat)
+    return ['CUT', `an answer is cut after ${span(silent.took)}, silent or not`, age]
   if (quiet < heartbeat * 1.25) {
     const seconds = Math.max(1, Math.round(quiet / 2000))
-    return ['CUT', `only ${span(quiet)} allowed, and the server is silent for up to ${span(heartbeat)}`, quieter.replace('%v', seconds + 's')]
+    return [
+      'CUT',
+      `only ${span(quiet)} allowed, and the server is silent for up to ${span(heartbeat)}`,
+      quieter.replace('%v', seconds + 's'),
+    ]
   }
   return ['OK', `${span(quiet)} allowed, and the server is never silent for more than ${span(heartbeat)}`]
 }
@@ -182,5 +207,7 @@ export const ofTime = (facts) => all(facts, { silence: ofSilence, 'closed stream
 export const verdictOf = (facts) => {
   const { path, visit, polling } = facts
   if (path.error || (visit.error && polling.error)) return 'Nothing works on this connection.'
-  return visit.error || unanswered(facts) ? 'Only polling works on this connection.' : 'Streams work on this connection.'
+  return visit.error || unanswered(facts)
+    ? 'Only polling works on this connection.'
+    : 'Streams work on this connection.'
 }

@@ -28,7 +28,12 @@ const findOut = async (probes, tell, doing) => {
   doing('Checking how a stream arrives …')
   await Promise.all([
     probes.visit().then((visit) => (facts.visit = visit)),
-    ...(noProbes ? [] : [probes.probeTwice().then((probe) => (facts.probe = probe)), probes.socket().then((why) => (facts.socket = why))]),
+    ...(noProbes
+      ? []
+      : [
+          probes.probeTwice().then((probe) => (facts.probe = probe)),
+          probes.socket().then((why) => (facts.socket = why)),
+        ]),
   ])
   const noticed = facts.visit.error ? undefined : probes.close(facts.visit, facts.watch)
   doing('Checking whether polls arrive …')
@@ -57,7 +62,9 @@ const make = (tag, textContent, ...children) => {
 
 /** Examines the way to the server and tells in the section given, until the signal. */
 export const examine = async (section, signal) => {
-  const [diagnosis, findings, todo, advice] = ['.diagnosis', '.findings', '.todo', '.advice'].map((name) => section.querySelector(name))
+  const [diagnosis, findings, todo, advice] = ['.diagnosis', '.findings', '.todo', '.advice'].map((name) =>
+    section.querySelector(name),
+  )
   const doing = (words) => {
     if (!signal.aborted) diagnosis.textContent = words
   }
@@ -65,7 +72,9 @@ export const examine = async (section, signal) => {
   const tell = (found) => {
     if (signal.aborted) return
     for (const [name, verdict, words, help] of found) {
-      const row = findings.appendChild(make('div', '', make('dt', name), make('dd', '', make('b', verdict), ' ', make('span', words))))
+      const row = findings.appendChild(
+        make('div', '', make('dt', name), make('dd', '', make('b', verdict), ' ', make('span', words))),
+      )
       row.dataset.verdict = verdict
       if (!given.has(help)) advice.append(make('li', help))
       given.add(help)

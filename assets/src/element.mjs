@@ -2,23 +2,27 @@
 export const defineElement = (io) => {
   globalThis.customElements?.define(
     'user-count',
-      class extends HTMLElement {
-        static observedAttributes = ['room']
+    class extends HTMLElement {
+      static observedAttributes = ['room']
 
-        connectedCallback() {
-          const socket = this._socket
-          // Not at once: an element that is moved to another place of the page keeps its connection.
-          queueMicrotask(() => socket?.disconnect())
-          if (this.isConnected) (this._socket = io({ room: this.getAttribute('room') })).on('user count', (users) => (this.textContent = users))
-        }
-
-        disconnectedCallback() {
-          this.connectedCallback()
-        }
-
-        attributeChangedCallback() {
-          this.connectedCallback()
-        }
+      connectedCallback() {
+        const socket = this._socket
+        // Not at once: an element that is moved to another place of the page keeps its connection.
+        queueMicrotask(() => socket?.disconnect())
+        if (this.isConnected)
+          (this._socket = io({ room: this.getAttribute('room') })).on(
+            'user count',
+            (users) => (this.textContent = users),
+          )
       }
+
+      disconnectedCallback() {
+        this.connectedCallback()
+      }
+
+      attributeChangedCallback() {
+        this.connectedCallback()
+      }
+    },
   )
 }

@@ -27,7 +27,8 @@ const ioFrom = () => {
       const home = new URL(base, location)
       // As in Socket.IO: "/room", "https://host/room", "localhost:8080/room".
       const { origin, pathname } = new URL(/^(\w+:\/)?\//.test(uri) ? uri : location.protocol + '//' + uri, home)
-      const url = new URL((path ?? (origin == home.origin ? home.pathname : '/')).replace(/\/*$/, '/'), origin + '/').href
+      const url = new URL((path ?? (origin == home.origin ? home.pathname : '/')).replace(/\/*$/, '/'), origin + '/')
+        .href
       room ||= decodeURIComponent(pathname.slice(1)) || 'lobby'
       const server = (servers[url] ||= newServer(url, page))
       const link = (links[url + room] ||= newLink(server, { room, token, polls: transports == 'poll' }))

@@ -68,7 +68,7 @@ export const newLink = (server, options) => {
     if (!way) due = 0
     if (event == 'io:hello') {
       if (!way) recovered = data.recovered
-      if ((ping = within(data.ping, 1, 300, 0))) due = 0
+      if ((ping = within(data.ping, 1, 600, 0))) due = 0
     }
     tabs._post(at, event, data, recovered, server._polls)
     cursor = at

@@ -32,7 +32,9 @@ const newName = () => 'doctor-' + newId()
 /** How the events of a complete probe arrive, by the time that an answer takes at least. */
 export const mannerOf = ({ arrivals }, roundTrip) => {
   const lateness = arrivals.map(({ at, sent }) => Math.max(0, at - sent - roundTrip))
-  const behind = lateness.slice(0, -1).every((late, i) => late > LATE && Math.abs(arrivals[i].at - arrivals[i + 1].sent - roundTrip) < LATE)
+  const behind = lateness
+    .slice(0, -1)
+    .every((late, i) => late > LATE && Math.abs(arrivals[i].at - arrivals[i + 1].sent - roundTrip) < LATE)
   const sorted = [...lateness].sort((a, b) => a - b)
   const median = sorted[sorted.length >> 1]
   const most = sorted.at(-1)
@@ -50,7 +52,9 @@ export const newProbes = (signal) => {
 
   // When requests were really sent, by address: a browser makes them wait for each other.
   const timings = new Map()
-  const observer = new PerformanceObserver((list) => list.getEntries().forEach((entry) => timings.set(entry.name, entry)))
+  const observer = new PerformanceObserver((list) =>
+    list.getEntries().forEach((entry) => timings.set(entry.name, entry)),
+  )
   observer.observe({ type: 'resource' })
   signal.addEventListener('abort', () => observer.disconnect())
 
@@ -85,7 +89,14 @@ export const newProbes = (signal) => {
     // Not with the signal: the last word is said when all is over.
     const late = new AbortController()
     setTimeout(() => late.abort(), patient())
-    await check(await fetch(base + path, { method: 'POST', body: JSON.stringify({ room, ids }), keepalive: true, signal: late.signal }))
+    await check(
+      await fetch(base + path, {
+        method: 'POST',
+        body: JSON.stringify({ room, ids }),
+        keepalive: true,
+        signal: late.signal,
+      }),
+    )
   }
 
   const say = (...words) => post(...words).catch(() => {}) // for what must not be known to have arrived
@@ -95,7 +106,8 @@ export const newProbes = (signal) => {
   const read = async (response, got, raw = [], types = /^text\/event-stream *(;|$)/i) => {
     await check(response)
     const type = response.headers.get('content-type') ?? ''
-    if (!types.test(type)) throw new Refusal(`it answers with "${type}", not with events; is it a headcount server?`, 0, false)
+    if (!types.test(type))
+      throw new Refusal(`it answers with "${type}", not with events; is it a headcount server?`, 0, false)
     const reader = response.body.getReader()
     const decoder = new TextDecoder()
     let rest = ''
@@ -144,7 +156,11 @@ export const newProbes = (signal) => {
     const response = await fetch(address('count', { room }), { signal: within(patient()).signal })
     const answer = await response.json().catch(() => {})
     if (response.ok && Number.isInteger(answer?.users)) return answer.users
-    throw new Refusal(`it answers GET /count with ${response.status}; is it a headcount server?`, response.status, false)
+    throw new Refusal(
+      `it answers GET /count with ${response.status}; is it a headcount server?`,
+      response.status,
+      false,
+    )
   }
 
   /** Has the server send events with gaps between. */
@@ -156,7 +172,10 @@ export const newProbes = (signal) => {
     const begin = now()
     let end
     try {
-      const response = await fetch(url, { headers: { accept: 'text/event-stream', ...(cursor && { 'last-event-id': cursor }) }, signal: limit.signal })
+      const response = await fetch(url, {
+        headers: { accept: 'text/event-stream', ...(cursor && { 'last-event-id': cursor }) },
+        signal: limit.signal,
+      })
       found.headers = response.headers
       const take = ({ event, data, at }) => {
         if (event == 'io:end') {
@@ -204,7 +223,8 @@ export const newProbes = (signal) => {
       const it = new WebSocket(address('doctor/socket').replace('http', 'ws'))
       let opened
       it.onopen = () => (opened = true)
-      it.onclose = ({ code }) => resolve(code == 1000 ? '' : opened ? 'it opens, but nothing comes through' : 'the handshake fails')
+      it.onclose = ({ code }) =>
+        resolve(code == 1000 ? '' : opened ? 'it opens, but nothing comes through' : 'the handshake fails')
       setTimeout(() => {
         resolve('no answer in time')
         it.close()
@@ -213,7 +233,10 @@ export const newProbes = (signal) => {
 
   const poll = async (room, id, lastEventId, limit, headers = {}) => {
     const polled = { cursor: lastEventId }
-    const response = await fetch(address('events', { poll: 1, room, id, lastEventId }), { signal: limit.signal, headers })
+    const response = await fetch(address('events', { poll: 1, room, id, lastEventId }), {
+      signal: limit.signal,
+      headers,
+    })
     const take = ({ event, data, id }) => {
       polled.cursor = id || polled.cursor
       if (event == 'user count') polled.count = data
@@ -252,7 +275,7 @@ export const newProbes = (signal) => {
   const typedPoll = () =>
     poll(newName(), '', '', within(patient()), { accept: 'text/event-stream' }).then(
       () => {},
-      (error) => error
+      (error) => error,
     )
 
   /** Opens a stream as a page does, in a room that nobody else knows, and has another user join it. */
@@ -264,7 +287,10 @@ export const newProbes = (signal) => {
     let broken
     let changed
     const listen = async () => {
-      const response = await fetch(address('events', { room, id }), { headers: { accept: 'text/event-stream' }, signal: control.signal })
+      const response = await fetch(address('events', { room, id }), {
+        headers: { accept: 'text/event-stream' },
+        signal: control.signal,
+      })
       await read(response, ({ event, data, at }) => {
         // A word of life that is under way when the stream is closed would keep its user counted.
         if ((event == 'io:hello' || event == 'io:ping') && !found.news) {
@@ -283,7 +309,8 @@ export const newProbes = (signal) => {
     const wait = async (count, begin) => {
       let late
       const end = pause(patient()).then(() => (late = true))
-      while (!counts[count] && !late && !broken) await Promise.race([over, end, new Promise((resolve) => (changed = resolve))])
+      while (!counts[count] && !late && !broken)
+        await Promise.race([over, end, new Promise((resolve) => (changed = resolve))])
       return counts[count] ? Math.max(1, counts[count] - begin) : 0
     }
     found.began = await wait(1, now())
@@ -315,5 +342,15 @@ export const newProbes = (signal) => {
     }
   }
 
-  return { path, probe, probeTwice, socket, polling, typedPoll, visit, close, post: () => post('leave', newName(), newName()) }
+  return {
+    path,
+    probe,
+    probeTwice,
+    socket,
+    polling,
+    typedPoll,
+    visit,
+    close,
+    post: () => post('leave', newName(), newName()),
+  }
 }

@@ -11,7 +11,7 @@ export const newServer = (url, page) => {
   const SEATS = 3
   const FIRST_TRIAL = 60000 // of a stream, after polls began to work; then twice as long each time,
   const LAST_TRIAL = 3600000 // and this at most
-  const EARLY_TRIAL = 10000 // in a page that knows from the one before that only polls work
+  const EARLY_TRIAL = 3000 // in a page that knows from the one before that only polls work
 
   const rooms = new Set() // the transports that want a seat
   let patience = FIRST_TRIAL

@@ -67,7 +67,7 @@ export const newTabs = (name, names, tab) => {
           new Promise((resolve) => {
             release = resolve
             lead()
-          })
+          }),
       )
       .catch((error) => error.code == 20 || lead()) // not aborted: a page without an origin may have no lock
   }

@@ -12,4 +12,5 @@ export const retryAfter = (header) =>
 
 /** How long to wait before the next attempt. Capped first and jittered after, so that clients which lost their server at the
  * same moment stay apart, at the cap too. */
-export const delay = (base, failures, after) => after + (Math.min(base * 2 ** failures, 30000) * (1 + Math.random())) / 2
+export const delay = (base, failures, after) =>
+  after + (Math.min(base * 2 ** failures, 30000) * (1 + Math.random())) / 2

@@ -49,7 +49,8 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
   let blocked // the stream did not get through, so what works next are polls
   let unheard // what was last said has not arrived
 
-  const address = (path, query) => server._url + path + '?' + new URLSearchParams({ room, ...(token && { token }), ...query })
+  const address = (path, query) =>
+    server._url + path + '?' + new URLSearchParams({ room, ...(token && { token }), ...query })
   // Each is another one: proxies join requests for the same, and make them wait for each other.
   const events = (lastEventId, query) => address('events', { id, lastEventId, try: Math.random(), ...query })
 
@@ -91,7 +92,8 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
     let works
     let source
     const poll = state != CONNECTING
-    const end = (error) => current == mine && over('transport ' + (works ? 'close' : 'error'), error, poll && works && !error)
+    const end = (error) =>
+      current == mine && over('transport ' + (works ? 'close' : 'error'), error, poll && works && !error)
     const take = (name, text, at) => {
       if (current != mine || !at) return // a listener has just ended this attempt
       const data = parse(text)
@@ -220,7 +222,7 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
       unheard = true
       fetch(address(path), { method: 'POST', body: JSON.stringify({ room, ids, grace }), keepalive: true }).then(
         (answer) => (unheard = !answer.ok),
-        () => {}
+        () => {},
       )
     },
   }

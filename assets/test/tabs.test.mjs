@@ -49,7 +49,9 @@ class Server {
         ;(this.listeners[name] ||= []).push(listener)
       }
       say(name, data) {
-        if (server.streams.has(this)) for (const listener of this.listeners[name] ?? []) listener({ data: JSON.stringify(data), lastEventId: server.cursor(this.at) })
+        if (server.streams.has(this))
+          for (const listener of this.listeners[name] ?? [])
+            listener({ data: JSON.stringify(data), lastEventId: server.cursor(this.at) })
       }
       beat() {
         world.after(this.tab, 10000, () => {
@@ -149,14 +151,20 @@ const run = async (seed) => {
 
   const transports = world.tabs.map((tab) => tab.socket.transport)
   assert.equal(transports.filter((transport) => transport == 'stream').length, 1, `one leads, of ${transports}`)
-  assert.equal(transports.filter((transport) => transport == 'shared').length, world.tabs.length - 1, `the others follow, of ${transports}`)
+  assert.equal(
+    transports.filter((transport) => transport == 'shared').length,
+    world.tabs.length - 1,
+    `the others follow, of ${transports}`,
+  )
   assert.equal(server.streams.size, 1)
   for (const tab of world.tabs) {
     assert.ok(server.leases.has(tab.socket.id), 'every tab is renewed')
     for (const [name, heard] of Object.entries(tab.heard)) {
       const last = server.events.filter(([other]) => other == name).length - 1
       assert.equal(heard.at(-1), last, `every tab has the last of ${name}`)
-      heard.forEach((data, i) => assert.equal(data, last - (heard.length - 1 - i), `${name}, each once and in order: ${heard}`))
+      heard.forEach((data, i) =>
+        assert.equal(data, last - (heard.length - 1 - i), `${name}, each once and in order: ${heard}`),
+      )
     }
   }
 }

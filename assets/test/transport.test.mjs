@@ -32,13 +32,20 @@ const open = async (options = {}) => {
       return settle()
     }
     emit(name, data, id = '1.1.a.1') {
-      if (!this.closed) for (const listener of this.listeners[name] ?? []) listener({ data: JSON.stringify(data), lastEventId: id })
+      if (!this.closed)
+        for (const listener of this.listeners[name] ?? []) listener({ data: JSON.stringify(data), lastEventId: id })
       return settle()
     }
   }
   globalThis.fetch = (url, { method, signal, body }) =>
     new Promise((resolve, reject) => {
-      const request = { query: new URL(url).searchParams, url, body, answer: (...words) => (resolve(answer(...words)), settle()), fail: () => (reject(TypeError('Failed to fetch')), settle()) }
+      const request = {
+        query: new URL(url).searchParams,
+        url,
+        body,
+        answer: (...words) => (resolve(answer(...words)), settle()),
+        fail: () => (reject(TypeError('Failed to fetch')), settle()),
+      }
       if (signal)
         signal.onabort = () => {
           request.closed = true
@@ -48,7 +55,13 @@ const open = async (options = {}) => {
     })
   page.server = newServer('http://here/', options.page)
   page.add = (room, names = new Set(['io:hello', 'io:ping', 'io:gap', 'user count'])) => {
-    const transport = newTransport(page.server, { room, ...options }, names, (...event) => page.heard.push(event), (...words) => page.lost.push(words))
+    const transport = newTransport(
+      page.server,
+      { room, ...options },
+      names,
+      (...event) => page.heard.push(event),
+      (...words) => page.lost.push(words),
+    )
     transport.names = names
     return transport
   }
@@ -90,9 +103,13 @@ const happenings = {
   },
   silent: (page) => page.world.pass(page.state == 'connecting' ? 3000 : page.state == 'streaming' ? 25000 : 30000),
   broken: (page) => current(page).fail(),
-  blocked: (page) => (current(page).emit ? current(page).fail() : current(page).answer(403, '<h1>no</h1>', { 'content-type': 'text/html' })),
+  blocked: (page) =>
+    current(page).emit
+      ? current(page).fail()
+      : current(page).answer(403, '<h1>no</h1>', { 'content-type': 'text/html' }),
   unavailable: (page) => current(page).answer(503, 'busy', { 'content-type': 'text/html' }),
-  refused: (page) => current(page).answer(400, '{"error":"the sentence of the server"}', { 'content-type': 'application/json' }),
+  refused: (page) =>
+    current(page).answer(400, '{"error":"the sentence of the server"}', { 'content-type': 'application/json' }),
   trial: async (page) => {
     while (page.streams.length < 2) {
       await page.polls.at(-1).answer(200, block('news', 1, '1.2.a.1'))
@@ -159,19 +176,41 @@ test('delays', () => {
 })
 
 test('no answer makes it ask in a hot loop', async () => {
-  for (const value of [null, '', 'soon', '-1', '1e9', '0', 'NaN', 'Infinity', '5, 5', '2592000', '99999999999999999999', 'Fri, 01 Jan 2027 00:00:00 GMT', 'Fri, 01 Jan 2016 00:00:00 GMT', 'Mon, 99 Foo 2027 GMT']) {
+  for (const value of [
+    null,
+    '',
+    'soon',
+    '-1',
+    '1e9',
+    '0',
+    'NaN',
+    'Infinity',
+    '5, 5',
+    '2592000',
+    '99999999999999999999',
+    'Fri, 01 Jan 2027 00:00:00 GMT',
+    'Fri, 01 Jan 2016 00:00:00 GMT',
+    'Mon, 99 Foo 2027 GMT',
+  ]) {
     for (const status of [200, 204, 403, 429, 503]) {
       const page = await open()
       let asked = 0
       for (let time = 0; time < 10000; time += 50) {
-        for (; asked < page.polls.length; asked++) await page.polls[asked].answer(status, 'busy', { 'content-type': 'text/html', 'retry-after': value })
+        for (; asked < page.polls.length; asked++)
+          await page.polls[asked].answer(status, 'busy', { 'content-type': 'text/html', 'retry-after': value })
         const stream = page.streams.at(-1)
         if (!stream.closed) await stream.fail()
         await page.world.pass(50)
       }
-      assert.ok(page.streams.length + page.polls.length <= 12, `Retry-After ${value} with ${status}: ${page.streams.length + page.polls.length} requests in 10 s`)
+      assert.ok(
+        page.streams.length + page.polls.length <= 12,
+        `Retry-After ${value} with ${status}: ${page.streams.length + page.polls.length} requests in 10 s`,
+      )
       await page.world.pass(5 * 60000 + 31000)
-      assert.ok(page.polls.length > asked || !page.streams.at(-1).closed, `Retry-After ${value} with ${status}: asks again within 5 min and a little`)
+      assert.ok(
+        page.polls.length > asked || !page.streams.at(-1).closed,
+        `Retry-After ${value} with ${status}: asks again within 5 min and a little`,
+      )
     }
   }
 })

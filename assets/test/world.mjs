@@ -23,7 +23,12 @@ export class World {
     const here = () => world.tab
     define('performance', { now: () => world.now, getEntriesByType: () => [page] })
     define('setTimeout', (action, time, ...args) => {
-      const timer = { tab: here(), at: world.now + Math.max(0, +time || 0), n: world.n++, action: () => action(...args) }
+      const timer = {
+        tab: here(),
+        at: world.now + Math.max(0, +time || 0),
+        n: world.n++,
+        action: () => action(...args),
+      }
       world.timers.push(timer)
       return timer
     })
@@ -32,26 +37,37 @@ export class World {
     })
     define('navigator', { locks: locks ? { request: (...words) => world.lock(here(), ...words) } : undefined })
     define('addEventListener', (name, action) => here().handlers.push({ name, action }))
-    define('sessionStorage', new Proxy({}, { get: (_, key) => here().storage[key], set: (_, key, value) => ((here().storage[key] = String(value)), true) }))
-    define('BroadcastChannel', class {
-      constructor(name) {
-        Object.assign(this, { name, tab: here() })
-        this.tab.channels.add(this)
-      }
-      postMessage(data) {
-        const text = JSON.stringify(data)
-        for (const tab of world.tabs)
-          for (const other of tab.channels)
-            if (other != this && other.name == this.name) {
-              const deliver = () => tab.channels.has(other) && other.onmessage?.({ data: JSON.parse(text) })
-              // Those who are apart hear of each other later: browsers keep what is posted, and its order.
-              world.apart(this.tab, tab) || world.held.length ? world.held.push([tab, deliver]) : world.after(tab, 1, deliver)
-            }
-      }
-      close() {
-        this.tab.channels.delete(this)
-      }
-    })
+    define(
+      'sessionStorage',
+      new Proxy(
+        {},
+        { get: (_, key) => here().storage[key], set: (_, key, value) => ((here().storage[key] = String(value)), true) },
+      ),
+    )
+    define(
+      'BroadcastChannel',
+      class {
+        constructor(name) {
+          Object.assign(this, { name, tab: here() })
+          this.tab.channels.add(this)
+        }
+        postMessage(data) {
+          const text = JSON.stringify(data)
+          for (const tab of world.tabs)
+            for (const other of tab.channels)
+              if (other != this && other.name == this.name) {
+                const deliver = () => tab.channels.has(other) && other.onmessage?.({ data: JSON.parse(text) })
+                // Those who are apart hear of each other later: browsers keep what is posted, and its order.
+                world.apart(this.tab, tab) || world.held.length
+                  ? world.held.push([tab, deliver])
+                  : world.after(tab, 1, deliver)
+              }
+        }
+        close() {
+          this.tab.channels.delete(this)
+        }
+      },
+    )
     Math.random = random
     Date.now = () => world.wall + world.now
     this.open()
@@ -91,7 +107,13 @@ export class World {
     const end = this.now + time
     for (;;) {
       let next
-      for (const timer of this.timers) if (!timer.tab?.frozen && timer.at <= end && (!next || timer.at < next.at || (timer.at == next.at && timer.n < next.n))) next = timer
+      for (const timer of this.timers)
+        if (
+          !timer.tab?.frozen &&
+          timer.at <= end &&
+          (!next || timer.at < next.at || (timer.at == next.at && timer.n < next.n))
+        )
+          next = timer
       if (!next) break
       this.timers = this.timers.filter((timer) => timer != next)
       this.now = Math.max(this.now, next.at)
@@ -137,7 +159,10 @@ export class World {
     this.tabs = this.tabs.filter((other) => other != tab)
     for (const [name, queue] of this.locks) {
       const held = queue[0]?.tab == tab
-      this.locks.set(name, queue.filter((request) => request.tab != tab))
+      this.locks.set(
+        name,
+        queue.filter((request) => request.tab != tab),
+      )
       if (held) this.grant(name)
     }
     for (const source of tab.sources) source.close()

@@ -27,6 +27,7 @@ import (
 
 const (
 	soon = 500 * time.Millisecond // what a person calls at once; the contract of those who leave
+	gone = 2 * time.Second        // of a page that was closed or left: it says goodbye for in a second, as it may be loaded again
 	slow = 20 * time.Second       // for what has no bound of its own, on a busy machine
 )
 

@@ -96,7 +96,7 @@ func TestFallback(t *testing.T) {
 				t.Errorf("asked for %d streams more after it had found out", after-before)
 			}
 			tb.close()
-			direct.expect(soon, "1")
+			direct.expect(gone, "1")
 			tb.faultless("502 (Bad Gateway)")
 		})
 	}
@@ -119,7 +119,7 @@ func TestFallbackLeavesNobody(t *testing.T) {
 		t.Errorf("logged %q, want 1 alone", got)
 	}
 	tb.close()
-	rig.Wait(t, soon, "nobody", func() bool { return server.Count("lobby") == 0 })
+	rig.Wait(t, gone, "nobody", func() bool { return server.Count("lobby") == 0 })
 }
 
 // A box that lets the first words of each stream pass, and no more, is found out: once by waiting in vain, then by a trial
@@ -157,7 +157,7 @@ func TestStreamAgain(t *testing.T) {
 	witness.expect(slow, "1")
 	tb := newChrome(t).open(box.URL + "/test/client.html")
 	// As if the polls had worked for long.
-	eval[bool](tb, `sessionStorage['headcount ' + location.origin] = 1; true`)
+	eval[bool](tb, `sessionStorage[location.origin + '/'] = 1; true`)
 	eval[bool](tb, follow)
 	tb.logs(slow, "connect poll")
 	n := 0
@@ -175,7 +175,7 @@ func TestStreamAgain(t *testing.T) {
 	box.becomes(passes)
 	tb.goTo(box.URL + "/test/client.html")
 	tb.forget()
-	eval[bool](tb, `sessionStorage['headcount ' + location.origin] = 1; true`)
+	eval[bool](tb, `sessionStorage[location.origin + '/'] = 1; true`)
 	n = 0
 	eval[bool](tb, follow)
 	tb.logs(slow, "connect poll")
@@ -192,7 +192,7 @@ func TestStreamAgain(t *testing.T) {
 	if got := tb.only("disconnect"); len(got) != 0 {
 		t.Errorf("heard %q", got)
 	}
-	if got := eval[string](tb, `sessionStorage['headcount ' + location.origin]`); got != "" {
+	if got := eval[string](tb, `sessionStorage[location.origin + '/']`); got != "" {
 		t.Errorf("remembers %q, want nothing", got)
 	}
 	tb.faultless()

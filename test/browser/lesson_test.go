@@ -33,13 +33,13 @@ func TestLesson(t *testing.T) {
 	}
 
 	third.close()
-	first.expect(soon, "2")
-	second.expect(soon, "2")
+	first.expect(gone, "2")
+	second.expect(gone, "2")
 
 	// A browser keeps the page that a link was followed from, and would keep its connection as well.
 	eval[bool](second, `addEventListener('pageshow', (event) => { window.restored = event.persisted }), true`)
 	second.do("follow the link", chromedp.Evaluate[chromedp.Void](`document.getElementById('away').click()`))
-	first.expect(soon, "1")
+	first.expect(gone, "1")
 	rig.Wait(t, slow, "the other page", func() bool { return eval[string](second, `document.title`) == "Somewhere else" })
 
 	second.forget()

@@ -37,6 +37,6 @@ func TestThroughProxy(t *testing.T) {
 		t.Errorf("logged %q, want 1 alone; /count says %d, want 1", lines, server.Count("lobby"))
 	}
 	tb.close()
-	rig.Wait(t, soon, "nobody", func() bool { return server.Count("lobby") == 0 })
+	rig.Wait(t, gone, "nobody", func() bool { return server.Count("lobby") == 0 })
 	tb.faultless()
 }

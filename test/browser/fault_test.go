@@ -1,0 +1,357 @@
+package browser
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+
+	"headcount/test/rig"
+)
+
+// lesson is the page of the lesson as people write it, with its own script tag.
+const lesson = `<!doctype html><link rel="icon" href="data:,"><script src="%s"></script><script>
+	const socket = io(); socket.on('user count', function (data) { console.log(data); });</script>`
+
+// front is a reverse proxy of the server. A request for which answer returns true is answered already.
+func front(t *testing.T, server *rig.Server, answer func(w http.ResponseWriter, r *http.Request) bool) *httptest.Server {
+	t.Helper()
+	target, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	proxy.FlushInterval = -1
+	f := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !answer(w, r) {
+			proxy.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(f.Close)
+	t.Cleanup(f.CloseClientConnections)
+	return f
+}
+
+// The stream is the browser's own EventSource: its events are in the EventStream panel, which shows what this hears.
+func TestEventStreamPanel(t *testing.T) {
+	server := rig.Start(t, "-token", token)
+	var mu sync.Mutex
+	var events []string
+	tb := newChrome(t).attach(chromedp.WithListener(func(event any) {
+		if e, ok := event.(*network.EventEventSourceMessageReceived); ok {
+			mu.Lock()
+			defer mu.Unlock()
+			events = append(events, e.EventName+" "+e.Data)
+		}
+	}))
+	if _, err := chromedp.Call(tb.ctx, network.Enable, network.EnableParams{}); err != nil {
+		t.Fatal(err)
+	}
+	tb.goTo(server.URL + "/test/lesson.html")
+	tb.expect(slow, "1")
+	eval[bool](tb, `socket.on('news', (data) => console.log(data)); true`)
+	emit(t, server, "lobby", "news", `"hi"`)
+	tb.expect(slow, "hi")
+	mu.Lock()
+	defer mu.Unlock()
+	if !slices.Contains(events, "user count 1") || !slices.Contains(events, `news "hi"`) {
+		t.Errorf("the panel shows %q, want the count and the news", events)
+	}
+}
+
+// A script that wraps fetch and reads a clone of each answer to its end, as those for session replay do, holds no stream.
+func TestSessionReplay(t *testing.T) {
+	server := rig.Start(t, "-token", token)
+	tb := newChrome(t).open(server.URL + "/test/client.html")
+	eval[bool](tb, `
+		window.held = 0
+		const real = fetch
+		window.fetch = async (...args) => {
+			const response = await real(...args)
+			response.clone().text().then((text) => { held += text.length })
+			const reader = response.clone().body?.getReader()
+			const read = async () => { for (let piece; reader && !(piece = await reader.read()).done; ) held += piece.value.length }
+			read()
+			return response
+		}
+		window.socket = io()
+		socket.on('user count', (count) => console.log(count))
+		socket.on('news', (data) => console.log(data.n))
+		true`)
+	tb.expect(slow, "1")
+	for i := range 20 {
+		emit(t, server, "lobby", "news", fmt.Sprintf(`{"n":%d,"text":%q}`, i, strings.Repeat("x", 20_000)))
+	}
+	tb.expect(slow, "19")
+	if held := eval[int](tb, `held`); held > 2000 {
+		t.Errorf("the script holds %d bytes of 400,000 that the page got as events, want none", held)
+	}
+}
+
+// Retry-After in every form that somebody may send: one tab asks a few times in 5 s, and never in a hot loop.
+func TestRetryAfter(t *testing.T) {
+	for _, value := range []string{"Fri, 31 Dec 2099 23:59:59 GMT", "2592000", "99999999999999999999", "soon", "-1"} {
+		t.Run(value, func(t *testing.T) {
+			s := newScript(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Retry-After", value)
+				w.WriteHeader(http.StatusServiceUnavailable)
+			})
+			s.listen(t)
+			s.request(t, 0)
+			begin := time.Now()
+			rig.Wait(t, slow, "5 seconds to pass", func() bool { return time.Since(begin) > 5*time.Second })
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if got := len(s.requests); got < 2 || got > 10 {
+				t.Errorf("%d requests in 5 s, want 2 to 10: a stream and a poll, and again after 0.5 s, 1 s, 2 s at the earliest", got)
+			}
+		})
+	}
+}
+
+// A proxy with a path of its own that strips it, as nginx with a slash behind its address: page, script, count and goodbye.
+func TestUnderPath(t *testing.T) {
+	server := rig.Start(t)
+	f := front(t, server, func(w http.ResponseWriter, r *http.Request) bool {
+		path, ok := strings.CutPrefix(r.URL.Path, "/live/")
+		if !ok {
+			http.NotFound(w, r)
+			return true
+		}
+		r.URL.Path = "/" + path
+		return false
+	})
+	chrome := newChrome(t)
+	tb := chrome.attach()
+	tb.goTo(f.URL + "/live/")
+	tb.shows(slow, "users", "1")
+	tb.shows(slow, "way", "Live over a stream")
+	if sheets := eval[int](tb, `document.styleSheets.length`); sheets == 0 {
+		t.Error("the page has no style")
+	}
+	tb.faultless()
+	second := chrome.attach()
+	second.goTo(f.URL + "/live/?room=other")
+	eval[bool](second, `(async () => {
+		const { io } = await import('/live/assets/io.mjs')
+		io('/room').on('user count', (count) => console.log('room ' + count))
+		return true
+	})()`)
+	second.logs(slow, "room 1")
+	if got := server.Count("room"); got != 1 {
+		t.Errorf("/count says %d for the room, want 1", got)
+	}
+	tb.close()
+	rig.Wait(t, gone, "nobody in the lobby", func() bool { return server.Count("lobby") == 0 })
+}
+
+// The page of the lesson with its own script tag.
+func TestLessonScript(t *testing.T) {
+	server := rig.Start(t)
+	f := front(t, server, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/lesson" {
+			return false
+		}
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprintf(w, lesson, "/socket.io/socket.io.js")
+		return true
+	})
+	tb := newChrome(t).attach()
+	tb.goTo(f.URL + "/lesson")
+	tb.expect(slow, "1")
+	tb.faultless()
+}
+
+// A filter that refuses every event stream, whatever asks for it, lets polls through: they are text.
+func TestFilterOfType(t *testing.T) {
+	server := rig.Start(t)
+	proxy := front(t, server, func(http.ResponseWriter, *http.Request) bool { return false })
+	f := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		up, err := http.NewRequestWithContext(r.Context(), r.Method, proxy.URL+r.URL.RequestURI(), r.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		up.Header = r.Header.Clone()
+		answer, err := http.DefaultTransport.RoundTrip(up)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		defer answer.Body.Close()
+		if strings.HasPrefix(answer.Header.Get("Content-Type"), "text/event-stream") {
+			http.Error(w, "forbidden by policy", http.StatusForbidden)
+			return
+		}
+		for name, values := range answer.Header {
+			w.Header()[name] = values
+		}
+		w.WriteHeader(answer.StatusCode)
+		io.Copy(w, answer.Body)
+	}))
+	t.Cleanup(f.Close)
+	t.Cleanup(f.CloseClientConnections)
+	tb := newChrome(t).attach()
+	begin := time.Now()
+	tb.goTo(f.URL + "/")
+	tb.shows(4*time.Second, "users", "1")
+	t.Logf("counted %v after the page was asked for", time.Since(begin).Round(time.Millisecond))
+	tb.shows(slow, "way", "Live by polling")
+}
+
+// Twenty rooms on a page over HTTP/1.1: each shows its count, the others never see one of them go, and the site stays usable.
+func TestManyRooms(t *testing.T) {
+	for _, n := range []int{6, 8, 20} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			server := rig.Start(t)
+			box := newBox(t, server, passes)
+			tb := newChrome(t).open(box.URL + "/test/client.html")
+			begin := time.Now()
+			eval[bool](tb, fmt.Sprintf(`
+				window.counts = {}
+				for (let i = 0; i < %d; i++) io('/room-' + i).on('user count', (count) => (counts[i] = [...(counts[i] ?? []), count]))
+				true`, n))
+			rig.Wait(t, slow, "all counts", func() bool { return eval[int](tb, `Object.keys(counts).length`) == n })
+			t.Logf("%d rooms have their first count after %v", n, time.Since(begin).Round(time.Millisecond))
+			var longest time.Duration
+			for time.Since(begin) < 15*time.Second {
+				asked := time.Now()
+				eval[string](tb, `fetch('/healthz?' + Math.random()).then((answer) => answer.text())`)
+				longest = max(longest, time.Since(asked))
+				for i := range n {
+					if got := server.Count(fmt.Sprintf("room-%d", i)); got != 1 {
+						t.Fatalf("/count says %d for room %d after %v, want 1", got, i, time.Since(begin))
+					}
+				}
+			}
+			t.Logf("the slowest request of the site took %v", longest.Round(time.Millisecond))
+			if longest > 2*time.Second {
+				t.Errorf("a request of the site took %v, want 2 s at most", longest)
+			}
+			if _, most, _, _ := box.seen(); most > 3 {
+				t.Errorf("%d streams at once, want 3 at most", most)
+			}
+			for i, counts := range eval[map[string][]int](tb, `counts`) {
+				if !slices.Equal(counts, []int{1}) {
+					t.Errorf("room %s heard the counts %v, want 1 alone", i, counts)
+				}
+			}
+		})
+	}
+}
+
+// The client loaded twice in one page, as script and as module, is one user; so it is after its script ran again.
+func TestLoadedTwice(t *testing.T) {
+	server := rig.Start(t)
+	tb := newChrome(t).open(server.URL + "/test/client.html")
+	eval[bool](tb, `(async () => {
+		io().on('user count', (count) => console.log('script ' + count))
+		const module = await import('/assets/io.mjs')
+		module.io().on('user count', (count) => console.log('module ' + count))
+		const again = document.createElement('script')
+		again.src = '/assets/io.js?again'
+		await new Promise((resolve) => { again.onload = resolve; document.head.append(again) })
+		io().on('user count', (count) => console.log('again ' + count))
+		return true
+	})()`)
+	for _, line := range []string{"script 1", "module 1", "again 1"} {
+		tb.logs(slow, line)
+	}
+	if got := server.Count("lobby"); got != 1 {
+		t.Errorf("/count says %d, want 1", got)
+	}
+}
+
+// What people who know Socket.IO write.
+func TestSocketIOHabits(t *testing.T) {
+	server := rig.Start(t, "-token", token)
+	tb := newChrome(t).open(server.URL + "/test/client.html")
+	if got := eval[string](tb, `(async () => {
+		const seen = []
+		const socket = io.connect(location.host).on('news', () => seen.push('news')).on('more', () => seen.push('more'))
+		await new Promise((resolve) => socket.once('connect', resolve))
+		if (!socket.connected || !socket.id) return 'the chain is not the socket'
+		socket.close()
+		if (socket.connected) return 'close does not close'
+		socket.open()
+		await new Promise((resolve) => socket.once('connect', resolve))
+		window.undo = socket.on('end', () => console.log(seen.join()))
+		return 'ok'
+	})()`); got != "ok" {
+		t.Fatal(got)
+	}
+	for _, name := range []string{"news", "more", "end"} {
+		emit(t, server, "lobby", name, "1")
+	}
+	tb.expect(slow, "news,more")
+	tb.faultless()
+}
+
+// A clock that is set back by 3 minutes drops nobody, and who leads stays.
+func TestClockSetBack(t *testing.T) {
+	server := rig.Start(t)
+	chrome := newChrome(t)
+	var tabs []*tab
+	for i := range 3 {
+		tb := chrome.open(server.URL + "/test/lesson.html")
+		tb.expect(slow, fmt.Sprint(i+1))
+		tabs = append(tabs, tb)
+	}
+	for _, tb := range tabs {
+		eval[bool](tb, `const real = Date.now; Date.now = () => real() - 180000; true`)
+	}
+	begin := time.Now()
+	rig.Wait(t, 90*time.Second, "65 seconds to pass", func() bool {
+		if got := server.Count("lobby"); got != 3 {
+			t.Fatalf("/count says %d after %v, want 3", got, time.Since(begin))
+		}
+		return time.Since(begin) > 65*time.Second // a lease is 55 s
+	})
+}
+
+// A reload that is cancelled leaves nothing behind: the tab that is closed later is gone.
+func TestReloadCancelled(t *testing.T) {
+	server := rig.Start(t)
+	f := front(t, server, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/away" {
+			return false
+		}
+		w.WriteHeader(http.StatusNoContent)
+		return true
+	})
+	tb := newChrome(t).open(f.URL + "/test/lesson.html")
+	tb.expect(slow, "1")
+	eval[bool](tb, `
+		navigation.addEventListener('navigate', (event) => event.navigationType == 'reload' && event.intercept(), { once: true })
+		navigation.reload().finished.then(() => { location.href = '/away' }).then(() => true)`)
+	tb.close()
+	rig.Wait(t, gone, "nobody", func() bool { return server.Count("lobby") == 0 })
+}
+
+// reloads are the ways to load a page again.
+var reloads = map[string]func(*tab){
+	"button": func(tb *tab) {
+		if _, err := chromedp.Call(tb.ctx, page.Reload, page.ReloadParams{}); err != nil {
+			tb.t.Fatal(err)
+		}
+	},
+	"button, without the cache": func(tb *tab) {
+		if _, err := chromedp.Call(tb.ctx, page.Reload, page.ReloadParams{IgnoreCache: new(true)}); err != nil {
+			tb.t.Fatal(err)
+		}
+	},
+	"script": func(tb *tab) {
+		tb.do("reload", chromedp.Evaluate[chromedp.Void](`setTimeout(() => location.reload())`))
+	},
+}
