@@ -2,6 +2,9 @@ module headcount
 
 go 1.26.0
 
+// npm packages may have Go files.
+ignore ./assets/node_modules
+
 require (
 	github.com/creack/pty v1.1.24
 	github.com/dustin/go-humanize v1.1.0
