@@ -24,14 +24,15 @@ import (
 //
 // What stands below a line <!-- not run: REASON --> is not run. Each section has a network of its own, in which a server
 // with the token "secret" runs at localhost:8080, unless the section starts one. What a section has set or started stays
-// until its end.
+// until its end. Each document has a copy of the repository.
 func TestCommands(t *testing.T) {
 	for _, file := range documents(t) {
 		t.Run(strings.ReplaceAll(file, "/", "∕"), func(t *testing.T) {
 			var section []block
+			repository := copyRepository(t)
 			for _, b := range readBlocks(t, file) {
 				if len(section) > 0 && section[0].section != b.section {
-					runSection(t, file, section)
+					runSection(t, repository, file, section)
 					section = nil
 				}
 				switch {
@@ -41,7 +42,7 @@ func TestCommands(t *testing.T) {
 					section = append(section, b)
 				}
 			}
-			runSection(t, file, section)
+			runSection(t, repository, file, section)
 		})
 	}
 }
@@ -139,14 +140,15 @@ func problem(file string, b block) string {
 // network is where the commands of a section run.
 type network struct {
 	holder *exec.Cmd
+	dir    string // of the repository
 	state  string // a script that sets what was set before
 	bin    string // where the command task is
 }
 
 // newNetwork makes a network namespace with nothing but a loopback interface.
-func newNetwork(t *testing.T) network {
+func newNetwork(t *testing.T, repository string) network {
 	t.Helper()
-	n := network{state: filepath.Join(t.TempDir(), "state"), bin: installTask(t)}
+	n := network{dir: repository, state: filepath.Join(t.TempDir(), "state"), bin: installTask(t)}
 	if err := os.WriteFile(n.state, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +187,7 @@ func (n network) start(t *testing.T, args ...string) *process {
 	t.Helper()
 	p := &process{done: make(chan struct{})}
 	p.cmd = exec.Command("nsenter", append([]string{"--net=/proc/" + itoa(n.holder.Process.Pid) + "/ns/net"}, args...)...)
-	p.cmd.Dir = rig.Root()
+	p.cmd.Dir = n.dir
 	p.cmd.Env = append(rig.Environ(), "GOPROXY=off", "GONOSUMDB=*", "BASH_ENV="+n.state, "PATH="+n.bin+":"+os.Getenv("PATH"))
 	p.cmd.Env = slices.DeleteFunc(p.cmd.Env, func(variable string) bool { return strings.HasPrefix(variable, "HEADCOUNT_ADMIN=") })
 	p.cmd.Stdout, p.cmd.Stderr = &lines{out: &p.out}, &lines{out: &p.out}
@@ -248,12 +250,12 @@ var (
 )
 
 // runSection runs the blocks of a section.
-func runSection(t *testing.T, file string, section []block) {
+func runSection(t *testing.T, repository, file string, section []block) {
 	t.Helper()
 	if len(section) == 0 {
 		return
 	}
-	n := newNetwork(t)
+	n := newNetwork(t, repository)
 	if !slices.ContainsFunc(section, func(b block) bool { return startsServer.MatchString(b.text) }) {
 		server := n.start(t, rig.Build(t, "server"), "-token", "secret")
 		defer server.stop()

@@ -12,12 +12,7 @@ import (
 
 // "task rename" gives a copy of the repository another path, under which every module builds.
 func TestRename(t *testing.T) {
-	dir := t.TempDir()
-	run(t, rig.Root(), "sh", "-c", `git ls-files -co --exclude-standard -z | tar --create --null --files-from - --ignore-failed-read | tar --extract --directory "$1"`, "sh", dir)
-	git := []string{"-c", "user.name=test", "-c", "user.email=test@example.com", "-C", dir}
-	for _, args := range [][]string{{"init", "-q"}, {"add", "-A"}, {"commit", "-q", "-m", "before"}} {
-		run(t, dir, "git", append(git, args...)...)
-	}
+	dir := copyRepository(t)
 	was := strings.TrimSpace(run(t, rig.Root(), "go", "list", "-m"))
 
 	const path = "github.com/you/headcount"
@@ -37,6 +32,14 @@ func TestRename(t *testing.T) {
 		t.Errorf("the linter's rules do not name the new path: %v", err)
 	}
 
+}
+
+// copyRepository copies what is in the repository, or will be, and returns where to.
+func copyRepository(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	run(t, rig.Root(), "sh", "-c", `git ls-files -co --exclude-standard -z | tar --create --null --files-from - --ignore-failed-read | tar --extract --directory "$1"`, "sh", dir)
+	return dir
 }
 
 func run(t *testing.T, dir, command string, args ...string) string {
