@@ -1,0 +1,151 @@
+package headcount_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+	"github.com/r3labs/sse/v2"
+
+	"headcount"
+)
+
+// A program that has an HTTP server already mounts headcount under a path of it.
+func Example() {
+	live, err := headcount.New(headcount.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/live/", http.StripPrefix("/live", live))
+	server := &http.Server{Addr: "127.0.0.1:0", Handler: mux}
+	go func() { _ = server.ListenAndServe() }()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	fmt.Println(live.Shutdown(ctx)) // before the server, which would wait for streams
+	fmt.Println(server.Shutdown(ctx))
+	// Output:
+	// <nil>
+	// <nil>
+}
+
+// With Echo, streams pass its middleware: they are neither compressed nor cut.
+func ExampleServer_echo() {
+	live, err := headcount.New(headcount.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer live.Shutdown(context.Background())
+	e := echo.New()
+	e.Use(middleware.Recover(), middleware.Gzip(), middleware.RequestID())
+	e.Any("/live/*", echo.WrapHandler(http.StripPrefix("/live", live)))
+
+	server := httptest.NewServer(e)
+	defer server.Close()
+	stream, err := http.Get(server.URL + "/live/events")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stream.Body.Close()
+	for lines := bufio.NewScanner(stream.Body); lines.Scan(); {
+		if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
+			fmt.Println("user count", data)
+			break
+		}
+	}
+	// Output: user count 1
+}
+
+// Rooms whose names begin with "team-" are for those who are logged in, and only the program
+// itself emits.
+func ExampleOptions_authorize() {
+	user := func(r *http.Request) string { // your session, say
+		if c, err := r.Cookie("session"); err == nil {
+			return c.Value
+		}
+		return ""
+	}
+	live, err := headcount.New(headcount.Options{
+		Authorize: func(r *http.Request, want headcount.Access) error {
+			switch {
+			case want.Event != "":
+				return fmt.Errorf("only the program emits here")
+			case strings.HasPrefix(want.Room, "team-") && user(r) == "":
+				return fmt.Errorf("log in first: %w", headcount.ErrUnauthenticated)
+			}
+			return nil
+		},
+		Identify: user, // one user, however many tabs
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer live.Shutdown(context.Background())
+	answer := httptest.NewRecorder()
+	live.ServeHTTP(answer, httptest.NewRequest("GET", "/count?room=team-a", nil))
+	fmt.Println(answer.Code)
+	// Output: 401
+}
+
+func ExampleServer_Emit() {
+	live, err := headcount.New(headcount.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer live.Shutdown(context.Background())
+	first, err := live.Emit(context.Background(), headcount.Event{Name: "news", Data: map[string]int{"goals": 1}, Key: "goal 1"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	again, err := live.Emit(context.Background(), headcount.Event{Name: "news", Data: map[string]int{"goals": 1}, Key: "goal 1"})
+	fmt.Println(first == again, err)
+	_, err = live.Emit(context.Background(), headcount.Event{Name: "user count", Data: 1_000_000})
+	fmt.Println(err)
+	// Output:
+	// true <nil>
+	// headcount: name is reserved: event "user count" is the server's own; choose another name
+}
+
+// A program that used the server of github.com/r3labs/sse/v2 keeps its events.
+func ExampleServer_Publish() {
+	live, err := headcount.New(headcount.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer live.Shutdown(context.Background())
+	fmt.Println(live.Publish("lobby", &sse.Event{Event: []byte("news"), Data: []byte("hi")}))
+	// Output: <nil>
+}
+
+func ExampleServer_Watch() {
+	live, err := headcount.New(headcount.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer live.Shutdown(context.Background())
+	server := httptest.NewServer(live)
+	defer server.Close()
+
+	for users := range live.Watch(context.Background(), "lobby") {
+		fmt.Println(users)
+		if users == 1 {
+			break
+		}
+		stream, err := http.Get(server.URL + "/events")
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer stream.Body.Close()
+	}
+	// Output:
+	// 0
+	// 1
+}
