@@ -267,7 +267,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			if err := httpapi.Allow(w, r, http.MethodGet, http.MethodHead); err != nil {
 				return err
 			}
-			if err := s.assets.Serve(w, r, name); err != nil {
+			// A host's middleware may compress what is compressed already.
+			if err := s.assets.Serve(httpapi.Innermost(w), r, name); err != nil {
 				return httpapi.NotFound("there is no such file; the client is assets/io.js or assets/io.mjs")
 			}
 			return nil

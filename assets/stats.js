@@ -2,7 +2,7 @@
 // The operator's page, live: it shows each event of /stats/events in the places that templates/stats.html has made.
 
 ;(() => {
-  const ROOMS = 8 // as shownRooms in internal/web/statsview.go
+  const ROOMS = 8 // as shownRooms in internal/admin/view.go
   const LATE = 4 // seconds after which a node that was not heard of is dead to the others
   const SILENCE = 2.5 // heartbeats
 
@@ -12,7 +12,7 @@
     if (place.textContent !== text) place.textContent = text
   }
 
-  // --- numbers in words, as in internal/web/words.go ---
+  // --- numbers in words, as in internal/page/format.go ---
 
   const commas = (n) => n.toLocaleString('en-US')
 

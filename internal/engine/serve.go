@@ -60,19 +60,25 @@ func transportOf(tls bool) Transport {
 // run writes with the portable writer until the end.
 func (st *Stream) run(ctx context.Context, w http.ResponseWriter, sub *hub.Sub) {
 	out := wire.NewStream(sub, st.engine.opt.Heartbeat, st.arrival.browser)
-	if _, limited := ctx.Deadline(); limited {
-		// The time that a host's middleware gives to a request is no reason to cut a stream.
-		untimed, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		defer cancel()
-		defer context.AfterFunc(ctx, func() {
-			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				st.endFor(soon(), st.returnTime())
-			} else {
-				cancel()
-			}
-		})()
-		ctx = untimed
-	}
+	ctx, stop := st.untimed(ctx)
+	defer stop()
 	st.attach(out, ByStream)
 	st.Close(out.Run(ctx, w))
+}
+
+// untimed returns a context that ends with ctx, but not by its deadline: the time that a host's
+// middleware gives to a request is no reason to cut a stream. It ends the stream cleanly then.
+func (st *Stream) untimed(ctx context.Context) (context.Context, func()) {
+	if _, limited := ctx.Deadline(); !limited {
+		return ctx, func() {}
+	}
+	untimed, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			st.endFor(soon(), st.returnTime())
+		} else {
+			cancel()
+		}
+	})
+	return untimed, func() { stop(); cancel() }
 }

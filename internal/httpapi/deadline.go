@@ -50,7 +50,7 @@ func answerBy(w http.ResponseWriter, r *http.Request, t time.Time) (done func())
 // StreamWriter returns what a stream is written to, and what to call when it has ended. The
 // limits that the host sets for requests do not cut it.
 func StreamWriter(w http.ResponseWriter, r *http.Request) (out http.ResponseWriter, done func()) {
-	w = innermost(w)
+	w = Innermost(w)
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Time{}) // http.Server.ReadTimeout would end the request's context
 	if r.ProtoMajor < 2 {

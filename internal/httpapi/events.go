@@ -50,7 +50,7 @@ func SetStreamHeader(h http.Header) {
 // stream serves a subscriber until one of both ends it. A connection that the engine can take
 // over is taken from net/http; then the handler is done.
 func (h *Handler) stream(w http.ResponseWriter, r *http.Request, want engine.Request) error {
-	inner := innermost(w)
+	inner := Innermost(w)
 	takeOver := h.engine.CanTakeOver()
 	if obstacle := wire.Detachable(r.ProtoMajor, r.TLS); takeOver && obstacle != "" {
 		h.opt.Observer.Kept(string(obstacle))

@@ -2,9 +2,9 @@ package httpapi
 
 import "net/http"
 
-// innermost returns the writer below all middleware that lets others through by Unwrap. What
+// Innermost returns the writer below all middleware that lets others through by Unwrap. What
 // goes to it is not compressed and not held back by any of them.
-func innermost(w http.ResponseWriter) http.ResponseWriter {
+func Innermost(w http.ResponseWriter) http.ResponseWriter {
 	for {
 		outer, ok := w.(interface{ Unwrap() http.ResponseWriter })
 		if !ok {
