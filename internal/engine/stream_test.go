@@ -1,0 +1,80 @@
+package engine
+
+import (
+	"testing"
+	"time"
+
+	"headcount/internal/wire"
+)
+
+// asked is a writer that notes what it is asked for.
+type asked struct{ ends, pings int }
+
+func (a *asked) End(time.Duration) { a.ends++ }
+func (a *asked) Ping()             { a.pings++ }
+
+// A stream's state only moves on, whatever comes in which order, and its writer is asked to end
+// once.
+func TestStates(t *testing.T) {
+	out := &asked{}
+	attach := func(st *Stream) { st.attach(out, ByStream) }
+	end := func(st *Stream) { st.End(time.Second) }
+	closing := func(st *Stream) { st.Close(wire.Gone) }
+	for _, row := range []struct {
+		name  string
+		steps []func(*Stream)
+		want  state
+		ends  int
+		users int
+	}{
+		{"let in", nil, counted, 0, 1},
+		{"written", []func(*Stream){attach}, open, 0, 1},
+		{"asked to end", []func(*Stream){attach, end}, ending, 1, 1},
+		{"asked twice", []func(*Stream){attach, end, end}, ending, 1, 1},
+		{"asked before it is written", []func(*Stream){end, attach}, ending, 1, 1},
+		{"closed", []func(*Stream){attach, closing}, closed, 0, 0},
+		{"closed before it is written", []func(*Stream){closing}, closed, 0, 0},
+		{"closed twice", []func(*Stream){attach, closing, closing}, closed, 0, 0},
+		{"asked when it is closed", []func(*Stream){attach, closing, end}, closed, 0, 0},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			*out = asked{}
+			e, err := New(Options{Writer: Portable})
+			if err != nil {
+				t.Fatal(err)
+			}
+			st, err := e.Subscribe(t.Context(), Request{Room: "a"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, step := range row.steps {
+				step(st)
+			}
+			if st.state != row.want || out.ends != row.ends || e.Users().Count("a") != row.users {
+				t.Errorf("got state %d, %d ends, %d users, want %d, %d, %d",
+					st.state, out.ends, e.Users().Count("a"), row.want, row.ends, row.users)
+			}
+			if streams := e.Streams(); (streams == 0) != (row.want == closed) {
+				t.Errorf("%d streams are registered in state %d", streams, st.state)
+			}
+		})
+	}
+}
+
+// A stream that is told to leave at the very moment that it is counted ends when it is written.
+func TestLeftWhileCounted(t *testing.T) {
+	e, err := New(Options{Writer: Portable})
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := e.Subscribe(t.Context(), Request{Room: "a", ClientID: "abcdefgh"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Leave("a", []string{"abcdefgh"}, 0)
+	out := &asked{}
+	st.attach(out, ByStream)
+	if st.state != ending || out.ends != 1 || e.Users().Count("a") != 0 {
+		t.Errorf("got state %d, %d ends, %d users, want it ending once, and nobody", st.state, out.ends, e.Users().Count("a"))
+	}
+}
