@@ -167,7 +167,7 @@ const (
 type Server struct {
 	engine   *engine.Engine
 	api      *httpapi.Handler
-	assets   *asset.Set
+	assets   func() (*asset.Set, error)
 	errors   httpapi.Errors
 	maxEvent int64
 	drain    time.Duration
@@ -183,10 +183,8 @@ func New(opt Options) (*Server, error) {
 	if err := opt.complete(); err != nil {
 		return nil, fmt.Errorf("headcount: %w", err)
 	}
-	assets, err := asset.New(false)
-	if err != nil {
-		return nil, fmt.Errorf("headcount: %w", err)
-	}
+	// They are compressed when they are first asked for: readers may wait for New, see Snapshot.
+	assets := sync.OnceValues(func() (*asset.Set, error) { return asset.New(false) })
 	s := &Server{assets: assets, maxEvent: opt.MaxEvent, drain: opt.Drain, stopped: make(chan struct{})}
 	origins, err := auth.ParseOrigins(strings.Join(opt.Origins, ","))
 	if err != nil {
@@ -267,8 +265,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			if err := httpapi.Allow(w, r, http.MethodGet, http.MethodHead); err != nil {
 				return err
 			}
+			assets, err := s.assets()
+			if err != nil {
+				return err
+			}
 			// A host's middleware may compress what is compressed already.
-			if err := s.assets.Serve(httpapi.Innermost(w), r, name); err != nil {
+			if err := assets.Serve(httpapi.Innermost(w), r, name); err != nil {
 				return httpapi.NotFound("there is no such file; the client is assets/io.js or assets/io.mjs")
 			}
 			return nil

@@ -30,8 +30,8 @@ type app struct {
 	metrics *admin.Metrics
 }
 
-// newApp starts what is served.
-func newApp(cfg *config, backend headcount.Backend, resume *headcount.Snapshot, log *slog.Logger) (*app, error) {
+// newApp makes what is served.
+func newApp(cfg *config, backend headcount.Backend, log *slog.Logger) (*app, error) {
 	a := &app{
 		policy:  &auth.Policy{Token: cfg.token, Key: cfg.key, Private: cfg.private, Origins: cfg.origins},
 		origins: cfg.origins,
@@ -48,14 +48,17 @@ func newApp(cfg *config, backend headcount.Backend, resume *headcount.Snapshot, 
 		return nil, err
 	}
 	a.errors.Page = a.pages.Error
+	return a, nil
+}
+
+// start has it count, from what there was before.
+func (a *app) start(cfg *config, backend headcount.Backend, resume *headcount.Snapshot, log *slog.Logger) (err error) {
 	options := cfg.headcount(log)
 	options.Backend, options.Resume = backend, resume
 	options.Authorize = a.authorize
 	options.Observer = observer{a.metrics, a.pages}
-	if a.live, err = headcount.New(options); err != nil {
-		return nil, err
-	}
-	return a, nil
+	a.live, err = headcount.New(options)
+	return err
 }
 
 // observer is told what happens: the metrics, and the page, which shows how the count went.

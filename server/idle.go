@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"headcount/internal/auth"
@@ -31,7 +32,8 @@ type idleConns struct {
 	conns map[net.Conn]idleConn
 	from  map[netip.Prefix]*list.List // of net.Conn, the oldest first
 
-	leaving leaving // those that go to another process
+	leaving leaving      // those that go to another process
+	changes atomic.Int32 // requests under way that may change something
 }
 
 // idleConn is what is known of a connection without a request.
@@ -52,6 +54,17 @@ func idleOfAddress(files, processors int) int {
 
 func newIdleConns(most int, trusted []netip.Prefix) *idleConns {
 	return &idleConns{most: most, trusted: trusted, conns: make(map[net.Conn]idleConn), from: make(map[netip.Prefix]*list.List)}
+}
+
+// counted counts the requests that change something.
+func (i *idleConns) counted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			i.changes.Add(1)
+			defer i.changes.Add(-1)
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // changed is for http.Server.ConnState.

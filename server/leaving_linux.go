@@ -14,7 +14,6 @@ import (
 type leaving struct {
 	going map[net.Conn]int
 	gone  []int
-	done  chan struct{} // closed when none is going
 }
 
 func (l *leaving) changed(c net.Conn, state http.ConnState) {
@@ -27,33 +26,16 @@ func (l *leaving) changed(c net.Conn, state http.ConnState) {
 	default: // a request came first
 		_ = unix.Close(fd)
 	}
-	if delete(l.going, c); len(l.going) == 0 {
-		close(l.done)
-	}
+	delete(l.going, c)
 }
 
-// take has net/http give up the connections that wait for a request, and returns a descriptor of each. One on which a
-// request comes at that moment stays, and so do those with TLS.
+// take has net/http give up the connections that wait for a request, and returns a descriptor of each. It also waits
+// until no request is under way that changes something: the engine would refuse that later. Connections with TLS stay.
 func (i *idleConns) take(within time.Duration) []int {
-	i.mu.Lock()
-	i.leaving = leaving{going: make(map[net.Conn]int), done: make(chan struct{})}
-	for c, idle := range i.conns {
-		if idle.timer == nil {
-			continue // part of its first request may be here
-		}
-		if fd, err := duplicate(c); err == nil {
-			i.leaving.going[c] = fd
-			// net/http waits for the first byte of a request, and has read nothing. What comes now stays in the kernel.
-			_ = c.SetReadDeadline(time.Unix(1, 0))
-		}
-	}
-	if len(i.leaving.going) == 0 {
-		close(i.leaving.done)
-	}
-	i.mu.Unlock()
-	select {
-	case <-i.leaving.done:
-	case <-time.After(within):
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(within); !i.takeIdle() && time.Now().Before(end); {
+		<-tick.C
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -63,6 +45,33 @@ func (i *idleConns) take(within time.Duration) []int {
 	gone := i.leaving.gone
 	i.leaving = leaving{}
 	return gone
+}
+
+// takeIdle reports whether there is nothing more to take, or to wait for.
+func (i *idleConns) takeIdle() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.leaving.going == nil {
+		i.leaving.going = make(map[net.Conn]int)
+	}
+	done := i.changes.Load() == 0
+	for c, idle := range i.conns {
+		if idle.timer == nil {
+			continue // part of its first request may be here
+		}
+		if _, ok := i.leaving.going[c]; !ok {
+			fd, err := duplicate(c)
+			if err != nil {
+				continue
+			}
+			i.leaving.going[c] = fd
+		}
+		done = false
+		// net/http waits for the first byte of a request, and has read nothing. What comes now stays in the kernel. It sets
+		// a deadline of its own once, before it waits, and so this may have to be done again.
+		_ = c.SetReadDeadline(time.Unix(1, 0))
+	}
+	return done
 }
 
 // duplicate returns a second descriptor of a connection or a listener.

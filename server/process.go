@@ -53,7 +53,16 @@ func newProcess(ctx context.Context, cfg *config, before *predecessor, log *slog
 		}
 		secure = &tls.Config{GetCertificate: cert.get, MinVersion: tls.VersionTLS12, NextProtos: cfg.nextProtos()}
 	}
-	state, err := before.receive()
+	var backend headcount.Backend
+	if cfg.nats != "" {
+		if backend, err = nats.New(cfg.backend(log)); err != nil {
+			return p, err
+		}
+	}
+	if p.site, err = newApp(cfg, backend, log); err != nil {
+		return p, err
+	}
+	state, err := before.receive() // from here until ready readers wait
 	if err != nil {
 		return p, err
 	}
@@ -66,13 +75,7 @@ func newProcess(ctx context.Context, cfg *config, before *predecessor, log *slog
 		}
 		state = loadState(cfg.state, log)
 	}
-	var backend headcount.Backend
-	if cfg.nats != "" {
-		if backend, err = nats.New(cfg.backend(log)); err != nil {
-			return p, err
-		}
-	}
-	if p.site, err = newApp(cfg, backend, state, log); err != nil {
+	if err = p.site.start(cfg, backend, state, log); err != nil {
 		return p, err
 	}
 	p.operators = admin.New(admin.Options{

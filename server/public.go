@@ -14,7 +14,7 @@ const (
 // publicServer returns the server of the public listener.
 func publicServer(handler http.Handler, path string, idle *idleConns, protocols *http.Protocols, log *slog.Logger) *http.Server {
 	s := &http.Server{
-		Handler:   closeAfterChunks(under(path, handler)),
+		Handler:   idle.counted(closeAfterChunks(under(path, handler))),
 		Protocols: protocols,
 		ConnState: idle.changed,
 		// WriteTimeout stays 0: it would end every stream. Each write of a stream

@@ -65,8 +65,11 @@ func onPublic(t *testing.T, test func(*testing.T, *pipes)) {
 	synctest.Test(t, func(t *testing.T) {
 		// The kernel's sockets are outside of the bubble.
 		log := slog.New(slog.DiscardHandler)
-		app, err := newApp(&config{writer: string(headcount.Portable)}, nil, nil, log)
+		app, err := newApp(&config{writer: string(headcount.Portable)}, nil, log)
 		if err != nil {
+			t.Fatal(err)
+		}
+		if err := app.start(&config{writer: string(headcount.Portable)}, nil, nil, log); err != nil {
 			t.Fatal(err)
 		}
 		l := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
