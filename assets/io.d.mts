@@ -57,7 +57,8 @@ export interface Socket<E extends object = Record<string, any>> {
   once<N extends keyof Reserved>(name: N, listener: Reserved[N]): (() => void) & this
   once<N extends keyof E & string>(name: N, listener: (data: E[N]) => void): (() => void) & this
   /** Calls the listener at each event that the server sends, whatever its name. The stream is then read by fetch, because an EventSource
-   * listens for names. Returns the function that undoes it. */
+   * listens for names; it begins where the stream of before had got to, so it may bring events of the last heartbeat. Returns the function
+   * that undoes it. */
   onAny(listener: (name: string, data: any) => void): (() => void) & this
   /** Undoes on and once: for this listener, for all listeners of the name, or for all. */
   off<N extends keyof Reserved>(name: N, listener?: Reserved[N]): this

@@ -136,6 +136,7 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
   /** An attempt is over. */
   const over = (reason, error, answered) => {
     if (answered) {
+      const failed = failures
       failures = 0
       if (once) return stop((state = IDLE))
       if (!sits) return enter(POLLING, TURN)
@@ -143,7 +144,8 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
       blocked = 0
       if (!server._polls && sits < 2) return enter(CONNECTING)
       later(POLLING, 200, 0)
-      return now() > server._due && sits < 2 && tryStream()
+      // Behind a back-off the network may have changed.
+      return (failed || now() > server._due) && sits < 2 && tryStream()
     }
     let next = state > ASKING ? POLLING : CONNECTING
     // Something may let no stream pass, or its first words and no more, or no answer to its pings.
@@ -154,7 +156,6 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
     }
     // Something may cut polls that take long: the next one is answered at once, if the server is there.
     if (state == POLLING && !refused) return later(CHECKING, 200, 0)
-    if (next == POLLING) server._due = 0 // the network may have changed
     later(next, 1000, failures++)
     lose(reason, error || Error(reason))
   }
