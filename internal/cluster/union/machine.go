@@ -105,9 +105,14 @@ func (m *Machine) hashes(ids ...string) []uint64 {
 // sorted returns the keys of a map in an order that is always the same.
 func sorted[V any](all map[string]V) []string { return slices.Sorted(maps.Keys(all)) }
 
-// end settles all rooms that were touched. All that is done to a machine ends with it.
-func (m *Machine) end() Effects {
+// end settles the rooms that were touched. All that is done to a machine ends with it. To count all users of a room anew
+// takes a while: if the users of many nodes come back at the same time, that waits for the next tick.
+func (m *Machine) end(now bool) Effects {
 	for r := range m.touched {
+		if r.stale() && !now {
+			continue
+		}
+		delete(m.touched, r)
 		if r.settle() {
 			m.effects.Changed = append(m.effects.Changed, r.key)
 		}
@@ -116,7 +121,6 @@ func (m *Machine) end() Effects {
 			m.effects.Ready = append(m.effects.Ready, r.key)
 		}
 	}
-	clear(m.touched)
 	effects := m.effects
 	m.effects = Effects{}
 	return effects
@@ -179,7 +183,7 @@ func (m *Machine) Close(now time.Time, key string) Effects {
 		delete(m.rooms, key)
 		delete(m.untold, key)
 	}
-	return m.end()
+	return m.end(false)
 }
 
 // sendClosed says which rooms this node has closed, as soon as it can.
@@ -205,7 +209,7 @@ func (m *Machine) Local(now time.Time, key string, left, joined []string, anonym
 		r.mine.Anonymous = anonymous
 		m.tell(r)
 	}
-	return m.end()
+	return m.end(true)
 }
 
 // tell tells the others of changes: at once if the room was quiet, and else when its pace allows.
@@ -235,7 +239,7 @@ func (m *Machine) Leave(now time.Time, key string, ids []string, grace time.Dura
 	g := Goodbye{m.opt.Node, key, m.goodbyes, grace, m.hashes(ids...)}
 	m.send(To{}, g)
 	m.goodbye(g)
-	return m.end()
+	return m.end(false)
 }
 
 // Connect says whether messages can be sent. When they can, some may have been lost before.
@@ -247,14 +251,14 @@ func (m *Machine) Connect(now time.Time, connected bool) Effects {
 		m.doubt()
 		m.sendClosed()
 	}
-	return m.end()
+	return m.end(false)
 }
 
 // Lost says that messages may have been lost, those of others and its own.
 func (m *Machine) Lost(now time.Time) Effects {
 	m.now = now
 	m.doubt()
-	return m.end()
+	return m.end(false)
 }
 
 func (m *Machine) doubt() {
@@ -294,7 +298,7 @@ func (m *Machine) Tick(now time.Time) Effects {
 		}
 		m.tidy()
 	}
-	return m.end()
+	return m.end(true)
 }
 
 // goneFrom returns who has said goodbye to a room a moment ago, and where that is to be noted.
@@ -366,7 +370,7 @@ func (m *Machine) Stop(now time.Time, left func(room, id string) time.Duration) 
 	}
 	m.send(To{}, Stopped{m.opt.Node, m.opt.Incarnation})
 	m.connected = false
-	return m.end()
+	return m.end(false)
 }
 
 // Count returns how many users a room has on all nodes, if it is open.

@@ -50,7 +50,7 @@ func (m *Machine) Apply(now time.Time, msg Message) Effects {
 	case Stopped:
 		m.stopped(msg)
 	}
-	return m.end()
+	return m.end(false)
 }
 
 func (m *Machine) alive(node string) bool {

@@ -120,9 +120,12 @@ func (r *room) remove(name string) {
 	}
 }
 
+// stale reports whether users.size is not right any more.
+func (r *room) stale() bool { return r.recount || r.removed != nil }
+
 // settle brings the count up to date, and reports whether it is another one.
 func (r *room) settle() bool {
-	if r.recount || r.removed != nil {
+	if r.stale() {
 		r.users.recount(r.removed)
 		for _, g := range r.gone {
 			r.removed.each(g.masked.remove)

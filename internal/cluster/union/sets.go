@@ -132,14 +132,15 @@ func (m *Machine) set(r *room, s *set, t Set) {
 		return
 	}
 	r.empty(s)
+	parts := s.parts
+	m.verify(r, s) // while it is empty: nobody has to be counted anew
 	s.Instance, s.Seq, s.Anonymous = t.Instance, t.Seq, t.Anonymous
 	for _, h := range t.Back {
 		r.answer(s, h, m.now)
 	}
-	for _, part := range s.parts {
+	for _, part := range parts {
 		for _, h := range part.Users {
 			r.hold(s, h)
 		}
 	}
-	m.verify(r, s)
 }

@@ -1,0 +1,218 @@
+package union_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"headcount/internal/cluster/union"
+)
+
+// pair is two machines whose messages go where they should at once, unless lose says otherwise.
+type pair struct {
+	t    *testing.T
+	now  time.Time
+	m    map[string]*union.Machine
+	sent []union.Message
+	lose func(union.Message) bool
+}
+
+func newPair(t *testing.T, chunk int) *pair {
+	p := &pair{t: t, now: time.Unix(1e9, 0), m: map[string]*union.Machine{}, lose: func(union.Message) bool { return false }}
+	for i, name := range []string{"a", "b"} {
+		p.m[name] = union.New(union.Options{Node: name, Incarnation: uint64(i+1) * 100, Chunk: chunk})
+		p.do(name, p.m[name].Connect(p.now, true))
+	}
+	p.wait(time.Second)
+	return p
+}
+
+func (p *pair) do(from string, e union.Effects) {
+	for _, out := range e.Send {
+		p.sent = append(p.sent, out.Message)
+		for name, m := range p.m {
+			if name != from && (out.To.Node == "" || out.To.Node == name) && !p.lose(out.Message) {
+				p.do(name, m.Apply(p.now, out.Message))
+			}
+		}
+	}
+}
+
+func (p *pair) wait(d time.Duration) {
+	for end := p.now.Add(d); p.now.Before(end); p.now = p.now.Add(50 * time.Millisecond) {
+		for _, name := range []string{"a", "b"} {
+			p.do(name, p.m[name].Tick(p.now))
+		}
+	}
+}
+
+func (p *pair) local(node string, left, joined []string, anonymous int) {
+	p.do(node, p.m[node].Local(p.now, "r", left, joined, anonymous))
+	p.wait(200 * time.Millisecond)
+}
+
+func (p *pair) want(what string, a, b int) {
+	p.t.Helper()
+	gotA, _ := p.m["a"].Count("r")
+	gotB, _ := p.m["b"].Count("r")
+	if gotA != a || gotB != b {
+		p.t.Errorf("%s: got %d and %d users, want %d and %d", what, gotA, gotB, a, b)
+	}
+}
+
+// said returns how many messages of a type were sent since the last call, and forgets all.
+func said[M any](p *pair) (n int) {
+	for _, m := range p.sent {
+		if _, ok := m.(M); ok {
+			n++
+		}
+	}
+	p.sent = nil
+	return n
+}
+
+func ids(n int) (list []string) {
+	for i := range n {
+		list = append(list, fmt.Sprintf("client-%d", i))
+	}
+	return list
+}
+
+// A delta that is missing is noticed with the next one, a changed one with the next digest; then the whole set is told, in
+// parts if it is large.
+func TestRepair(t *testing.T) {
+	p := newPair(t, 3)
+	for _, name := range []string{"a", "b"} {
+		p.do(name, p.m[name].Open(p.now, "r", nil, 0))
+	}
+	p.local("a", nil, ids(7), 2)
+	p.want("seven and two without an id", 9, 9)
+	p.wait(3 * time.Second)
+	isDelta := func(m union.Message) bool { _, ok := m.(union.Delta); return ok }
+	said[union.Set](p)
+
+	p.lose = isDelta
+	p.local("a", []string{"client-0"}, nil, 2)
+	p.want("one left, which is lost", 8, 9)
+	p.lose = func(union.Message) bool { return false }
+	p.local("a", nil, []string{"client-x"}, 2)
+	p.want("the next one tells both", 9, 9)
+	if got := said[union.Set](p); got != 3 {
+		t.Errorf("got %d parts of a set, want 3", got)
+	}
+	if got := p.m["b"].Mismatches; got != 0 {
+		t.Errorf("got %d mismatches, want none: a number was missing", got)
+	}
+
+	p.wait(3 * time.Second)
+	p.do("b", p.m["b"].Apply(p.now, union.Delta{Node: "a", Room: "r", Instance: 101, Seq: 6, Anonymous: 7}))
+	p.lose = isDelta
+	p.local("a", []string{"client-1"}, nil, 2)
+	p.lose = func(union.Message) bool { return false }
+	p.want("another delta than was sent", 8, 14)
+	p.wait(2 * time.Second)
+	p.want("its digest", 8, 8)
+	if got := p.m["b"].Mismatches; got != 1 {
+		t.Errorf("got %d mismatches, want 1", got)
+	}
+}
+
+// A node that was not heard of does not count, and counts again when it is, without its set being told once more.
+func TestSilence(t *testing.T) {
+	p := newPair(t, 0)
+	for _, name := range []string{"a", "b"} {
+		p.do(name, p.m[name].Open(p.now, "r", []string{"client-" + name}, 0))
+	}
+	p.wait(3 * time.Second)
+	p.want("both", 2, 2)
+	said[union.Set](p)
+	p.lose = func(union.Message) bool { return true }
+	p.wait(4 * time.Second)
+	p.want("silent for 4 s", 2, 2)
+	p.wait(time.Second)
+	p.want("silent for 5 s", 1, 1)
+	if got := p.m["a"].Nodes(p.now); len(got) != 1 {
+		t.Errorf("got nodes %v, want one", got)
+	}
+	p.lose = func(union.Message) bool { return false }
+	p.wait(time.Second)
+	p.want("heard again", 2, 2)
+	if got := said[union.Set](p); got != 0 {
+		t.Errorf("got %d sets, want none: they are the same", got)
+	}
+}
+
+// A room that is opened is ready when the others have answered, and not before.
+func TestReady(t *testing.T) {
+	p := newPair(t, 0)
+	p.do("a", p.m["a"].Open(p.now, "r", ids(3), 0))
+	p.wait(time.Second)
+	p.lose = func(m union.Message) bool { _, ok := m.(union.Set); return ok }
+	if e := p.m["b"].Open(p.now, "r", nil, 0); slices.Contains(e.Ready, "r") {
+		t.Error("the room is ready before the other node has answered")
+	}
+	p.lose = func(union.Message) bool { return false }
+	ready := false
+	for range 30 {
+		e := p.m["b"].Tick(p.now)
+		ready = ready || slices.Contains(e.Ready, "r")
+		p.do("b", e)
+		p.wait(50 * time.Millisecond)
+	}
+	p.want("asked again", 3, 3)
+	if !ready {
+		t.Error("the room is never ready")
+	}
+}
+
+// Who comes and leaves again before the others were told is no news to them.
+func TestPassing(t *testing.T) {
+	p := newPair(t, 0)
+	for _, name := range []string{"a", "b"} {
+		p.do(name, p.m[name].Open(p.now, "r", []string{"client-" + name}, 0))
+	}
+	said[union.Delta](p)
+	p.do("a", p.m["a"].Local(p.now, "r", nil, []string{"client-0"}, 0))
+	p.do("a", p.m["a"].Local(p.now, "r", []string{"client-0"}, nil, 0))
+	p.wait(300 * time.Millisecond)
+	p.want("who passed by", 2, 2)
+	if got := said[union.Delta](p); got != 0 {
+		t.Errorf("got %d deltas, want none", got)
+	}
+}
+
+// The users of a node that stops are kept for their time, and no longer than until they have come to another node.
+func TestStop(t *testing.T) {
+	p := newPair(t, 0)
+	p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
+	p.do("a", p.m["a"].Open(p.now, "r", ids(3), 5))
+	p.wait(time.Second)
+	p.do("a", p.m["a"].Stop(p.now, func(_, id string) time.Duration {
+		return map[string]time.Duration{"client-0": 3 * time.Second, "client-1": 9 * time.Second}[id]
+	}))
+	delete(p.m, "a")
+	count := func(what string, want int) {
+		t.Helper()
+		if got, _ := p.m["b"].Count("r"); got != want {
+			t.Errorf("%s: got %d users, want %d", what, got, want)
+		}
+	}
+	p.tickB(2 * time.Second)
+	count("two are kept", 2)
+	p.do("b", p.m["b"].Local(p.now, "r", nil, []string{"client-1"}, 0))
+	count("one is back", 2)
+	p.do("b", p.m["b"].Local(p.now, "r", []string{"client-1"}, nil, 0))
+	count("and gone", 1)
+	p.tickB(2 * time.Second)
+	count("the other's time is over", 0)
+	if got := p.m["b"].Nodes(p.now); len(got) != 1 {
+		t.Errorf("got nodes %v, want one", got)
+	}
+}
+
+func (p *pair) tickB(d time.Duration) {
+	for end := p.now.Add(d); p.now.Before(end); p.now = p.now.Add(50 * time.Millisecond) {
+		p.do("b", p.m["b"].Tick(p.now))
+	}
+}
