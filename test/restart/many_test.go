@@ -1,0 +1,134 @@
+package restart
+
+import (
+	"bufio"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"headcount/test/crowd"
+	"headcount/test/rig"
+)
+
+// stream is a connection with an open stream.
+type stream struct {
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+func open(server *rig.Server, config *tls.Config, id string) (*stream, error) {
+	conn, err := net.Dial("tcp", server.Addr)
+	if err != nil {
+		return nil, err
+	}
+	if config != nil {
+		conn = tls.Client(conn, config)
+	}
+	_, err = fmt.Fprintf(conn, "GET /events?id=%s HTTP/1.1\r\nHost: headcount.test\r\nConnection: keep-alive\r\n\r\n", id)
+	return &stream{conn, bufio.NewReaderSize(conn, 1024)}, err
+}
+
+// until reads up to a line of data, or up to the first one if data is "".
+func (s *stream) until(data string) error {
+	s.conn.SetReadDeadline(time.Now().Add(2 * soon))
+	for {
+		line, err := s.in.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		if got, ok := strings.CutPrefix(line, "data: "); ok && (data == "" || strings.TrimSpace(got) == data) {
+			return nil
+		}
+	}
+}
+
+// certificate returns options for TLS.
+func certificate(t *testing.T) []string {
+	t.Helper()
+	s := httptest.NewTLSServer(nil)
+	cert := s.TLS.Certificates[0]
+	s.Close()
+	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	files := []string{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")}
+	for i, block := range []pem.Block{{Type: "CERTIFICATE", Bytes: cert.Certificate[0]}, {Type: "PRIVATE KEY", Bytes: key}} {
+		if err := os.WriteFile(files[i], pem.EncodeToMemory(&block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return []string{"-tls-cert", files[0], "-tls-key", files[1]}
+}
+
+// Many streams go over at once, plain or TLS. UPGRADE_STREAMS says how many, and then nothing may be unwritten for more than
+// 250 ms.
+func TestUpgradeOfMany(t *testing.T) {
+	n := 500
+	if text := os.Getenv("UPGRADE_STREAMS"); text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil {
+			t.Fatalf("read UPGRADE_STREAMS: %v", err)
+		}
+	}
+	for _, name := range []string{"plain", "TLS"} {
+		t.Run(name, func(t *testing.T) {
+			args := []string{"-token", crowd.Token}
+			var config *tls.Config
+			if name == "TLS" {
+				args = append(args, certificate(t)...)
+				config = &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}
+			}
+			server := rig.StartPlain(t, args...)
+			streams := make([]*stream, n)
+			for i := range streams {
+				var err error
+				if streams[i], err = open(server, config, fmt.Sprintf("reader-%06d", i)); err != nil {
+					t.Fatalf("open stream %d: %v", i, err)
+				}
+				defer streams[i].conn.Close()
+			}
+			for i, s := range streams {
+				if err := s.until(""); err != nil {
+					t.Fatalf("stream %d: %v", i, err)
+				}
+			}
+			emitAndRead := func(data string) {
+				t.Helper()
+				emit(t, server, "lobby", data, "")
+				var all error
+				for i, s := range streams {
+					if err := s.until(data); err != nil {
+						all = errors.Join(all, fmt.Errorf("stream %d: %w", i, err))
+					}
+				}
+				if all != nil {
+					t.Fatalf("event %s: %.500v", data, all)
+				}
+			}
+			emitAndRead(`"before"`)
+			paused := server.Upgrade()
+			emitAndRead(`"after one"`)
+			again := server.Upgrade()
+			emitAndRead(`"after two"`)
+			t.Logf("%d streams over %s: nothing was written for %v and %v", n, name, paused, again)
+			if got := server.Count("lobby"); got != n {
+				t.Errorf("got %d users, want %d", got, n)
+			}
+			if os.Getenv("UPGRADE_STREAMS") != "" && max(paused, again) > 250*time.Millisecond {
+				t.Errorf("nothing was written for %v, want at most 250ms", max(paused, again))
+			}
+		})
+	}
+}
