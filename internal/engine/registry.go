@@ -2,8 +2,11 @@ package engine
 
 import (
 	"io"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
+	"unique"
 )
 
 // registry is the streams that are open, and bounds them.
@@ -13,7 +16,8 @@ type registry struct {
 	mu         sync.Mutex
 	streams    map[*Stream]struct{}
 	leased     map[*Stream]struct{}
-	perAddress map[netip.Prefix]int
+	conns      map[*Stream]io.Closer // what cut is to close
+	perAddress map[unique.Handle[netip.Prefix]]int
 	draining   bool
 	newcomers  int           // streams that came since the last call of takeNewcomers
 	idle       chan struct{} // closed when draining and no stream is left
@@ -24,7 +28,8 @@ func newRegistry(maxStreams, maxPerIP int) *registry {
 		maxStreams: maxStreams, maxPerIP: maxPerIP,
 		streams:    make(map[*Stream]struct{}),
 		leased:     make(map[*Stream]struct{}),
-		perAddress: make(map[netip.Prefix]int),
+		conns:      make(map[*Stream]io.Closer),
+		perAddress: make(map[unique.Handle[netip.Prefix]]int),
 		idle:       make(chan struct{}),
 	}
 }
@@ -55,9 +60,7 @@ func (r *registry) readmit(st *Stream) {
 	if st.lease != nil {
 		r.leased[st] = struct{}{}
 	}
-	if r.maxPerIP > 0 {
-		r.perAddress[st.address]++
-	}
+	r.perAddress[st.address]++
 }
 
 // release takes the place back, and reports whether the server is stopping.
@@ -66,6 +69,7 @@ func (r *registry) release(st *Stream) (draining bool) {
 	defer r.mu.Unlock()
 	delete(r.streams, st)
 	delete(r.leased, st)
+	delete(r.conns, st)
 	if r.perAddress[st.address]--; r.perAddress[st.address] == 0 {
 		delete(r.perAddress, st.address)
 	}
@@ -79,7 +83,7 @@ func (r *registry) release(st *Stream) (draining bool) {
 func (r *registry) of(address netip.Prefix) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.perAddress[address]
+	return r.perAddress[unique.Make(address)]
 }
 
 // drain lets nobody in any more, and returns the streams that are open. It returns false if
@@ -111,25 +115,20 @@ func (r *registry) isDraining() bool {
 func (r *registry) use(st *Stream, t Transport) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	st.transport = t
+	st.transport = uint8(1 + slices.Index(Transports(), t))
 }
 
 // cuttable notes what cut is to close for the stream.
 func (r *registry) cuttable(st *Stream, c io.Closer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	st.conn = c
+	r.conns[st] = c
 }
 
 // cut closes the connections that neither net/http nor a loop would.
 func (r *registry) cut() {
-	var conns []io.Closer
 	r.mu.Lock()
-	for st := range r.streams {
-		if st.conn != nil {
-			conns = append(conns, st.conn)
-		}
-	}
+	conns := slices.Collect(maps.Values(r.conns))
 	r.mu.Unlock()
 	for _, c := range conns {
 		_ = c.Close()
@@ -140,14 +139,13 @@ func (r *registry) cut() {
 func (r *registry) count() (all int, by map[Transport]int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	by = make(map[Transport]int)
-	for _, t := range Transports() {
-		by[t] = 0
-	}
+	byIndex := make([]int, 1+len(Transports()))
 	for st := range r.streams {
-		if st.transport != "" { // else it is not written yet
-			by[st.transport]++
-		}
+		byIndex[st.transport]++
+	}
+	by = make(map[Transport]int)
+	for i, t := range Transports() {
+		by[t] = byIndex[i+1]
 	}
 	return len(r.streams), by
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+	"unique"
 
 	"headcount/internal/hub"
 	"headcount/internal/presence"
@@ -113,7 +114,7 @@ func (e *Engine) Freeze() *Snapshot {
 func (st *Stream) export(c *wire.Conn, now time.Time) savedStream {
 	saved := savedStream{
 		Room: st.room.Name(), Ticket: st.engine.users.ExportTicket(st.ticket), Conn: c.Export(),
-		Named: st.named, Detour: st.detour, Address: st.address,
+		Named: st.named, Detour: st.detour, Address: st.address.Value(),
 	}
 	st.mu.Lock()
 	saved.Ending, saved.Retry, saved.Waited = st.state == ending, st.retry, st.waited
@@ -155,7 +156,7 @@ func (e *Engine) restore(s *Snapshot) error {
 // resume goes on with a stream.
 func (e *Engine) resume(fd int, saved savedStream, now time.Time) error {
 	st := &Stream{
-		engine: e, room: e.hub.Open(saved.Room), address: saved.Address, named: saved.Named, detour: saved.Detour,
+		engine: e, room: e.hub.Open(saved.Room), address: unique.Make(saved.Address), named: saved.Named, detour: saved.Detour,
 		state: open, retry: saved.Retry, waited: saved.Waited,
 	}
 	if saved.Ending {

@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"io"
 	"net/netip"
 	"sync"
 	"time"
+	"unique"
 
 	"headcount/internal/hub"
 	"headcount/internal/presence"
@@ -57,16 +57,15 @@ type Stream struct {
 	ticket    *presence.Ticket
 	lease     *lease   // nil if being open proves that its reader is there
 	arrival   *arrival // until it has a writer
-	address   netip.Prefix
-	expiry    *expiry   // nil if its permission does not end
-	transport Transport // guarded by registry.mu; "" until something writes
-	conn      io.Closer // likewise; what Engine.Close cuts, nil if the writer does it
-	named     bool      // it has a client id, or is a poll
-	detour    bool      // its client comes back by way of a proxy
-	seldom    bool      // and not at once: it has many rooms to ask for
+	address   unique.Handle[netip.Prefix]
+	expiry    *expiry // nil if its permission does not end
+	transport uint8   // guarded by registry.mu; index in Transports, and 1 more; 0 until something writes
+	named     bool    // it has a client id, or is a poll
+	detour    bool    // its client comes back by way of a proxy
+	seldom    bool    // and not at once: it has many rooms to ask for
+	state     state   // guarded by mu, as all that follows
 
 	mu     sync.Mutex
-	state  state
 	out    writer        // from attach on
 	retry  time.Duration // what its reader is told at the end
 	waited time.Duration // how much longer than the grace period its client is waited for
@@ -100,7 +99,7 @@ func (e *Engine) Subscribe(ctx context.Context, want Request) (*Stream, error) {
 	}
 	defer e.freezer.leave()
 	user := cmp.Or(want.User, want.ClientID)
-	st := &Stream{engine: e, named: user != "" || want.Poll, address: want.Address}
+	st := &Stream{engine: e, named: user != "" || want.Poll, address: unique.Make(want.Address)}
 	st.arrival = &arrival{browser: want.Browser, JoinOptions: hub.JoinOptions{
 		ClientID: want.ClientID, Cursor: want.Cursor, Retry: e.retry(st.named), Heartbeat: e.opt.Heartbeat,
 	}}

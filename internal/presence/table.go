@@ -11,6 +11,7 @@ package presence
 
 import (
 	"container/heap"
+	"strings"
 	"sync"
 	"time"
 )
@@ -45,7 +46,7 @@ type user struct {
 	back  time.Time // until when a reader of a stream that has ended is waited for
 	// leaving is set when it said goodbye for the end of its lease, see [Table.LeaveBy].
 	leaving bool
-	index   int // in Table.due, -1 if it is not there
+	index   int32 // in Table.due, -1 if it is not there
 }
 
 // Ticket is one open stream in the table. Give it back with [Table.Close].
@@ -86,11 +87,11 @@ func (t *Table) user(r *room, id string) *user {
 	u := r.named[id]
 	if u == nil {
 		t.note(r.name, id, true)
-		u = &user{room: r, id: id, index: -1}
+		u = &user{room: r, id: strings.Clone(id), index: -1} // id may be a piece of a long request
 		if r.named == nil {
 			r.named = make(map[string]*user)
 		}
-		r.named[id] = u
+		r.named[u.id] = u
 	}
 	return u
 }
@@ -399,13 +400,13 @@ func (t *Table) setLease(u *user, until time.Time) {
 	if u.index < 0 {
 		heap.Push(&t.due, u)
 	} else {
-		heap.Fix(&t.due, u.index)
+		heap.Fix(&t.due, int(u.index))
 	}
 }
 
 func (t *Table) remove(u *user) {
 	if u.index >= 0 {
-		heap.Remove(&t.due, u.index)
+		heap.Remove(&t.due, int(u.index))
 	}
 	delete(u.room.named, u.id)
 	t.note(u.room.name, u.id, false)
@@ -419,12 +420,12 @@ func (h dueHeap) Len() int           { return len(h) }
 func (h dueHeap) Less(i, j int) bool { return h[i].until.Before(h[j].until) }
 func (h dueHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
+	h[i].index, h[j].index = int32(i), int32(j)
 }
 
 func (h *dueHeap) Push(x any) {
 	u := x.(*user)
-	u.index = len(*h)
+	u.index = int32(len(*h))
 	*h = append(*h, u)
 }
 

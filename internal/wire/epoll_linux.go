@@ -62,7 +62,6 @@ type Conn struct {
 	sub   hub.Sub // in place: one object to look at for each delivery
 	owner Owner
 	tls   *tlsconn.Sealer // nil: plain
-	push  bool
 
 	// Of the loop alone:
 	fd      int
@@ -70,6 +69,7 @@ type Conn struct {
 	heard   uint32        // the tick of the last sign of life: a write, or io:ping for who gets these
 	sealed  uint32        // the tick of the last TLS record
 	event   time.Duration // when the last event went, since loop.start, where push is set
+	push    bool          // a comment follows each last event; never changed
 	blocked bool          // the socket's buffer is full: EPOLLOUT will tell
 	pushing bool          // it is in loop.pushing
 	over    bool          // the last bytes are on their way; then close
