@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -44,6 +45,7 @@ type loop struct {
 	sealed  []byte  // the record that is being written
 	warm    []*Conn // with a cipher that is kept, see cool
 	dropped int     // of those, since there were none
+	beats   int     // signs of life over TLS, since their ciphers were collected
 	shared  shared
 	ring    *ring // nil where there is none
 	events  [256]unix.EpollEvent
@@ -331,7 +333,14 @@ func (l *loop) heartbeats() {
 	for _, c := range l.conns {
 		if c != nil && !c.blocked && l.now-c.heard >= ticks-1 {
 			l.heartbeat(c)
+			if c.tls != nil {
+				l.beats++
+			}
 		}
+	}
+	if l.beats >= manyCiphers { // they are garbage, and would double the memory before Go's collector looked
+		l.beats = 0
+		runtime.GC()
 	}
 }
 
