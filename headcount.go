@@ -21,8 +21,8 @@
 // Where a middleware hides [http.Flusher] and [http.Hijacker], a stream is answered with 500 and
 // a sentence that names it.
 //
-// Streams over HTTP/1.1 without TLS are taken over on Linux: they cost no goroutine and no
-// buffer. WriteTimeout, ReadTimeout and IdleTimeout of [http.Server] do not cut streams.
+// Streams over HTTP/1.1 are taken over on Linux: they cost no goroutine and no buffer. So are
+// those over TLS 1.3 that come through a [TLSListener]. WriteTimeout, ReadTimeout and IdleTimeout of [http.Server] do not cut streams.
 //
 // # Concurrency
 //
