@@ -404,9 +404,9 @@ func FuzzProof(f *testing.F) {
 	}
 	record := s.Seal(nil, []byte("opening"), false)
 	before := bytes.Repeat([]byte{23, 3, 3, 0, 0}, 3)
-	f.Add(line, append(before, record...), []byte("opening"), uint16(tls.TLS_AES_128_GCM_SHA256))
-	f.Add(line, record, []byte("opening"), uint16(tls.TLS_AES_128_GCM_SHA256))
-	f.Add(line, append(before, record[:20]...), []byte("opening"), uint16(tls.TLS_AES_256_GCM_SHA384))
+	f.Add(line, append(before, record...), []byte("opening"), tls.TLS_AES_128_GCM_SHA256)
+	f.Add(line, record, []byte("opening"), tls.TLS_AES_128_GCM_SHA256)
+	f.Add(line, append(before, record[:20]...), []byte("opening"), tls.TLS_AES_256_GCM_SHA384)
 	f.Add([]byte("SERVER_TRAFFIC_SECRET_0 xyz"), []byte{23, 3, 3, 255, 255}, []byte{}, uint16(0))
 	f.Fuzz(func(t *testing.T, line, stream, written []byte, suite uint16) {
 		c := tlsconn.NewConn(sink{}, line)
