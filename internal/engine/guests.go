@@ -55,6 +55,24 @@ func (g *guests) renew(room, id string, now time.Time) {
 	}
 }
 
+// forget takes guests off the list that have said goodbye.
+func (g *guests) forget(room string, ids []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, id := range ids {
+		one := guest{room, id}
+		from, ok := g.from[one]
+		if !ok {
+			continue
+		}
+		delete(g.from, one)
+		delete(g.per[from], one)
+		if len(g.per[from]) == 0 {
+			delete(g.per, from)
+		}
+	}
+}
+
 // trim forgets the guests whose lease is over.
 func (g *guests) trim(now time.Time) {
 	g.mu.Lock()

@@ -130,6 +130,9 @@ func (e *Engine) leaveHere(room string, ids []string, grace time.Duration) {
 			e.users.Leave(room, id)
 		}
 	}
+	if grace == 0 {
+		e.guests.forget(room, ids)
+	}
 	e.wakeExpiry()
 	e.recount(room)
 }

@@ -1,7 +1,6 @@
 package httpapi_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -52,16 +51,21 @@ func TestMaxRate(t *testing.T) {
 
 // alive renews a hundred made-up ids, of which each number has others. It comes from an address, without a network.
 func (b *rig) alive(address, room string, number int) *httptest.ResponseRecorder {
+	r := httptest.NewRequest("POST", "/alive", strings.NewReader(b.hundred(room, number)))
+	r.RemoteAddr = address
+	w := httptest.NewRecorder()
+	b.handler.ServeHTTP(w, r)
+	return w
+}
+
+// hundred is the body of a request that names a hundred made-up ids.
+func (b *rig) hundred(room string, number int) string {
 	ids := make([]string, 100)
 	for i := range ids {
 		ids[i] = fmt.Sprintf("made-up-%d-%d", number, i)
 	}
 	text, _ := json.Marshal(map[string]any{"room": room, "ids": ids})
-	r := httptest.NewRequest("POST", "/alive", bytes.NewReader(text))
-	r.RemoteAddr = address
-	w := httptest.NewRecorder()
-	b.handler.ServeHTTP(w, r)
-	return w
+	return string(text)
 }
 
 // A stranger who makes up ids, a hundred at a time, moves the count by a hundred, and by a hundred more with each stream.
@@ -94,6 +98,13 @@ func TestMadeUpUsersOfOneAddress(t *testing.T) {
 		b.WantUsers("lobby", 0)
 		attack(100)
 		time.Sleep(56 * time.Second)
+
+		for n := range 20 { // those who say goodbye make room
+			if w := b.alive("192.0.2.1:1", "lobby", n); w.Code != 204 {
+				t.Errorf("after goodbyes: got %d, want 204", w.Code)
+			}
+			b.Do("POST", "/leave", b.hundred("lobby", n))
+		}
 
 		b.Open("id=stranger") // from the address of the rig
 		b.alive("pipe", "lobby", 1)
