@@ -210,7 +210,7 @@ func New(opt Options) (*Server, error) {
 	}
 	s.running.Go(func() {
 		if err := s.engine.Run(ctx); err != nil {
-			opt.Logger.Error("backend ended", "error", err)
+			opt.Logger.Error("backend stopped", "error", err)
 		}
 	})
 	return s, nil
@@ -228,10 +228,10 @@ func (o *Options) complete() error {
 		o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	}
 	if o.Heartbeat != 0 && o.Heartbeat < 100*time.Millisecond {
-		return errors.New("heartbeat is shorter than 100 ms")
+		return errors.New("Options.Heartbeat must be at least 100 ms")
 	}
 	if o.History < 0 || o.HistoryAge < 0 || o.MaxEvent < 0 || o.MaxStreamRate < 0 || o.MaxAge < 0 {
-		return errors.New("one of History, HistoryAge, MaxEvent, MaxStreamRate and MaxAge is negative")
+		return errors.New("History, HistoryAge, MaxEvent, MaxStreamRate and MaxAge must not be negative")
 	}
 	o.Linger = orDefault(o.Linger, 2*time.Second)
 	o.Drain = orDefault(o.Drain, 10*time.Second)

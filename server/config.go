@@ -21,7 +21,7 @@ import (
 	"headcount/nats"
 )
 
-// config is what the flags and the environment say.
+// config is what the flags and the environment set.
 type config struct {
 	addr       string
 	path       string
@@ -53,55 +53,20 @@ type config struct {
 	natsPrefix string
 	dev        bool
 	state      string
-	unknown    []string // variables HEADCOUNT_<NAME> that are no options
+	given      struct{ origins, key, private string } // as they were given
+	unknown    []string                               // variables HEADCOUNT_<NAME> of no option
 }
 
 // usageError is a mistake in the flags or the environment: exit status 2.
 type usageError struct{ error }
 
-// parseConfig reads args and the environment variables HEADCOUNT_<NAME>, which the
-// flags override. It returns nil if help or the version was asked for and has been
-// given.
+// parseConfig reads args and the environment variables HEADCOUNT_<NAME>, which args override. It returns nil after it has
+// printed help or the version.
 func parseConfig(args []string, stdout io.Writer) (*config, error) {
 	var cfg config
-	var origins, key, private string
 	fs := flag.NewFlagSet("server", flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // an error is one line, told once, by main
-	fs.StringVar(&cfg.addr, "addr", ":8080", "public listener, `host:port` or unix:PATH")
-	fs.StringVar(&cfg.path, "path", "", "`path` under which everything is served, such as /live, if a proxy in front does not strip it")
-	fs.Var(duration(&cfg.heartbeat, 10*time.Second, 100*time.Millisecond, 10*time.Minute), "heartbeat", "longest silence on a stream, a `duration` from 100ms to 10m")
-	fs.Var(duration(&cfg.linger, 2*time.Second, 0, 10*time.Minute), "linger", "how long a client id stays counted after its stream broke without a goodbye, a `duration` from 0 to 10m")
-	fs.Var(duration(&cfg.drain, 10*time.Second, 0, time.Hour), "drain", "how long a stopping server takes to hand its streams over, a `duration` from 0 to 1h")
-	fs.StringVar(&origins, "origins", "", "other `origins` that may subscribe from a browser, comma-separated; * = any")
-	fs.StringVar(&cfg.token, "token", "", "bearer `token` for POST /emit; without one emit is off")
-	fs.StringVar(&key, "key", "", "`key` that signs the tokens (JWT) of private rooms: an HMAC secret of 32 bytes or more, or @FILE with one, or with a public key in PEM")
-	fs.StringVar(&private, "private", "", "`rooms` that need a token, comma-separated, such as team-*; * = any text")
-	cfg.maxEvent = 64 << 10
-	fs.Var(&cfg.maxEvent, "max-event", "largest body of POST /emit, a `size` from 1KiB to 16MiB")
-	fs.Var(number(&cfg.history, 1000, 1, 1_000_000), "history", "`events` kept per room, 1 to 1000000")
-	fs.Var(duration(&cfg.historyAge, 10*time.Minute, time.Second, 24*time.Hour), "history-age", "how long an event is kept, a `duration` from 1s to 24h")
-	cfg.maxStreams = auto
-	fs.Var(&cfg.maxStreams, "max-streams", "`streams` open at once, beyond: 503; 0 = no limit")
-	cfg.maxPerIP = auto
-	fs.Var(&cfg.maxPerIP, "max-streams-per-ip", "`streams` open at once from one address (IPv6: one /64), beyond: 503; 0 = no limit")
-	fs.Var(number(&cfg.maxRate, 0, 0, 1_000_000), "max-stream-rate", "new `streams` a second from one address (IPv6: one /64), ten times as many at once, beyond: 429; 0 = no limit")
-	cfg.trusted = loopback()
-	fs.Var(&cfg.trusted, "trusted-proxies", "`CIDRs` whose X-Forwarded-For is believed, comma-separated")
-	fs.StringVar(&cfg.admin, "admin", defaultAdmin, "private listener, `host:port` or unix:PATH: /stats (a page too), /metrics, /debug/pprof/; empty = off")
-	fs.StringVar(&cfg.tlsCert, "tls-cert", "", "`file` of the certificate, for HTTPS and HTTP/2 on -addr; read again when it changes")
-	fs.StringVar(&cfg.tlsKey, "tls-key", "", "`file` of the certificate's key")
-	cfg.http2 = true
-	fs.Var((*onOff)(&cfg.http2), "http2", "offer HTTP/2 over TLS; without it each browser's stream costs as little as one without TLS")
-	fs.Var((*onOff)(&cfg.h2c), "h2c", "HTTP/2 without TLS on -addr too, for a proxy that speaks it")
-	fs.StringVar(&cfg.log, "log", "text", "`form` of the log on standard error: text or json")
-	fs.Var((*onOff)(&cfg.version), "version", "print the version and end")
-	fs.Var((*onOff)(&cfg.health), "health", "ask the server that has these options whether it is healthy, and end: status 0 = yes, 1 = no")
-	fs.Var(duration(&cfg.maxAge, 0, time.Second, 24*time.Hour).orZero(), "max-age", "when a stream without id that came through a proxy is ended, a `duration` from 1s to 24h; 0 = never")
-	fs.StringVar(&cfg.writer, "writer", "auto", "`way` that streams are written: auto; to compare: epoll, without io_uring, or stream, the portable one")
-	fs.StringVar(&cfg.nats, "nats", "", "`URLs` of NATS servers, comma-separated: all nodes with the same ones are one headcount")
-	fs.StringVar(&cfg.natsPrefix, "nats-prefix", "headcount", "first `word` of all names on NATS, so that several headcounts can share it")
-	fs.StringVar(&cfg.state, "state", "", "`file` that carries history, users and keys over a stop and start; written at the end, read and removed at the start")
-	fs.Var((*onOff)(&cfg.dev), "dev", "assets and templates from disk, read on every request")
+	fs.SetOutput(io.Discard) // main prints an error, once and in one line
+	cfg.declare(fs)
 
 	unknown, err := readEnvironment(fs)
 	if err != nil {
@@ -124,13 +89,13 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 	if cfg.path, err = parsePath(cfg.path); err != nil {
 		return nil, usageError{err}
 	}
-	if cfg.origins, err = auth.ParseOrigins(origins); err != nil {
+	if cfg.origins, err = auth.ParseOrigins(cfg.given.origins); err != nil {
 		return nil, usageError{fmt.Errorf("-origins: %w", err)}
 	}
-	if cfg.key, err = parseKey(key); err != nil {
+	if cfg.key, err = parseKey(cfg.given.key); err != nil {
 		return nil, usageError{err}
 	}
-	if cfg.private, err = auth.ParseRooms(private); err != nil {
+	if cfg.private, err = auth.ParseRooms(cfg.given.private); err != nil {
 		return nil, usageError{err}
 	}
 	if err := cfg.check(); err != nil {
@@ -139,14 +104,62 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 	return &cfg, nil
 }
 
+// declare declares all options with their defaults.
+func (c *config) declare(fs *flag.FlagSet) {
+	fs.StringVar(&c.addr, "addr", ":8080", "public listener: `host:port`, or unix:PATH for a proxy on the same machine")
+	fs.StringVar(&c.path, "path", "", "`path` under which everything is served, such as /live, if a proxy in front does not strip it")
+	fs.StringVar(&c.tlsCert, "tls-cert", "", "certificate `file` for HTTPS and HTTP/2 on -addr; a renewed certificate is used without a restart")
+	fs.StringVar(&c.tlsKey, "tls-key", "", "`file` with the key of the certificate")
+	c.http2 = true
+	fs.Var((*onOff)(&c.http2), "http2", "offer HTTP/2 over TLS; off, a stream over TLS costs as little as one without")
+	fs.Var((*onOff)(&c.h2c), "h2c", "HTTP/2 without TLS too, for a proxy that speaks it")
+	c.trusted = loopback()
+	fs.Var(&c.trusted, "trusted-proxies", "address `ranges` whose X-Forwarded-For is believed; empty = none; comma-separated CIDRs")
+	fs.StringVar(&c.given.origins, "origins", "", "other `origins` whose pages may subscribe, comma-separated, such as https://example.com; * = any")
+	fs.StringVar(&c.token, "token", "", "bearer `token` for POST /emit; emit is off without one")
+	fs.StringVar(&c.given.key, "key", "", "`key` that signs the tokens (JWT) of private rooms: "+
+		"a secret of at least 32 bytes, or @FILE with a secret or a PEM public key")
+	fs.StringVar(&c.given.private, "private", "", "`rooms` that require a token, comma-separated, such as team-*")
+	c.maxEvent = 64 << 10
+	fs.Var(&c.maxEvent, "max-event", "largest body of POST /emit, a `size` from 1KiB to 16MiB")
+	fs.Var(duration(&c.heartbeat, 10*time.Second, 100*time.Millisecond, 10*time.Minute), "heartbeat",
+		"longest silence on a stream, a `duration` from 100ms to 10m")
+	fs.Var(duration(&c.linger, 2*time.Second, 0, 10*time.Minute), "linger",
+		"how long a client id stays counted after its stream broke without a goodbye, a `duration` from 0 to 10m")
+	fs.Var(duration(&c.maxAge, 0, time.Second, 24*time.Hour).orZero(), "max-age",
+		"when a proxied stream without an id is ended, a `duration` from 1s to 24h; 0 = never")
+	fs.Var(number(&c.history, 1000, 1, 1_000_000), "history", "`events` kept per room, 1 to 1000000")
+	fs.Var(duration(&c.historyAge, 10*time.Minute, time.Second, 24*time.Hour), "history-age",
+		"how long an event is kept, a `duration` from 1s to 24h")
+	c.maxStreams = auto
+	fs.Var(&c.maxStreams, "max-streams", "open `streams`; the rest get 503; 0 = no limit")
+	c.maxPerIP = auto
+	fs.Var(&c.maxPerIP, "max-streams-per-ip", "open `streams` per address (IPv6: per /64); the rest get 503; 0 = no limit")
+	fs.Var(number(&c.maxRate, 0, 0, 1_000_000), "max-stream-rate",
+		"new `streams` per second per address, with bursts of ten times that; the rest get 429; 0 = no limit; IPv6: per /64")
+	fs.StringVar(&c.nats, "nats", "", "`URLs` of NATS servers, comma-separated; all nodes with the same ones are one headcount")
+	fs.StringVar(&c.natsPrefix, "nats-prefix", "headcount", "first `word` of all names on NATS, so that several headcounts can share it")
+	fs.Var(duration(&c.drain, 10*time.Second, 0, time.Hour), "drain",
+		"how long a stopping server takes to end its streams, a `duration` from 0 to 1h")
+	fs.StringVar(&c.state, "state", "", "`file` that carries state across a stop and start: history, users and keys")
+	fs.StringVar(&c.admin, "admin", defaultAdmin,
+		"private listener: /stats, /metrics, /debug/pprof/; empty = off; `host:port` or unix:PATH")
+	fs.StringVar(&c.log, "log", "text", "log `format` on standard error: text or json")
+	fs.Var((*onOff)(&c.health), "health", "check the health of the server running with these options; exit 0 if healthy, 1 if not")
+	fs.Var((*onOff)(&c.version), "version", "print the version and exit")
+	fs.Var((*onOff)(&c.dev), "dev", "assets and templates from disk, read on every request")
+	fs.StringVar(&c.writer, "writer", "auto",
+		"`how` streams are written; for comparisons: epoll (no io_uring) or stream (portable)")
+}
+
 const defaultAdmin = "127.0.0.1:8081"
 
-// backend is the options of the other nodes, for -nats.
+// backend returns the options of the connection to NATS.
 func (c *config) backend(log *slog.Logger) nats.Options {
 	return nats.Options{Servers: c.nats, Prefix: c.natsPrefix, History: c.history, HistoryAge: c.historyAge, Log: log}
 }
 
-// headcount is what the server does.
+// headcount returns the options of the counter itself.
 func (c *config) headcount(log *slog.Logger) headcount.Options {
 	return headcount.Options{
 		Heartbeat:       c.heartbeat,
@@ -166,7 +179,7 @@ func (c *config) headcount(log *slog.Logger) headcount.Options {
 	}
 }
 
-// orNone turns 0, which is none here, into what is none there: 0 is the default.
+// orNone turns 0, which means none here, into -1, which means none in [headcount.Options]. There 0 is the default.
 func orNone[T int | time.Duration](n T) T {
 	if n == 0 {
 		return -1
@@ -174,15 +187,15 @@ func orNone[T int | time.Duration](n T) T {
 	return n
 }
 
-// adminName is the host of -admin.
+// adminName returns the host of -admin.
 func (c *config) adminName() string {
-	host, _, _ := net.SplitHostPort(c.admin) // check has looked
+	host, _, _ := net.SplitHostPort(c.admin) // check has validated it
 	return host
 }
 
 func (c *config) check() error {
 	if c.nats != "" && c.state != "" {
-		return errors.New("-state is for one machine alone: with -nats the nodes keep what it would; give one of both")
+		return errors.New("-state is for a single node, and with -nats the other nodes keep the state; use one of the two")
 	}
 	if c.nats != "" {
 		options := c.backend(nil)
@@ -197,10 +210,10 @@ func (c *config) check() error {
 		return fmt.Errorf("-max-event %v is out of range; give 1KiB to 16MiB", c.maxEvent)
 	}
 	if !ascii(c.token) {
-		return errors.New("-token has a space or another character that cannot go into a header; give visible ASCII")
+		return errors.New("-token has a space or another character that cannot go into a header; use visible ASCII only")
 	}
 	if len(c.private) > 0 && c.key == nil {
-		return errors.New("-private needs -key: without a key nobody can have a token for these rooms")
+		return errors.New("-private needs -key, because without a key there are no tokens for these rooms")
 	}
 	if c.log != "text" && c.log != "json" {
 		return fmt.Errorf("-log %q is unknown; give text or json", c.log)

@@ -62,7 +62,7 @@ func TestStreamsFit(t *testing.T) {
 				if n == streams {
 					want = "HTTP/1.1 503 "
 				}
-				if text := string(answer[:got]); err != nil || !strings.HasPrefix(text, want) || n == streams && !strings.Contains(text, "as many streams as it may") {
+				if text := string(answer[:got]); err != nil || !strings.HasPrefix(text, want) || n == streams && !strings.Contains(text, "this server is full") {
 					t.Fatalf("stream %d of %d: got %q, %v, want %s", n+1, streams, text, err, want)
 				}
 			}

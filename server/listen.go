@@ -21,7 +21,7 @@ const unixPrefix = "unix:"
 func splitAddr(addr string) (network, address string, err error) {
 	if path, ok := strings.CutPrefix(addr, unixPrefix); ok {
 		if path == "" {
-			return "", "", errors.New("no path of a socket")
+			return "", "", errors.New("missing the path of a socket")
 		}
 		return "unix", path, nil
 	}
@@ -30,7 +30,7 @@ func splitAddr(addr string) (network, address string, err error) {
 		return "", "", errors.New("not host:port")
 	}
 	if _, err := net.LookupPort("tcp", port); err != nil {
-		return "", "", errors.New("not host:port, for there is no such port")
+		return "", "", errors.New("not host:port, because there is no such port")
 	}
 	return "tcp", addr, nil
 }
@@ -54,7 +54,7 @@ func listen(ctx context.Context, option, addr string) (net.Listener, error) {
 	}
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("address %s is in use; stop the program that has it, or choose another with %s", addr, option)
+		return nil, fmt.Errorf("address %s is in use; stop the program that uses it, or choose another address with %s", addr, option)
 	case err != nil:
 		return nil, fmt.Errorf("listen for %s: %w", option, err)
 	}

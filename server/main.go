@@ -74,9 +74,17 @@ func run(ctx context.Context, args []string, stdout io.Writer, stderr *logqueue.
 // newLog returns a log that holds nobody up.
 func newLog(form string, stderr *logqueue.Queue) *slog.Logger {
 	if form == "json" {
-		return slog.New(stderr.Handler(slog.NewJSONHandler(stderr, nil)))
+		return slog.New(stderr.Handler(slog.NewJSONHandler(stderr, &slog.HandlerOptions{ReplaceAttr: readable})))
 	}
 	return slog.New(stderr.Handler(slog.NewTextHandler(stderr, nil)))
+}
+
+// readable has durations in JSON read as in text, "10s" and not a number of nanoseconds.
+func readable(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		return slog.String(a.Key, a.Value.Duration().String())
+	}
+	return a
 }
 
 // serve answers on l until the server is closed, and says so if it ended otherwise.

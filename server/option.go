@@ -20,11 +20,11 @@ func variable(f *flag.Flag) string {
 	return envPrefix + "_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 }
 
-// emptyMeans are the options whose default is not empty, and for which empty means something.
+// emptyMeans are the options that have a default and can be set to nothing.
 var emptyMeans = [...]string{"admin", "trusted-proxies"}
 
-// readEnvironment does what ff does not. It sets the options that an empty variable sets, refuses values in quotes, and
-// returns the names of variables that are no options.
+// readEnvironment does what ff does not. It sets options from empty variables, refuses quoted values, and returns the names
+// of variables that belong to no option.
 func readEnvironment(fs *flag.FlagSet) (unknown []string, err error) {
 	for _, name := range emptyMeans {
 		if value, ok := os.LookupEnv(variable(fs.Lookup(name))); ok && value == "" {
@@ -37,7 +37,7 @@ func readEnvironment(fs *flag.FlagSet) (unknown []string, err error) {
 	fs.VisitAll(func(f *flag.Flag) {
 		known[variable(f)] = true
 		if err == nil && inQuotes(os.Getenv(variable(f))) {
-			err = fmt.Errorf("%s is in quotes, which docker --env-file and others pass on; write it without them", variable(f))
+			err = fmt.Errorf("%s has quotes around its value; remove them, because docker --env-file passes them on", variable(f))
 		}
 	})
 	for _, pair := range os.Environ() {
@@ -50,21 +50,21 @@ func readEnvironment(fs *flag.FlagSet) (unknown []string, err error) {
 	return unknown, err
 }
 
-// ofKubernetes are the variables that Kubernetes gives to each container for a service called headcount.
+// ofKubernetes matches the variables that Kubernetes sets in every container for a service named headcount.
 var ofKubernetes = regexp.MustCompile(`^` + envPrefix + `(_\w+)?_(SERVICE_HOST|SERVICE_PORT|PORT)(_\w+)?$`)
 
 func inQuotes(s string) bool {
 	return len(s) >= 2 && (s[0] == '"' || s[0] == '\'') && s[len(s)-1] == s[0]
 }
 
-// ranged is the value of an option that has to be within a range.
+// ranged is the value of an option that must be within a range.
 type ranged[T int | time.Duration] struct {
 	value    *T
 	min, max T
-	zero     bool // 0 is good too
+	zero     bool // 0 is allowed too
 	parse    func(string) (T, error)
 	print    func(T) string
-	hint     string // what to give
+	hint     string // what to write instead
 }
 
 func duration(value *time.Duration, first, least, most time.Duration) *ranged[time.Duration] {
@@ -72,8 +72,13 @@ func duration(value *time.Duration, first, least, most time.Duration) *ranged[ti
 	short := strings.NewReplacer("h0m0s", "h", "m0s", "m") // 10m0s
 	return &ranged[time.Duration]{
 		value: value, min: least, max: most, parse: time.ParseDuration,
-		print: func(d time.Duration) string { return short.Replace(d.String()) },
-		hint:  "a number and a unit, such as 5s",
+		print: func(d time.Duration) string {
+			if d == 0 {
+				return "0"
+			}
+			return short.Replace(d.String())
+		},
+		hint: "a number and a unit, such as 5s",
 	}
 }
 
@@ -94,7 +99,7 @@ func (r *ranged[T]) Set(text string) error {
 		return fmt.Errorf("give %s", r.hint)
 	}
 	if (n < r.min || n > r.max) && !(r.zero && n == 0) {
-		return fmt.Errorf("it is out of range; give %s to %s", r.print(r.min), r.print(r.max))
+		return fmt.Errorf("out of range; give %s to %s", r.print(r.min), r.print(r.max))
 	}
 	*r.value = n
 	return nil
@@ -120,7 +125,7 @@ func (o *onOff) String() string { return strconv.FormatBool(bool(*o)) }
 // IsBoolFlag is for package flag.
 func (*onOff) IsBoolFlag() bool { return true }
 
-// plain takes the words that ff puts before an error away, and says what to do.
+// plain removes what ff writes in front of an error, and adds what to do.
 func plain(err error) error {
 	for {
 		inner := errors.Unwrap(err)
@@ -134,27 +139,54 @@ func plain(err error) error {
 	}
 }
 
+// group is a task, and the options for it.
+type group struct {
+	title   string
+	options []string
+}
+
+// optionGroups returns all options in the order of -h and README.md.
+func optionGroups() []group {
+	return []group{
+		{"Serve", []string{"addr", "path", "tls-cert", "tls-key", "http2", "h2c", "origins", "trusted-proxies"}},
+		{"Emit and private rooms", []string{"token", "key", "private", "max-event"}},
+		{"Count", []string{"heartbeat", "linger", "max-age"}},
+		{"History", []string{"history", "history-age"}},
+		{"Limits", []string{"max-streams", "max-streams-per-ip", "max-stream-rate"}},
+		{"Several nodes", []string{"nats", "nats-prefix"}},
+		{"Stop and restart", []string{"drain", "state"}},
+		{"Operate", []string{"admin", "log", "health", "version"}},
+		{"Develop", []string{"dev", "writer"}},
+	}
+}
+
 // help prints every option with its default and its environment variable.
 func help(fs *flag.FlagSet, w io.Writer) error {
-	_, err := fmt.Fprintf(w, "server counts who is connected and tells all of them, over plain HTTP.\n\n"+
-		"Options, each with an environment variable that the option overrides:\n")
-	if err != nil {
-		return err
-	}
-	fs.VisitAll(func(f *flag.Flag) {
-		kind, text := flag.UnquoteUsage(f)
-		value := f.DefValue
-		switch value {
-		case "":
-			value = "none"
-		case "false":
-			value = "off"
-		case "true":
-			value = "on"
+	var text strings.Builder
+	text.WriteString("Usage: server [options]\n\n" +
+		"A live user counter and event broadcaster over plain HTTP (Server-Sent Events).\n\n" +
+		"Every option has an environment variable, which the option overrides.\n")
+	for _, g := range optionGroups() {
+		fmt.Fprintf(&text, "\n%s:\n", g.title)
+		for _, name := range g.options {
+			f := fs.Lookup(name)
+			kind, usage := flag.UnquoteUsage(f)
+			fmt.Fprintf(&text, "  %s\n      %s\n      default %s, environment %s\n",
+				strings.TrimSpace("-"+name+" "+kind), usage, defaultOf(f), variable(f))
 		}
-		_, e := fmt.Fprintf(w, "\n  %s\n      %s\n      default %s, environment %s\n",
-			strings.TrimSpace("-"+f.Name+" "+kind), text, value, variable(f))
-		err = errors.Join(err, e)
-	})
+	}
+	_, err := io.WriteString(w, text.String())
 	return err
+}
+
+func defaultOf(f *flag.Flag) string {
+	switch f.DefValue {
+	case "":
+		return "none"
+	case "false":
+		return "off"
+	case "true":
+		return "on"
+	}
+	return f.DefValue
 }

@@ -37,7 +37,7 @@ func parsePath(path string) (string, error) {
 		return "", nil
 	}
 	if !strings.HasPrefix(path, "/") || strings.Contains(path, "//") || strings.ContainsAny(path, `?#%\"`) || !ascii(path) {
-		return "", fmt.Errorf("-path %q is not a path; give one such as /live", path)
+		return "", fmt.Errorf("-path %q is not a path; use one such as /live", path)
 	}
 	return path, nil
 }

@@ -24,7 +24,7 @@ func parseKey(value string) (*auth.Key, error) {
 		}
 		value = string(text)
 	} else if _, err := os.Stat(value); err == nil {
-		return nil, errors.New("-key names a file; write @ before its name to have it read")
+		return nil, errors.New("-key is the name of a file; write @ before it to read the key from that file")
 	}
 	key, err := auth.ParseKey(value)
 	if err != nil {

@@ -46,9 +46,9 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		switch news, err := c.read(); {
 		case err != nil:
 			// Half of a renewal, maybe: the next look finds both files.
-			c.log.Warn("new certificate not used", "error", err)
+			c.log.Warn("new certificate not used, the old one stays", "error", err)
 		case news:
-			c.log.Info("certificate read again", "file", c.certFile)
+			c.log.Info("certificate reloaded", "file", c.certFile)
 		}
 	}
 	c.mu.Lock()

@@ -77,7 +77,7 @@ func TestCertificate(t *testing.T) {
 		if now, _ := c.get(nil); now != first {
 			t.Error("another certificate is used, want the one that was good")
 		}
-		if got := <-log.lines; got != "new certificate not used" {
+		if got := <-log.lines; got != "new certificate not used, the old one stays" {
 			t.Errorf("logged %q", got)
 		}
 
@@ -88,7 +88,7 @@ func TestCertificate(t *testing.T) {
 		if now, _ := c.get(nil); now == first {
 			t.Error("the old certificate is used, want the new one")
 		}
-		if got := <-log.lines; got != "certificate read again" {
+		if got := <-log.lines; got != "certificate reloaded" {
 			t.Errorf("logged %q", got)
 		}
 	})

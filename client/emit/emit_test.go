@@ -152,8 +152,8 @@ func TestEmitRefused(t *testing.T) {
 	}{
 		{"token", func(w http.ResponseWriter) {
 			w.WriteHeader(http.StatusUnauthorized)
-			io.WriteString(w, `{"error":"wrong or no token"}`)
-		}, "401 Unauthorized: wrong or no token (-token or HEADCOUNT_TOKEN)"},
+			io.WriteString(w, `{"error":"missing or wrong token"}`)
+		}, "401 Unauthorized: missing or wrong token (-token or HEADCOUNT_TOKEN)"},
 		{"off", func(w http.ResponseWriter) {
 			w.WriteHeader(http.StatusForbidden)
 			io.WriteString(w, `{"error":"emit is off"}`)

@@ -160,9 +160,9 @@ func (a *Admin) statsEvents(w http.ResponseWriter, r *http.Request) error {
 	out := wire.NewStream(a.dashboard.room.Join(hub.JoinOptions{ClientID: q.Get("id"), Retry: engine.Retry(), Heartbeat: beat}), beat, false)
 	switch ok, full := a.dashboard.enter(out); {
 	case full:
-		return httpapi.Refuse(http.StatusServiceUnavailable, "other", "as many watch as may; close one, or come back in a few seconds")
+		return httpapi.Refuse(http.StatusServiceUnavailable, "other", "too many open pages of /stats; close one, or try again in a few seconds")
 	case !ok:
-		return httpapi.Refuse(http.StatusServiceUnavailable, string(engine.Stopping), "this server is stopping; come back in a few seconds")
+		return httpapi.Refuse(http.StatusServiceUnavailable, string(engine.Stopping), "this server is stopping; try again in a few seconds")
 	}
 	defer a.dashboard.leave(out)
 	out.Run(r.Context(), w)

@@ -18,10 +18,10 @@ func guard(w http.ResponseWriter, r *http.Request, name string) error {
 	w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
 	if !ownName(r.Host, name) && r.URL.Path != "/metrics" { // scrapers come by name, and there are only numbers
 		return httpapi.Refuse(http.StatusForbidden, "origin",
-			"%.200q may be anybody's name for this server; come by its address, by localhost, or by the name that -admin gives", r.Host)
+			"%.200q is not a known name of this server; use its IP address, localhost, or the host in -admin", r.Host)
 	}
 	if foreign(r) {
-		return httpapi.Refuse(http.StatusForbidden, "origin", "pages of other sites may not look at this server; open /stats by itself")
+		return httpapi.Refuse(http.StatusForbidden, "origin", "pages of other sites may not read this server; open /stats directly")
 	}
 	return nil
 }

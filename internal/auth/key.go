@@ -35,7 +35,7 @@ func ParseKey(text string) (*Key, error) {
 		return parsePEM([]byte(text))
 	}
 	if len(text) < minSecret {
-		return nil, fmt.Errorf("the secret has %d bytes; give at least %d, such as openssl rand -base64 32 prints", len(text), minSecret)
+		return nil, fmt.Errorf("the secret has %d bytes; use at least %d, for example from openssl rand -base64 32", len(text), minSecret)
 	}
 	return &Key{[]byte(text), []string{"HS256", "HS384", "HS512"}}, nil
 }
@@ -43,7 +43,7 @@ func ParseKey(text string) (*Key, error) {
 func parsePEM(text []byte) (*Key, error) {
 	block, _ := pem.Decode(text)
 	if block == nil {
-		return nil, errors.New("the PEM is cut off or damaged; give the whole file, with its last line")
+		return nil, errors.New("the PEM is cut off or damaged; use the whole file, including its last line")
 	}
 	var key crypto.PublicKey
 	var err error
@@ -53,7 +53,7 @@ func parsePEM(text []byte) (*Key, error) {
 	case "RSA PUBLIC KEY":
 		key, err = x509.ParsePKCS1PublicKey(block.Bytes)
 	default:
-		return nil, fmt.Errorf("the PEM is a %s; give a PUBLIC KEY, as openssl pkey -pubout makes it", block.Type)
+		return nil, fmt.Errorf("the PEM is a %s; use a PUBLIC KEY, as openssl pkey -pubout prints it", block.Type)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read public key: %w", err)
@@ -61,7 +61,7 @@ func parsePEM(text []byte) (*Key, error) {
 	switch k := key.(type) {
 	case *rsa.PublicKey:
 		if k.N.BitLen() < minRSA {
-			return nil, fmt.Errorf("the RSA key has %d bits; give at least %d", k.N.BitLen(), minRSA)
+			return nil, fmt.Errorf("the RSA key has %d bits; use at least %d", k.N.BitLen(), minRSA)
 		}
 		return &Key{k, []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}}, nil
 	case *ecdsa.PublicKey:
@@ -72,7 +72,7 @@ func parsePEM(text []byte) (*Key, error) {
 	case ed25519.PublicKey:
 		return &Key{k, []string{"EdDSA"}}, nil
 	}
-	return nil, errors.New("a public key of this kind signs no tokens; give RSA, ECDSA with P-256, P-384 or P-521, or Ed25519")
+	return nil, errors.New("this kind of public key cannot sign tokens; use RSA, ECDSA with P-256, P-384 or P-521, or Ed25519")
 }
 
 // String keeps the key out of whatever prints options.

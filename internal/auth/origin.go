@@ -37,10 +37,10 @@ func checkOrigin(o string) error {
 	u, err := url.Parse(o)
 	visible := !strings.ContainsFunc(o, func(r rune) bool { return r <= ' ' || r > '~' })
 	if err != nil || u.Scheme == "" || u.Hostname() == "" || o != u.Scheme+"://"+u.Host || !visible {
-		return fmt.Errorf("%q is not an origin; give scheme and host alone, such as https://example.com, a host in other letters as xn--…, or *", o)
+		return fmt.Errorf("%q is not an origin; write only scheme and host, such as https://example.com (international names as xn--…), or *", o)
 	}
 	if strings.Contains(u.Host, "*") {
-		return fmt.Errorf("%q matches nothing; name each origin, or give * for any", o)
+		return fmt.Errorf("%q has a wildcard, which matches nothing; list each origin, or use * for any", o)
 	}
 	if a, err := netip.ParseAddr(u.Hostname()); err == nil && a.String() != u.Hostname() {
 		return fmt.Errorf("%q matches nothing; browsers write that address as %s", o, a)
@@ -49,7 +49,7 @@ func checkOrigin(o string) error {
 	switch n, err := strconv.ParseUint(port, 10, 16); {
 	case port == "" && !strings.HasSuffix(u.Host, ":"):
 	case u.Scheme == "https" && port == "443", u.Scheme == "http" && port == "80":
-		return fmt.Errorf("%q matches nothing; browsers leave out the port %s of %s", o, port, u.Scheme)
+		return fmt.Errorf("%q matches nothing; browsers omit the port %s of %s", o, port, u.Scheme)
 	case err != nil || n == 0 || strconv.FormatUint(n, 10) != port:
 		return fmt.Errorf("%q matches nothing; there is no such port", o)
 	}

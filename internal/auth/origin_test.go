@@ -13,13 +13,13 @@ import (
 // What no browser sends is refused, with a line that says why.
 func TestOriginsThatMatchNothing(t *testing.T) {
 	for list, want := range map[string]string{
-		"https://example.com:443":     "leave out the port",
-		"http://example.com:80":       "leave out the port",
+		"https://example.com:443":     "omit the port",
+		"http://example.com:80":       "omit the port",
 		"https://example.com:0443":    "no such port",
 		"https://example.com:65536":   "no such port",
 		"https://example.com:":        "no such port",
-		"https://*.example.com":       "name each",
-		"https://a.test, https://*":   "name each",
+		"https://*.example.com":       "list each",
+		"https://a.test, https://*":   "list each",
 		"https://[2001:db8:0:0:0::1]": "as 2001:db8::1",
 		"https://example.com/":        "is not an origin",
 		"example.com":                 "is not an origin",

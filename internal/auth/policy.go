@@ -61,7 +61,7 @@ func (p *Policy) Authorize(r *http.Request, room, event string) (until time.Time
 		return time.Time{}, unauthorized("invalid_token", err.Error())
 	}
 	if !anyMatch(g.Subscribe, room) {
-		return time.Time{}, forbidden("the token does not name the room %q; get one whose headcount.subscribe does", room)
+		return time.Time{}, forbidden("the token does not allow the room %q; its headcount.subscribe must list it", room)
 	}
 	return g.until, nil
 }
@@ -78,9 +78,9 @@ func (p *Policy) mayEmit(r *http.Request, room, event string) (time.Time, error)
 	case err != nil:
 		return time.Time{}, err
 	case !anyMatch(g.Emit, room):
-		return time.Time{}, forbidden("the token may not emit to the room %q; get one whose headcount.emit names it", room)
+		return time.Time{}, forbidden("the token does not allow emitting to the room %q; its headcount.emit must list it", room)
 	case g.Events != nil && !anyMatch(g.Events, event):
-		return time.Time{}, forbidden("the token may not emit %q; get one whose headcount.events names it", event)
+		return time.Time{}, forbidden("the token does not allow the event %q; its headcount.events must list it", event)
 	}
 	return g.until, nil
 }
@@ -91,7 +91,7 @@ func (p *Policy) emitter(r *http.Request) (grant, error) {
 	if p.Token == "" && p.Key == nil {
 		return grant{}, &Error{http.StatusForbidden, "emit_off", "", "emit is off; start the server with -token SECRET to switch it on"}
 	}
-	const none = "wrong or no token; send the header Authorization: Bearer TOKEN with the server's -token"
+	const none = "missing or wrong token; send the header Authorization: Bearer TOKEN with the server's -token"
 	token := bearer(r)
 	if token == "" {
 		return grant{}, unauthorized("", none)

@@ -41,7 +41,7 @@ func grantOf(claim any) (grant, error) {
 	var g grant
 	fields, ok := claim.(map[string]any)
 	if !ok && claim != nil {
-		return g, errors.New("the token's headcount is not understood; give an object with subscribe, emit and events")
+		return g, errors.New("the token's headcount claim is not valid; it must be an object with subscribe, emit and events")
 	}
 	known := map[string]*[]string{"subscribe": &g.Subscribe, "emit": &g.Emit, "events": &g.Events}
 	for name, value := range fields {
@@ -52,7 +52,7 @@ func grantOf(claim any) (grant, error) {
 			list, ok = append(list, text), ok && isText
 		}
 		if to == nil || !ok {
-			return grant{}, fmt.Errorf("the token's headcount.%.40q is not understood; give subscribe, emit and events, each a list of texts", name)
+			return grant{}, fmt.Errorf("%.40q in the token's headcount claim is not valid; use subscribe, emit and events, each a list of strings", name)
 		}
 		*to = list
 	}
@@ -112,9 +112,9 @@ func (p *Policy) check(token string) (grant, error) {
 	case errors.Is(err, jwt.ErrTokenExpired):
 		return grant{}, errors.New("the token has expired; get a new one")
 	case errors.Is(err, jwt.ErrTokenNotValidYet):
-		return grant{}, errors.New("the token is not valid yet; look at its nbf and at the clocks")
+		return grant{}, errors.New("the token is not valid yet; check its nbf and the clocks")
 	case errors.Is(err, jwt.ErrTokenRequiredClaimMissing):
-		return grant{}, errors.New("the token has no exp; get one that ends some time")
+		return grant{}, errors.New("the token has no exp; get one that expires")
 	case err != nil:
 		return grant{}, wrong // which part of it, a stranger need not know
 	}
@@ -129,7 +129,7 @@ func (p *Policy) check(token string) (grant, error) {
 // supported by the recipient, then the JWS is invalid", RFC 7515, section 4.1.11. None are.
 func (p *Policy) keyOf(token *jwt.Token) (any, error) {
 	if _, ok := token.Header["crit"]; ok {
-		return nil, errors.New("crit is not understood")
+		return nil, errors.New("crit is not supported")
 	}
 	return p.Key.material, nil
 }

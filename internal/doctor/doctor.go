@@ -85,7 +85,7 @@ func (d *Doctor) Probe(w http.ResponseWriter, r *http.Request, name string) erro
 		return httpapi.NotFound("there is nothing here; the probes are path, stream and socket")
 	}
 	if !d.enter() {
-		return httpapi.Refuse(http.StatusServiceUnavailable, "max_probes", "as many doctors as this server sees at once are here; come back in a minute")
+		return httpapi.Refuse(http.StatusServiceUnavailable, "max_probes", "too many doctors are running here; try again in a minute")
 	}
 	defer d.leave()
 	return probe(w, r)

@@ -45,7 +45,7 @@ func (e *Engine) Emit(ctx context.Context, ev Event) (id, room string, err error
 		return "", "", &Refusal{TooLarge, err.Error(), ErrTooLarge}
 	case err != nil:
 		e.log.Warn("event not accepted", "error", err)
-		return "", "", unavailable(Cluster, "the event was not accepted; try again, with an Idempotency-Key: %v", err)
+		return "", "", unavailable(Cluster, "the event was not accepted; send it again with an Idempotency-Key: %v", err)
 	}
 	e.observer.Emitted()
 	return id, room, nil
@@ -88,9 +88,9 @@ func degraded(took time.Duration, err error) *string {
 	switch {
 	case errors.Is(err, hub.ErrTooLarge):
 	case err != nil:
-		text = "the last event was not kept: " + err.Error()
+		text = "the last event was not stored: " + err.Error()
 	case took >= slowStore:
-		text = fmt.Sprintf("NATS is slow: the last event was kept after %.1f s", took.Seconds())
+		text = fmt.Sprintf("NATS is slow: storing the last event took %.1f s", took.Seconds())
 	}
 	if text == "" {
 		return nil

@@ -22,8 +22,8 @@ const (
 
 // What a [Refusal] is, for errors.Is.
 var (
-	ErrUnavailable    = errors.New("not available now; try again later")
-	ErrTooManyStreams = errors.New("too many streams; close one, or come back later")
+	ErrUnavailable    = errors.New("unavailable; try again later")
+	ErrTooManyStreams = errors.New("too many streams; close one or try again later")
 	ErrTooLarge       = errors.New("event is too large; send less")
 )
 
@@ -46,9 +46,9 @@ func unavailable(code Code, format string, args ...any) error {
 func tooMany(code Code, sentence string) error { return &Refusal{code, sentence, ErrTooManyStreams} }
 
 func stopping() error {
-	return unavailable(Stopping, "this server is stopping; come back in a few seconds")
+	return unavailable(Stopping, "this server is stopping; try again in a few seconds")
 }
 
 func tooFast() error {
-	return tooMany(MaxRate, "your address opens streams faster than it may; come back in a few seconds")
+	return tooMany(MaxRate, "too many new streams from your address; try again in a few seconds")
 }

@@ -68,7 +68,7 @@ func (e *Engine) Renew(ctx context.Context, from netip.Prefix, room string, ids 
 func (e *Engine) invite(from netip.Prefix, room string, ids []string) error {
 	now := time.Now()
 	if len(ids) > 0 && e.users.Leases()+len(ids) > e.maxLeases {
-		return unavailable(MaxLeases, "this server remembers as many users without a stream as it may; open a stream, or come back in a few seconds")
+		return unavailable(MaxLeases, "too many users without a stream on this server; open a stream, or try again in a few seconds")
 	}
 	if !e.rates.allow(from, now, len(ids)) {
 		return tooFast()
@@ -78,7 +78,7 @@ func (e *Engine) invite(from netip.Prefix, room string, ids []string) error {
 		e.renew(room, id)
 	}
 	if len(admitted) < len(ids) {
-		return unavailable(MaxLeases, "your address has as many users without a stream as it may; open a stream, or come back in a few seconds")
+		return unavailable(MaxLeases, "too many users without a stream from your address; open a stream, or try again in a few seconds")
 	}
 	return nil
 }

@@ -42,9 +42,9 @@ func (r *registry) admit(st *Stream) error {
 	case r.draining:
 		return stopping()
 	case r.maxStreams > 0 && len(r.streams) >= r.maxStreams:
-		return tooMany(MaxStreams, "this server has as many streams as it may; come back in a few seconds")
+		return tooMany(MaxStreams, "this server is full; try again in a few seconds")
 	case r.maxPerIP > 0 && r.perAddress[st.address] >= r.maxPerIP:
-		return tooMany(MaxPerIP, "your address has as many streams as it may; close one, or come back in a few seconds")
+		return tooMany(MaxPerIP, "too many streams from your address; close one, or try again in a few seconds")
 	}
 	r.streams[st] = struct{}{}
 	r.newcomers++

@@ -47,7 +47,7 @@ func (st *Stream) HandOver(conn net.Conn, header []byte, chunked bool) error {
 		return nil
 	}
 	e.log.Warn("stream refused", "error", err)
-	return unavailable(OpenFiles, "this server has no room for another stream; come back in a few seconds")
+	return unavailable(OpenFiles, "this server cannot take another stream now; try again in a few seconds")
 }
 
 func transportOf(tls bool) Transport {

@@ -41,9 +41,9 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	}
 	switch {
 	case large:
-		return nil, Refuse(http.StatusRequestEntityTooLarge, "body_too_large", "body is larger than %d bytes; send less", limit)
+		return nil, Refuse(http.StatusRequestEntityTooLarge, "body_too_large", "the body is larger than %d bytes; send less", limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, Refuse(http.StatusRequestTimeout, "body_too_slow", "body was not there within %v; send it faster", bodyTime)
+		return nil, Refuse(http.StatusRequestTimeout, "body_too_slow", "the body did not arrive within %v; send it faster", bodyTime)
 	case err != nil:
 		return nil, BadRequest(fmt.Errorf("read body: %w", err))
 	}

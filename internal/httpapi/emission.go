@@ -64,7 +64,7 @@ func readEmission(contentType string, body []byte) (emission, error) {
 		return e, fmt.Errorf(`body is not {"event":"…","data":…,"room":"…"}: %w`, where(err, in))
 	}
 	if _, err := in.Token(); !errors.Is(err, io.EOF) {
-		return e, fmt.Errorf("body goes on after the JSON object, at byte %d; send one object", in.InputOffset())
+		return e, fmt.Errorf("the body continues after the JSON object, at byte %d; send one object", in.InputOffset())
 	}
 	return e, checkFields(body)
 }
@@ -84,7 +84,7 @@ func checkFields(body []byte) error {
 		}
 		name := strings.ToLower(fmt.Sprint(token)) // as the decoder takes it
 		if had[name] {
-			return fmt.Errorf("%s comes a second time, at byte %d; give it once", name, in.InputOffset())
+			return fmt.Errorf("%s appears a second time, at byte %d; send it once", name, in.InputOffset())
 		}
 		had[name] = true
 		var raw json.RawMessage
@@ -92,7 +92,7 @@ func checkFields(body []byte) error {
 			return err
 		}
 		if name != "data" && halfPair(raw) {
-			return fmt.Errorf("%s holds half a surrogate pair, before byte %d; give a name of whole characters", name, in.InputOffset())
+			return fmt.Errorf("%s contains half a surrogate pair, before byte %d; send whole characters", name, in.InputOffset())
 		}
 	}
 	return nil
@@ -107,7 +107,7 @@ func halfPair(raw []byte) bool {
 	return strings.Count(text, "\ufffd") > meant
 }
 
-var errTooDeep = errors.New("it is nested more than 10,000 deep; send something flatter")
+var errTooDeep = errors.New("it is nested more than 10,000 levels deep; send something flatter")
 
 // tooDeep reports whether the decoder gave up because of that: it has no name for it.
 func tooDeep(err error) bool {
@@ -125,7 +125,7 @@ func where(err error, in *json.Decoder) error {
 	case errors.As(err, &syntax):
 		return fmt.Errorf("%w, at byte %d", err, syntax.Offset)
 	case errors.As(err, &kind) && kind.Field == "":
-		return fmt.Errorf("it holds %s and no object", kind.Value)
+		return fmt.Errorf("expected an object, got %s", kind.Value)
 	case errors.As(err, &kind):
 		return fmt.Errorf("%s must be a string, not %s, at byte %d", kind.Field, kind.Value, kind.Offset)
 	case errors.Is(err, io.EOF):
@@ -142,15 +142,15 @@ func parseForm(body []byte) (emission, error) {
 	// As browsers read forms: a semicolon is a character like others.
 	q, err := url.ParseQuery(strings.ReplaceAll(string(body), ";", "%3B"))
 	if err != nil {
-		return emission{}, fmt.Errorf("form is not well formed: %w", err)
+		return emission{}, fmt.Errorf("malformed form: %w", err)
 	}
 	e := emission{Event: q.Get("event")}
 	for name, values := range q {
 		switch {
 		case name != "event" && name != "data" && name != "room":
-			return e, fmt.Errorf("form has a field %q; the fields are event, data and room", name)
+			return e, fmt.Errorf("unknown form field %q; the fields are event, data and room", name)
 		case len(values) > 1:
-			return e, fmt.Errorf("form has %q %d times; give it once", name, len(values))
+			return e, fmt.Errorf("the form has %q %d times; send it once", name, len(values))
 		case !utf8.ValidString(values[0]):
 			return e, fmt.Errorf("form field %q is not UTF-8; send a form in UTF-8", name)
 		}

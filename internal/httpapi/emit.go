@@ -18,14 +18,14 @@ const maxKey = 256 // bytes of an Idempotency-Key
 // emit serves POST /emit.
 func (h *Handler) emit(w http.ResponseWriter, r *http.Request) error {
 	if h.opt.Authorize == nil {
-		return Refuse(http.StatusForbidden, "emit_off", "emit over HTTP is off; set headcount.Options.Authorize to say who may")
+		return Refuse(http.StatusForbidden, "emit_off", "emit over HTTP is off; set headcount.Options.Authorize to allow it")
 	}
 	if err := nothingElsewhere(r); err != nil {
 		return err
 	}
 	key := r.Header.Get("Idempotency-Key")
 	if len(key) > maxKey {
-		return BadRequest(fmt.Errorf("Idempotency-Key is %d bytes long; give at most %d", len(key), maxKey))
+		return BadRequest(fmt.Errorf("Idempotency-Key is %d bytes long; the limit is %d", len(key), maxKey))
 	}
 	body, err := readBody(w, r, h.opt.MaxEvent)
 	if err != nil {
@@ -77,15 +77,15 @@ func nothingElsewhere(r *http.Request) error {
 	if q, err := Query(r); err == nil {
 		for _, name := range []string{"event", "data", "room", "stream"} {
 			if q.Has(name) {
-				return BadRequest(fmt.Errorf("%s is in the query; event, data and room go into the body", name))
+				return BadRequest(fmt.Errorf("%s is in the query; put event, data and room into the body", name))
 			}
 		}
 	}
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		return Refuse(http.StatusUnsupportedMediaType, "bad_request", "body is in the content coding %.20q; send it as it is", coding)
+		return Refuse(http.StatusUnsupportedMediaType, "bad_request", "the body has the content coding %.20q; send it without one", coding)
 	}
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); strings.HasPrefix(kind, "multipart/") {
-		return Refuse(http.StatusUnsupportedMediaType, "bad_request", "body is %s; send JSON, or the form as curl -d does: %s", kind, form)
+		return Refuse(http.StatusUnsupportedMediaType, "bad_request", "the body is %s; send JSON, or a form as curl -d does: %s", kind, form)
 	}
 	return nil
 }

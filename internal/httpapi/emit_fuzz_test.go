@@ -168,7 +168,7 @@ func FuzzEmit(f *testing.F) {
 			if w.Code == http.StatusRequestEntityTooLarge && len(body) > 64<<10 {
 				continue
 			}
-			if w.Code != http.StatusOK && strings.Contains(w.Body.String(), "10,000 deep") {
+			if w.Code != http.StatusOK && strings.Contains(w.Body.String(), "10,000 levels deep") {
 				if strings.Count(data, "[")+strings.Count(data, "{") < 10_000 {
 					t.Fatalf("%s: got %s for data %q", kind, w.Body, data)
 				}

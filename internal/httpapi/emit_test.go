@@ -167,7 +167,7 @@ func TestEmitRefuses(t *testing.T) {
 	inBubble(t, options{Token: "secret"}, func(t *testing.T, b *rig) {
 		for _, body := range []string{`{"event":"news","data":` + nested(10_000) + `}`, "event=news&data=" + nested(10_001)} {
 			words := b.emit(body, strings.HasPrefix(body, "event"), bearer...).WantError(t, 400)
-			if !strings.Contains(words, "10,000 deep") {
+			if !strings.Contains(words, "10,000 levels deep") {
 				t.Errorf("nested too deep: got %q", words)
 			}
 		}
@@ -184,12 +184,12 @@ func TestEmitRefuses(t *testing.T) {
 			{"half", `{"event":"ne`, false, 400, "ends too early"},
 			{"array", `["news"]`, false, 400, "array"},
 			{"bad JSON", `{"event":"news","data":}`, false, 400, "byte 24"},
-			{"more behind", `{"event":"news"} {}`, false, 400, "goes on"},
+			{"more behind", `{"event":"news"} {}`, false, 400, "continues"},
 			{"misspelt", `{"event":"news","dat":1}`, false, 400, "dat"},
-			{"field twice", `{"event":"news","data":1,"data":2}`, false, 400, "data comes a second time"},
-			{"field twice in another case", `{"event":"news","Event":"other"}`, false, 400, "event comes a second time"},
+			{"field twice", `{"event":"news","data":1,"data":2}`, false, 400, "data appears a second time"},
+			{"field twice in another case", `{"event":"news","Event":"other"}`, false, 400, "event appears a second time"},
 			{"half a surrogate pair in the name", `{"event":"a\ud800"}`, false, 400, "half a surrogate pair"},
-			{"half a surrogate pair in the room", `{"event":"\ufffd","room":"\uFFFD\udc00"}`, false, 400, "room holds half"},
+			{"half a surrogate pair in the room", `{"event":"\ufffd","room":"\uFFFD\udc00"}`, false, 400, "room contains half"},
 			{"name of a wrong kind", `{"event":1}`, false, 400, "must be a string"},
 			{"not UTF-8", "{\"event\":\"news\",\"data\":\"\xff\"}", false, 400, "UTF-8"},
 			{"no name", `{"data":1}`, false, 400, "event is empty"},
@@ -223,7 +223,7 @@ func TestEmitRefuses(t *testing.T) {
 		}{
 			{"room in the query", "?room=a", "Accept", "*/*", 400, "into the body"},
 			{"event in the query", "?event=a", "Accept", "*/*", 400, "into the body"},
-			{"compressed", "", "Content-Encoding", "gzip", 415, `"gzip"; send it as it is`},
+			{"compressed", "", "Content-Encoding", "gzip", 415, `"gzip"; send it without one`},
 			{"form of curl -F", "", "Content-Type", "multipart/form-data; boundary=x", 415, "curl -d"},
 		} {
 			a := b.Do("POST", "/emit"+tt.query, `{"event":"news"}`, append(bearer, tt.header, tt.value)...)

@@ -49,9 +49,12 @@ func Allow(w http.ResponseWriter, r *http.Request, methods ...string) error {
 	if slices.Contains(methods, r.Method) {
 		return nil
 	}
-	allow := strings.Join(methods, ", ")
-	w.Header().Set("Allow", allow)
-	return Refuse(http.StatusMethodNotAllowed, "no_such_route", "%s does not go here; use %s", r.Method, allow)
+	w.Header().Set("Allow", strings.Join(methods, ", "))
+	are := "is"
+	if len(methods) > 1 {
+		are = "are"
+	}
+	return Refuse(http.StatusMethodNotAllowed, "no_such_route", "only %s %s allowed here", strings.Join(methods, " and "), are)
 }
 
 // forbidden is an error of Options.Authorize.
@@ -67,7 +70,7 @@ func forbidden(err error) error {
 }
 
 // InternalError is all that strangers are told of one.
-const InternalError = "something went wrong in the server; its log says what"
+const InternalError = "internal error; the log of the server has the details"
 
 func statusOf(code engine.Code) int {
 	switch code {
@@ -132,7 +135,7 @@ func (e Errors) Write(w http.ResponseWriter, r *http.Request, err error) {
 	default:
 		w.WriteHeader(a.Status)
 		if _, err := w.Write(body); err != nil {
-			e.Log.Debug("answer did not go out", "error", err)
+			e.Log.Debug("answer not sent", "error", err)
 		}
 	}
 	if e.Refused != nil {

@@ -59,7 +59,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, want engine.Req
 	takeOver = takeOver && canHijack(inner)
 	if !takeOver && !canFlush(inner) {
 		return Refuse(http.StatusInternalServerError, "middleware",
-			"no stream can pass %T, which hides http.Flusher and http.Hijacker; mount headcount outside of that middleware, or poll with ?poll=1", inner)
+			"%T hides http.Flusher and http.Hijacker, so nothing can be streamed; mount headcount outside of that middleware, or poll with ?poll=1", inner)
 	}
 	st, err := h.engine.Subscribe(r.Context(), want)
 	if err != nil {

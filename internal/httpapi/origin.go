@@ -10,7 +10,7 @@ import (
 func (h *Handler) allowOrigin(w http.ResponseWriter, r *http.Request) error {
 	err := h.opt.Origins.Allow(w.Header(), r)
 	if origin := r.Header.Get("Origin"); err != nil && h.strangers.add(origin) {
-		h.opt.Log.Warn("pages of another origin are refused; -origins can allow them", "origin", origin)
+		h.opt.Log.Warn("refused a page of another origin; allow it with -origins if it is yours", "origin", origin)
 	}
 	return err
 }

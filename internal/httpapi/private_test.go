@@ -302,7 +302,7 @@ func TestNoKeys(t *testing.T) {
 	for text, want := range map[string]string{
 		"short-secret":                    "12 bytes",
 		publicPEM(t, small.Public()):      "1024 bits",
-		publicPEM(t, p224.Public()):       "of this kind",
+		publicPEM(t, p224.Public()):       "this kind of public key",
 		private:                           "RSA PRIVATE KEY",
 		"-----BEGIN PUBLIC KEY-----\nMIG": "cut off",
 		string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: []byte("x")})): "read public key",

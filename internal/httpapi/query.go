@@ -36,14 +36,14 @@ func parseRequest(r *http.Request) (engine.Request, error) {
 	case "1":
 		want.Poll = true
 	default:
-		return want, BadRequest(fmt.Errorf("poll is %.20q; give 1, or leave it out", q.Get("poll")))
+		return want, BadRequest(fmt.Errorf("poll is %.20q; use 1, or omit it", q.Get("poll")))
 	}
 	switch q.Get("wait") {
 	case "":
 	case "0":
 		want.NoWait = true
 	default:
-		return want, BadRequest(fmt.Errorf("wait is %.20q; give 0 with poll=1, or leave it out", q.Get("wait")))
+		return want, BadRequest(fmt.Errorf("wait is %.20q; use 0 with poll=1, or omit it", q.Get("wait")))
 	}
 	if q.Has("id") {
 		if err := sse.CheckClientID(want.ClientID); err != nil {
@@ -70,7 +70,7 @@ func Query(r *http.Request) (url.Values, error) {
 	}
 	q, err := url.ParseQuery(strings.Join(pairs, "&"))
 	if err != nil {
-		return nil, BadRequest(fmt.Errorf("query is not well formed: %w", err))
+		return nil, BadRequest(fmt.Errorf("malformed query: %w", err))
 	}
 	return q, nil
 }

@@ -72,10 +72,10 @@ func (h *Handler) readUsers(w http.ResponseWriter, r *http.Request) (u users, er
 		return u, BadRequest(err)
 	}
 	if len(u.IDs) == 0 || len(u.IDs) > maxIDs {
-		return u, BadRequest(fmt.Errorf("ids has %d entries; give 1 to %d", len(u.IDs), maxIDs))
+		return u, BadRequest(fmt.Errorf("ids has %d entries; send 1 to %d", len(u.IDs), maxIDs))
 	}
 	if u.Grace < 0 || u.Grace > maxGrace {
-		return u, BadRequest(fmt.Errorf("grace is %g; give 0 to %d seconds", u.Grace, maxGrace))
+		return u, BadRequest(fmt.Errorf("grace is %g; it must be 0 to %d seconds", u.Grace, maxGrace))
 	}
 	for i, id := range u.IDs {
 		if err := sse.CheckClientID(id); err != nil {

@@ -150,7 +150,7 @@ func (p *Pages) Error(w http.ResponseWriter, r *http.Request, status int, senten
 func (p *Pages) Asset(w http.ResponseWriter, r *http.Request, name string) error {
 	err := p.assets.Serve(w, r, name)
 	if errors.Is(err, asset.ErrNotFound) {
-		return httpapi.NotFound("There is no such file; the client is /assets/io.js or /assets/io.mjs.")
+		return httpapi.NotFound("There is no such file. The client is /assets/io.js or /assets/io.mjs.")
 	}
 	return err
 }

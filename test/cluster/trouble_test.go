@@ -279,11 +279,11 @@ func TestNoSpace(t *testing.T) {
 			t.Fatal("NATS took more than it may keep")
 		}
 	}
-	if got, want := a.stats(t).Cluster, "ok, but the last event was not kept"; !strings.HasPrefix(got, want) || !strings.Contains(got, "10047") && !strings.Contains(got, "10023") {
+	if got, want := a.stats(t).Cluster, "ok, but the last event was not stored"; !strings.HasPrefix(got, want) || !strings.Contains(got, "10047") && !strings.Contains(got, "10023") {
 		t.Errorf("/stats: got cluster %q, want %q and NATS's own error", got, want)
 	}
-	if code, got := status(a.URL+"/readyz"), readyz(t, a.URL); code != http.StatusOK || !strings.HasPrefix(got, "ok, but the last event was not kept") {
-		t.Errorf("/readyz: got %d %q, want 200 that says that the last event was not kept", code, got)
+	if code, got := status(a.URL+"/readyz"), readyz(t, a.URL); code != http.StatusOK || !strings.HasPrefix(got, "ok, but the last event was not stored") {
+		t.Errorf("/readyz: got %d %q, want 200 and the last event not stored", code, got)
 	}
 	if !strings.Contains(a.log.String(), `msg="event not accepted"`) {
 		t.Errorf("the log says nothing of it:\n%s", a.log)
