@@ -70,7 +70,7 @@ type Options struct {
 
 	// OnJoin and OnLeave are called when the number of users of a room, over all nodes, has
 	// risen or fallen, with the new number. Calls come from one goroutine, one after the other
-	// and in order. They may take their time: who comes and goes meanwhile may be put into one call.
+	// and in order. They may take their time: joins and leaves in the meantime may be combined into one call.
 	//
 	// Default nil: nobody is told.
 	OnJoin, OnLeave func(room string, users int)

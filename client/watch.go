@@ -82,7 +82,7 @@ func endOfWatch(ctx context.Context, told *console, err error) error {
 	return told.hopeless(err)
 }
 
-// outputError says that an event could not be written.
+// outputError is a failure to write an event.
 type outputError struct{ err error }
 
 func (e *outputError) Error() string { return "write output: " + e.err.Error() }

@@ -43,7 +43,7 @@ func (p *predecessor) listener(name string) (net.Listener, error) {
 	return p.parcel.Listener(name)
 }
 
-// ready says that everything is here, and waits until the other process has let go of it. It returns the connections
+// ready confirms that everything is here, and waits until the other process has let go of it. It returns the connections
 // that wait for a request.
 func (p *predecessor) ready() ([]net.Conn, error) {
 	if p == nil {

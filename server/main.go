@@ -60,7 +60,7 @@ func run(ctx context.Context, args []string, stdout io.Writer, stderr *logqueue.
 	ignoreBrokenPipes()
 	log := newLog(cfg.log, stderr)
 	if len(cfg.unknown) > 0 {
-		log.Warn("variables of the environment that are no options; -h lists those that are", "names", cfg.unknown)
+		log.Warn("unknown environment variables; -h lists the known ones", "names", cfg.unknown)
 	}
 	log = slog.New(newRateLimited(log.Handler()))
 	p, err := newProcess(ctx, cfg, before, log)

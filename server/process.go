@@ -118,7 +118,7 @@ func (p *process) listen(ctx context.Context, before *predecessor) error {
 	err := open(p.cfg.adminListener(), "-admin", p.cfg.admin)
 	if err != nil && p.cfg.admin == defaultAdmin {
 		// A second server on one machine, most likely; it works without.
-		p.log.Warn("no admin listener", "error", err)
+		p.log.Warn("running without the admin listener", "error", err)
 		return nil
 	}
 	return err
@@ -153,7 +153,7 @@ func (p *process) run(ctx context.Context, self program) error {
 	p.log.Info("listening", "addr", l.Addr().String(), "url", pageURL(l.Addr(), p.cfg.tlsCert != "")+p.cfg.path,
 		"max_streams", stats.MaxStreams, "open_files", engine.FileLimit(), "writer", string(stats.Writer))
 	if files := engine.FileLimit(); files > 0 && stats.MaxStreams > files-engine.ReservedFiles(runtime.GOMAXPROCS(0)) {
-		p.log.Warn("not as many streams fit as -max-streams says, for each is an open file; raise the open-file limit", "open_files", files)
+		p.log.Warn("-max-streams is higher than the open-file limit allows; raise that limit", "open_files", files)
 	}
 	p.tell("READY=1")
 
@@ -191,7 +191,7 @@ func (p *process) upgrade(ctx context.Context, u upgrade) (pid int, err error) {
 // tell tells the service manager.
 func (p *process) tell(state string) {
 	if err := notify(state); err != nil {
-		p.log.Warn("service manager not told", "error", err)
+		p.log.Warn("could not notify the service manager", "error", err)
 	}
 }
 
@@ -206,9 +206,9 @@ func (p *process) stop() error {
 	defer cancel()
 	// Streams first: Server.Shutdown waits for them, and knows nothing of hijacked ones.
 	if err := p.site.live.Shutdown(goodbye); err != nil {
-		p.log.Warn("not every stream ended cleanly", "error", err)
+		p.log.Warn("some streams were cut", "error", err)
 	}
-	p.operators.Stop() // who watches sees the end
+	p.operators.Stop() // the pages of /stats see the end
 	if err := p.public.Shutdown(last); err != nil {
 		_ = p.public.Close() // what did not end in time is cut
 	}
@@ -239,7 +239,7 @@ func (p *process) leave() error {
 	err := p.site.live.Release(last)
 	ending.Wait()
 	if err != nil {
-		p.log.Warn("not every stream that stayed ended cleanly", "error", err)
+		p.log.Warn("some streams that stayed were cut", "error", err)
 	}
 	return nil
 }

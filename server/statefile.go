@@ -31,7 +31,7 @@ func loadState(path string, log *slog.Logger) *headcount.Snapshot {
 		return nil
 	}
 	if err := os.Remove(path); err != nil {
-		log.Warn("state not used, since it would be used again", "file", path, "error", err)
+		log.Warn("state not used, because its file could not be removed", "file", path, "error", err)
 		return nil
 	}
 	if age := time.Since(state.Written()); age > maxStateAge {
@@ -67,11 +67,11 @@ func saveState(path string, state *headcount.Snapshot) error {
 // checkState reports whether a state could be saved at the end, and whether the file is one of ours to replace.
 func checkState(path string) error {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("-state %s is no file", path)
+		return fmt.Errorf("-state %s is not a file", path)
 	}
 	probe, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	if err != nil {
-		return fmt.Errorf("-state: %w; name a file in a directory that this program may write", err)
+		return fmt.Errorf("-state: %w; use a file in a directory that this program can write to", err)
 	}
 	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }

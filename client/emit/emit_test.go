@@ -251,7 +251,7 @@ func TestEmitLinesEnds(t *testing.T) {
 	}
 }
 
-// Ctrl-C ends at once, whatever standard input and the server do, and says that an event is in doubt.
+// Ctrl-C ends at once, whatever standard input and the server do, and reports an event in doubt.
 func TestEmitEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(func(_ int, w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) })

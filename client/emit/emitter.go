@@ -31,7 +31,7 @@ const (
 )
 
 var (
-	// ErrInDoubt says that the end came before the answer: the event may have been sent or not.
+	// ErrInDoubt means that emit ended before the answer came. The event may have been sent or not.
 	ErrInDoubt = errors.New("ended before the answer")
 	// ErrNotUTF8 and ErrLongInput are mistakes in the data.
 	ErrNotUTF8   = errors.New("the data is not UTF-8")

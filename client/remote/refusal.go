@@ -33,7 +33,7 @@ type Refusal struct {
 	After  time.Duration // Retry-After, 0 if there was none
 	Status int           // of the answer that said so, 0 if it was 200
 	Own    bool          // the server itself says so, in a sentence
-	// WantsTLS says that the request went to a server that speaks TLS only.
+	// WantsTLS reports whether the server speaks TLS only.
 	WantsTLS bool
 }
 

@@ -156,7 +156,7 @@ func TestTrials(t *testing.T) {
 			t.Errorf("the last request is a poll, want a stream")
 		}
 		if strings.Count(strings.Join(s.told, "\n"), "streaming") != 1 {
-			t.Errorf("got %q, want one line that says that streams arrive", s.told)
+			t.Errorf("got %q, want one line about streams arriving", s.told)
 		}
 	})
 }

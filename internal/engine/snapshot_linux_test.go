@@ -236,7 +236,7 @@ func TestReleased(t *testing.T) {
 		t.Error("it takes a subscriber, want an error")
 	}
 	if p.Leave("lobby", []string{"abcdefgh"}, 0) == nil || p.Renew(t.Context(), engine.Request{}.Address, "lobby", []string{"abcdefgh"}) == nil {
-		t.Error("it says that users left or renewed, want errors")
+		t.Error("users left or renewed without an error, want errors")
 	}
 }
 

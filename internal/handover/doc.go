@@ -5,7 +5,7 @@
 //
 //  1. This process starts the next one and waits for its hello. Nothing has changed yet.
 //  2. This process stops, and sends what it has.
-//  3. The next process says that it has everything. It has not touched anything yet.
+//  3. The next process confirms that it has everything. It has not touched anything yet.
 //  4. This process says go, and from then on touches nothing any more.
 //  5. The next process goes on.
 //

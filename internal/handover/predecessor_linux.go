@@ -43,7 +43,7 @@ func (p *Predecessor) Receive() (*Parcel, error) {
 	return receive(p.conn)
 }
 
-// Ready says that this process has everything, and waits for the other one to let it go on. After an error nothing
+// Ready confirms that this process has everything, and waits for the other one to let it go on. After an error nothing
 // that was received may be touched, but to close it.
 func (p *Predecessor) Ready() error {
 	if err := p.say(message{Ready: true}); err != nil {

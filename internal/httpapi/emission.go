@@ -53,7 +53,7 @@ func readEmission(contentType string, body []byte) (emission, error) {
 	// presence of a byte order mark": RFC 8259, section 8.1.
 	body = bytes.TrimPrefix(body, []byte("\ufeff"))
 	kind, _, _ := mime.ParseMediaType(contentType)
-	// curl -d '{"event":…}' says that it sends a form; no field begins like that.
+	// curl -d '{"event":…}' is sent as a form. No field begins like that.
 	if kind == form && !bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) {
 		return parseForm(body)
 	}

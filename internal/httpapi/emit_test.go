@@ -15,7 +15,7 @@ import (
 
 var bearer = []string{"Authorization", "Bearer secret"}
 
-// emit posts a body and returns the answer; form says that it is one.
+// emit posts a body and returns the answer; form means that it is a form.
 func (b *rig) emit(body string, form bool, header ...string) bubble.Answer {
 	b.T.Helper()
 	kind := "application/json"
@@ -25,7 +25,7 @@ func (b *rig) emit(body string, form bool, header ...string) bubble.Answer {
 	return b.Do("POST", "/emit", body, append([]string{"Content-Type", kind}, header...)...)
 }
 
-// Who has no token, or a wrong one, emits nothing; nobody does where emit is off.
+// A request without a token, or with a wrong one, emits nothing. Where emit is off, no request does.
 func TestEmitToken(t *testing.T) {
 	inBubble(t, options{Token: "secret"}, func(t *testing.T, b *rig) {
 		reader := b.Open("")

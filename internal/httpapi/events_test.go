@@ -139,7 +139,7 @@ func TestClientIDs(t *testing.T) {
 	})
 }
 
-// Who comes back while its id lingers makes no flicker, and lingers anew.
+// A client that reconnects within its grace period does not change the count, and gets a new grace period.
 func TestLinger(t *testing.T) {
 	inBubble(t, options{Linger: 2 * time.Second}, func(t *testing.T, b *rig) {
 		watcher := b.Open("")
@@ -341,7 +341,7 @@ func TestDrain(t *testing.T) {
 		go func() { drained <- b.engine.Drain(t.Context()) }()
 		time.Sleep(time.Millisecond)
 		if err := b.engine.Ready(); err == nil {
-			t.Error("the engine says that it is ready while it drains")
+			t.Error("the engine is ready while it drains")
 		}
 		refused := b.Do("GET", "/events", "")
 		refused.WantError(t, 503)

@@ -138,7 +138,7 @@ func TestTokenPlaces(t *testing.T) {
 	})
 }
 
-// A stream and a poll are ended when their token is; who comes back with it gets a 401.
+// A stream and a poll end when their token expires. A client that reconnects with it gets 401.
 func TestTokenExpiry(t *testing.T) {
 	inBubble(t, privateRooms(t), func(t *testing.T, b *rig) {
 		token := member(t)

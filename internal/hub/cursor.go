@@ -73,7 +73,7 @@ func (r *Room) appendCursor(dst []byte, p Position) []byte {
 	return Cursor{Epoch: r.epoch, Seq: p.Seq, Node: r.hub.node, Version: p.Version}.Append(dst)
 }
 
-// position is where a cursor says that its reader is. known is false if it was not written
+// position is where the reader of a cursor is. known is false if it was not written
 // in this epoch; a version from another node is 0, for nothing is known of it.
 func (r *Room) position(c Cursor) (p Position, known bool) {
 	if c.Epoch != r.epoch {

@@ -108,7 +108,7 @@ func (k *kept) remove(f *frame) {
 	k.bytes -= int64(len(f.chunk)) + frameCost
 }
 
-// room says that a room has begun to keep events, or keeps none any more.
+// room notes that a room has begun or ceased to keep events.
 func (k *kept) room(begins bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

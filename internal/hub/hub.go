@@ -37,7 +37,7 @@ type Hub struct {
 	rooms    map[string]*Room
 	idle     map[*Room]time.Time // those that nobody has open, and since when
 	versions uint64              // of the last room that was dropped, so that none is used twice
-	seqs     uint64              // likewise
+	seqs     uint64              // guarded by mu
 }
 
 // New returns a hub without rooms.
@@ -64,7 +64,7 @@ func New(opt Options) *Hub {
 // Open returns the room called name, which exists from now on until [Hub.Close] has
 // been called as often as Open, and for Options.Idle or as long as it has history.
 func (h *Hub) Open(name string) *Room {
-	h.trimEvents(time.Now()) // who comes now is to get nothing that is too old
+	h.trimEvents(time.Now()) // a new reader gets nothing that is too old
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r := h.rooms[name]

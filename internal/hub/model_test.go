@@ -217,7 +217,7 @@ func (m *model) poll(t *rapid.T) {
 	var news bool
 	r.sub, r.log, news = m.room.Poll(who)
 	if news == r.informed {
-		m.Fatalf("poll with %s says that there is news: %v, want %v", cursor, news, !r.informed)
+		m.Fatalf("poll with %s reports news: %v, want %v", cursor, news, !r.informed)
 	}
 	if r.sub.Pending(&r.batch) {
 		r.take(r.batch.Len())

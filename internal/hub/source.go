@@ -12,14 +12,14 @@ import (
 //
 // Both methods are called with the hub locked. They must not wait, nor call the hub.
 type Source interface {
-	// Watch says that r exists from now on. Its history is to be brought by
+	// Watch is called when r begins to exist. Its history is to be brought by
 	// [Room.Load], and what happens in it by [Room.Deliver].
 	Watch(r *Room)
-	// Unwatch says that r exists no more.
+	// Unwatch is called when r ceases to exist.
 	Unwatch(r *Room)
 }
 
-// ErrTooLarge says that a source takes no events of that size.
+// ErrTooLarge means that a source takes no events of that size.
 var ErrTooLarge = errors.New("event is too large")
 
 // Event is an event that a [Source] brings.
@@ -30,7 +30,7 @@ type Event struct {
 	Data []byte // JSON
 }
 
-// Reset says that from now on the source counts in epoch, and that the last sequence
+// Reset means that from now on the source counts in epoch, and that the last sequence
 // there is tip. What every room has kept is forgotten, and who reads is told by an
 // io:gap; the source loads the rooms again.
 func (h *Hub) Reset(epoch string, tip uint64) {
@@ -55,7 +55,7 @@ func (r *Room) reset(epoch string) {
 	r.tell()
 }
 
-// Advance says that the source's last sequence is tip at least. A cursor up to there
+// Advance means that the last sequence of the source is at least tip. A cursor up to there
 // is not of the future, also if this node has heard of nothing behind it yet.
 func (h *Hub) Advance(tip uint64) {
 	for {
@@ -110,7 +110,7 @@ func (r *Room) Deliver(upTo uint64, events ...Event) {
 	}
 }
 
-// Lose says that the room may have had events up to upTo which nobody can bring any
+// Lose means that the room may have had events up to upTo which nobody can bring any
 // more: its readers are told, by an io:gap.
 func (r *Room) Lose(upTo uint64) {
 	r.mu.Lock()
@@ -122,7 +122,7 @@ func (r *Room) Lose(upTo uint64) {
 	r.tell()
 }
 
-// Expect says that a cursor up to seq is to be believed, though nobody can say now
+// Expect means that a cursor up to seq is to be believed, though nobody can say now
 // whether the source is that far: its reader gets what comes behind.
 func (r *Room) Expect(seq uint64) {
 	r.mu.Lock()

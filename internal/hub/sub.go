@@ -49,7 +49,7 @@ type Batch struct {
 // Len returns how many bytes the batch holds.
 func (b *Batch) Len() int { return b.size }
 
-// Full says that there may be more than the batch could take.
+// Full reports whether there may be more than the batch could take.
 func (b *Batch) Full() bool { return b.size >= maxBatch }
 
 func (b *Batch) reset() {
@@ -92,7 +92,7 @@ func (r *Room) Join(who JoinOptions) *Sub {
 
 // Poll makes a reader that gets one answer with an end: the opening that it returns,
 // and then the first batch of [Sub.Pending] that is not empty. Unlike a stream it
-// gets no state again that its cursor says it has, but for a newcomer; news says that the opening holds
+// gets no state again that its cursor says it has, but for a newcomer; news reports whether the opening holds
 // something that it did not have.
 func (r *Room) Poll(who JoinOptions) (s *Sub, opening []byte, news bool) {
 	r.mu.Lock()
@@ -129,7 +129,7 @@ func (s *Sub) resume(cursor string) (missed string) {
 	return missed
 }
 
-// resumed says that the reader goes on where its cursor says, and that this is known:
+// resumed reports whether the reader continues at its cursor, and this is known:
 // the room need not be loaded yet.
 func (s *Sub) resumed(cursor, missed string) bool {
 	return cursor != "" && missed == "" && s.wants == nil
@@ -263,14 +263,14 @@ func (s *Sub) settle() {
 // Room returns the room of the reader.
 func (s *Sub) Room() *Room { return s.room }
 
-// Chunked says that the reader's frames come as HTTP/1.1 chunks.
+// Chunked reports whether the frames of the reader are HTTP/1.1 chunks.
 func (s *Sub) Chunked() bool { return s.chunked }
 
 // Position returns how far the reader is, not counting what is left of a frame. What is
 // pending for one reader is so for all at the same position.
 func (s *Sub) Position() Position { return s.pos }
 
-// Clean says that the last write did not end inside a frame.
+// Clean reports whether the last write ended at the end of a frame.
 func (s *Sub) Clean() bool { return len(s.rest) == 0 }
 
 // Pending fills b with what the reader still has to get, at most about 64 KiB or
@@ -416,7 +416,7 @@ func (s *Sub) frame(p []byte) []byte {
 	return p
 }
 
-// Advance says that the first n bytes of b have gone to the reader. What is left of
+// Advance notes that the first n bytes of b were sent to the reader. What is left of
 // a frame then comes first, whatever happens in the room meanwhile.
 func (s *Sub) Advance(b *Batch, n int) {
 	if b.gap && n > len(s.rest) {

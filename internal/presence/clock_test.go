@@ -7,7 +7,7 @@ import (
 	"headcount/internal/presence"
 )
 
-// A clock that jumps takes nobody away who has an open stream, and keeps nobody for ever who has none.
+// A clock that jumps removes no user with an open stream, and keeps no user without one for ever.
 func TestClockJumps(t *testing.T) {
 	const linger = 2 * time.Second
 	for _, row := range []struct {

@@ -20,7 +20,7 @@ type RoomState struct {
 type UserState struct {
 	ID    string
 	Lease time.Duration // until it ends, may be past; never = it has had none
-	Back  time.Duration // likewise of the time for which it is waited
+	Back  time.Duration // how long it is waited for
 	Due   bool          // the lease counts
 	// Leaving is set when it said goodbye for the end of its lease.
 	Leaving bool
@@ -158,7 +158,7 @@ func (t *Table) importUser(u *user, st UserState, now time.Time, grace time.Dura
 	}
 }
 
-// OpenAgain is [Table.Open] for a stream without id whose reader says that it was here before. It takes the place of
+// OpenAgain is [Table.Open] for a stream without id whose reader claims to have been here before. It takes the place of
 // one that is waited for, if any is.
 func (t *Table) OpenAgain(name string, s Stream) *Ticket {
 	t.mu.Lock()

@@ -47,7 +47,7 @@ func TestStreamsLeftBehind(t *testing.T) {
 	now = now.Add(grace)
 	count("the third and who stays away are given up", 6, "a")
 	table.OpenAgain("a", stream{})
-	count("who comes later is new", 7)
+	count("a later user is new", 7)
 	now = now.Add(time.Minute)
 	count("without leases", 5, "a")
 	table.Close(first, now)

@@ -61,7 +61,7 @@ type Ticket struct {
 
 // Stream is what a ticket stands for.
 type Stream interface {
-	// Left says that the stream's user said goodbye or was given up: it is not
+	// Left is called when the user of the stream said goodbye or was given up: it is not
 	// counted any more, and the stream should end. It is called without any lock,
 	// from whoever called the table, and must not wait.
 	Left()
@@ -126,7 +126,7 @@ func (t *Table) open(name, id string, s Stream) *Ticket {
 	return k
 }
 
-// Lease says that the stream of k proves nothing by being open, because it came
+// Lease notes that the stream of k proves nothing by being open, because it came
 // through a proxy, which may keep it open without its reader: its user is counted
 // until a time, and longer if [Table.Renew] is called. It changes nothing for a
 // stream without client id.
@@ -143,11 +143,11 @@ func (t *Table) Lease(k *Ticket, until time.Time) {
 	}
 }
 
-// Close says that the stream of k has ended. A client id lingers, from now on; a
+// Close notes that the stream of k has ended. A client id lingers, from now on; a
 // stream without one is gone. Closing twice is as closing once.
 func (t *Table) Close(k *Ticket, now time.Time) { t.CloseFor(k, now, 0) }
 
-// Returned says that a reader which was told to come back has come back by the stream of
+// Returned notes that a reader which was told to reconnect has done so by the stream of
 // k: it is not waited for any more.
 func (t *Table) Returned(k *Ticket) {
 	t.mu.Lock()
@@ -205,7 +205,7 @@ func (t *Table) CloseFor(k *Ticket, now time.Time, longer time.Duration) {
 	}
 }
 
-// proven says that the user has an open stream that proves it is there.
+// proven reports whether the user has an open stream that proves its presence.
 func (u *user) proven() bool {
 	for k := u.open; k != nil; k = k.next {
 		if !k.leased {
@@ -280,7 +280,7 @@ func (t *Table) LeaveBy(name, id string, at time.Time) {
 	t.setLease(u, at)
 }
 
-// Expire removes everybody whose lease ended by now and who has no open stream that
+// Expire removes every user whose lease ended by now and that has no open stream that
 // proves more, tells their streams to end, and returns the rooms whose count it
 // changed, each once.
 func (t *Table) Expire(now time.Time) []string {

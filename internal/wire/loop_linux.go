@@ -251,7 +251,7 @@ func (l *loop) join(c *Conn) {
 	l.conns[c.fd] = c
 	l.open++
 	c.heard += l.now
-	if c.pushing { // as the process says that had it before
+	if c.pushing { // as the process before this one reported
 		c.pushing = false
 		l.pushLater(c)
 	}
@@ -324,7 +324,7 @@ func (l *loop) pass() {
 	}
 }
 
-// heartbeats gives a sign of life to everybody who has heard nothing for long.
+// heartbeats sends a sign of life on every stream that has been silent for long.
 func (l *loop) heartbeats() {
 	l.now++
 	if len(l.warm) > 0 {

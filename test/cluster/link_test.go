@@ -18,7 +18,7 @@ type link struct {
 	held  bool
 	delay time.Duration // each way
 	edit  func([]byte)  // what comes back, in place; nil = nothing
-	forth func([]byte)  // likewise what goes there
+	forth func([]byte)  // the same for what goes there
 	conns []net.Conn    // all that there were
 }
 

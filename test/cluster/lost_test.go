@@ -67,7 +67,7 @@ func (a *acks) lacking(r *reader) (untold []string, told int) {
 	return untold, told
 }
 
-// drifts says that each of the servers may number the events in its own way: NATS before 2.11.
+// drifts reports whether each of the servers may number the events in its own way: NATS before 2.11.
 func drifts(t *testing.T, urls string) bool {
 	t.Helper()
 	nc, _ := jetStream(t, urls)

@@ -13,7 +13,7 @@ import (
 	"headcount/test/rig"
 )
 
-// mover is a user who has streams on some of the nodes.
+// mover is a user with streams on some of the nodes.
 type mover struct {
 	id    string
 	open  map[int]*reader // by node

@@ -123,7 +123,7 @@ func (r *reader) subscriber() *rig.Subscriber {
 	return s
 }
 
-// answer says that the client is alive.
+// answer renews the lease of the client.
 func (r *reader) answer(ctx context.Context) {
 	node := cmp.Or(r.answers, r.at)
 	body := fmt.Sprintf(`{"room":%q,"ids":[%q]}`, r.room, r.id)

@@ -100,7 +100,7 @@ func (r *reader) follows(t *testing.T, users int, turns []time.Time) {
 			turn++
 		}
 		if got != users+turn%2 {
-			t.Errorf("%s was shown %v, the %dth after %d turns of somebody who comes and goes: want %d", r.id, r.counts, i+1, turn, users+turn%2)
+			t.Errorf("%s was shown %v, the %dth after %d turns of a user that joins and leaves: want %d", r.id, r.counts, i+1, turn, users+turn%2)
 			return
 		}
 	}
@@ -134,7 +134,7 @@ func say(t *testing.T, url, id string) {
 	t.Errorf("%s: got %s, want 204", url, last)
 }
 
-// Whom a node that has stopped still counted is counted once, whatever it does on the others: says goodbye, says that it is
+// Whom a node that has stopped still counted is counted once, whatever it does on the others: says goodbye, reports that it is
 // there, or comes back. Who does nothing is gone when its time is over.
 func TestStoppedNode(t *testing.T) {
 	t.Parallel()

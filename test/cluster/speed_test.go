@@ -21,7 +21,7 @@ import (
 	"headcount/test/rig"
 )
 
-// goals says that the goals are to be met, as they are where nothing else runs: task speed. Else the figures are for people:
+// goals reports whether the goals must be met, as they are where nothing else runs: task speed. Else the figures are for people:
 // a busy machine is not a fault.
 func goals() bool { return os.Getenv("SPEED") == "goals" }
 

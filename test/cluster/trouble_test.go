@@ -41,7 +41,7 @@ func TestNATSNotThereYet(t *testing.T) {
 	ra.await(t, 2)
 	code, answer, err := emit(a.URL, "lobby", "n", "99", "")
 	if err != nil || code != http.StatusServiceUnavailable || !strings.Contains(answer.Error, "refused") {
-		t.Errorf("emit without NATS: got %d %v %v, want 503 that says that the connection is refused", code, answer, err)
+		t.Errorf("emit without NATS: got %d %v %v, want 503 and the connection refused", code, answer, err)
 	}
 	rig.Wait(t, 5*time.Second, "not ready, in the log", func() bool { return strings.Contains(a.log.String(), `msg="not ready"`) })
 
@@ -159,7 +159,7 @@ func TestEventsThatAreNotSent(t *testing.T) {
 // loseEvents has events that are sent out lost. They have a header; what nodes say to a room has none.
 func loseEvents(data []byte) { lose(data, "HMSG headcount.live.", "HMSG headcount.lost.") }
 
-// NATS says that nothing is left when one event is: of NATS 2.9 it was seen.
+// NATS reports that nothing is left when one event is: of NATS 2.9 it was seen.
 func TestLastEventWithheld(t *testing.T) {
 	s := startNATS(t, 0, t.TempDir())
 	way := newLink(t, strings.TrimPrefix(s.URL, "nats://"))

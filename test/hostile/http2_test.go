@@ -37,7 +37,7 @@ func (c *connection) get(n uint32, path string, headers ...hpack.HeaderField) er
 	return c.begin("GET", n, path, true, headers...)
 }
 
-// begin begins stream n; last says that no body follows.
+// begin begins stream n; last means that no body follows.
 func (c *connection) begin(method string, n uint32, path string, last bool, headers ...hpack.HeaderField) error {
 	c.block.Reset()
 	for _, h := range append([]hpack.HeaderField{

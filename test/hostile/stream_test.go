@@ -41,7 +41,7 @@ func slowRead(f *field) error {
 	return nil
 }
 
-// halfClose says that it sends nothing more, and stays: it is not counted.
+// halfClose ends its sending side and stays. It is not counted.
 func halfClose(f *field) error {
 	all, err := f.streams(100, "room=lobby")
 	defer all.close()

@@ -33,7 +33,7 @@ type Proxy struct {
 	Streams   Verdict
 	Hears     Hears // of streams where these are live, of polls elsewhere
 	Shown     bool  // File is what docs/proxies.md advises
-	Disguised bool  // nothing in a request says that it came through it
+	Disguised bool  // no request shows that it came through it
 
 	Forward bool // set in the browser, not in front of the server
 	TLS     bool // HTTP/2

@@ -125,7 +125,7 @@ func (s *Subscriber) Stop() {
 	}
 }
 
-// Follow makes one attempt after the other, until ctx ends or again says that it is enough.
+// Follow makes one attempt after the other, until ctx ends or again reports that it is enough.
 func (s *Subscriber) Follow(ctx context.Context, again Again) {
 	for ctx.Err() == nil {
 		wait, more := again(s.Read(ctx))

@@ -182,7 +182,7 @@ func (t traffic) since(before traffic) (in, out flow) {
 	return flow{t.in.msgs - before.in.msgs, t.in.bytes - before.in.bytes}, flow{t.out.msgs - before.out.msgs, t.out.bytes - before.out.bytes}
 }
 
-// traffic is what NATS says that it has taken and sent.
+// traffic is how much NATS has received and sent, by its own count.
 func (p *natsProcess) traffic() traffic {
 	resp, err := http.Get(p.monitor)
 	if err != nil {
