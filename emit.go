@@ -15,21 +15,21 @@ import (
 	names "headcount/internal/sse"
 )
 
-// Errors, for [errors.Is]. The text of what is returned says what to do.
+// Errors, for [errors.Is]. The text of a returned error says what to do.
 var (
-	// ErrTooLarge is an event that is larger than Options.MaxEvent, or than the backend takes.
+	// ErrTooLarge means that an event is larger than Options.MaxEvent, or than the backend takes.
 	ErrTooLarge = engine.ErrTooLarge
-	// ErrReservedName is an event whose name means something else to a client: "user count" and
+	// ErrReservedName means that the name of an event is reserved: "user count" and
 	// all that begin with "io:" are the server's own, "message", "open" and "error" EventSource's,
 	// "connect", "disconnect" and others Socket.IO's.
 	ErrReservedName = errors.New("name is reserved")
-	// ErrInvalidName is a room or an event whose name is not 1 to 128 bytes of UTF-8 without
+	// ErrInvalidName means that the name of a room or an event is not 1 to 128 bytes of UTF-8 without
 	// control characters.
 	ErrInvalidName = errors.New("name is not valid")
-	// ErrUnavailable is what cannot be done now: the server is stopping, or the backend away.
+	// ErrUnavailable means that the server is stopping, or that the backend is not reachable.
 	// Nothing was sent.
 	ErrUnavailable = engine.ErrUnavailable
-	// ErrTooManyStreams is what a subscriber is refused for beyond a limit.
+	// ErrTooManyStreams means that a subscriber was refused because of a limit.
 	ErrTooManyStreams = engine.ErrTooManyStreams
 	// ErrUnauthenticated is for Options.Authorize to return, or to wrap: the request does not say
 	// who it is from.
@@ -46,7 +46,7 @@ type Event struct {
 	Key string
 }
 
-// Emit sends an event to everybody in its room, on all nodes, and to those who come back to it
+// Emit sends an event to every client in its room, on all nodes, and to those that reconnect
 // while it is kept. It returns the event's id, or that of the first event with the same key, once
 // the event is kept and on its way.
 func (s *Server) Emit(ctx context.Context, e Event) (id string, err error) {

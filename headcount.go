@@ -13,7 +13,7 @@
 //
 // # What is served
 //
-// Below the place where it is mounted, [Server] answers events (the stream), count, badge.svg,
+// Below its mount point, [Server] serves events (the stream), count, badge.svg,
 // alive, leave, emit, assets/io.js and assets/io.mjs, as docs/operations.md describes them.
 //
 // Mount it outside of middleware that buffers answers or times them out. Middleware that
@@ -49,50 +49,50 @@ import (
 	"headcount/internal/presence"
 )
 
-// Options of a [Server]. The zero value works, and means what the commands have by default.
+// Options of a [Server]. The zero value works and has the defaults of the command.
 type Options struct {
-	// Authorize refuses what a request may not do, by an error. Its text goes to the client, as
+	// Authorize returns an error for what a request may not do. Its text goes to the client, as
 	// the sentence of a 403, or of a 401 if it is [ErrUnauthenticated]. It is called before each
 	// subscription, count, renewal and goodbye with an empty Access.Event, and before each emit.
 	//
-	// Default nil: everybody may subscribe, and nobody may emit over HTTP. Danger: browsers send
-	// cookies with the forms of other sites, too; a cookie alone must not allow an emit.
+	// Default nil: everybody may subscribe, and nobody may emit over HTTP. Danger: browsers
+	// send cookies with the forms of other sites too. A cookie alone must not allow an emit.
 	Authorize func(*http.Request, Access) error
 
 	// Identify returns the name of the user that a request comes from: one user, however many
-	// tabs and devices. Return "" for requests of which you do not know it; they are counted by
-	// client id, or each by itself. It must return the same for the stream and for its renewals.
-	// A named user is gone Linger after the last stream, for the goodbye of one tab says nothing
-	// of the others.
+	// tabs and devices. Return "" for a request of an unknown user. It is counted by its
+	// client id, or on its own. It must return the same for the stream and for its renewals.
+	// A named user is gone Linger after the last stream, because the goodbye of one tab says
+	// nothing about the others.
 	//
-	// Default nil: nobody is named.
+	// Default nil: no user is named.
 	Identify func(*http.Request) string
 
 	// OnJoin and OnLeave are called when the number of users of a room, over all nodes, has
 	// risen or fallen, with the new number. Calls come from one goroutine, one after the other
 	// and in order. They may take their time: joins and leaves in the meantime may be combined into one call.
 	//
-	// Default nil: nobody is told.
+	// Default nil: no calls.
 	OnJoin, OnLeave func(room string, users int)
 
 	// Backend joins this process to others, see package headcount/nats. A backend is for one
 	// Server. Default nil: this process alone.
 	Backend Backend
 
-	// Logger gets what operators should know. Default nil: nothing is logged, errors neither.
+	// Logger gets what operators should know. Default nil: nothing is logged, not even errors.
 	Logger *slog.Logger
 
 	// Observer is told what happens, for metrics. Its methods must return at once.
-	// Default nil: nobody is.
+	// Default nil: no calls.
 	Observer Observer
 
 	// Origins are other origins whose pages may subscribe, such as https://example.com, in
-	// lower case and without a path; "*" is any. Default none. Danger: with "*" every site's
-	// pages may read all rooms that Authorize does not keep from them.
+	// lower case and without a path; "*" is any. Default none. Danger: with "*" the pages of
+	// every site may read all rooms that Authorize does not protect.
 	Origins []string
 
 	// TrustedProxies are addresses whose X-Forwarded-For is believed, for the limits by address.
-	// Default nil: loopback. Danger: whoever has one of these addresses can be anybody.
+	// Default nil: loopback. Danger: a client at one of these addresses can pretend to have any address.
 	TrustedProxies []netip.Prefix
 
 	// Heartbeat is the longest silence on a stream. Default 10 s, at least 100 ms. Danger: proxies
@@ -100,7 +100,7 @@ type Options struct {
 	Heartbeat time.Duration
 
 	// Linger is the grace period: how long a client id stays counted after its last stream broke
-	// without a goodbye. Default 2 s; negative = none, and then each reload of a page is seen.
+	// without a goodbye. Default 2 s; negative = none, and then each reload of a page changes the count.
 	Linger time.Duration
 
 	// Drain is how long [Server.Shutdown] takes to end the streams, so that clients do not all
@@ -118,21 +118,21 @@ type Options struct {
 	// [Server.Emit]. Default 64 KiB.
 	MaxEvent int64
 
-	// MaxStreams bounds the streams that are open at once; beyond it the answer is 503. Default:
+	// MaxStreams is how many streams may be open at once; the rest get 503. Default:
 	// what the limit of open files allows; negative = no limit. Danger: without one, streams can
 	// take all descriptors that your program needs for other things.
 	MaxStreams int
 
-	// MaxStreamsPerIP bounds the streams from one address (of IPv6 one /64); beyond: 503.
+	// MaxStreamsPerIP is how many streams may be open per address (IPv6: per /64); the rest get 503.
 	// Default: as MaxStreams; negative = no limit.
 	MaxStreamsPerIP int
 
-	// MaxStreamRate bounds the new streams a second from one address, with ten times as many at
-	// once; beyond: 429. Default 0: no limit.
+	// MaxStreamRate is how many new streams an address may open per second, with bursts of ten
+	// times that; the rest get 429. Default 0: no limit.
 	MaxStreamRate int
 
-	// MaxAge ends streams without client id that came through a proxy after that time: such a
-	// proxy may keep a stream open that has no reader. Default 0: never.
+	// MaxAge is when a proxied stream without a client id is ended, because a proxy may keep a
+	// stream open that has no reader. Default 0: never.
 	MaxAge time.Duration
 
 	// Resume is what another process had, or what this one left: see [Snapshot]. Requests wait until [Server.Thaw] is
@@ -216,7 +216,7 @@ func New(opt Options) (*Server, error) {
 	return s, nil
 }
 
-// complete puts defaults where there is nothing.
+// complete validates the options and sets the defaults.
 func (o *Options) complete() error {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

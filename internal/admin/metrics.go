@@ -30,7 +30,7 @@ func NewMetrics() *Metrics {
 	m := &Metrics{
 		opened: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "headcount_streams_opened_total",
-			Help: "Streams and polls that were let in.",
+			Help: "Streams and polls accepted.",
 		}, []string{"transport"}),
 		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "headcount_streams_ended_total",
@@ -38,7 +38,7 @@ func NewMetrics() *Metrics {
 		}, []string{"reason"}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "headcount_requests_refused_total",
-			Help: "Requests that were answered with an error status.",
+			Help: "Requests answered with an error status.",
 		}, []string{"reason", "status"}),
 		kept: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "headcount_streams_portable_total",
@@ -56,7 +56,7 @@ func NewMetrics() *Metrics {
 		}),
 		stored: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "headcount_cluster_emit_duration_seconds",
-			Help:    "How long the cluster took to keep an event, or to say that it does not.",
+			Help:    "How long the cluster took to store or refuse an event.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .05, .25, 1, 2.5, 5},
 		}),
 	}

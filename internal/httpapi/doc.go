@@ -6,7 +6,7 @@
 //
 // [New] returns a [Handler]. It serves events, count, badge.svg, alive, leave and emit below
 // the place where it is mounted. What it says of an error is for whoever made the request;
-// other packages that answer HTTP return the same errors and leave them to [WriteError].
+// other packages that answer HTTP return the same errors and leave them to [Errors.Write].
 //
 // # Concurrency
 //
