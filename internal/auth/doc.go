@@ -1,4 +1,4 @@
-// Package auth decides who may do what: by tokens and patterns of rooms ([Policy]), by the
+// Package auth decides what a request may do: by tokens and patterns of rooms ([Policy]), by the
 // origin of a page ([Origins]) and by the address of a client ([Address]). It is the only
 // package that knows JWT. It writes no answer: what it refuses is an [Error].
 //

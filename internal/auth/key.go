@@ -28,7 +28,7 @@ const minSecret = 32
 const minRSA = 2048
 
 // ParseKey reads a secret, or a public key in PEM. The kind of key decides which algorithms
-// a token may name: who holds the public key only can sign nothing with it.
+// a token may name, so a public key cannot be used to sign one.
 func ParseKey(text string) (*Key, error) {
 	text = strings.TrimSpace(text)
 	if strings.HasPrefix(text, "-----BEGIN ") {

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Policy says who may know of a room and who may emit to it. Who is in a private room, and
-// how many, is for those who bring a token that names the room. Everything else, such as
-// lobby, is for everybody.
+// Policy decides which requests may read a room and which may emit to it. The count and the
+// events of a private room need a token that lists the room. Every other room, such as lobby,
+// is open to all.
 type Policy struct {
 	Token   string   // what allows everything; "" = none
 	Key     *Key     // of signed tokens; nil = there are none

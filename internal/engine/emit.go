@@ -17,7 +17,7 @@ type Event struct {
 	Key        string // idempotency key, "" = none
 }
 
-// slowStore is how long storing an event may take before the operator is told.
+// slowStore is how long storing an event may take before /readyz and /stats report it.
 const slowStore = 500 * time.Millisecond
 
 // Emit sends an event to its room, on all nodes. The id and the room are those of the first

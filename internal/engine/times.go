@@ -10,30 +10,30 @@ import (
 // it is pinged, and counts while its client answers.
 const (
 	PingEvery = 25 * time.Second
-	// LeaseTime is two pings without an answer and the time an answer may take: who
-	// vanished is gone within 60 s.
+	// LeaseTime is two pings without an answer and the time an answer may take. A client
+	// that vanished is gone within 60 s.
 	LeaseTime = 2*PingEvery + 5*time.Second
 	// confirmWithin is how long the first answer may take. A stream that has not been
 	// answered by then is probably held back on the way; ending it cleanly hands what
 	// it holds over.
 	confirmWithin = 5 * time.Second
 	// returnWithin is how long a client that was told to come back at once may take: what is on
-	// the way may be slow, though it says nothing of itself, but who vanished directly is
-	// to be gone within 30 s, of which a poll may take 20 and lingering 2.
+	// the way may be slow, even if no proxy shows. But a client that vanished without a proxy
+	// must be gone within 30 s, of which a poll may take 20 and the grace period 2.
 	returnWithin = 7 * time.Second
 	// detourWithin is the same behind a proxy, which may be slow: to read all of an answer,
 	// to have it scanned for viruses, to connect anew.
 	detourWithin = 10 * time.Second
 	// seldomWithin and seldomDetourWithin are the same for a client that asks for many rooms in turn, by polls that do not
-	// wait. A hidden page does so every 10 s or so. With the grace period they are less than the 30 s and the 60 s of those
-	// who vanish.
+	// wait. A hidden page does so every 10 s or so. With the grace period they are less than the 30 s and the 60 s for clients
+	// that vanish.
 	seldomWithin       = 25 * time.Second
 	seldomDetourWithin = 50 * time.Second
 	// HandoverWithin is how long the client of a stream may take that ended because this node stops: up to 3 s that it was
 	// told to wait, and a slow way.
 	HandoverWithin = 3*time.Second + detourWithin
-	// moveWithin is the shortest grace period where there are other nodes: in that time all have been told of a user who
-	// comes to one of them.
+	// moveWithin is the shortest grace period where there are other nodes: by then all of them know about a user
+	// that moved to one of them.
 	moveWithin = 250 * time.Millisecond
 )
 
