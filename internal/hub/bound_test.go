@@ -7,8 +7,8 @@ import (
 	"headcount/internal/hub"
 )
 
-// A stranger who opens streams in made-up rooms, one after the other, makes no more rooms
-// than there may be; a room that somebody is in, and one with history, stay.
+// A client that opens streams in made-up rooms, one after the other, cannot create more rooms than the limit. A room
+// that is open stays, and so does a room with history.
 func TestManyRooms(t *testing.T) {
 	h := hub.New(hub.Options{})
 	kept := h.Open("somebody is here")

@@ -12,7 +12,7 @@ import (
 	"headcount/internal/sse/ssetest"
 )
 
-// client is a reader and the bytes that have reached it.
+// client is a subscriber and the bytes that have reached it.
 type client struct {
 	sub     *hub.Sub
 	batch   hub.Batch
@@ -25,8 +25,7 @@ func join(r *hub.Room, who hub.JoinOptions) *client {
 	return &client{sub: r.Join(who), chunked: who.Chunked}
 }
 
-// take writes as a socket would that has room for n bytes: of what the batch holds
-// the first n reach the client.
+// take writes as a socket with room for n bytes would. The first n bytes of the batch reach the client.
 func (c *client) take(n int) {
 	all := bytes.Join(c.batch.Bytes, nil)
 	n = min(n, len(all))
@@ -41,8 +40,8 @@ func (c *client) read() {
 	}
 }
 
-// stream returns the log without its chunks, as far as they are whole, and whether
-// the last chunk has come.
+// stream returns the log without the chunk framing, as far as the chunks are complete, and whether the last chunk has
+// arrived.
 func (c *client) stream() (stream []byte, ended bool) {
 	if !c.chunked {
 		return c.log, false
@@ -51,7 +50,7 @@ func (c *client) stream() (stream []byte, ended bool) {
 	return stream, err == nil
 }
 
-// blocks returns the whole blocks that have come.
+// blocks returns the complete blocks that have arrived.
 func (c *client) blocks() []ssetest.Block {
 	stream, _ := c.stream()
 	in := ssetest.NewReader(bytes.NewReader(stream))
@@ -84,5 +83,5 @@ func (c *client) want(t *testing.T, what string, events ...string) {
 	}
 }
 
-// set makes a state's value.
+// set returns a function that returns the value of a state.
 func set(v string) func() []byte { return func() []byte { return []byte(v) } }

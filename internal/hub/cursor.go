@@ -8,29 +8,28 @@ import (
 	"headcount/internal/sse"
 )
 
-// Position is how far a reader is: it has got every event up to Seq and every
-// state up to Version. Both only grow within one [Hub].
+// Position is how far a subscriber is. It has got every event up to Seq and every state up to Version. Both only grow
+// within one [Hub].
 type Position struct {
-	Seq     uint64 // of the room's last event that was read
-	Version uint64 // of the newest state that was read
+	Seq     uint64 // of the last event of the room that was delivered
+	Version uint64 // of the newest state that was delivered
 
 	generation uint32 // of the sequence that Seq counts in, see Hub.Reset
 }
 
-// Cursor is a position as text, the id: of every event. It is opaque to clients, and this
-// is the one place that knows its parts. Each room and each start has its own epoch, so a
-// cursor from elsewhere is told apart from one that is merely old. Where the events come
-// from a [Source] the epoch is the source's, and only Version is the node's own.
+// Cursor is a position as text. It is the id of every event. It is opaque to clients, and only this file knows its
+// parts. Each room and each start has its own epoch, so the hub can tell a cursor from elsewhere from an old one. Where
+// the events come from a [Source], the epoch is that of the source, and only Version belongs to the node.
 type Cursor struct {
 	Epoch   string // that Seq counts in
 	Seq     uint64
 	Node    string // that Version counts on
 	Version uint64
-	Poller  string // name of a reader without client id that polls, "" = none
+	Poller  string // name of a client that polls without a client id, "" = none
 }
 
-// ParseCursor reads what [Cursor.Append] wrote, and reports whether the text is a cursor at
-// all. A version that is no number is 0: the states are sent again.
+// ParseCursor parses what [Cursor.Append] wrote, and reports whether the text is a cursor at all. A version that is not
+// a number counts as 0, and then the states are sent again.
 func ParseCursor(text string) (c Cursor, ok bool) {
 	parts := strings.SplitN(text, ".", 5)
 	if len(parts) < 4 {
@@ -68,13 +67,13 @@ func (c Cursor) Append(dst []byte) []byte {
 // String returns the text of the cursor.
 func (c Cursor) String() string { return string(c.Append(nil)) }
 
-// appendCursor writes the cursor of p; r.mu is held.
+// appendCursor appends the cursor of p. The caller holds r.mu.
 func (r *Room) appendCursor(dst []byte, p Position) []byte {
 	return Cursor{Epoch: r.epoch, Seq: p.Seq, Node: r.hub.node, Version: p.Version}.Append(dst)
 }
 
-// position is where the reader of a cursor is. known is false if it was not written
-// in this epoch; a version from another node is 0, for nothing is known of it.
+// position returns the position that a cursor stands for. known is false if the cursor was not written in this epoch. A
+// version from another node counts as 0, because this node knows nothing about it.
 func (r *Room) position(c Cursor) (p Position, known bool) {
 	if c.Epoch != r.epoch {
 		return Position{}, false
@@ -82,7 +81,7 @@ func (r *Room) position(c Cursor) (p Position, known bool) {
 	return Position{Seq: c.Seq, Version: r.versionIn(c), generation: r.generation}, true
 }
 
-// versionIn returns what a cursor says of the states of this node, 0 if it says nothing.
+// versionIn returns which version of this node's states a cursor contains, 0 if it contains none.
 func (r *Room) versionIn(c Cursor) uint64 {
 	if c.Node != r.hub.node {
 		return 0
@@ -90,5 +89,5 @@ func (r *Room) versionIn(c Cursor) uint64 {
 	return c.Version
 }
 
-// randomTag returns a short random name: 8 characters of 5 bits.
+// randomTag returns a short random name. It has 8 characters of 5 bits each.
 func randomTag() string { return strings.ToLower(rand.Text()[:8]) }

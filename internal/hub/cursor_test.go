@@ -10,7 +10,7 @@ import (
 	"headcount/internal/hub"
 )
 
-// A cursor that this hub did not write is never an error and never silence.
+// A cursor that this hub did not write never causes an error, and is never ignored silently.
 func TestUnknownCursors(t *testing.T) {
 	h := hub.New(hub.Options{})
 	good := h.Emit("a", "n", []byte("1"))
@@ -47,8 +47,8 @@ func TestUnknownCursors(t *testing.T) {
 	join(h.Open("a"), hub.JoinOptions{Cursor: part[0] + ".0." + part[2] + ".0"}).want(t, "before the first", "n 1")
 }
 
-// FuzzCursor: whatever a client sends as its cursor, the stream opens, with a gap
-// unless the cursor is one of this hub's.
+// FuzzCursor checks that the stream opens whatever cursor a client sends, and that it begins with a gap unless the
+// cursor is one of this hub's.
 func FuzzCursor(f *testing.F) {
 	for _, cursor := range []string{"", "17", "a.1.b.2", "....", "\x00", "a.1.b", strings.Repeat("1", 5000)} {
 		f.Add(cursor, uint64(0), uint64(0))
@@ -80,8 +80,8 @@ func FuzzCursor(f *testing.F) {
 	})
 }
 
-// When the sequence begins anew each reader is told so once, also one inside of an
-// event and one that has been told while others had not.
+// When the sequence starts anew, each subscriber gets one gap. This includes a subscriber in the middle of an event,
+// and one that got its gap before others did.
 func TestReset(t *testing.T) {
 	h := hub.New(hub.Options{})
 	room := h.Open("a")

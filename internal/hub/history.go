@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// A frame is an event as bytes, encoded once for all its readers. It never changes
-// once it can be seen, but for the list links, which kept.mu guards.
+// A frame is an event as bytes, encoded once for all subscribers. It never changes once it is visible, except for the
+// list links, which kept.mu guards.
 type frame struct {
-	at    Position // where a reader is that has got it
+	at    Position // position of a subscriber that has got the frame
 	chunk []byte   // one HTTP/1.1 chunk
 	raw   []byte   // the part of chunk that is the event
 
-	// For events of the history only:
+	// Only for events of the history:
 	room       *Room
 	time       time.Time
 	prev, next *frame
 }
 
-// bytes returns the frame in the form that a reader takes.
+// bytes returns the frame in the form that a subscriber takes.
 func (f *frame) bytes(chunked bool) []byte {
 	if chunked {
 		return f.chunk
@@ -30,14 +30,14 @@ func (f *frame) bytes(chunked bool) []byte {
 
 // history is the last events of a room, oldest first.
 type history struct {
-	frames []*frame // at.Seq grows; by one each time, but for events from a Source
+	frames []*frame // at.Seq grows, by one each time unless a Source provides the events
 }
 
 func (r *history) add(f *frame) { r.frames = append(r.frames, f) }
 
-// dropOldest forgets the first n events.
+// dropOldest drops the first n events.
 func (r *history) dropOldest(n int) {
-	clear(r.frames[:n]) // or the array would hold what append has not yet moved
+	clear(r.frames[:n]) // otherwise the array keeps what append has not moved yet
 	r.frames = r.frames[n:]
 	if len(r.frames) == 0 {
 		r.frames = nil
@@ -46,7 +46,7 @@ func (r *history) dropOldest(n int) {
 
 // after returns the events that come after seq.
 func (r *history) after(seq uint64) []*frame {
-	// Most readers are at the end, or one event before it.
+	// Most subscribers are at the end, or one event before it.
 	n := len(r.frames)
 	if n == 0 || r.frames[n-1].at.Seq <= seq {
 		return nil
@@ -60,20 +60,20 @@ func (r *history) after(seq uint64) []*frame {
 	return r.frames[i:]
 }
 
-// What the process needs for an event beside its bytes, and for a room that exists only
-// for its history; TestHistoryMemory measures both.
+// Memory that the process needs for an event in addition to its bytes, and for a room that exists only for its history.
+// TestHistoryMemory measures both.
 const (
 	frameCost = 160
 	roomCost  = 500
 )
 
-// kept is the events of all rooms in the order in which they came, to bound their
-// age and their memory together: anyone with the token may name any number of rooms.
+// kept holds the events of all rooms in the order in which they came, to bound their age and their memory together.
+// This is necessary because any client with a token may name any number of rooms.
 type kept struct {
-	mu          sync.Mutex // taken after a Room's mu, never before
+	mu          sync.Mutex // acquired after the mu of a Room, never before
 	first, last *frame
 	events      int
-	bytes       int64 // what they and their rooms cost
+	bytes       int64 // memory of the events and their rooms
 }
 
 func (k *kept) add(f *frame) {
@@ -108,7 +108,7 @@ func (k *kept) remove(f *frame) {
 	k.bytes -= int64(len(f.chunk)) + frameCost
 }
 
-// room notes that a room has begun or ceased to keep events.
+// room notes that a room starts or stops keeping events.
 func (k *kept) room(begins bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -119,8 +119,7 @@ func (k *kept) room(begins bool) {
 	}
 }
 
-// overdue returns the oldest event if it is from before t or if all together are
-// more than limit bytes.
+// overdue returns the oldest event if it is older than t, or if all events together take more than limit bytes.
 func (k *kept) overdue(t time.Time, limit int64) *frame {
 	k.mu.Lock()
 	defer k.mu.Unlock()

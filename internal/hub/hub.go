@@ -14,29 +14,29 @@ import (
 type Options struct {
 	History      int           // events kept per room; default 1000
 	HistoryAge   time.Duration // how long an event is kept; default 10 min
-	HistoryBytes int64         // memory that the events of all rooms together may need; default 64 MiB
-	Idle         time.Duration // how long a room outlives its last reader, for those who come back; default 1 min
+	HistoryBytes int64         // memory that the events of all rooms together may take; default 64 MiB
+	Idle         time.Duration // how long a room outlives its last subscriber, for reconnecting clients; default 1 min
 
-	Passed func(took time.Duration) // is told of each [Room.Passed]; it must return at once
+	Passed func(took time.Duration) // called at each [Room.Passed]; it must return at once
 
-	Source Source // of the events; default: the hub's own, by [Hub.Emit]
+	Source Source // of the events; default: the hub itself, by [Hub.Emit]
 	Node   string // name of this node in cursors, without a dot; default random
 }
 
-// Hub is all rooms of one node.
+// Hub holds all rooms of one node.
 type Hub struct {
 	opt  Options
 	node string
-	tip  atomic.Uint64 // the last sequence of the source that is known
+	tip  atomic.Uint64 // the last known sequence of the source
 	gaps atomic.Uint64
 
 	kept kept
 
 	epoch    string     // guarded by mu
-	mu       sync.Mutex // taken before a Room's mu, never after
+	mu       sync.Mutex // acquired before the mu of a Room, never after
 	rooms    map[string]*Room
-	idle     map[*Room]time.Time // those that nobody has open, and since when
-	versions uint64              // of the last room that was dropped, so that none is used twice
+	idle     map[*Room]time.Time // rooms that are not open, and since when
+	versions uint64              // of the last dropped room, so that none is used twice
 	seqs     uint64              // guarded by mu
 }
 
@@ -61,10 +61,10 @@ func New(opt Options) *Hub {
 	}
 }
 
-// Open returns the room called name, which exists from now on until [Hub.Close] has
-// been called as often as Open, and for Options.Idle or as long as it has history.
+// Open returns the room called name. The room exists until [Hub.Close] has been called as often as Open, and after that
+// for Options.Idle or as long as it has history.
 func (h *Hub) Open(name string) *Room {
-	h.trimEvents(time.Now()) // a new reader gets nothing that is too old
+	h.trimEvents(time.Now()) // a new subscriber gets nothing that is too old
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r := h.rooms[name]
@@ -76,7 +76,7 @@ func (h *Hub) Open(name string) *Room {
 	return r
 }
 
-// make adds a room; h.mu is held.
+// make adds a room. The caller holds h.mu.
 func (h *Hub) make(name string) *Room {
 	r := &Room{
 		hub: h, name: name, epoch: h.epoch,
@@ -85,7 +85,7 @@ func (h *Hub) make(name string) *Room {
 	}
 	h.rooms[name] = r
 	if h.opt.Source != nil {
-		// Until it is loaded the room knows of nothing up to now.
+		// Until it is loaded, the room knows of no event up to now.
 		r.base, r.seq = 0, h.tip.Load()
 		r.forgotten = r.seq
 		h.opt.Source.Watch(r)
@@ -96,8 +96,8 @@ func (h *Hub) make(name string) *Room {
 	return r
 }
 
-// epochOf returns the epoch of a room that counts its events by itself: a cursor of
-// another room is then told apart, instead of passing over what has the same number here.
+// epochOf returns the epoch of a room that counts its own events. So the hub can detect a cursor of another room,
+// instead of skipping the events with the same numbers here.
 func epochOf(hub, room string) string {
 	sum := fnv.New64a()
 	_, _ = io.WriteString(sum, hub+room) // hub has a fixed length
@@ -114,12 +114,11 @@ func (h *Hub) Close(r *Room) {
 	}
 }
 
-// maxIdle is how many rooms are kept that nobody has open. A stranger may name any number,
-// one after the other.
+// maxIdle is how many rooms are kept that are not open. A client may name any number of rooms, one after the other.
 const maxIdle = 100_000
 
-// bound drops rooms that nobody has open, whichever, while there are too many. Those
-// with history stay: what history may need bounds them.
+// bound drops rooms that are not open, in any order, while there are too many. Rooms with history stay, because the
+// memory limit of the history bounds them.
 func (h *Hub) bound() {
 	tries := 8
 	for r := range h.idle {
@@ -131,9 +130,8 @@ func (h *Hub) bound() {
 	}
 }
 
-// dropIdle forgets the rooms that nobody has had open since t and that keep no event.
-// Rooms that are made later start where they stood, so that no cursor means two
-// things.
+// dropIdle drops the rooms that have not been open since t and that keep no event. A room that is created later starts
+// at their position, so that no cursor has two meanings.
 func (h *Hub) dropIdle(t time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -144,7 +142,7 @@ func (h *Hub) dropIdle(t time.Time) {
 	}
 }
 
-// drop forgets a room, unless that would lose history.
+// drop drops a room, unless that would lose history.
 func (h *Hub) drop(r *Room) {
 	at, ok := r.shut()
 	if !ok {
@@ -159,8 +157,8 @@ func (h *Hub) drop(r *Room) {
 	h.versions = max(h.versions, at.Version)
 }
 
-// shut stops the timer of a room without history, and returns where the room stands.
-// With history it returns false, unless the history can be loaded again.
+// shut stops the timer of a room without history, and returns the position of the room. If the room has history, it
+// returns false, unless the history can be loaded again.
 func (r *Room) shut() (Position, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -175,8 +173,7 @@ func (r *Room) shut() (Position, bool) {
 	return Position{Seq: r.seq, Version: r.version}, true
 }
 
-// Lookup returns the room called name if it exists, or nil. The caller must not
-// keep it: use [Hub.Open] for that.
+// Lookup returns the room called name if it exists, or nil. The caller must not keep the room. Use [Hub.Open] for that.
 func (h *Hub) Lookup(name string) *Room {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -190,18 +187,18 @@ func (h *Hub) Rooms() int {
 	return len(h.rooms)
 }
 
-// History returns how many events are kept, and the memory that they need.
+// History returns how many events are kept, and how much memory they take.
 func (h *Hub) History() (events int, bytes int64) {
 	h.kept.mu.Lock()
 	defer h.kept.mu.Unlock()
 	return h.kept.events, h.kept.bytes
 }
 
-// Gaps returns how often a reader was told, by an io:gap, that it has missed events.
+// Gaps returns how often a subscriber got an io:gap because it had missed events.
 func (h *Hub) Gaps() uint64 { return h.gaps.Load() }
 
-// Emit adds an event to the room called name and returns its cursor. data is JSON;
-// it is not checked here. It is for a hub without Options.Source.
+// Emit adds an event to the room called name and returns its cursor. data is JSON, and Emit does not check it. It is
+// for a hub without Options.Source.
 func (h *Hub) Emit(name, event string, data []byte) string {
 	r := h.Open(name)
 	defer h.Close(r)
@@ -210,9 +207,8 @@ func (h *Hub) Emit(name, event string, data []byte) string {
 	return id
 }
 
-// Trim forgets the events that are older than the history's age, the oldest ones of
-// all rooms while they hold too many bytes, and rooms without use. Emit trims the
-// events; call Trim every few seconds as well, for what fell silent.
+// Trim drops the events that are older than the maximum age, the oldest events of all rooms while they take too many
+// bytes, and idle rooms. Emit trims the events too. Call Trim every few seconds as well, for rooms without new events.
 func (h *Hub) Trim(now time.Time) {
 	h.trimEvents(now)
 	h.dropIdle(now.Add(-h.opt.Idle))

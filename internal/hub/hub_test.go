@@ -12,15 +12,15 @@ import (
 	"headcount/internal/hub"
 )
 
-// A newcomer gets the newest value, also one that the others have not been told yet,
-// and not again when they are.
+// A new subscriber gets the newest value, even one that is not published yet. It does not get that value again when it
+// is published.
 func TestNewcomer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := hub.New(hub.Options{})
 		room := h.Open("a")
 		old := join(room, hub.JoinOptions{})
 		room.Update("user count", set("1"))
-		room.Update("user count", set("2")) // held back by the pacing
+		room.Update("user count", set("2")) // delayed by the throttling
 		old.want(t, "the others meanwhile", "user count 1")
 		newcomer := join(room, hub.JoinOptions{})
 		newcomer.want(t, "the newcomer", "user count 2")
@@ -32,7 +32,7 @@ func TestNewcomer(t *testing.T) {
 	})
 }
 
-// States and events have one order, whenever a reader looks.
+// States and events have one order, no matter when a subscriber reads.
 func TestOneOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := hub.New(hub.Options{})
@@ -53,8 +53,8 @@ func TestOneOrder(t *testing.T) {
 	})
 }
 
-// A reader that the history has overtaken gets exactly what it missed told, then the
-// states, then what is kept; one inside of an event gets the rest of that first.
+// A subscriber that the history has overtaken gets the exact number of events it missed, then the states, then what is
+// kept. A subscriber in the middle of an event gets the rest of that event first.
 func TestOvertaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := hub.New(hub.Options{History: 3})
@@ -74,7 +74,7 @@ func TestOvertaken(t *testing.T) {
 		room.Update("user count", set("2"))
 		slow.want(t, "slow", "user count 1", `io:gap {"missed":7}`, "user count 2", "n 8", "n 9", "n 10")
 		inside.want(t, "inside", "user count 1", "n 1", `io:gap {"missed":6}`, "user count 2", "n 8", "n 9", "n 10")
-		// The gap is a place to come back to.
+		// A client can resume at the gap.
 		for _, b := range slow.blocks() {
 			if b.Name == "io:gap" {
 				back := join(room, hub.JoinOptions{Cursor: b.ID})
@@ -85,8 +85,7 @@ func TestOvertaken(t *testing.T) {
 	})
 }
 
-// A gap counts once, and only when the reader gets it: not each time that a full socket
-// has it tried again.
+// A gap counts once, and only when the subscriber gets it. A retry after a full socket does not count again.
 func TestGaps(t *testing.T) {
 	h := hub.New(hub.Options{History: 1})
 	c := join(h.Open("a"), hub.JoinOptions{})
@@ -114,7 +113,7 @@ func wantGaps(t *testing.T, h *hub.Hub, want uint64) {
 	}
 }
 
-// A farewell of which nothing could go yet goes later, and nothing comes behind it.
+// A farewell that could not be sent at all goes out later, and nothing follows it.
 func TestFarewellWaits(t *testing.T) {
 	h := hub.New(hub.Options{})
 	c := join(h.Open("a"), hub.JoinOptions{Chunked: true})
@@ -128,8 +127,8 @@ func TestFarewellWaits(t *testing.T) {
 	}
 }
 
-// Attach wakes once for each piece of news, however often it was attached, until it is
-// detached as often; Changed is closed by news. What happens in other rooms wakes nobody.
+// Attach wakes once for each piece of news, no matter how often it was attached, until it is detached as often. News
+// closes Changed. News in other rooms wakes nothing.
 func TestWakers(t *testing.T) {
 	h := hub.New(hub.Options{})
 	room := h.Open("a")
@@ -156,8 +155,8 @@ func TestWakers(t *testing.T) {
 	}
 }
 
-// Everything at once from everywhere: for the race detector, and for the promise that
-// nobody who reads to the end misses anything.
+// Everything runs at once from many goroutines, for the race detector. A subscriber that reads to the end misses
+// nothing.
 func TestConcurrently(t *testing.T) {
 	h := hub.New(hub.Options{History: 100_000})
 	room := h.Open("a")
@@ -216,7 +215,7 @@ func TestConcurrently(t *testing.T) {
 	readers.Wait()
 }
 
-// What a reader has got is no allocation, nor is finding it.
+// A delivery allocates nothing, and finding out what is pending allocates nothing.
 func TestPendingAllocatesNothing(t *testing.T) {
 	h := hub.New(hub.Options{History: 10})
 	room := h.Open("a")
@@ -228,7 +227,7 @@ func TestPendingAllocatesNothing(t *testing.T) {
 		}
 	}
 	read()
-	const events = 10 // a run: what else the process allocates meanwhile is less
+	const events = 10 // per run; other allocations of the process are fewer
 	run := func(each func()) func() {
 		return func() {
 			for range events {

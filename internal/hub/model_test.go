@@ -16,10 +16,10 @@ import (
 	"headcount/internal/sse/ssetest"
 )
 
-// Whatever is emitted and set, whoever joins, reads in pieces, falls behind, breaks
-// and comes back with any cursor, for a stream or a poll, also after a restart: each reader gets every event
-// once and in order, or is told exactly how many it missed; all see states at the same
-// places, and the newest one in the end.
+// TestModel emits events, sets states, and lets clients join, read in pieces, fall behind, disconnect and reconnect
+// with any cursor, by stream or poll, also after a restart. Each subscriber gets every event once and in order, or an
+// exact count of the events it missed. All subscribers see the states at the same places, and the newest state in the
+// end.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		inBubble(t, func() {
@@ -46,8 +46,7 @@ func TestModel(t *testing.T) {
 	})
 }
 
-// inBubble runs f in a bubble of its own. rapid reports a failure by a panic, which it
-// wants back on its own goroutine.
+// inBubble runs f in a bubble of its own. rapid reports a failure by a panic and expects it on its own goroutine.
 func inBubble(t *testing.T, f func()) {
 	var failure any
 	synctest.Test(t, func(*testing.T) {
@@ -64,7 +63,7 @@ const (
 	modelReaders = 6
 )
 
-// model is one room, as far as its readers can tell.
+// model is one room as its subscribers see it.
 type model struct {
 	*rapid.T
 	hub       *hub.Hub
@@ -72,8 +71,8 @@ type model struct {
 	total     int            // events emitted, called "n" with their number as data
 	restarted int            // total at the last restart
 	values    map[string]int // of each state; they only grow
-	places    map[string]int // of each published value: the event it came after
-	cursors   map[string]int // each id that a reader got: the next event to that reader
+	places    map[string]int // of each published value, the event before it
+	cursors   map[string]int // for each id that a subscriber got, the next event to that subscriber
 	old       []string       // cursors from before the restart
 	readers   []*modelReader
 }
@@ -83,11 +82,11 @@ type modelReader struct {
 	client
 	named    bool
 	next     int    // the first event after the opening
-	gap      string // what the opening should say was missed
+	gap      string // how many missed events the opening should report
 	returns  bool   // it has a cursor
 	opening  map[string]int
 	farewell bool
-	informed bool // it polls, and its cursor says which states it has seen
+	informed bool // it polls, and its cursor contains the states it has seen
 }
 
 func newModel(t *rapid.T) *model {
@@ -157,7 +156,7 @@ func (m *model) reader(t *rapid.T, cursor string, next int, gap string) (*modelR
 	return r, who
 }
 
-// pick returns one of the readers, or nil if there are none.
+// pick returns one of the subscribers, or nil if there are none.
 func (m *model) pick(t *rapid.T) *modelReader {
 	if len(m.readers) == 0 {
 		return nil
@@ -192,7 +191,7 @@ func (m *model) farewell(t *rapid.T) {
 	}
 }
 
-// breakOff ends a stream where it is, maybe inside of an event.
+// breakOff ends a stream where it is, perhaps in the middle of an event.
 func (m *model) breakOff(t *rapid.T) {
 	if r := m.pick(t); r != nil {
 		m.verify(r)
@@ -200,7 +199,7 @@ func (m *model) breakOff(t *rapid.T) {
 	}
 }
 
-// comeBack joins with a cursor that some reader once got, or with rubbish.
+// comeBack joins with a cursor that some subscriber got before, or with an invalid one.
 func (m *model) comeBack(t *rapid.T) {
 	if len(m.readers) < modelReaders {
 		cursor, next, gap := m.cursor(t)
@@ -208,7 +207,7 @@ func (m *model) comeBack(t *rapid.T) {
 	}
 }
 
-// poll is one answer, at once, to a cursor that some reader once got, or to rubbish.
+// poll is one immediate answer to a cursor that some subscriber got before, or to an invalid one.
 func (m *model) poll(t *rapid.T) {
 	cursor, next, gap := m.cursor(t)
 	r, who := m.reader(t, cursor, next, gap)
@@ -226,11 +225,11 @@ func (m *model) poll(t *rapid.T) {
 	m.point(r.sub.Cursor(), next)
 }
 
-// cursor returns one that some reader once got, or rubbish, and what comes to it: the next
-// event, behind which gap.
+// cursor returns a cursor that some subscriber got before, or an invalid one. It also returns what such a client must
+// get, which is the next event and the gap before it.
 func (m *model) cursor(t *rapid.T) (cursor string, next int, gap string) {
 	known := slices.Sorted(maps.Keys(m.cursors))
-	// The tags in cursors are random: choose by number, so that rapid can repeat it.
+	// The tags in cursors are random. Choose by number, so that rapid can repeat it.
 	slices.SortFunc(known, func(a, b string) int { return strings.Compare(cutTags(a), cutTags(b)) })
 	all := append(slices.Clone(m.old), "rubbish", "a.b.c.d", "....")
 	i := rapid.IntRange(0, len(known)+len(all)-1).Draw(t, "cursor")
@@ -244,7 +243,7 @@ func (m *model) cursor(t *rapid.T) (cursor string, next int, gap string) {
 	return known[i], next, gap
 }
 
-// point notes that the next event to a reader with the cursor is next.
+// point notes that the next event to a subscriber with the cursor is next.
 func (m *model) point(cursor string, next int) {
 	if at, ok := m.cursors[cursor]; ok && at != next {
 		m.Fatalf("cursor %s stands before event %d and before %d", cursor, at, next)
@@ -257,7 +256,7 @@ func cutTags(cursor string) string {
 	return fmt.Sprintf("%10s%10s", part[1], part[3])
 }
 
-// restart is another hub: everybody's stream breaks, and no cursor is good any more.
+// restart starts another hub. All streams break, and no cursor is valid any more.
 func (m *model) restart(t *rapid.T) {
 	if rapid.IntRange(0, 9).Draw(t, "rarely") > 0 {
 		return
@@ -266,14 +265,15 @@ func (m *model) restart(t *rapid.T) {
 		m.verify(r)
 	}
 	for cursor := range m.cursors {
-		m.old = []string{cursor} // one is as good as another
+		m.old = []string{cursor} // a single one is enough
 	}
 	m.readers = nil
 	clear(m.cursors)
 	m.start()
 }
 
-// handOver goes on with another hub, as another process does. The readers must not notice, so the model stays as it is.
+// handOver continues with another hub, as a successor process does. The subscribers must not notice, so the model does
+// not change.
 func (m *model) handOver(*rapid.T) {
 	next := hub.New(hub.Options{History: modelHistory})
 	next.Import(m.hub.Export())
@@ -290,9 +290,9 @@ func (m *model) check(*rapid.T) {
 	}
 }
 
-// finish lets everybody read to the end.
+// finish lets all subscribers read to the end.
 func (m *model) finish() {
-	time.Sleep(2 * time.Second) // longer than any pacing
+	time.Sleep(2 * time.Second) // longer than any throttling delay
 	for _, r := range m.readers {
 		r.client.read()
 		next, seen := m.verify(r)
@@ -311,12 +311,12 @@ func (m *model) finish() {
 	}
 }
 
-// verify checks all that a reader has got so far. It returns the next event that it
-// should get, and the states that it knows.
+// verify checks everything that a subscriber has got so far. It returns the next event that it should get, and the
+// states that it knows.
 func (m *model) verify(r *modelReader) (next int, seen map[string]int) {
 	blocks := r.blocks()
 	next, seen = r.next, map[string]int{}
-	snapshot := 0 // how many states are still to come that are no news
+	snapshot := 0 // how many states of the opening are still to come
 	if rest := m.verifyOpening(r, blocks); rest != nil {
 		blocks, snapshot = rest, len(m.values)
 	} else {
@@ -374,8 +374,8 @@ func (m *model) verify(r *modelReader) (next int, seen map[string]int) {
 	return next, seen
 }
 
-// verifyOpening checks the start of a stream, up to the states, and returns the rest;
-// nil if it has not come yet.
+// verifyOpening checks the start of a stream, up to the states, and returns the rest. It returns nil if the start has
+// not arrived yet.
 func (m *model) verifyOpening(r *modelReader, blocks []ssetest.Block) []ssetest.Block {
 	want := []string{"", "io:gap", "io:hello"}
 	if !r.named {

@@ -2,12 +2,11 @@ package hub
 
 import "time"
 
-// Pacing of states. When a room is quiet a change is shown at once. While changes
-// keep coming, each showing waits for the last one's cost: from its begin, share times
-// as long as the last pass over the readers took, so that telling the count costs at
-// most half of the time (with more the last of 10,000 who join at once would be told
-// too late); and the waits grow up to calm, because nobody reads a number
-// that moves more often than that. The last change is always shown.
+// Throttling of states. While a room is quiet, a change is published at once. While changes keep coming, the next
+// publication waits until share times the duration of the last pass over the subscribers has gone by, counted from the
+// start of that pass. So publishing the count takes at most half of the time. With a larger share, the last of 10,000
+// clients that join at once would get the count too late. The delays grow up to calm, because nobody reads a number
+// that changes more often than that. The last change is always published.
 const (
 	minPace = 20 * time.Millisecond
 	calm    = 150 * time.Millisecond
@@ -16,14 +15,14 @@ const (
 )
 
 type pace struct {
-	wait  time.Duration // after the last showing
-	pass  time.Duration // what the last pass over the readers took
+	wait  time.Duration // after the last publication
+	pass  time.Duration // how long the last pass over the subscribers took
 	shown time.Time
 	armed bool
 	timer *time.Timer
 }
 
-// due is called after each change, with the room's lock held.
+// due is called after each change. The caller holds the lock of the room.
 func (p *pace) due(r *Room) {
 	if p.armed {
 		return
@@ -44,13 +43,13 @@ func (p *pace) due(r *Room) {
 func (r *Room) shownLater() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.pace.armed { // and no event has taken it with it meanwhile
+	if r.pace.armed { // and no event has published it in the meantime
 		r.pace.waited(r)
 	}
 }
 
-// join has a change that waits go with an event, with the room's lock held: a pass over
-// the readers that is due anyway costs little more with it, and it needs none of its own.
+// join publishes a delayed change together with an event. The caller holds the lock of the room. The event needs a pass
+// over the subscribers anyway, so the change costs little more and needs no pass of its own.
 func (p *pace) join(r *Room) {
 	if p.armed && time.Since(p.shown) >= minPace {
 		p.timer.Stop()
@@ -71,8 +70,8 @@ func (p *pace) show(r *Room) {
 	r.publish()
 }
 
-// Took says how long a pass over the readers took, from the news to the last write
-// that it caused. Each writer says it for each of its passes.
+// Took reports how long a pass over the subscribers took, from the news to the last write that it caused. Each writer
+// calls it after each of its passes.
 func (r *Room) Took(pass time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -80,8 +79,7 @@ func (r *Room) Took(pass time.Duration) {
 	r.pace.wait = min(max(r.pace.wait, share*pass), maxPace)
 }
 
-// Passed is Took for a pass over all readers that a writer has in the room; Options.Passed
-// is told of it.
+// Passed is Took for a pass over all subscribers that a writer has in the room. It calls Options.Passed.
 func (r *Room) Passed(took time.Duration) {
 	r.Took(took)
 	if r.hub.opt.Passed != nil {

@@ -10,7 +10,7 @@ import (
 	"headcount/internal/hub"
 )
 
-// shown is a reader that looks at each piece of news, and notes when it came.
+// shown starts a subscriber that reads each piece of news, and notes when it came.
 func shown(t *testing.T, room *hub.Room) (values func() (all []string, at []time.Time)) {
 	t.Helper()
 	c := join(room, hub.JoinOptions{})
@@ -40,7 +40,7 @@ func shown(t *testing.T, room *hub.Room) (values func() (all []string, at []time
 	}
 }
 
-// When a room is quiet a change is shown at once.
+// While a room is quiet, a change is published at once.
 func TestPaceOfQuietRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		room := hub.New(hub.Options{}).Open("a")
@@ -62,7 +62,7 @@ func TestPaceOfQuietRoom(t *testing.T) {
 	})
 }
 
-// 10,000 changes in a second are tens of showings, the last one among them and soon.
+// 10,000 changes in a second cause some tens of publications. The last change is one of them and comes soon.
 func TestPaceOfStorm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		room := hub.New(hub.Options{}).Open("a")
@@ -88,7 +88,7 @@ func TestPaceOfStorm(t *testing.T) {
 				t.Errorf("showings %d and %d are %v apart, want 20 ms at least", i-1, i, pause)
 			}
 		}
-		// Quiet again: at once again.
+		// The room is quiet again, so a change is published at once again.
 		values = shown(t, room)
 		begin := time.Now()
 		room.Update("user count", set("0"))
@@ -99,8 +99,8 @@ func TestPaceOfStorm(t *testing.T) {
 	})
 }
 
-// After a pass that took long the next one waits twice as long, but no more than a
-// second; the last value is shown nevertheless.
+// After a pass that took long, the next one waits twice as long, but no more than a second. The last value is published
+// nevertheless.
 func TestPaceAfterLongPass(t *testing.T) {
 	for _, tt := range []struct{ pass, wait time.Duration }{
 		{time.Millisecond, 20 * time.Millisecond},
@@ -113,7 +113,7 @@ func TestPaceAfterLongPass(t *testing.T) {
 			room.Update("user count", set("1"))
 			synctest.Wait()
 			room.Took(tt.pass)
-			room.Took(0) // of another writer, who was quicker
+			room.Took(0) // of another, faster writer
 			room.Update("user count", set("2"))
 			room.Update("user count", set("3"))
 			time.Sleep(2 * time.Second)
@@ -128,7 +128,7 @@ func TestPaceAfterLongPass(t *testing.T) {
 	}
 }
 
-// What the last pass took is remembered over a quiet time.
+// The room remembers the duration of the last pass while it is quiet.
 func TestPaceRemembersLastPass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		room := hub.New(hub.Options{}).Open("a")
@@ -147,7 +147,7 @@ func TestPaceRemembersLastPass(t *testing.T) {
 	})
 }
 
-// Setting a state to what it is shows nothing; events wait for no pace.
+// Setting a state to its current value publishes nothing. Events are not throttled.
 func TestPaceOfNothingNew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := hub.New(hub.Options{})
@@ -165,8 +165,8 @@ func TestPaceOfNothingNew(t *testing.T) {
 	})
 }
 
-// In a room with many events, where passes are long, a change goes with the next event and needs no pass of its own;
-// without events it waits for its turn.
+// In a room with many events, where passes are long, a change goes out with the next event and needs no pass of its
+// own. Without events it waits for its turn.
 func TestPaceWithEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := hub.New(hub.Options{})

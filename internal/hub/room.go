@@ -10,32 +10,32 @@ import (
 	"headcount/internal/sse"
 )
 
-// Room is one room of a [Hub]: its history, its states, and when to tell them.
+// Room is one room of a [Hub]. It has its history, its states, and the throttling.
 type Room struct {
 	hub    *Hub
 	name   string
 	opened int // guarded by hub.mu
 
 	mu         sync.Mutex
-	epoch      string // what seq counts in
-	generation uint32 // how often that has changed
+	epoch      string // epoch of seq
+	generation uint32 // how often the epoch has changed
 	seq        uint64 // of the last event
-	base       uint64 // seq at which the room began: older cursors are of a room before it
-	forgotten  uint64 // of the last event that is not in the history any more
-	expected   uint64 // a cursor up to there is not of the future, see Room.Expect
+	base       uint64 // seq at the creation of the room; older cursors are from an earlier room
+	forgotten  uint64 // of the last event that is no longer in the history
+	expected   uint64 // a cursor up to here is not from the future, see Room.Expect
 	loaded     bool   // its history is here; a room of a Source has none at first
-	unsettled  uint32 // readers that came while it was not
+	unsettled  uint32 // subscribers that came before the history was loaded
 	version    uint64 // of the newest value of any state
 	history    history
 	states     []*state // as published, oldest first
 	pace       pace
 	told       time.Time     // when the last piece of news came
-	changed    chan struct{} // closed and made anew with each piece of news
+	changed    chan struct{} // closed and replaced with each piece of news
 	wakers     []waker
 }
 
-// state is an event of which only the latest value matters. Its value may be ahead
-// of what has been published; only a newcomer sees it then.
+// state is an event of which only the latest value matters. Its value may be newer than the published one. Then only a
+// new subscriber gets it.
 type state struct {
 	name    string
 	value   []byte
@@ -53,16 +53,16 @@ type waker struct {
 // Name returns the name of the room.
 func (r *Room) Name() string { return r.name }
 
-// Changed returns a channel that is closed at the next piece of news. Take it
-// before calling [Sub.Pending], or news in between is missed.
+// Changed returns a channel that is closed at the next piece of news. Take it before calling [Sub.Pending], or you miss
+// the news in between.
 func (r *Room) Changed() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.changed
 }
 
-// Attach has wake called at every piece of news, until Detach(key) was called as
-// often as Attach with that key. wake must return at once and not call the hub.
+// Attach registers wake, which is called at every piece of news until Detach(key) was called as often as Attach with
+// that key. wake must return at once and must not call the hub.
 func (r *Room) Attach(key any, wake func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -89,8 +89,8 @@ func (r *Room) Detach(key any) {
 	}
 }
 
-// tell wakes everybody who waits for news; r.mu is held. A waker only sets a flag
-// or wakes a goroutine, see Attach.
+// tell wakes everything that waits for news. The caller holds r.mu. A waker only sets a flag or wakes a goroutine, see
+// Attach.
 func (r *Room) tell() {
 	r.told = time.Now()
 	close(r.changed)
@@ -100,9 +100,8 @@ func (r *Room) tell() {
 	}
 }
 
-// Update sets the state called name to what value returns, and publishes it when
-// the pacing allows. value is called under the room's lock, so that of two updates
-// at once the later one also sees the later value.
+// Update sets the state called name to what value returns, and publishes it when the throttling allows. value is called
+// under the lock of the room. So if two updates run at once, the later one also sees the later value.
 func (r *Room) Update(name string, value func() []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -128,7 +127,7 @@ func (r *Room) state(name string) *state {
 	return s
 }
 
-// Published returns the value of a state as it was last told to the readers, nil if it never was.
+// Published returns the last published value of a state, nil if it was never published.
 func (r *Room) Published(name string) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -140,7 +139,7 @@ func (r *Room) Published(name string) []byte {
 	return nil
 }
 
-// publish shows the states that changed since they were last shown; r.mu is held.
+// publish publishes the states that have changed since they were last published. The caller holds r.mu.
 func (r *Room) publish() {
 	shown := r.states[:0:0]
 	var news []*state
@@ -163,8 +162,8 @@ func (r *Room) publish() {
 	r.tell()
 }
 
-// encode makes the frame after which a reader is at at; its id is the cursor of
-// id, which differs where a reader must come back to an earlier place.
+// encode makes a frame. A subscriber that has got it is at position at. The id of the frame is the cursor of id, which
+// differs from at where a client must resume at an earlier place.
 func (r *Room) encode(at, id Position, name string, data []byte) *frame {
 	raw := sse.Append(nil, &sse.Event{ID: r.appendCursor(nil, id), Event: []byte(name), Data: data})
 	return newFrame(at, raw)
@@ -180,7 +179,7 @@ func (r *Room) emit(name string, data []byte) string {
 	return string(r.appendCursor(nil, at))
 }
 
-// add appends an event to the history and returns where it is; r.mu is held.
+// add appends an event to the history and returns its position. The caller holds r.mu.
 func (r *Room) add(e Event) Position {
 	r.seq = e.Seq
 	at := Position{Seq: e.Seq, Version: r.shownVersion()}
@@ -197,7 +196,7 @@ func (r *Room) add(e Event) Position {
 	return at
 }
 
-// shownVersion is the version up to which all states have been published.
+// shownVersion returns the version up to which all states have been published.
 func (r *Room) shownVersion() uint64 {
 	var v uint64
 	for _, s := range r.states {
@@ -219,7 +218,7 @@ func (r *Room) dropOldest(n int) {
 	}
 }
 
-// forget drops the events up to f, if they have not gone already.
+// forget drops the events up to f, if they are still there.
 func (r *Room) forget(f *frame) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

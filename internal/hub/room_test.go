@@ -12,7 +12,7 @@ import (
 	"headcount/internal/hub"
 )
 
-// A room that was dropped and made anew tells old cursors apart.
+// A room that was dropped and created again rejects old cursors.
 func TestRoomMadeAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := hub.New(hub.Options{HistoryAge: time.Minute, Idle: time.Minute})
@@ -28,7 +28,7 @@ func TestRoomMadeAnew(t *testing.T) {
 		h.Emit("a", "n", []byte("3"))
 		join(room, hub.JoinOptions{Cursor: last}).want(t, "who had read all", "user count 1", "n 3")
 		join(room, hub.JoinOptions{Cursor: first}).want(t, "who had not", `io:gap {"missed":null}`, "user count 1", "n 3")
-		// Another room's events do not make it lie.
+		// Events of another room do not confuse it.
 		h.Close(room)
 		h.Emit("b", "n", []byte("1"))
 		time.Sleep(3 * time.Minute)
@@ -41,7 +41,7 @@ func TestRoomMadeAnew(t *testing.T) {
 	})
 }
 
-// A room lives on for those who come back, and then leaves nothing.
+// A room stays for clients that reconnect, and then leaves nothing behind.
 func TestIdleRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := hub.New(hub.Options{Idle: time.Minute})
@@ -76,7 +76,7 @@ func TestIdleRoom(t *testing.T) {
 	})
 }
 
-// A room with history lives on as long as that.
+// A room with history stays as long as the history.
 func TestIdleRoomWithHistory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := hub.New(hub.Options{Idle: time.Minute, HistoryAge: time.Hour})
@@ -112,7 +112,7 @@ func TestHistoryBounds(t *testing.T) {
 			}
 			start := strings.Replace(before, ".1.", ".0.", 1)
 			join(h.Open("a"), hub.JoinOptions{Cursor: start}).want(t, "from the start", `io:gap {"missed":1}`, "n 2")
-			time.Sleep(30 * time.Second) // and nobody trims
+			time.Sleep(30 * time.Second) // and nothing calls Trim
 			join(h.Open("a"), hub.JoinOptions{Cursor: start}).want(t, "later", `io:gap {"missed":2}`)
 		})
 	})
@@ -131,7 +131,7 @@ func TestHistoryBounds(t *testing.T) {
 	})
 }
 
-// Any number of names costs nothing lasting, with events and without.
+// Any number of room names takes no lasting memory, with events and without.
 func TestManyNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := hub.New(hub.Options{HistoryAge: time.Minute, Idle: time.Minute, HistoryBytes: 1 << 20})
@@ -142,7 +142,7 @@ func TestManyNames(t *testing.T) {
 			}
 			room := h.Open(name)
 			room.Update("user count", set("1"))
-			room.Update("user count", set("0")) // arms the timer of the pacing
+			room.Update("user count", set("0")) // arms the throttling timer
 			h.Close(room)
 		}
 		time.Sleep(2 * time.Minute)
@@ -153,7 +153,7 @@ func TestManyNames(t *testing.T) {
 	})
 }
 
-// What the history says it needs is what the process needs, so that the bound on it holds.
+// The history reports as much memory as the process really needs, so the limit on it holds.
 func TestHistoryMemory(t *testing.T) {
 	const events = 20_000
 	data := []byte(`"hello"`)

@@ -5,21 +5,20 @@ import (
 	"time"
 )
 
-// Source is where the events of a hub's rooms come from if they are not the hub's
-// own: a log that several nodes share. Its sequence is what a [Position] counts in,
-// one for all rooms, so that a cursor means the same on every node, and the events
-// of one room have gaps between them.
+// Source provides the events of the rooms if they are not the hub's own. It is a log that several nodes share. Its
+// sequence is what a [Position] counts in. There is one sequence for all rooms, so a cursor means the same on every
+// node, and the sequence numbers of one room have gaps between them.
 //
-// Both methods are called with the hub locked. They must not wait, nor call the hub.
+// Both methods are called with the hub locked. They must not wait or call the hub.
 type Source interface {
-	// Watch is called when r begins to exist. Its history is to be brought by
-	// [Room.Load], and what happens in it by [Room.Deliver].
+	// Watch is called when r is created. The source must bring the history of r with [Room.Load], and new events with
+	// [Room.Deliver].
 	Watch(r *Room)
-	// Unwatch is called when r ceases to exist.
+	// Unwatch is called when r is dropped.
 	Unwatch(r *Room)
 }
 
-// ErrTooLarge means that a source takes no events of that size.
+// ErrTooLarge means that a source does not accept events of that size.
 var ErrTooLarge = errors.New("event is too large")
 
 // Event is an event that a [Source] brings.
@@ -30,9 +29,8 @@ type Event struct {
 	Data []byte // JSON
 }
 
-// Reset means that from now on the source counts in epoch, and that the last sequence
-// there is tip. What every room has kept is forgotten, and who reads is told by an
-// io:gap; the source loads the rooms again.
+// Reset means that the source counts in epoch from now on, and that the last sequence there is tip. All rooms drop
+// their history, and their subscribers get an io:gap. The source loads the rooms again.
 func (h *Hub) Reset(epoch string, tip uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -55,8 +53,8 @@ func (r *Room) reset(epoch string) {
 	r.tell()
 }
 
-// Advance means that the last sequence of the source is at least tip. A cursor up to there
-// is not of the future, also if this node has heard of nothing behind it yet.
+// Advance means that the last sequence of the source is at least tip. A cursor up to there is not from the future, even
+// if this node does not know an event at that place yet.
 func (h *Hub) Advance(tip uint64) {
 	for {
 		old := h.tip.Load()
@@ -66,11 +64,11 @@ func (h *Hub) Advance(tip uint64) {
 	}
 }
 
-// Tip returns the last sequence of the source that is known.
+// Tip returns the last known sequence of the source.
 func (h *Hub) Tip() uint64 { return h.tip.Load() }
 
-// Load gives a room its history: events are all of its events that came after the
-// sequence after, up to upTo. It is for rooms that nothing was delivered to.
+// Load gives a room its history. events are all events of the room after the sequence after, up to and including upTo.
+// It is for rooms that have got no deliveries yet.
 func (r *Room) Load(after, upTo uint64, events []Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -91,8 +89,8 @@ func (r *Room) Load(after, upTo uint64, events []Event) {
 	r.tell()
 }
 
-// Deliver adds the events that follow, those that the room has already left out.
-// upTo is the sequence up to which they are all that there are.
+// Deliver adds the following events and skips those that the room already has. There are no other events up to the
+// sequence upTo.
 func (r *Room) Deliver(upTo uint64, events ...Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -110,8 +108,8 @@ func (r *Room) Deliver(upTo uint64, events ...Event) {
 	}
 }
 
-// Lose means that the room may have had events up to upTo which nobody can bring any
-// more: its readers are told, by an io:gap.
+// Lose means that the room may have had events up to upTo which no node can bring any more. Its subscribers get an
+// io:gap.
 func (r *Room) Lose(upTo uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -122,8 +120,8 @@ func (r *Room) Lose(upTo uint64) {
 	r.tell()
 }
 
-// Expect means that a cursor up to seq is to be believed, though nobody can say now
-// whether the source is that far: its reader gets what comes behind.
+// Expect means that a cursor up to seq is valid, though no node can tell now whether the source is that far. The client
+// with that cursor gets the events after it.
 func (r *Room) Expect(seq uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

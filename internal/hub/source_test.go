@@ -10,13 +10,13 @@ import (
 	"headcount/internal/hub"
 )
 
-// source writes down which rooms it is to watch.
+// source records which rooms it should watch.
 type source struct{ calls []string }
 
 func (s *source) Watch(r *hub.Room)   { s.calls = append(s.calls, "watch "+r.Name()) }
 func (s *source) Unwatch(r *hub.Room) { s.calls = append(s.calls, "unwatch "+r.Name()) }
 
-// shared is a hub of a log that has reached tip.
+// shared returns a hub of a log that has reached tip.
 func shared(s *source, tip uint64) *hub.Hub {
 	h := hub.New(hub.Options{Source: s, Node: "here", History: 4})
 	h.Reset("epoch", tip)
@@ -62,12 +62,13 @@ func TestSourceHistory(t *testing.T) {
 	r.Deliver(107, event(104, "d"), event(107, "e"), event(107, "e"))
 	ahead.want(t, "what follows", "e 1")
 	early.want(t, "all since it joined, once", "d 1", "e 1")
-	// Four are kept.
+	// The history keeps four.
 	join(r, cursor(59)).want(t, "behind what is not", "b 1", "c 1", "d 1", "e 1")
 	join(r, cursor(29)).want(t, "before what is kept", `io:gap {"missed":null}`, "b 1", "c 1", "d 1", "e 1")
 }
 
-// A reader that is ahead of this node is not sent back by the ids that it gets here, and believed if its cursor is.
+// The ids that a subscriber gets here do not set it back if it is ahead of this node. Its cursor is accepted if it is
+// one of the log's.
 func TestSourceAhead(t *testing.T) {
 	h := shared(&source{}, 100)
 	r := h.Open("lobby")
@@ -89,7 +90,7 @@ func TestSourceAhead(t *testing.T) {
 	join(r, cursor(108)).want(t, "no longer believed", `io:gap {"missed":null}`, "user count 7", "c 1")
 }
 
-// In a quiet room the cursors move on with the log: they would grow older than it.
+// In a quiet room the cursors advance with the log. Otherwise they would become older than the log.
 func TestSourceQuiet(t *testing.T) {
 	h := shared(&source{}, 100)
 	r := h.Open("lobby")
@@ -117,7 +118,7 @@ func TestSourceLoses(t *testing.T) {
 	join(r, cursor(50)).want(t, "a cursor from before", `io:gap {"missed":null}`, "b 1")
 }
 
-// History that is older than it may be is not taken.
+// History that is older than the maximum age is not loaded.
 func TestSourceAge(t *testing.T) {
 	h := shared(&source{}, 100)
 	r := h.Open("lobby")
@@ -128,7 +129,7 @@ func TestSourceAge(t *testing.T) {
 	join(r, cursor(40)).want(t, "before the old one", `io:gap {"missed":null}`, "young 1")
 }
 
-// A room of a source is dropped with its history when nobody has used it for a while.
+// A room of a source is dropped with its history when it has not been open for a while.
 func TestSourceWatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{}
@@ -155,8 +156,8 @@ func TestSourceWatches(t *testing.T) {
 	})
 }
 
-// A reader that comes with a cursor before the history is here gets the states at once,
-// and no gap unless it has missed something: that is known when the history comes.
+// A client that joins with a cursor before the history is loaded gets the states at once. It gets no gap unless it has
+// missed something. The hub knows that when the history arrives.
 func TestSourceNotLoaded(t *testing.T) {
 	count := func(n string) func() []byte { return func() []byte { return []byte(n) } }
 	for _, row := range []struct {
@@ -172,7 +173,7 @@ func TestSourceNotLoaded(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := hub.New(hub.Options{Source: &source{}, Node: "here", History: 4}) // of an epoch of its own until it is told another
+				h := hub.New(hub.Options{Source: &source{}, Node: "here", History: 4}) // with its own epoch at first
 				r := h.Open("lobby")
 				r.Update("user count", count("1"))
 				time.Sleep(time.Second)
@@ -200,7 +201,7 @@ func TestSourceNotLoaded(t *testing.T) {
 	}
 }
 
-// A poll of a room that is not loaded is answered with the states, and not again before they change.
+// A poll of a room that is not loaded is answered with the states, and not again until they change.
 func TestSourceNotLoadedPoll(t *testing.T) {
 	h := hub.New(hub.Options{Source: &source{}, Node: "here"})
 	r := h.Open("lobby")

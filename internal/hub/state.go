@@ -8,7 +8,7 @@ import (
 	"headcount/internal/sse"
 )
 
-// State is a hub as plain data, for the process that goes on with it. Cursors of the one hub are good in the other.
+// State is a hub as plain data for the successor process. Cursors of one hub are valid in the other.
 type State struct {
 	Epoch, Node    string
 	Versions, Seqs uint64
@@ -24,14 +24,14 @@ type RoomState struct {
 	Values               []ValueState
 }
 
-// FrameState is an event as its readers get it.
+// FrameState is an event as subscribers get it.
 type FrameState struct {
 	Seq, Version uint64
 	Time         int64 // when it was emitted, in nanoseconds since 1970
 	Event        []byte
 }
 
-// ValueState is a state of a room: its value, and how it was last published.
+// ValueState is a state of a room. It has the value, and the value as last published.
 type ValueState struct {
 	Name    string
 	Value   []byte
@@ -39,17 +39,17 @@ type ValueState struct {
 	Shown   *FrameState
 }
 
-// SubState is a reader, for [Room.Resume].
+// SubState is a subscriber, for [Room.Resume].
 type SubState struct {
 	Seq, Version     uint64
-	Cursor           string // with Options.Source: where it is in that
-	Lost             bool   // it is to be told that it has missed events
-	Rest             []byte // what must go first
+	Cursor           string // its cursor, with Options.Source
+	Lost             bool   // it must still get an io:gap
+	Rest             []byte // what must go out first
 	Chunked, Signals bool
 	Over             bool
 }
 
-// Export returns the hub as it is now. Its slices are shared with the hub and are not to be changed.
+// Export returns the hub as it is now. Its slices are shared with the hub and must not be changed.
 func (h *Hub) Export() State {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -71,7 +71,7 @@ func (r *Room) export() RoomState {
 		}
 		st.Values = append(st.Values, v)
 	}
-	if r.hub.opt.Source == nil { // else that keeps them
+	if r.hub.opt.Source == nil { // otherwise the source keeps them
 		for _, f := range r.history.frames {
 			st.History = append(st.History, *f.export())
 		}
@@ -83,8 +83,8 @@ func (f *frame) export() *FrameState {
 	return &FrameState{Seq: f.at.Seq, Version: f.at.Version, Time: f.time.UnixNano(), Event: f.raw}
 }
 
-// Import fills a hub that nobody has used yet. Its rooms are as if the last reader had just left. Events come with st,
-// or else from Options.Source; nodes of the same Source need the same Options.Node to go on with each other's cursors.
+// Import fills an unused hub. Its rooms are as if the last subscriber had just left. The events are in st, or come from
+// Options.Source. Nodes of the same Source need the same Options.Node to accept each other's cursors.
 func (h *Hub) Import(st State) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -101,14 +101,14 @@ func (h *Hub) Import(st State) {
 		h.idle[r] = time.Now()
 		frames = append(frames, r.fill(room)...)
 	}
-	// What is kept is in the order in which it came, over all rooms.
+	// The kept events are in the order in which they came, over all rooms.
 	slices.SortStableFunc(frames, func(a, b *frame) int { return a.time.Compare(b.time) })
 	for _, f := range frames {
 		h.kept.add(f)
 	}
 }
 
-// fill gives a new room what st says, and returns its history.
+// fill sets a new room to st, and returns its history.
 func (r *Room) fill(st RoomState) []*frame {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -149,14 +149,14 @@ func frameOf(st FrameState) *frame {
 	return newFrame(Position{Seq: st.Seq, Version: st.Version}, st.Event)
 }
 
-// newFrame makes the frame of an event, after which a reader is at at.
+// newFrame makes the frame of an event. A subscriber that has got it is at position at.
 func newFrame(at Position, event []byte) *frame {
 	chunk := sse.AppendChunk(make([]byte, 0, len(event)+10), event)
 	start := bytes.IndexByte(chunk, '\n') + 1
 	return &frame{at: at, chunk: chunk, raw: chunk[start : start+len(event)]}
 }
 
-// Export returns where the reader is.
+// Export returns the state of the subscriber.
 func (s *Sub) Export() SubState {
 	r := s.room
 	r.mu.Lock()
@@ -172,7 +172,7 @@ func (s *Sub) Export() SubState {
 	return st
 }
 
-// Resume makes a reader that goes on where st says, byte by byte. The room is one of a hub that has got the state with
+// Resume makes a subscriber that continues at st, byte by byte. The room belongs to a hub that got its state with
 // [Hub.Import].
 func (r *Room) Resume(st SubState) *Sub {
 	r.mu.Lock()
@@ -181,7 +181,7 @@ func (r *Room) Resume(st SubState) *Sub {
 	s.pos = Position{Seq: st.Seq, Version: st.Version, generation: r.generation}
 	if st.Cursor != "" {
 		r.unsettled++
-		s.pos.generation = -r.unsettled // its own: no two of them are at the same place
+		s.pos.generation = -r.unsettled // unique, because no two of them have the same position
 	}
 	if c, ok := ParseCursor(st.Cursor); ok && !st.Lost {
 		s.wants = &c

@@ -10,7 +10,8 @@ import (
 	"headcount/internal/hub"
 )
 
-// The next hub knows what the first one forgot: a room made anew does not take the cursors of the one before it.
+// The next hub knows which rooms the first one dropped. A room that is created again does not accept the cursors of the
+// earlier one.
 func TestImportForgottenRooms(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first := hub.New(hub.Options{HistoryAge: time.Second})
@@ -34,7 +35,8 @@ func TestImportForgottenRooms(t *testing.T) {
 	})
 }
 
-// The next hub keeps the history as it would keep its own: not too much, and the oldest of all rooms goes first.
+// The next hub bounds the history as if it were its own. It keeps no more than the limit, and the oldest event of all
+// rooms is dropped first.
 func TestImportHistory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first := hub.New(hub.Options{})
@@ -52,7 +54,7 @@ func TestImportHistory(t *testing.T) {
 		}
 		r := next.Open("a")
 		join(r, hub.JoinOptions{Cursor: ids["a0"]}).want(t, "what is kept", `io:gap {"missed":1}`, "n 2", "n 3")
-		next.Trim(time.Now().Add(10*time.Minute - 2500*time.Millisecond)) // one event of each room is older than is kept
+		next.Trim(time.Now().Add(10*time.Minute - 2500*time.Millisecond)) // one event of each room is too old then
 		join(r, hub.JoinOptions{Cursor: "x.1.y.0"}).want(t, "what is not too old", `io:gap {"missed":null}`, "n 3")
 		if n, _ := next.History(); n != 2 {
 			t.Errorf("got %d events, want 2", n)
@@ -60,14 +62,14 @@ func TestImportHistory(t *testing.T) {
 	})
 }
 
-// halfOf is what half of the events of h cost, in as many rooms.
+// halfOf returns the memory of half of the events of h, in as many rooms.
 func halfOf(h *hub.Hub) int64 {
 	_, bytes := h.History()
 	const rooms = 2 * 500
 	return (bytes-rooms)/2 + rooms
 }
 
-// Where the events come from a source they are loaded from there, and the readers go on where they were.
+// Where the events come from a source, they are loaded from there, and the subscribers continue where they were.
 func TestImportWithSource(t *testing.T) {
 	first, next := shared(&source{}, 100), shared(&source{}, 108)
 	old := first.Open("lobby")
@@ -88,7 +90,7 @@ func TestImportWithSource(t *testing.T) {
 		c.sub = room.Resume(c.sub.Export())
 		c.read()
 	}
-	next.Reset("epoch", 108) // the node joins the others only now
+	next.Reset("epoch", 108) // the node joins the cluster only now
 	room.Update("user count", set("2"))
 	for _, c := range readers {
 		c.read()
@@ -98,7 +100,7 @@ func TestImportWithSource(t *testing.T) {
 	readers["half"].want(t, "half an event was there", "user count 1", "b 1", "user count 2", "c 1")
 }
 
-// A reader that was still to be told of a gap is told by the next process.
+// A subscriber that had still to get a gap gets it from the next process.
 func TestImportOfLostReader(t *testing.T) {
 	first, next := shared(&source{}, 100), hub.New(hub.Options{Source: &source{}, Node: "here"})
 	reader := join(first.Open("lobby"), hub.JoinOptions{})

@@ -9,47 +9,47 @@ import (
 	"headcount/internal/sse"
 )
 
-// JoinOptions is what a newcomer says of itself.
+// JoinOptions describes a new subscriber.
 type JoinOptions struct {
-	ClientID string        // "" = none: it gets no io: signals but io:gap
+	ClientID string        // "" = none; then io:gap is the only io: signal it gets
 	Cursor   string        // Last-Event-ID, "" = none
-	Retry    time.Duration // what it is told to wait before it comes back
+	Retry    time.Duration // how long it should wait before it reconnects
 	Chunked  bool          // frames come as HTTP/1.1 chunks
 	Ping     int           // seconds between the pings it must answer, 0 = none
-	Newcomer bool          // it changes a state by coming, and is to see that first; a stream always does
+	Newcomer bool          // joining changes a state, and it must see that first; always so for a stream
 
-	Heartbeat time.Duration // longest silence that it may expect
-	// Prefix comes in front of everything, unframed: a response header.
+	Heartbeat time.Duration // longest silence that it should expect
+	// Prefix is sent before everything else, unframed. It is a response header.
 	Prefix []byte
 }
 
-// Sub is one reader of a room. It is for one goroutine at a time.
+// Sub is one subscriber of a room. It is for one goroutine at a time.
 type Sub struct {
 	room    *Room
 	pos     Position
-	rest    []byte // what must go first: the opening, or what is left of a frame
+	rest    []byte // what must go out first, the opening or the rest of a frame
 	chunked bool
 	signals bool
 	over    bool // the farewell was the last frame
 
-	// wants is the cursor that the reader came with, while the room is not loaded: it
-	// is not known yet whether it is good. Until then the reader gets states only.
+	// wants is the cursor of a subscriber in a room that is not loaded yet. The hub does not know yet whether it is
+	// valid. Until then the subscriber gets states only.
 	wants *Cursor
 }
 
-// Batch is what one write may send. The zero value is ready; use it again and
-// again, for any Sub, to save its memory.
+// Batch is what one write may send. The zero value is ready to use. Use it again and again, for any Sub, to save its
+// memory.
 type Batch struct {
-	Bytes [][]byte   // in this order; never to be changed
-	after []Position // after[i] is where the reader is once Bytes[i] has gone
+	Bytes [][]byte   // in this order; must not be changed
+	after []Position // after[i] is the subscriber's position once Bytes[i] is sent
 	size  int
-	gap   bool // it begins with an io:gap, behind what is left of a frame
+	gap   bool // it begins with an io:gap, after the rest of a frame
 }
 
 // Len returns how many bytes the batch holds.
 func (b *Batch) Len() int { return b.size }
 
-// Full reports whether there may be more than the batch could take.
+// Full reports whether there may be more than the batch could hold.
 func (b *Batch) Full() bool { return b.size >= maxBatch }
 
 func (b *Batch) reset() {
@@ -63,13 +63,13 @@ func (b *Batch) add(p []byte, after Position) {
 	b.size += len(p)
 }
 
-// maxBatch is where a batch stops growing, in bytes: enough to make system calls
-// rare while catching up, little enough not to hold others up.
+// maxBatch is where a batch stops growing, in bytes. It is large enough to make system calls rare while a subscriber
+// catches up, and small enough not to delay others.
 const maxBatch = 64 << 10
 
-// Join makes a reader of the room. Its first batch begins with the prefix, the
-// retry time within the first event's block, io:hello, io:gap if events were missed, and the latest value of every
-// state; history past the cursor follows.
+// Join adds a subscriber to the room. Its first batch begins with the prefix, the retry time within the first event's
+// block, io:hello, io:gap if it missed events, and the latest value of every state. The history after the cursor
+// follows.
 func (r *Room) Join(who JoinOptions) *Sub {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -90,10 +90,9 @@ func (r *Room) Join(who JoinOptions) *Sub {
 	return s
 }
 
-// Poll makes a reader that gets one answer with an end: the opening that it returns,
-// and then the first batch of [Sub.Pending] that is not empty. Unlike a stream it
-// gets no state again that its cursor says it has, but for a newcomer; news reports whether the opening holds
-// something that it did not have.
+// Poll adds a subscriber that gets one finite answer. The answer is the opening that Poll returns, and then the first
+// batch of [Sub.Pending] that is not empty. Unlike a stream, it does not get a state again that its cursor contains,
+// unless it is a newcomer. news reports whether the opening holds something that the client did not have.
 func (r *Room) Poll(who JoinOptions) (s *Sub, opening []byte, news bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -111,8 +110,8 @@ func (r *Room) Poll(who JoinOptions) (s *Sub, opening []byte, news bool) {
 	return s, opening, !known
 }
 
-// resume puts the reader where its cursor says, and returns how many events it has
-// missed by then: a number, "null" if that is not known, or "" if it has missed none.
+// resume sets the position of the subscriber to its cursor, and returns how many events it has missed until then. This
+// is a number, "null" if the number is unknown, or "" if it has missed none.
 func (s *Sub) resume(cursor string) (missed string) {
 	s.pos = Position{Seq: s.room.seq, generation: s.room.generation}
 	if cursor == "" {
@@ -129,8 +128,7 @@ func (s *Sub) resume(cursor string) (missed string) {
 	return missed
 }
 
-// resumed reports whether the reader continues at its cursor, and this is known:
-// the room need not be loaded yet.
+// resumed reports whether the hub knows that the subscriber continues at its cursor. The room need not be loaded yet.
 func (s *Sub) resumed(cursor, missed string) bool {
 	return cursor != "" && missed == "" && s.wants == nil
 }
@@ -140,7 +138,7 @@ func (s *Sub) place(c Cursor) (missed string) {
 	if !r.loaded {
 		s.wants = &c
 		s.pos.Version = r.versionIn(c)
-		// No two of them are at the same place, see Sub.Position.
+		// No two of them have the same position, see Sub.Position.
 		r.unsettled++
 		s.pos.generation = -r.unsettled
 		return ""
@@ -157,15 +155,15 @@ func (s *Sub) place(c Cursor) (missed string) {
 	return ""
 }
 
-// startOver puts a reader whose cursor says nothing before all that is kept.
+// startOver sets a subscriber with an unusable cursor to the beginning of the history.
 func (s *Sub) startOver() (missed string) {
 	s.pos.Seq = s.room.forgotten
 	return "null"
 }
 
-// missedBy says how many events a reader at p can not get any more, if that is known:
-// in a sequence that rooms share, nobody knows whose the forgotten ones were, and one
-// that begins anew says nothing of the one before.
+// missedBy returns how many events a subscriber at p cannot get any more, if that is known. In a sequence that rooms
+// share, the hub does not know to which room the dropped events belonged. A sequence that starts anew tells nothing
+// about the one before.
 func (r *Room) missedBy(p Position) string {
 	if r.hub.opt.Source != nil || p.generation != r.generation {
 		return "null"
@@ -173,13 +171,13 @@ func (r *Room) missedBy(p Position) string {
 	return strconv.FormatUint(r.forgotten-p.Seq, 10)
 }
 
-// appendHello greets a reader that gave a client id. One that comes back and has missed
-// nothing is told so here, before it hears anything else.
+// appendHello greets a subscriber with a client id. If the client resumed and has missed nothing, it learns that here,
+// before anything else.
 func appendHello(dst, id []byte, who JoinOptions, recovered bool) []byte {
 	if who.ClientID == "" {
 		return dst
 	}
-	hello, _ := json.Marshal(struct { // of strings and numbers: cannot go wrong
+	hello, _ := json.Marshal(struct { // strings and numbers only, so it cannot fail
 		ID        string  `json:"id"`
 		Ping      int     `json:"ping"`
 		Heartbeat float64 `json:"heartbeat"`
@@ -188,7 +186,7 @@ func appendHello(dst, id []byte, who JoinOptions, recovered bool) []byte {
 	return sse.Append(dst, &sse.Event{ID: id, Event: []byte(sse.Hello), Data: hello})
 }
 
-// appendGap says how many events were missed, if any were.
+// appendGap reports how many events were missed, if any were.
 func appendGap(dst, id []byte, missed string) []byte {
 	if missed == "" {
 		return dst
@@ -196,8 +194,8 @@ func appendGap(dst, id []byte, missed string) []byte {
 	return sse.Append(dst, &sse.Event{ID: id, Event: []byte(sse.Gap), Data: []byte(`{"missed":` + missed + `}`)})
 }
 
-// appendStates appends the newest value of every state, shown to others or not.
-// Their id is where the reader is: coming back with it misses nothing.
+// appendStates appends the newest value of every state, published or not. Their id is the position of the subscriber. A
+// client that resumes with it misses nothing.
 func (r *Room) appendStates(dst, id []byte) []byte {
 	for _, s := range r.states {
 		dst = sse.Append(dst, &sse.Event{ID: id, Event: []byte(s.name), Data: s.value})
@@ -205,39 +203,39 @@ func (r *Room) appendStates(dst, id []byte) []byte {
 	return dst
 }
 
-// States appends the newest value of every state again, with the reader's cursor.
+// States appends the newest value of every state again, with the cursor of the subscriber.
 func (s *Sub) States(dst []byte) []byte {
 	s.room.mu.Lock()
 	defer s.room.mu.Unlock()
 	return s.room.appendStates(dst, s.cursor())
 }
 
-// Cursor returns the id of the last event that the reader has got.
+// Cursor returns the id of the last event that the subscriber has got.
 func (s *Sub) Cursor() string {
 	s.room.mu.Lock()
 	defer s.room.mu.Unlock()
 	return string(s.cursor())
 }
 
-// cursor returns the id of where the reader is; the room's mu is held.
+// cursor returns the id of the subscriber's position. The caller holds the mu of the room.
 func (s *Sub) cursor() []byte {
 	r := s.room
 	if s.wants != nil {
 		return s.cursorAt(s.pos)
 	}
 	if s.pos.generation != r.generation {
-		return r.appendCursor(nil, Position{Seq: r.forgotten}) // what Pending will say
+		return r.appendCursor(nil, Position{Seq: r.forgotten}) // Pending will report the gap
 	}
-	// In a shared sequence a quiet room moves on; so must the cursors there, or they
-	// grow older than the history.
+	// In a shared sequence a quiet room advances too. The cursors there must advance with it, or they become older than
+	// the history.
 	if s.pos.Seq >= r.forgotten && len(r.history.after(s.pos.Seq)) == 0 {
 		s.pos.Seq = max(s.pos.Seq, r.seq)
 	}
 	return r.appendCursor(nil, s.pos)
 }
 
-// cursorAt is the cursor of p; while it is not known whether the reader's own is good,
-// it is that, but for what this node's states are: the reader is here now.
+// cursorAt returns the cursor of p. While the hub does not know whether the subscriber's own cursor is valid, it
+// returns that cursor with the version of this node's states, because the subscriber is here now.
 func (s *Sub) cursorAt(p Position) []byte {
 	if s.wants == nil {
 		return s.room.appendCursor(nil, p)
@@ -245,8 +243,7 @@ func (s *Sub) cursorAt(p Position) []byte {
 	return Cursor{Epoch: s.wants.Epoch, Seq: s.wants.Seq, Node: s.room.hub.node, Version: p.Version}.Append(nil)
 }
 
-// settle looks at the cursor that the reader came with, once that can be done; the
-// room's mu is held.
+// settle checks the cursor that the subscriber joined with, once that is possible. The caller holds the mu of the room.
 func (s *Sub) settle() {
 	if s.wants == nil || !s.room.loaded {
 		return
@@ -255,27 +252,26 @@ func (s *Sub) settle() {
 	s.wants = nil
 	s.pos = Position{Seq: s.room.seq, generation: s.room.generation}
 	if missed := s.place(cursor); missed != "" {
-		s.pos.generation = at.generation // of no use, as pending says
+		s.pos.generation = at.generation // not usable, as pending will report
 	}
 	s.pos.Version = at.Version // what it has got here
 }
 
-// Room returns the room of the reader.
+// Room returns the room of the subscriber.
 func (s *Sub) Room() *Room { return s.room }
 
-// Chunked reports whether the frames of the reader are HTTP/1.1 chunks.
+// Chunked reports whether the frames of the subscriber are HTTP/1.1 chunks.
 func (s *Sub) Chunked() bool { return s.chunked }
 
-// Position returns how far the reader is, not counting what is left of a frame. What is
-// pending for one reader is so for all at the same position.
+// Position returns how far the subscriber is, not counting the rest of a frame. All subscribers at the same position
+// have the same bytes pending.
 func (s *Sub) Position() Position { return s.pos }
 
 // Clean reports whether the last write ended at the end of a frame.
 func (s *Sub) Clean() bool { return len(s.rest) == 0 }
 
-// Pending fills b with what the reader still has to get, at most about 64 KiB or
-// one event, and reports whether there is anything. What more there is comes with
-// the next call, after [Sub.Advance].
+// Pending fills b with what the subscriber still has to get, at most about 64 KiB or one event, and reports whether
+// there is anything. The next call returns more, after [Sub.Advance].
 func (s *Sub) Pending(b *Batch) bool {
 	if s.over {
 		return s.Rest(b)
@@ -292,8 +288,8 @@ func (s *Sub) Pending(b *Batch) bool {
 	return len(b.Bytes) > 0
 }
 
-// Rest fills b with what is left of a frame, and reports whether there is anything.
-// What must go soon need not wait for all of [Sub.Pending].
+// Rest fills b with the rest of a frame, and reports whether there is anything. Urgent bytes need not wait for all of
+// [Sub.Pending].
 func (s *Sub) Rest(b *Batch) bool {
 	b.reset()
 	if len(s.rest) > 0 {
@@ -302,7 +298,7 @@ func (s *Sub) Rest(b *Batch) bool {
 	return len(b.Bytes) > 0
 }
 
-// pending adds the frames behind p, history and states merged in their order.
+// pending adds the frames after p. It merges history and states in their order.
 func (r *Room) pending(b *Batch, p Position, chunked bool) {
 	if p.generation != r.generation || p.Seq < r.forgotten {
 		missed := r.missedBy(p)
@@ -338,7 +334,7 @@ func (r *Room) pending(b *Batch, p Position, chunked bool) {
 	}
 }
 
-// pendingStates adds the states that are new to a reader of a room that is not loaded.
+// pendingStates adds the states that are new to a subscriber of a room that is not loaded.
 func (s *Sub) pendingStates(b *Batch) {
 	p := s.pos
 	for _, state := range s.room.states {
@@ -349,8 +345,8 @@ func (s *Sub) pendingStates(b *Batch) {
 	}
 }
 
-// stateAt is the frame of a state for a reader at p. The id does not send one back
-// that is ahead of what this node has of a shared history.
+// stateAt returns the frame of a state for a subscriber at p. If the subscriber is ahead of what this node has of a
+// shared history, the id does not set it back.
 func (r *Room) stateAt(p Position, f *frame, chunked bool) []byte {
 	if p.Seq <= f.at.Seq {
 		return f.bytes(chunked)
@@ -358,7 +354,7 @@ func (r *Room) stateAt(p Position, f *frame, chunked bool) []byte {
 	return f.withID(r.appendCursor(nil, p), chunked)
 }
 
-// withID is the frame with another cursor.
+// withID returns the frame with another cursor.
 func (f *frame) withID(id []byte, chunked bool) []byte {
 	_, rest, _ := bytes.Cut(f.raw, []byte("\n"))
 	own := append(append([]byte("id: "), id...), '\n')
@@ -369,11 +365,11 @@ func (f *frame) withID(id []byte, chunked bool) []byte {
 	return own
 }
 
-// Signals reports whether the reader gave a client id, and so gets io:ping instead of comments.
+// Signals reports whether the subscriber has a client id, and so gets io:ping instead of comments.
 func (s *Sub) Signals() bool { return s.signals }
 
-// Heartbeat fills b with a sign of life: a comment, or io:ping for a reader that
-// gave a client id. Call it when [Sub.Pending] had nothing.
+// Heartbeat fills b with a heartbeat. It is a comment, or io:ping for a subscriber with a client id. Call it when
+// [Sub.Pending] had nothing.
 func (s *Sub) Heartbeat(b *Batch) {
 	if !s.signals {
 		s.Comment(b)
@@ -387,24 +383,22 @@ func (s *Sub) Heartbeat(b *Batch) {
 	b.add(s.frame(ping), s.pos)
 }
 
-// Comment fills b with a comment, which no reader sees. Call it when [Sub.Pending]
-// had nothing.
+// Comment fills b with a comment, which clients ignore. Call it when [Sub.Pending] had nothing.
 func (s *Sub) Comment(b *Batch) {
 	b.reset()
 	b.add(s.frame([]byte(sse.Comment)), s.pos)
 }
 
-// Farewell fills b with the last words of a stream that ends cleanly: when to come
-// back, and the last chunk if there are chunks. It may be sent only if [Sub.Clean],
-// and nothing comes after it.
+// Farewell fills b with the end of a stream that ends cleanly. It has the retry time, and the last chunk if there are
+// chunks. Send it only if [Sub.Clean] is true, and send nothing after it.
 func (s *Sub) Farewell(b *Batch, retry time.Duration) {
 	b.reset()
 	s.over = true
-	bye := s.frame(sse.AppendRetry(nil, retry)) // a field is obeyed at its line, so no block need follow
+	bye := s.frame(sse.AppendRetry(nil, retry)) // a field takes effect at its line, so no block need follow
 	if s.chunked {
 		bye = append(bye, sse.LastChunk...)
 	}
-	// Nothing but rest comes from now on: not to be lost if none of it can go yet.
+	// From now on only rest is sent. The farewell must not get lost if none of it can go out yet.
 	s.rest = bye
 	b.add(bye, s.pos)
 }
@@ -416,8 +410,8 @@ func (s *Sub) frame(p []byte) []byte {
 	return p
 }
 
-// Advance notes that the first n bytes of b were sent to the reader. What is left of
-// a frame then comes first, whatever happens in the room meanwhile.
+// Advance notes that the first n bytes of b were sent to the subscriber. The rest of a frame then comes first, whatever
+// happens in the room in the meantime.
 func (s *Sub) Advance(b *Batch, n int) {
 	if b.gap && n > len(s.rest) {
 		s.room.hub.gaps.Add(1)

@@ -23,8 +23,8 @@ func (a *awaited) after(d time.Duration, want int) {
 	}
 }
 
-// Who was told to come back is waited for, whatever else of it ends meanwhile, such as the stream that a
-// browser tries beside its polls; and only until it is back.
+// The table waits for a user that was told to reconnect, no matter what else of it ends in the meantime, such as the
+// stream that a browser tries in addition to its polls. It waits only until the user is back.
 func TestAwaited(t *testing.T) {
 	a := &awaited{t, presence.New(2 * time.Second), time.Unix(1e9, 0)}
 	poll := a.Open("a", "x", stream{})
@@ -44,8 +44,8 @@ func TestAwaited(t *testing.T) {
 	a.after(1, 0)
 }
 
-// A tab whose stream has ended, and for which another tab speaks from now on, is not dropped when a proxy
-// tells of that end late.
+// A tab's stream has ended, and another tab renews the lease from now on. The user is not dropped when a proxy reports
+// the end of the first stream late.
 func TestLateEnd(t *testing.T) {
 	a := &awaited{t, presence.New(2 * time.Second), time.Unix(1e9, 0)}
 	old := a.Open("a", "x", stream{})
@@ -58,7 +58,7 @@ func TestLateEnd(t *testing.T) {
 	a.after(35*time.Second-1, 1)
 	a.after(1, 0)
 
-	// One that answers for itself has gone with its stream.
+	// A tab that speaks only for itself has left with its stream.
 	own := a.Open("a", "x", stream{})
 	a.Lease(own, a.now.Add(5*time.Second))
 	a.Renew("a", "x", a.now.Add(55*time.Second))

@@ -7,13 +7,13 @@ import (
 	"headcount/internal/presence"
 )
 
-// A clock that jumps removes no user with an open stream, and keeps no user without one for ever.
+// A jump of the clock removes no user with an open stream, and keeps no user without one for ever.
 func TestClockJumps(t *testing.T) {
 	const linger = 2 * time.Second
 	for _, row := range []struct {
 		name string
 		jump time.Duration
-		left int // of one with a stream, one with a lease and one who lingers
+		left int // of one with a stream, one with a lease and one in its grace period
 	}{{"back", -time.Hour, 3}, {"a little", linger, 2}, {"ahead", time.Hour, 1}} {
 		t.Run(row.name, func(t *testing.T) {
 			table, now := presence.New(linger), time.Unix(1e9, 0)
@@ -25,7 +25,7 @@ func TestClockJumps(t *testing.T) {
 			if got := table.Count("a"); got != row.left {
 				t.Fatalf("got %d users, want %d", got, row.left)
 			}
-			// From now on the clock goes on from where it is.
+			// From now on the clock continues from its new time.
 			table.Close(stays, now)
 			table.Renew("a", "with-lease", now.Add(time.Minute))
 			table.Expire(now.Add(linger))

@@ -2,20 +2,20 @@ package presence
 
 import "time"
 
-// NewJournaled is [New] of a table that also keeps what changes, until [Table.TakeChanges] takes it.
+// NewJournaled is [New] for a table that also records its changes until [Table.TakeChanges] takes them.
 func NewJournaled(linger time.Duration) *Table {
 	t := New(linger)
 	t.changes = make(map[string]map[string]change)
 	return t
 }
 
-// change is what has happened to a client id since changes were taken.
+// change is what has happened to a client id since the last TakeChanges.
 type change struct {
 	was  bool // it was counted then,
 	left bool // and has left since; it may be back
 }
 
-// note keeps that a user joins, or leaves.
+// note records that a user joins or leaves.
 func (t *Table) note(room, id string, joins bool) {
 	if t.changes == nil {
 		return
@@ -29,8 +29,9 @@ func (t *Table) note(room, id string, joins bool) {
 	t.changes[room][id] = c
 }
 
-// TakeChanges returns which client ids have left the room since the last call and which have joined it, and how many
-// streams without one it has now. Who left and came back is in both; who came and left is in neither.
+// TakeChanges returns which client ids have left the room since the last call, which have joined it, and how many
+// streams without a client id it has now. A user that left and came back is in both lists. A user that came and left is
+// in neither.
 func (t *Table) TakeChanges(name string) (left, joined []string, anonymous int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -50,8 +51,8 @@ func (t *Table) TakeChanges(name string) (left, joined []string, anonymous int) 
 	return left, joined, anonymous
 }
 
-// Members returns the client ids that the room counts, in no order, and how many streams without one it has. It takes the
-// changes.
+// Members returns the client ids that the room counts, in no order, and how many streams without a client id it has. It
+// takes the changes.
 func (t *Table) Members(name string) (ids []string, anonymous int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -65,7 +66,7 @@ func (t *Table) Members(name string) (ids []string, anonymous int) {
 	return ids, anonymous
 }
 
-// Left returns how long the client id stays counted without its streams, 0 if it does not.
+// Left returns how long the client id stays counted without its streams, 0 if it does not stay.
 func (t *Table) Left(name, id string, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()

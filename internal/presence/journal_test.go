@@ -8,7 +8,8 @@ import (
 	"headcount/internal/presence"
 )
 
-// What changed is told once, net: who left and came back is in both lists, who came and left in neither.
+// Each change is reported once, as a net change. A user that left and came back is in both lists. A user that came and
+// left is in neither.
 func TestTakeChanges(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	table := presence.NewJournaled(0)
@@ -58,7 +59,7 @@ func TestTakeChanges(t *testing.T) {
 	take("the last ones", []string{"client-a", "client-d"}, nil, 0)
 }
 
-// quiet is a stream that does not mind.
+// quiet is a stream that ignores its end.
 type quiet struct{}
 
 func (quiet) Left() {}

@@ -5,35 +5,35 @@ import (
 	"time"
 )
 
-// State is a table as plain data, for the process that goes on with it. Times are what is left of them, so that the two
-// processes need not agree on a clock.
+// State is a table as plain data for the successor process. All times are remaining durations, so the two processes
+// need not agree on a clock.
 type State struct{ Rooms []RoomState }
 
 // RoomState is a room of a [State].
 type RoomState struct {
 	Name      string
 	Users     []UserState
-	Anonymous int // streams without id, and those that are waited for
+	Anonymous int // streams without id, including those in their grace period
 }
 
 // UserState is a client id of a [State].
 type UserState struct {
 	ID    string
 	Lease time.Duration // until it ends, may be past; never = it has had none
-	Back  time.Duration // how long it is waited for
+	Back  time.Duration // remaining time in which it may reconnect
 	Due   bool          // the lease counts
-	// Leaving is set when it said goodbye for the end of its lease.
+	// Leaving is set when the user said goodbye for the end of its lease.
 	Leaving bool
 	Open    bool // it has open streams
 	Last    Last
 }
 
-// Last says what is known of a user's newest stream.
+// Last is what is known about a user's newest stream.
 type Last uint8
 
-// What may be known.
+// The values of [Last].
 const (
-	Unknown Last = iota // it was renewed since that ended, or had none
+	Unknown Last = iota // it was renewed since that stream ended, or had none
 	IsOpen
 	IsClosed
 )
@@ -42,8 +42,8 @@ const (
 type TicketState struct {
 	ID     string // of its client, "" = none
 	Leased bool
-	Newest bool // of its user's
-	Left   bool // its user has left or was given up: it counts nobody
+	Newest bool // it is its user's newest stream
+	Left   bool // its user has left or expired, so it counts nobody
 }
 
 const never = math.MinInt64
@@ -89,7 +89,7 @@ func (u *user) export(now time.Time) UserState {
 	return st
 }
 
-// ExportTicket returns what [Table.Reopen] needs to know of an open stream.
+// ExportTicket returns what [Table.Reopen] needs to know about an open stream.
 func (t *Table) ExportTicket(k *Ticket) TicketState {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -114,7 +114,7 @@ func (t *Table) Reopen(name string, st TicketState, s Stream) *Ticket {
 	newest := t.user(t.room(name), st.ID).last
 	k := t.open(name, st.ID, s)
 	if !st.Newest {
-		k.user.last = newest // nil if that is still to come, or is not here any more: Import sees to it
+		k.user.last = newest // nil if it is still to come or is gone, and Import handles that
 	}
 	if k.leased = st.Leased; k.leased {
 		t.setLease(k.user, k.user.until) // which Import brings
@@ -122,10 +122,10 @@ func (t *Table) Reopen(name string, st TicketState, s Stream) *Ticket {
 	return k
 }
 
-// Import adds the users of st, all of whose streams that are here must have been opened again with [Table.Reopen]
-// before. The others have ended without a goodbye, and their users are waited for: grace longer than any other who is
-// told to come back. Of those without an id, who cannot be told apart, as many are waited for as there were: see
-// [Table.OpenAgain].
+// Import adds the users of st. All of their streams that were handed over must have been opened with [Table.Reopen]
+// before. The other streams have ended without a goodbye, and their users get a grace period. It is longer by grace
+// than that of other users that were told to reconnect. Streams without a client id cannot be told apart, so the table
+// keeps as many places for them as there were streams, see [Table.OpenAgain].
 func (t *Table) Import(st State, now time.Time, grace time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -150,7 +150,7 @@ func (t *Table) importUser(u *user, st UserState, now time.Time, grace time.Dura
 	switch {
 	case st.Last == IsClosed:
 		u.last = &Ticket{closed: true}
-	case st.Last == IsOpen && u.last == nil: // the newest did not come along
+	case st.Last == IsOpen && u.last == nil: // the newest stream was not handed over
 		u.last = u.open
 	}
 	if st.Due || !u.proven() {
@@ -158,8 +158,8 @@ func (t *Table) importUser(u *user, st UserState, now time.Time, grace time.Dura
 	}
 }
 
-// OpenAgain is [Table.Open] for a stream without id whose reader claims to have been here before. It takes the place of
-// one that is waited for, if any is.
+// OpenAgain is [Table.Open] for a stream without a client id whose client claims that it was here before. It takes one
+// of the places that are kept, if there is one.
 func (t *Table) OpenAgain(name string, s Stream) *Ticket {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -170,7 +170,7 @@ func (t *Table) OpenAgain(name string, s Stream) *Ticket {
 	return k
 }
 
-// expirePlaces gives up those without an id that are waited for, if their time is over.
+// expirePlaces gives up the places of streams without a client id when their grace period is over.
 func (t *Table) expirePlaces(now time.Time) (changed []string) {
 	if t.placesUntil.IsZero() || t.placesUntil.After(now) {
 		return nil

@@ -8,7 +8,7 @@ import (
 	"headcount/internal/presence"
 )
 
-// Streams that do not come along, as all do at a stop and start: their readers are waited for.
+// Streams that are not handed over, as all of them at a stop and start, get a grace period for their clients.
 func TestStreamsLeftBehind(t *testing.T) {
 	const linger, grace = 2 * time.Second, 7 * time.Second
 	now := time.Unix(1e9, 0)
@@ -56,7 +56,7 @@ func TestStreamsLeftBehind(t *testing.T) {
 	count("the others close as ever", 3, "a")
 }
 
-// Who is waited for without an id makes the room stay, and go with it.
+// A place without a client id keeps its room, and the room goes with it.
 func TestPlacesAlone(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	old, table := presence.New(0), presence.New(0)

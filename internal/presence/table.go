@@ -1,12 +1,10 @@
-// Package presence knows who is counted in each room.
+// Package presence knows which users are counted in each room.
 //
-// A [Table] is a pure data structure: it starts nothing, waits for nothing and reads
-// no clock; the time is passed in and must not run backwards. It is safe for
-// concurrent use.
+// A [Table] is a pure data structure. It starts nothing, waits for nothing and reads no clock. The caller passes in the
+// time, which must not run backwards. A Table is safe for concurrent use.
 //
-// What is counted is the size of a set, never a number that goes up and down: a user
-// is in a room's set while it has an open stream or its lease runs. A stream that may
-// outlive its reader counts by its lease alone.
+// The count is the size of a set, never a number that goes up and down. A user is in the set of a room while it has an
+// open stream or a running lease. A stream that may outlive its client counts only by its lease.
 package presence
 
 import (
@@ -16,7 +14,7 @@ import (
 	"time"
 )
 
-// Table is all users of one node. Make one with [New].
+// Table holds all users of one node. Make one with [New].
 type Table struct {
 	linger time.Duration
 
@@ -26,49 +24,48 @@ type Table struct {
 
 	placesUntil time.Time // how long room.places counts; zero = there are none
 
-	changes map[string]map[string]change // by room and client id; nil if nobody takes them
+	changes map[string]map[string]change // by room and client id; nil if the table is not journaled
 }
 
 type room struct {
 	name   string
 	named  map[string]*user // by client id
 	anon   map[*Ticket]struct{}
-	places int // how many streams without client id are waited for, see OpenAgain
+	places int // how many streams without client id may come back, see OpenAgain
 }
 
-// user is one client id in one room, there while it is counted.
+// user is one client id in one room. It exists while it is counted.
 type user struct {
 	room  *room
 	id    string
 	open  *Ticket   // its open streams, linked
 	last  *Ticket   // its newest stream, open or not; nil if it was renewed after that had ended
 	until time.Time // when its lease ends
-	back  time.Time // until when a reader of a stream that has ended is waited for
-	// leaving is set when it said goodbye for the end of its lease, see [Table.LeaveBy].
+	back  time.Time // until when a client whose stream has ended may reconnect
+	// leaving is set when the user said goodbye for the end of its lease, see [Table.LeaveBy].
 	leaving bool
 	index   int32 // in Table.due, -1 if it is not there
 }
 
-// Ticket is one open stream in the table. Give it back with [Table.Close].
+// Ticket is one open stream in the table. Release it with [Table.Close].
 type Ticket struct {
 	room   *room
 	user   *user // nil for a stream without client id
 	next   *Ticket
 	stream Stream
-	leased bool // being open proves nothing: its user is counted while a lease runs
+	leased bool // being open proves nothing, so its user counts while a lease runs
 	closed bool
 }
 
 // Stream is what a ticket stands for.
 type Stream interface {
-	// Left is called when the user of the stream said goodbye or was given up: it is not
-	// counted any more, and the stream should end. It is called without any lock,
-	// from whoever called the table, and must not wait.
+	// Left is called when the user of the stream said goodbye or expired. The user is not counted any more, and the
+	// stream should end. Left is called without any lock, from the caller of the table, and must not wait.
 	Left()
 }
 
-// New returns an empty table. linger is how long a client id stays counted after
-// its last stream closed without a goodbye, 0 or more.
+// New returns an empty table. linger is how long a client id stays counted after its last stream closed without a
+// goodbye, 0 or more.
 func New(linger time.Duration) *Table {
 	return &Table{linger: linger, rooms: make(map[string]*room)}
 }
@@ -82,12 +79,12 @@ func (t *Table) room(name string) *room {
 	return r
 }
 
-// user returns the user of the client id, new if there is none.
+// user returns the user of the client id. It creates one if there is none.
 func (t *Table) user(r *room, id string) *user {
 	u := r.named[id]
 	if u == nil {
 		t.note(r.name, id, true)
-		u = &user{room: r, id: strings.Clone(id), index: -1} // id may be a piece of a long request
+		u = &user{room: r, id: strings.Clone(id), index: -1} // id may be a substring of a long request
 		if r.named == nil {
 			r.named = make(map[string]*user)
 		}
@@ -102,7 +99,7 @@ func (t *Table) dropIfEmpty(r *room) {
 	}
 }
 
-// Open counts a stream of the client id, or one without if id is "".
+// Open counts a stream of the client id, or one without a client id if id is "".
 func (t *Table) Open(name, id string, s Stream) *Ticket {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -126,10 +123,9 @@ func (t *Table) open(name, id string, s Stream) *Ticket {
 	return k
 }
 
-// Lease notes that the stream of k proves nothing by being open, because it came
-// through a proxy, which may keep it open without its reader: its user is counted
-// until a time, and longer if [Table.Renew] is called. It changes nothing for a
-// stream without client id.
+// Lease notes that an open stream of k proves nothing. It came through a proxy, which may keep it open after its client
+// has gone. Its user is counted until the given time, and longer if [Table.Renew] is called. Lease changes nothing for
+// a stream without a client id.
 func (t *Table) Lease(k *Ticket, until time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -143,12 +139,12 @@ func (t *Table) Lease(k *Ticket, until time.Time) {
 	}
 }
 
-// Close notes that the stream of k has ended. A client id lingers, from now on; a
-// stream without one is gone. Closing twice is as closing once.
+// Close notes that the stream of k has ended. From now on a client id is in its grace period. A stream without a client
+// id is gone. A second Close has no effect.
 func (t *Table) Close(k *Ticket, now time.Time) { t.CloseFor(k, now, 0) }
 
-// Returned notes that a reader which was told to reconnect has done so by the stream of
-// k: it is not waited for any more.
+// Returned notes that a client which was told to reconnect has done so with the stream of k. The table does not wait
+// for it any more.
 func (t *Table) Returned(k *Ticket) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -157,8 +153,8 @@ func (t *Table) Returned(k *Ticket) {
 	}
 }
 
-// CloseFor is Close for a reader that was told to come back and is given that much
-// longer to do so, also if another of its streams ends meanwhile: see [Table.Returned].
+// CloseFor is Close for a client that was told to reconnect. It gets that much longer to do so, even if another of its
+// streams ends in the meantime, see [Table.Returned].
 func (t *Table) CloseFor(k *Ticket, now time.Time, longer time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -179,28 +175,28 @@ func (t *Table) CloseFor(k *Ticket, now time.Time, longer time.Duration) {
 		}
 	}
 	if u.room.named[u.id] != u {
-		return // it has left, or has been given up
+		return // it has left or expired
 	}
 	k.stream = nil
 	if u.leaving {
-		return // whatever ends now, it said when it leaves
+		return // no matter what ends now, the user has said when it leaves
 	}
 	u.back = later(u.back, now.Add(t.linger+longer))
 	switch {
 	case u.open == nil:
 		until := u.back
 		if u.last == nil {
-			// Somebody else has spoken for it since its newest stream ended: that this one has
-			// ended too, and is heard of only now, says nothing.
+			// Another tab has renewed the lease since the newest stream ended. So it does not matter that this older
+			// stream has ended too, and that the table hears of it only now.
 			until = later(u.until, until)
 		}
-		// Else also where a lease would run longer: the stream is known to have ended.
+		// In all other cases this also shortens a longer lease, because the stream is known to have ended.
 		t.setLease(u, until)
 		if !until.After(now) {
 			t.remove(u)
 		}
 	case !u.proven():
-		// What is left proves nothing, and its lease may have run out meanwhile.
+		// The streams that are left prove nothing, and their lease may have expired in the meantime.
 		t.setLease(u, later(u.until, u.back))
 	}
 }
@@ -230,8 +226,8 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// Renew counts the client id until a time at least, also if it was not counted, and
-// returns its open streams.
+// Renew counts the client id at least until the given time, even if it was not counted before. It returns its open
+// streams.
 func (t *Table) Renew(name, id string, until time.Time) []Stream {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -244,7 +240,7 @@ func (t *Table) Renew(name, id string, until time.Time) []Stream {
 	return u.streams()
 }
 
-// Leave takes the client id out of the count now, and tells its streams to end.
+// Leave removes the client id from the count now, and tells its streams to end.
 func (t *Table) Leave(name, id string) {
 	t.mu.Lock()
 	var left []Stream
@@ -260,8 +256,9 @@ func (t *Table) Leave(name, id string) {
 	}
 }
 
-// LeaveBy takes the client id out of the count at a time, whatever streams it has open now, unless it comes back
-// before: by a new stream, or by [Table.Renew]. A page that is loaded again says goodbye and comes back at once.
+// LeaveBy removes the client id from the count at a given time, no matter which streams it has open now, unless it
+// comes back before then with a new stream or by [Table.Renew]. A page that reloads says goodbye and comes back at
+// once.
 func (t *Table) LeaveBy(name, id string, at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -274,15 +271,14 @@ func (t *Table) LeaveBy(name, id string, at time.Time) {
 		return
 	}
 	if (u.leaving || !u.proven()) && u.until.Before(at) {
-		at = u.until // it is gone before that anyway
+		at = u.until // it expires before that anyway
 	}
 	u.leaving = true
 	t.setLease(u, at)
 }
 
-// Expire removes every user whose lease ended by now and that has no open stream that
-// proves more, tells their streams to end, and returns the rooms whose count it
-// changed, each once.
+// Expire removes every user whose lease has ended by now and that has no open stream that proves its presence. It tells
+// their streams to end, and returns the rooms whose count it changed, each once.
 func (t *Table) Expire(now time.Time) []string {
 	changed, left := t.takeExpired(now)
 	for _, s := range left {
@@ -315,11 +311,11 @@ func (t *Table) takeExpired(now time.Time) (changed []string, left []Stream) {
 	return changed, left
 }
 
-// Postpone gives everybody who is waited for, or has a lease, so much longer: for time in which the process did not run.
+// Postpone extends all leases and grace periods by d. It makes up for time in which the process did not run.
 func (t *Table) Postpone(d time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, u := range t.due { // their order stays
+	for _, u := range t.due { // their order stays the same
 		u.until, u.back = u.until.Add(d), u.back.Add(d)
 	}
 	if !t.placesUntil.IsZero() {
@@ -338,8 +334,7 @@ func (t *Table) Next() (time.Time, bool) {
 	return next, !next.IsZero()
 }
 
-// Leases returns how many users have a lease, or linger: those that may be there without
-// a stream.
+// Leases returns how many users have a lease or are in their grace period. Such users may be there without a stream.
 func (t *Table) Leases() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -413,7 +408,7 @@ func (t *Table) remove(u *user) {
 	t.dropIfEmpty(u.room)
 }
 
-// dueHeap is the users with a lease, the one that ends first on top.
+// dueHeap holds the users with a lease. The lease that ends first is on top.
 type dueHeap []*user
 
 func (h dueHeap) Len() int           { return len(h) }

@@ -14,8 +14,8 @@ import (
 	"headcount/internal/presence"
 )
 
-// Whatever opens, closes, leaves, renews and expires, in whatever order: the table
-// counts as a naive model does, and nothing is left in the end.
+// Streams open, close, leave, renew and expire in any order. The table counts as a naive model does, and nothing is
+// left in the end.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		linger := rapid.SampledFrom([]time.Duration{0, time.Second, 5 * time.Second}).Draw(t, "linger")
@@ -45,10 +45,10 @@ func TestModel(t *testing.T) {
 
 type userKey struct{ room, id string }
 
-// modelUser is who is counted.
+// modelUser is a user that is counted.
 type modelUser struct {
 	open      []*modelStream
-	all       []*modelStream // that it ever had
+	all       []*modelStream // all streams that it ever had
 	spokenFor bool           // renewed since its newest stream ended
 	leaving   bool
 	until     time.Time
@@ -62,10 +62,10 @@ type modelStream struct {
 	leased bool
 	closed bool
 	left   int // how often the table told it to end
-	told   int // how often it should have
+	told   int // how often the table should have done so
 }
 
-// Left is called without any lock: calling the table back must not wait for ever.
+// Left is called without any lock. A call back into the table must not wait for ever.
 func (s *modelStream) Left() {
 	s.left++
 	s.table.Count(s.key.room)
@@ -82,7 +82,7 @@ type model struct {
 	now     time.Time
 	users   map[userKey]*modelUser
 	anon    map[string]int
-	streams []*modelStream // all that ever were, also those closed and those that left
+	streams []*modelStream // all streams that ever were, also closed ones and those that left
 }
 
 func (m *model) key(t *rapid.T) userKey {
@@ -124,7 +124,7 @@ func (m *model) open(t *rapid.T) {
 
 func (m *model) openLeased(t *rapid.T) { m.setLeased(t, m.add(m.key(t))) }
 
-// lease may also meet a stream that has ended, or one without id.
+// lease may also pick a stream that has ended, or one without a client id.
 func (m *model) lease(t *rapid.T) {
 	if s := m.pick(t); s != nil {
 		m.setLeased(t, s)
@@ -153,7 +153,7 @@ func (m *model) pick(t *rapid.T) *modelStream {
 	return m.streams[rapid.IntRange(0, len(m.streams)-1).Draw(t, "stream")]
 }
 
-// close may also meet a stream that is closed, or whose user has left since.
+// close may also pick a stream that is closed, or whose user has left since.
 func (m *model) close(t *rapid.T) {
 	if s := m.pick(t); s != nil {
 		m.end(s, time.Duration(rapid.IntRange(0, 2).Draw(t, "longer"))*time.Second)
@@ -194,7 +194,7 @@ func (m *model) end(s *modelStream, longer time.Duration) {
 	}
 }
 
-// returned may also meet a stream that is closed, or whose user has left since.
+// returned may also pick a stream that is closed, or whose user has left since.
 func (m *model) returned(t *rapid.T) {
 	s := m.pick(t)
 	if s == nil {
@@ -233,7 +233,7 @@ func (m *model) leave(t *rapid.T) {
 	}
 }
 
-// handOver goes on with another table, which must behave as the old one would: the model does not change.
+// handOver continues with another table, which must behave as the old one would. The model does not change.
 func (m *model) handOver(t *rapid.T) {
 	state := m.table.Export(m.now)
 	next := presence.New(m.linger)
@@ -314,7 +314,7 @@ func (m *model) check(*rapid.T) {
 	}
 	for k, u := range m.users {
 		want[k.room]++
-		// Whoever is to expire is waited for.
+		// Next must not be later than the end of any lease or grace period.
 		if (!u.proven() || u.leaving) && (!ok || next.After(u.until)) {
 			m.Fatalf("next is %v, %v, but %v ends at %v", next, ok, k, u.until)
 		}
@@ -371,13 +371,13 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// stream is one that nobody needs to tell anything.
+// stream is a stream that ignores its end.
 type stream struct{}
 
 func (stream) Left() {}
 
-// A user whose stream went through a proxy and another that did not, which ends: the
-// one that is left proves nothing, so the user does not stay for ever.
+// A user has one stream through a proxy and one direct stream, which ends. The stream that is left proves nothing, so
+// the user does not stay for ever.
 func TestProvingStreamEndsBeforeLeasedOne(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	table := presence.New(2 * time.Second)
