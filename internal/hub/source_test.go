@@ -67,8 +67,8 @@ func TestSourceHistory(t *testing.T) {
 	join(r, cursor(29)).want(t, "before what is kept", `io:gap {"missed":null}`, "b 1", "c 1", "d 1", "e 1")
 }
 
-// The ids that a subscriber gets here do not set it back if it is ahead of this node. Its cursor is accepted if it is
-// one of the log's.
+// The ids that a subscriber gets here do not set it back if it is ahead of this node. The hub accepts its cursor if it
+// expects the source to be that far.
 func TestSourceAhead(t *testing.T) {
 	h := shared(&source{}, 100)
 	r := h.Open("lobby")

@@ -58,7 +58,7 @@ func TestLateEnd(t *testing.T) {
 	a.after(35*time.Second-1, 1)
 	a.after(1, 0)
 
-	// A tab that speaks only for itself has left with its stream.
+	// A tab that renews its own lease leaves with its stream.
 	own := a.Open("a", "x", stream{})
 	a.Lease(own, a.now.Add(5*time.Second))
 	a.Renew("a", "x", a.now.Add(55*time.Second))

@@ -31,7 +31,7 @@ type room struct {
 	name   string
 	named  map[string]*user // by client id
 	anon   map[*Ticket]struct{}
-	places int // how many streams without client id may come back, see OpenAgain
+	places int // places kept for streams without client id, see OpenAgain
 }
 
 // user is one client id in one room. It exists while it is counted.

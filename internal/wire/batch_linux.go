@@ -10,9 +10,9 @@ import (
 	"headcount/internal/hub"
 )
 
-// shared is what many readers get in the same slice of a pass: made once.
+// shared is what many subscribers get in the same slice of a pass. It is made once.
 type shared struct {
-	group   *group // whose slice it is; nil outside of passes
+	group   *group // the group of the slice; nil outside of passes
 	valid   bool
 	at      hub.Position
 	chunked bool
@@ -21,8 +21,8 @@ type shared struct {
 	buffer  []byte // for joined
 }
 
-// flush writes what c still has to get, as far as its socket takes it. A ping that was
-// asked for and the end do not wait until a reader that is behind has caught up.
+// flush writes what c still has to get, as far as the socket takes it. A requested ping and the end do not wait until a
+// slow subscriber has caught up.
 func (l *loop) flush(c *Conn) {
 	if c.tls != nil && !l.openTLS(c) {
 		return
@@ -53,7 +53,7 @@ func (l *loop) flush(c *Conn) {
 		case c.ping:
 			c.sub.Heartbeat(&l.batch)
 			sent := l.send(c, &l.batch)
-			c.ping = !sent && c.sub.Clean() && !c.owes() // nothing of it went: once more later
+			c.ping = !sent && c.sub.Clean() && !c.owes() // none of it went out, so try again later
 			if !sent {
 				return
 			}
@@ -67,11 +67,11 @@ func (l *loop) due(c *Conn) (b *hub.Batch, more bool) {
 		return &l.batch, true
 	}
 	b = l.pending(c)
-	return b, b != nil && b.Full() // else what has come since has been told since
+	return b, b != nil && b.Full() // otherwise news that came since then has woken the loop
 }
 
-// pending returns what c has to get next, or nil. In a pass most readers are at the
-// same place and get the same.
+// pending returns what c has to get next, or nil. In a pass most subscribers have the same position and get the same
+// bytes.
 func (l *loop) pending(c *Conn) *hub.Batch {
 	s := &l.shared
 	if s.group != c.group || !c.sub.Clean() {
@@ -81,7 +81,7 @@ func (l *loop) pending(c *Conn) *hub.Batch {
 		return nil
 	}
 	if !s.valid || s.at != c.sub.Position() || s.chunked != c.sub.Chunked() {
-		l.submit() // what waits has the bytes that go now
+		l.submit() // queued sends use the bytes that change now
 		s.valid, s.at, s.chunked = true, c.sub.Position(), c.sub.Chunked()
 		c.sub.Pending(&s.batch)
 		s.joined = join(&s.buffer, &s.batch)
@@ -92,8 +92,8 @@ func (l *loop) pending(c *Conn) *hub.Batch {
 	return &s.batch
 }
 
-// offer brings c, which is not blocked, what it has to get in a pass: by the ring if
-// that is one batch which the others get as well.
+// offer delivers to c, which is not blocked, what it has to get in a pass. It uses the ring if that is one batch which
+// the others get as well.
 func (l *loop) offer(c *Conn) {
 	b := l.pending(c)
 	switch {
@@ -105,7 +105,7 @@ func (l *loop) offer(c *Conn) {
 	}
 }
 
-// submit sends what waits in the ring.
+// submit sends what is queued in the ring.
 func (l *loop) submit() {
 	if l.ring == nil || l.ring.n == 0 {
 		return
@@ -127,7 +127,7 @@ func (l *loop) submit() {
 	}
 }
 
-// join returns the bytes of b in one piece, made in buffer if there are several.
+// join returns the bytes of b in one piece. It uses buffer if there are several pieces.
 func join(buffer *[]byte, b *hub.Batch) []byte {
 	if len(b.Bytes) == 1 {
 		return b.Bytes[0]
@@ -140,9 +140,8 @@ func join(buffer *[]byte, b *hub.Batch) []byte {
 	return p
 }
 
-// end closes a stream whose last byte has been written. What its reader sent and
-// nobody read must go first: closing over it would reset the connection, and could
-// take the last bytes away from the reader.
+// end closes a stream whose last byte has been written. It first discards unread bytes from the client. Closing with
+// unread bytes would reset the connection, and the client could lose the last bytes.
 func (l *loop) end(c *Conn) {
 	l.drain(c)
 	l.gone(c, Ended)
@@ -157,8 +156,8 @@ func (l *loop) drain(c *Conn) {
 	}
 }
 
-// send writes b and reports whether all of it went and c still lives. If the socket
-// is full, the rest goes when it has room again.
+// send writes b and reports whether all of it went out and c is still alive. If the socket is full, the rest goes out
+// when there is room again.
 func (l *loop) send(c *Conn, b *hub.Batch) bool {
 	p := l.shared.joined
 	if b != &l.shared.batch {
@@ -171,7 +170,7 @@ func (l *loop) send(c *Conn, b *hub.Batch) bool {
 	return l.sent(c, b, p, n, errno)
 }
 
-// sent is what follows a write of p, which took n bytes: of b itself, or of the records that b was sealed in.
+// sent handles the result of a write of p, which took n bytes. p is b itself, or the records that b was sealed in.
 func (l *loop) sent(c *Conn, b *hub.Batch, p []byte, n int, errno syscall.Errno) bool {
 	if !c.sub.Signals() {
 		c.heard = l.now
@@ -193,8 +192,8 @@ func (l *loop) sent(c *Conn, b *hub.Batch, p []byte, n int, errno syscall.Errno)
 	return false
 }
 
-// write is write(2) without telling Go's scheduler, for the socket does not block:
-// at most it copies 64 KiB.
+// write is write(2) without telling Go's scheduler. This is fine because the socket does not block. At most it copies
+// 64 KiB.
 func write(fd int, p []byte) (n int, errno syscall.Errno) {
 	r, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
 	if errno != 0 {

@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// After silence comes a sign of life, never later than the heartbeat says: a comment,
-// or io:ping for who gave an id.
+// A heartbeat follows silence, never later than configured. It is a comment, or io:ping for a client with an id.
 func TestHeartbeat(t *testing.T) {
 	for _, tt := range []struct{ name, query, want string }{
 		{"comment", "room=a", ""},
@@ -36,7 +35,7 @@ func TestHeartbeat(t *testing.T) {
 					now := time.Now()
 					shortest, last = min(shortest, now.Sub(last)), now
 				}
-				// A busy machine makes some late, but not each.
+				// A busy machine makes some late, but not all.
 				if shortest < r.heartbeat/2 || shortest > r.heartbeat+r.heartbeat/10 {
 					t.Errorf("the shortest of 4 silences is %v, want %v to %v", shortest, r.heartbeat/2, r.heartbeat)
 				}
@@ -45,8 +44,8 @@ func TestHeartbeat(t *testing.T) {
 	}
 }
 
-// Who gave an id gets io:ping while events flow, too: an EventSource does not show its page the events that nobody there
-// listens for, so that they are no sign of life.
+// A client with an id gets io:ping while events flow, too. An EventSource hides events without a listener from its
+// page, so they are no sign of life.
 func TestHeartbeatAmongEvents(t *testing.T) {
 	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
 		r := start(func(r *rig) { r.heartbeat = 200 * time.Millisecond })
@@ -65,8 +64,8 @@ func TestHeartbeatAmongEvents(t *testing.T) {
 	})
 }
 
-// A ping that wants an answer goes out at once, also where other news does: who is not
-// asked cannot answer, and would be taken for gone.
+// A ping that needs an answer goes out at once, even among other news. A client that is not asked cannot answer, and
+// would count as gone.
 func TestPing(t *testing.T) {
 	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
 		r := start()
@@ -96,7 +95,7 @@ func TestPing(t *testing.T) {
 	})
 }
 
-// So does one for a reader that was blocked when it was asked for.
+// The same holds for a client that was blocked when the ping was requested.
 func TestPingOfBlockedReader(t *testing.T) {
 	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
 		r := start(tinyBuffer)
@@ -116,8 +115,8 @@ func TestPingOfBlockedReader(t *testing.T) {
 	})
 }
 
-// A comment follows the last event, to push it through what holds each piece back
-// until the next one comes.
+// A comment follows the last event. It pushes the event through a box that holds each piece back until the next one
+// comes.
 func TestPush(t *testing.T) {
 	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
 		r := start(func(r *rig) { r.push = true })

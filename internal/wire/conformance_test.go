@@ -17,7 +17,7 @@ import (
 	"headcount/internal/wire"
 )
 
-// The smallest buffers that Linux gives; it doubles the number.
+// The smallest buffer size that Linux accepts. Linux doubles the number.
 const tiny = 2 << 10
 
 func tinyBuffer(r *rig) { r.sndbuf = tiny }
@@ -26,7 +26,7 @@ func history(n int) func(*rig) {
 	return func(r *rig) { r.hub = hub.New(hub.Options{History: n}) }
 }
 
-// Every reader gets everything, and all see one order of events and states.
+// Every client gets everything, and all see one order of events and states.
 func TestOrder(t *testing.T) {
 	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
 		const readers, events = 20, 400
@@ -44,7 +44,7 @@ func TestOrder(t *testing.T) {
 			}
 			r.hub.Emit("a", "last", []byte("0"))
 		})
-		place := map[string]int{} // of each count: the event it came after
+		place := map[string]int{} // of each count, the event before it
 		for i, c := range all {
 			n, last := 0, false
 			count := -1
@@ -74,7 +74,7 @@ func TestOrder(t *testing.T) {
 	})
 }
 
-// With buffers of a few KiB and a reader of single bytes hardly any write goes whole.
+// With buffers of a few KiB and a client that reads single bytes, hardly any write goes out completely.
 func TestPartialWrites(t *testing.T) {
 	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
 		r := start(tinyBuffer)
@@ -90,8 +90,8 @@ func TestPartialWrites(t *testing.T) {
 	})
 }
 
-// More than a batch comes at once, with buffers that take all of it: a pass goes on
-// until everybody has everything, for nobody will wake it again.
+// More than a batch comes at once, with buffers that take all of it. A pass continues until all subscribers have
+// everything, because nothing will wake it again.
 func TestBurst(t *testing.T) {
 	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
 		const readers, events = 8, 300
@@ -108,8 +108,8 @@ func TestBurst(t *testing.T) {
 	})
 }
 
-// A reader that is gone is noticed at once, however it went and whatever was on its
-// way to it, without waiting for a heartbeat.
+// A client that has gone is noticed at once, no matter how it left and what was on its way to it, without waiting for a
+// heartbeat.
 func TestReaderGone(t *testing.T) {
 	fin := func(c *reader) { _ = c.conn.Close() }
 	rst := func(c *reader) { _ = c.conn.SetLinger(0); _ = c.conn.Close() }
@@ -135,7 +135,7 @@ func TestReaderGone(t *testing.T) {
 			writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
 				r := start(tinyBuffer)
 				if strings.HasPrefix(tt.name, "close_notify") && (r.client == nil || !r.hijack && tt.emit > 0) {
-					return // there is none without TLS, and net/http does not look while it writes
+					return // there is none without TLS, and net/http does not read while it writes
 				}
 				c := r.subscribe("room=a", tiny).answer(nil)
 				r.stream(0)
@@ -148,7 +148,8 @@ func TestReaderGone(t *testing.T) {
 	}
 }
 
-// roomGone says whether nobody has room "a" open: it lives on only for its history.
+// roomGone returns an error if a room is still open. A room that is not open stays only for its history, which Trim
+// drops.
 func roomGone(r *rig, events int) error {
 	r.hub.Trim(time.Now().Add(time.Hour))
 	if n := r.hub.Rooms(); n != 0 {
@@ -157,8 +158,8 @@ func roomGone(r *rig, events int) error {
 	return nil
 }
 
-// A reader that reads again after the history has overtaken it is told how many
-// events it missed, then the states as they are now, then what is kept.
+// A client that reads again after the history has overtaken it gets the number of events it missed, then the current
+// states, then what is kept.
 func TestHistoryOvertakesBlockedReader(t *testing.T) {
 	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
 		const kept, events = 20, 800
@@ -204,7 +205,7 @@ func TestHistoryOvertakesBlockedReader(t *testing.T) {
 					t.Fatalf("got gap %s: %v", e.Data, err)
 				}
 				next += missed
-				// The states as they were when the gap was noticed.
+				// The states are those of the time when the gap was noticed.
 				count = c.number("user count")
 			}
 		}
@@ -217,7 +218,7 @@ func TestHistoryOvertakesBlockedReader(t *testing.T) {
 	})
 }
 
-// HTTP/1.0 has no chunks: the end of the connection ends the response.
+// HTTP/1.0 has no chunks. The end of the connection ends the response.
 func TestHTTP10(t *testing.T) {
 	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
 		r := start()
@@ -244,14 +245,13 @@ func TestHTTP10(t *testing.T) {
 	})
 }
 
-// What a client sends behind its request disturbs nothing, neither the stream nor
-// its clean end.
+// What a client sends after its request disturbs neither the stream nor its clean end.
 func TestRubbishBehindRequest(t *testing.T) {
 	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
 		r := start()
 		rubbish := strings.Repeat("POST /nothing HTTP/1.1\r\n\x00\xff", 1000)
 		if r.tlsLoop() {
-			rubbish = "" // it ends a stream over TLS: TestInputOverTLS
+			rubbish = "" // it ends a stream over TLS, see TestInputOverTLS
 		}
 		c := r.ask(0, "GET /events?room=a HTTP/1.1\r\nHost: x\r\n\r\n"+rubbish).answer(nil)
 		s := r.stream(0)
@@ -266,17 +266,16 @@ func TestRubbishBehindRequest(t *testing.T) {
 		c.wantFarewell("1000")
 		s.wantEnd(t, wire.Ended)
 		if r.epoll == nil {
-			return // net/http goes on to read the rubbish as the next request
+			return // net/http reads the rubbish as the next request
 		}
-		// No reset, which could overtake the last bytes.
+		// There is no reset, which could overtake the last bytes.
 		if _, err := c.in.Read(make([]byte, 1)); err != io.EOF {
 			t.Errorf("got %v behind the response, want the end of the connection", err)
 		}
 	})
 }
 
-// A client that has sent rubbish and then goes is noticed, at the latest by the
-// next writes.
+// A client that has sent rubbish and then leaves is noticed, at the latest by the next writes.
 func TestGoneAfterRubbish(t *testing.T) {
 	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
 		r := start(func(r *rig) { r.heartbeat = 50 * time.Millisecond })
@@ -286,8 +285,8 @@ func TestGoneAfterRubbish(t *testing.T) {
 	})
 }
 
-// A crowd of streams in several rooms, with some that leave and join during the
-// passes: nobody who stays misses the last count, or hears another room's events.
+// Many streams run in several rooms, and some leave and join during the passes. No client that stays misses the last
+// count, or gets an event of another room.
 func TestCrowd(t *testing.T) {
 	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
 		const rooms, rounds = 4, 10
@@ -302,7 +301,7 @@ func TestCrowd(t *testing.T) {
 		read := func(i int, leaves bool) {
 			room := fmt.Sprint("room", i%rooms)
 			c := r.open("room=" + room)
-			_ = c.conn.SetDeadline(time.Now().Add(8 * patience)) // all of this takes its time
+			_ = c.conn.SetDeadline(time.Now().Add(8 * patience)) // all of this takes time
 			readers.Go(func() {
 				defer c.conn.Close()
 				until := rounds
@@ -362,7 +361,7 @@ func TestCrowd(t *testing.T) {
 	})
 }
 
-// Joining with a cursor through the writer: what was missed, once and in order.
+// A client that joins with a cursor gets what it missed through the writer, once and in order.
 func TestResume(t *testing.T) {
 	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
 		r := start()
@@ -373,7 +372,7 @@ func TestResume(t *testing.T) {
 		cursor := c.event().ID
 		_ = c.conn.Close()
 		r.stream(0).wantEnd(t, wire.Gone)
-		r.emit("a", 11, 2000, 100) // more than one batch, more than the default history
+		r.emit("a", 11, 2000, 100) // more than one batch and more than the default history
 		c = r.open("room=a&cursor=" + cursor)
 		gap := c.event()
 		if want := `{"missed":995}`; gap.Name != "io:gap" || gap.Data != want {
@@ -385,7 +384,7 @@ func TestResume(t *testing.T) {
 	})
 }
 
-// When the sequence that events count in begins anew, every reader is told so, once.
+// When the sequence of the events starts anew, every client gets one gap.
 func TestSequenceBeginsAnew(t *testing.T) {
 	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
 		r := start()
@@ -420,7 +419,7 @@ func TestSequenceBeginsAnew(t *testing.T) {
 				}
 			}
 		}
-		for i, c := range all { // each by itself
+		for i, c := range all { // one by one
 			r.stream(i).ping()
 			if e := c.event(); e.Name != "io:ping" {
 				t.Fatalf("reader %d: got %v, want a ping", i, e)

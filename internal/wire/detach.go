@@ -9,7 +9,7 @@ import (
 	"net/http"
 )
 
-// Obstacle is why a loop does not write a stream: the portable writer does.
+// Obstacle is why a loop cannot write a stream. The portable writer does it then.
 type Obstacle string
 
 // Obstacles. The first two are known before the connection is hijacked.
@@ -18,16 +18,16 @@ const (
 	OldTLS        Obstacle = "tls12"    // or older
 	OtherListener Obstacle = "listener" // the connection is not from a listener of ours
 	OtherCipher   Obstacle = "cipher"
-	NotProven     Obstacle = "unproven" // key or sequence number are not what they seem, for instance behind a KeyUpdate
-	ReaderGone    Obstacle = "gone"     // there is nobody to write to
+	NotProven     Obstacle = "unproven" // the key or the sequence number is wrong, for instance after a KeyUpdate
+	ReaderGone    Obstacle = "gone"     // the client has left
 )
 
-// Obstacles are all that there are.
+// Obstacles returns all obstacles.
 func Obstacles() []Obstacle {
 	return []Obstacle{HTTP2, OldTLS, OtherListener, OtherCipher, NotProven, ReaderGone}
 }
 
-// NotDetached says why [Detach] left a connection as it was.
+// NotDetached explains why [Detach] left a connection as it was.
 type NotDetached struct {
 	Obstacle Obstacle
 	Err      error
@@ -39,8 +39,8 @@ func (e *NotDetached) Error() string {
 
 func (e *NotDetached) Unwrap() error { return e.Err }
 
-// Detachable returns what keeps the answer to a request from a loop, as far as that is known before its connection is
-// hijacked; "" if nothing does. state is that of http.Request.TLS, nil without TLS.
+// Detachable returns why a loop cannot write the answer to a request, as far as that is known before its connection is
+// hijacked. It returns "" if there is no obstacle. state is that of http.Request.TLS, nil without TLS.
 func Detachable(protoMajor int, state *tls.ConnectionState) Obstacle {
 	switch {
 	case protoMajor != 1:
@@ -51,28 +51,28 @@ func Detachable(protoMajor int, state *tls.ConnectionState) Obstacle {
 	return ""
 }
 
-// ConnWriter lets [Stream.Run] write to a connection that was hijacked and that Epoll cannot
-// take. Its subscriber has Prefix and Chunked set, for nobody else writes the header.
+// ConnWriter lets [Stream.Run] write to a hijacked connection that Epoll cannot take. Its subscriber has Prefix and
+// Chunked set, because nothing else writes the header.
 type ConnWriter struct {
 	net.Conn
 	buffer []byte
 }
 
-// NewConnWriter returns a writer, and a context that ends when the reader goes. Call stop at
-// the end: it closes the connection, and waits.
+// NewConnWriter returns a writer, and a context that ends when the client leaves. Call stop at the end. It closes the
+// connection, and waits.
 func NewConnWriter(conn net.Conn) (w *ConnWriter, gone context.Context, stop func()) {
 	gone, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = io.Copy(io.Discard, conn) // what a reader sends is of no interest, but that it closes
+		_, _ = io.Copy(io.Discard, conn) // the bytes of a client do not matter, only that it closes
 		cancel()
-		_ = conn.Close() // what is being written does not wait
+		_ = conn.Close() // this interrupts a write in progress
 	}()
 	return &ConnWriter{Conn: conn}, gone, func() { _ = conn.Close(); <-done }
 }
 
-// Header is of no use: the header is the subscriber's prefix.
+// Header is not used. The header is in the subscriber's prefix.
 func (w *ConnWriter) Header() http.Header { return http.Header{} }
 
 // WriteHeader does nothing.

@@ -16,7 +16,7 @@ import (
 	"headcount/internal/wire"
 )
 
-// End hands over what there is, says when to come back, and ends the response cleanly.
+// End delivers what is pending, sends the retry time, and ends the response cleanly.
 func TestEnd(t *testing.T) {
 	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
 		r := start()
@@ -24,7 +24,7 @@ func TestEnd(t *testing.T) {
 		s := r.stream(0)
 		r.emit("a", 1, 50, 0)
 		s.end(2345 * time.Millisecond)
-		s.end(9 * time.Second) // changes nothing
+		s.end(9 * time.Second) // has no effect
 		c.wantNumbers(1, 50)
 		c.wantFarewell("2345")
 		s.wantEnd(t, wire.Ended)
@@ -32,8 +32,7 @@ func TestEnd(t *testing.T) {
 	})
 }
 
-// A blocked reader gets some more of what it has missed, then a clean end, and the rest
-// when it comes back.
+// A blocked client gets some more of what it has missed, then a clean end, and the rest when it reconnects.
 func TestEndOfBlockedReader(t *testing.T) {
 	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
 		const events = 3000
@@ -70,8 +69,8 @@ func TestEndOfBlockedReader(t *testing.T) {
 	})
 }
 
-// Wherever the socket's buffer becomes full, in the events, in the farewell or exactly
-// between them: the end is clean.
+// The end is clean no matter where the socket's buffer becomes full, in the events, in the farewell or exactly between
+// them.
 func TestEndAtFullBuffer(t *testing.T) {
 	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
 		const sizes = 120
@@ -129,7 +128,7 @@ func TestEndInBusyRoom(t *testing.T) {
 	})
 }
 
-// Ending every stream lets the server shut down.
+// The server can shut down after every stream has ended.
 func TestShutdown(t *testing.T) {
 	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
 		r := start()
@@ -157,7 +156,7 @@ func TestShutdown(t *testing.T) {
 	})
 }
 
-// Close of the writer or of the server cuts open streams: readers see the end.
+// Close of the writer or of the server cuts open streams. Clients see the end.
 func TestCut(t *testing.T) {
 	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
 		r := start()

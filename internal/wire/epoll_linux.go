@@ -11,23 +11,21 @@ import (
 	"headcount/internal/tlsconn"
 )
 
-// Epoll writes to the readers of HTTP/1.x, plain or with TLS 1.3: GOMAXPROCS loops, each one
-// goroutine with one epoll set. A reader costs a descriptor and two small structs;
-// an idle one costs no goroutine, no buffer and no timer.
+// Epoll writes to the clients of HTTP/1.x, plain or with TLS 1.3. It has GOMAXPROCS loops. Each loop is one goroutine
+// with one epoll set. A client costs a descriptor and two small structs. An idle client costs no goroutine, no buffer
+// and no timer.
 type Epoll struct {
 	loops []*loop
 	uring bool
-	halt  *halt // while they are frozen
+	halt  *halt // set while they are frozen
 	wait  sync.WaitGroup
 }
 
-// Owner is told when a stream has ended. It is called once, by the loop, which
-// serves nobody else meanwhile.
+// Owner is notified when a stream has ended. The loop calls Done once, and serves no other stream until Done returns.
 type Owner interface{ Done(Reason) }
 
-// NewEpoll starts the loops; [Epoll.Close] ends them. heartbeat is the longest
-// silence on a stream, more than 0. With uring many readers are served by one system
-// call where the kernel lets this process do so.
+// NewEpoll starts the loops. [Epoll.Close] ends them. heartbeat is the longest silence on a stream, more than 0. With
+// uring, one system call serves many clients where the kernel lets this process do so.
 func NewEpoll(heartbeat time.Duration, uring bool) (*Epoll, error) {
 	e := &Epoll{uring: uring}
 	for range runtime.GOMAXPROCS(0) {
@@ -45,12 +43,12 @@ func NewEpoll(heartbeat time.Duration, uring bool) (*Epoll, error) {
 // Uring reports whether io_uring was wanted and is used.
 func (e *Epoll) Uring() bool { return e.uring }
 
-// Close cuts every stream and ends the loops. No owner is told.
+// Close cuts every stream and ends the loops. It notifies no owner.
 func (e *Epoll) Close() error {
 	for _, l := range e.loops {
 		l.tell(func() { l.closed = true })
 	}
-	e.Thaw() // and they end without another look at their streams
+	e.Thaw() // so that they end without another look at their streams
 	e.wait.Wait()
 	return nil
 }
@@ -59,29 +57,28 @@ func (e *Epoll) Close() error {
 type Conn struct {
 	loop  *loop
 	group *group
-	sub   hub.Sub // in place: one object to look at for each delivery
+	sub   hub.Sub // in place, so that a delivery looks at one object only
 	owner Owner
-	tls   *tlsconn.Sealer // nil: plain
+	tls   *tlsconn.Sealer // nil if plain
 
-	// Of the loop alone:
+	// Used only by the loop:
 	fd      int
 	index   int           // in group.conns
-	heard   uint32        // the tick of the last sign of life: a write, or io:ping for who gets these
+	heard   uint32        // the tick of the last write, or of the last io:ping for clients with an id
 	sealed  uint32        // the tick of the last TLS record
-	event   time.Duration // when the last event went, since loop.start, where push is set
+	event   time.Duration // when the last event went out, since loop.start, if push is set
 	push    bool          // a comment follows each last event; never changed
-	blocked bool          // the socket's buffer is full: EPOLLOUT will tell
+	blocked bool          // the socket's buffer is full, and EPOLLOUT will report room
 	pushing bool          // it is in loop.pushing
 	over    bool          // the last bytes are on their way; then close
 	ping    bool          // Ping was called
 	end     bool          // End was called, or the loop wants the end
-	deaf    bool          // it has said something, over TLS; what else it says is not looked at
+	deaf    bool          // the client sent something over TLS; further input is ignored
 	retry   time.Duration
 }
 
-// Take writes sub's events to the socket, which it owns from now on, until the reader is
-// gone or [Conn.End] was called; then it tells owner. With push a comment follows
-// each last event, see [Push].
+// Take writes sub's events to the socket until the client has left or [Conn.End] was called. Then it notifies owner.
+// Take owns the socket from now on. With push a comment follows each last event, see [Push].
 func (e *Epoll) Take(s Socket, sub *hub.Sub, push bool, owner Owner) *Conn {
 	l := e.pick()
 	l.load.Add(1)
@@ -100,12 +97,11 @@ func (l *loop) take(c *Conn) {
 	})
 }
 
-// enough is how many streams a loop has before the next one is used: two loops that
-// share a small room's readers cost more processor time than one, which writes to
-// that many in some milliseconds.
+// enough is how many streams a loop has before the next loop is used. Two loops that share the clients of a small room
+// take more processor time than one. One loop writes to that many in some milliseconds.
 const enough = 1024
 
-// pick returns the loop that a new stream goes to.
+// pick returns the loop for a new stream.
 func (e *Epoll) pick() *loop {
 	least := e.loops[0]
 	for _, l := range e.loops {
@@ -119,19 +115,18 @@ func (e *Epoll) pick() *loop {
 	return least
 }
 
-// End asks the stream to end cleanly, behind at most one more batch of what there is,
-// telling its reader to come back after retry. It returns at once and may be called at any time, any number of times.
+// End asks the stream to end cleanly, after at most one more batch of what is pending, and tells its client to
+// reconnect after retry. It returns at once and may be called at any time, any number of times.
 func (c *Conn) End(retry time.Duration) {
 	c.loop.tell(func() { c.loop.ending = append(c.loop.ending, ending{c, retry}) })
 }
 
-// Ping sends a sign of life that wants an answer, also where there is news to write. It
-// returns at once.
+// Ping sends a heartbeat that needs an answer, even if there is news to write. It returns at once.
 func (c *Conn) Ping() {
 	c.loop.tell(func() { c.loop.pinged = append(c.loop.pinged, c) })
 }
 
-// Format is for package fmt: a connection has keys.
+// Format is for package fmt. It hides the keys of the connection.
 func (c *Conn) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "[stream %p]", c) }
 
 type ending struct {
@@ -139,21 +134,21 @@ type ending struct {
 	retry time.Duration
 }
 
-// group is the readers that one loop has in one room.
+// group is the clients that one loop has in one room.
 type group struct {
 	loop  *loop
 	room  *hub.Room
-	conns []*Conn // while a pass is under way, nil where one has gone
+	conns []*Conn // during a pass, nil where a client has left
 
-	news    bool // guarded by loop.mu: it is in loop.dirty
+	news    bool // guarded by loop.mu; the group is in loop.dirty
 	passing bool
 	again   bool // news came during the pass
 	at      int  // how far the pass is
 	holes   int
-	told    time.Time // of the news that the pass brings
+	told    time.Time // when the news of this pass came
 }
 
-// wake is what the room calls, under its lock, when it has news.
+// wake is called by the room, under its lock, when there is news.
 func (g *group) wake() {
 	g.loop.tell(func() {
 		if !g.news {
@@ -168,8 +163,8 @@ func (g *group) add(c *Conn) {
 	g.conns = append(g.conns, c)
 }
 
-// remove takes c out. During a pass it leaves a hole, for moving another reader
-// into its place could hide that one from the pass.
+// remove takes c out. During a pass it leaves a hole. If it moved another client into that place, the pass could skip
+// that client.
 func (g *group) remove(c *Conn) {
 	if g.passing {
 		g.conns[c.index] = nil

@@ -17,12 +17,12 @@ import (
 	"headcount/internal/wire"
 )
 
-// owner is told by the loop.
+// owner is notified by the loop.
 type owner chan wire.Reason
 
 func (o owner) Done(r wire.Reason) { o <- r }
 
-// pair returns both ends of a loopback connection, the server's as a socket.
+// pair returns both ends of a loopback connection, the server's end as a socket.
 func pair(t testing.TB) (client *net.TCPConn, socket wire.Socket) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -46,7 +46,7 @@ func pair(t testing.TB) (client *net.TCPConn, socket wire.Socket) {
 	return out.(*net.TCPConn), socket
 }
 
-// A stream that comes after Close is closed, not forgotten; End does no harm.
+// A stream that comes after Close is closed, not forgotten. End has no effect.
 func TestTakeAfterClose(t *testing.T) {
 	e, err := wire.NewEpoll(time.Hour, true)
 	if err != nil {
@@ -77,8 +77,8 @@ func readUntil(c *net.TCPConn, n int) error {
 	return nil
 }
 
-// A room of more readers than a pass serves at a time: what comes during the pass, and
-// who goes during it, costs nobody the last event.
+// A room has more clients than a pass serves at a time. No client misses the last event if news comes or other clients
+// leave during the pass.
 func TestPassOfBigRoom(t *testing.T) {
 	const readers, rounds = 2500, 4
 	e, err := wire.NewEpoll(time.Hour, true)
@@ -97,7 +97,7 @@ func TestPassOfBigRoom(t *testing.T) {
 	emitted := 0
 	emit := func() { emitted++; h.Emit("a", "n", []byte(strconv.Itoa(emitted))) }
 	for round := range rounds {
-		// Each event comes while the one before is on its way through the room.
+		// Each event comes while the one before it is on its way through the room.
 		first := clients[:2]
 		for range 5 {
 			emit()
@@ -107,13 +107,13 @@ func TestPassOfBigRoom(t *testing.T) {
 				}
 			}
 		}
-		clients = clients[2:] // the others have not been first yet
+		clients = clients[2:] // these have not been first in a round yet
 		for i, c := range clients {
 			if err := readUntil(c, emitted); err != nil {
 				t.Fatalf("round %d, reader %d: %v", round, i, err)
 			}
 		}
-		// Some go meanwhile.
+		// Some leave in the meantime.
 		going := clients[:100]
 		clients = clients[100:]
 		var all sync.WaitGroup
@@ -150,7 +150,7 @@ func TestPassOfBigRoom(t *testing.T) {
 	}
 }
 
-// An io_uring that works no more costs nobody an event: write(2) goes on where it stopped.
+// No client loses an event when io_uring stops working. write(2) continues where it stopped.
 func TestRingBreaks(t *testing.T) {
 	e, err := wire.NewEpoll(time.Hour, true)
 	if err != nil {
@@ -183,7 +183,7 @@ func TestRingBreaks(t *testing.T) {
 	}
 }
 
-// A pass costs the same whatever the number of readers: what they get is made once.
+// A pass allocates the same for any number of clients. What they get is made once.
 func TestNoAllocationPerDelivery(t *testing.T) {
 	const readers = 300
 	e, err := wire.NewEpoll(time.Hour, true)
@@ -221,8 +221,8 @@ func TestNoAllocationPerDelivery(t *testing.T) {
 	}
 }
 
-// BenchmarkPass is the fan-out of one event to so many readers on this machine, their
-// reading included. Processor time says more than time where other programs run.
+// BenchmarkPass measures the fan-out of one event to that many clients on this machine, including their reads.
+// Processor time is more reliable than elapsed time while other programs run.
 func BenchmarkPass(b *testing.B) {
 	for _, readers := range []int{1, 16, 2000} {
 		for _, secure := range []bool{false, true} {
@@ -254,7 +254,7 @@ func pass(b *testing.B, readers int, secure, uring bool) {
 			if _, err := c.Read(buffer); err != nil { // the opening
 				b.Fatal(err)
 			}
-			client = c.NetConn() // what follows is only read
+			client = c.NetConn() // the rest is only read
 		} else {
 			client, socket = pair(b)
 		}

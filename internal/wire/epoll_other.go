@@ -11,13 +11,13 @@ import (
 	"headcount/internal/hub"
 )
 
-// Epoll is for Linux only; elsewhere [Stream] serves everybody.
+// Epoll is for Linux only. Elsewhere [Stream] writes all streams.
 type Epoll struct{}
 
 // Conn is for Linux only.
 type Conn struct{}
 
-// Owner is told when a stream has ended.
+// Owner is notified when a stream has ended.
 type Owner interface{ Done(Reason) }
 
 // NewEpoll returns [errors.ErrUnsupported].
@@ -40,7 +40,7 @@ func Detach(net.Conn, *hub.Sub) (Socket, error) {
 	return Socket{}, &NotDetached{OtherListener, errors.ErrUnsupported}
 }
 
-// Take is never called, for there is no Epoll.
+// Take is never called, because there is no Epoll.
 func (*Epoll) Take(Socket, *hub.Sub, bool, Owner) *Conn { panic("wire: no epoll on this system") }
 
 // Freeze does nothing.
@@ -52,18 +52,18 @@ func (*Epoll) Thaw() {}
 // Streams returns none.
 func (*Epoll) Streams() iter.Seq[*Conn] { return func(func(*Conn) bool) {} }
 
-// Resume is never called, for there is no Epoll.
+// Resume is never called, because there is no Epoll.
 func (*Epoll) Resume(int, *hub.Room, ConnState, Owner) (*Conn, error) {
 	panic("wire: no epoll on this system")
 }
 
-// Owner is never called, for there is no Conn.
+// Owner is never called, because there is no Conn.
 func (*Conn) Owner() Owner { return nil }
 
-// FD is never called, for there is no Conn.
+// FD is never called, because there is no Conn.
 func (*Conn) FD() int { return -1 }
 
-// Export is never called, for there is no Conn.
+// Export is never called, because there is no Conn.
 func (*Conn) Export() ConnState { return ConnState{} }
 
 // Uring returns false.

@@ -2,7 +2,7 @@ package wire
 
 import "golang.org/x/sys/unix"
 
-// BreakRings lets each system call on an io_uring fail from now on.
+// BreakRings makes each system call on an io_uring fail from now on.
 func (e *Epoll) BreakRings() error {
 	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -11,12 +11,12 @@ import (
 
 // halt is what the loops wait for while they are frozen.
 type halt struct {
-	standing sync.WaitGroup // done by each loop once it stands
-	thaw     chan struct{}  // closed when they go on
+	standing sync.WaitGroup // done by each loop once it stands still
+	thaw     chan struct{}  // closed when they continue
 }
 
-// Freeze stops reading and writing, and returns when every loop stands still. What is asked of a stream meanwhile is done
-// after [Epoll.Thaw].
+// Freeze stops reading and writing, and returns when every loop stands still. Requests for a stream in the meantime are
+// carried out after [Epoll.Thaw].
 func (e *Epoll) Freeze() {
 	e.halt = &halt{thaw: make(chan struct{})}
 	e.halt.standing.Add(len(e.loops))
@@ -32,7 +32,7 @@ func (e *Epoll) Freeze() {
 	e.halt.standing.Wait()
 }
 
-// Thaw goes on where Freeze stopped.
+// Thaw continues where Freeze stopped.
 func (e *Epoll) Thaw() {
 	if e.halt != nil {
 		close(e.halt.thaw)
@@ -40,7 +40,7 @@ func (e *Epoll) Thaw() {
 	}
 }
 
-// stand stands still if that is asked for. It returns false if the loop is to stop.
+// stand stands still if Freeze was called. It returns false if the loop should stop.
 func (l *loop) stand() bool {
 	l.mu.Lock()
 	h := l.halt
@@ -69,13 +69,13 @@ func (e *Epoll) Streams() iter.Seq[*Conn] {
 	}
 }
 
-// Owner returns whom [Epoll.Take] was given.
+// Owner returns the owner that [Epoll.Take] was given.
 func (c *Conn) Owner() Owner { return c.owner }
 
-// FD returns the descriptor, which stays the loop's.
+// FD returns the descriptor, which the loop still owns.
 func (c *Conn) FD() int { return c.fd }
 
-// Export returns what [Epoll.Resume] needs; the loop is frozen.
+// Export returns what [Epoll.Resume] needs. The loop must be frozen.
 func (c *Conn) Export() ConnState {
 	st := ConnState{
 		Sub: c.sub.Export(), Push: c.push, Due: c.pushing, Last: time.Since(c.loop.start) - c.event,
@@ -88,8 +88,8 @@ func (c *Conn) Export() ConnState {
 	return st
 }
 
-// Resume is [Epoll.Take] for a stream that another process had, in a room that has got its state. An error is for keys that
-// are none; fd then stays the caller's.
+// Resume is [Epoll.Take] for a stream of another process, in a room whose state was imported. It fails if the keys are
+// invalid. The caller then still owns fd.
 func (e *Epoll) Resume(fd int, room *hub.Room, st ConnState, owner Owner) (*Conn, error) {
 	var sealer *tlsconn.Sealer
 	if st.TLS != nil {

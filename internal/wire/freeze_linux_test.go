@@ -18,7 +18,7 @@ import (
 	"headcount/internal/wire"
 )
 
-// process is what one process has.
+// process is what one process owns.
 type process struct {
 	hub   *hub.Hub
 	epoll *wire.Epoll
@@ -47,7 +47,7 @@ func (p *process) reason(t *testing.T) wire.Reason {
 	}
 }
 
-// next is the process that goes on with all that p has; p ends.
+// next returns the process that continues with everything that p has. p ends.
 func (p *process) next(t *testing.T, heartbeat time.Duration) *process {
 	t.Helper()
 	n := newProcess(t, heartbeat)
@@ -92,7 +92,7 @@ func read(t *testing.T, c net.Conn) string {
 	return data.String()
 }
 
-// narrow lets a socket take less than one event of big bytes.
+// narrow makes a socket take less than one event of big bytes.
 func narrow(t *testing.T, client *net.TCPConn, fd int) {
 	t.Helper()
 	if err := errors.Join(client.SetReadBuffer(16<<10), unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 16<<10)); err != nil {
@@ -102,8 +102,8 @@ func narrow(t *testing.T, client *net.TCPConn, fd int) {
 
 const big = 128 << 10
 
-// Streams go from process to process, plain ones and those over TLS: those that wait, those whose socket is full in the middle of an event, and one that
-// is to end. Nobody misses a byte, or gets one twice.
+// Streams go from process to process, plain ones and those over TLS. Some are idle, some have a full socket in the
+// middle of an event, and one should end. No client misses a byte, or gets one twice.
 func TestFreezeAndResume(t *testing.T) {
 	p := newProcess(t, time.Hour)
 	room := p.hub.Open("a")
@@ -154,7 +154,7 @@ func TestFreezeAndResume(t *testing.T) {
 	}
 }
 
-// What was asked of a stream, or is due, is so in the next process.
+// What was requested for a stream, or is due, stays so in the next process.
 func TestResumeKeepsWhatIsDue(t *testing.T) {
 	const heartbeat = 8 * time.Second
 	p := newProcess(t, heartbeat)
@@ -191,7 +191,7 @@ func comment(t *testing.T, c *net.TCPConn) {
 	}
 }
 
-// A stream that was silent in one process is not silent for another heartbeat in the next.
+// A stream that was silent in one process does not wait for a whole heartbeat in the next.
 func TestResumeAfterSilence(t *testing.T) {
 	p := newProcess(t, 8*time.Second)
 	client, fd := pair(t)
@@ -201,7 +201,7 @@ func TestResumeAfterSilence(t *testing.T) {
 	comment(t, client)
 }
 
-// A process that has handed over writes nothing more, also if its streams have news.
+// A process that has handed over writes nothing more, even if its streams have news.
 func TestCloseFrozen(t *testing.T) {
 	p := newProcess(t, time.Hour)
 	room := p.hub.Open("a")

@@ -15,16 +15,16 @@ import (
 	"headcount/internal/hub"
 )
 
-// slice is how many readers a pass serves before the loop looks at what else there
-// is: a big room does not hold up a small one.
+// slice is how many clients a pass serves before the loop looks for other work, so that a big room does not hold up a
+// small one.
 const slice = 512
 
-// ticks is how many parts a heartbeat has: a reader gets its sign of life after ticks-2
-// to ticks-1 of them, so that a loop which is late is not later than the heartbeat.
+// ticks is how many parts a heartbeat has. A client gets its heartbeat after ticks-2 to ticks-1 of them, so that a loop
+// that runs late is still within the heartbeat.
 const ticks = 8
 
 type loop struct {
-	set     *os.File // the epoll set, itself in Go's poller: waiting blocks no thread
+	set     *os.File // the epoll set, itself in Go's poller, so waiting blocks no thread
 	raw     syscall.RawConn
 	fd      int // of set
 	wakeFD  int
@@ -37,20 +37,20 @@ type loop struct {
 	conns   []*Conn   // by descriptor
 	open    int
 	groups  map[*hub.Room]*group
-	pushing []*Conn   // those that want a comment behind their last event
+	pushing []*Conn   // clients that want a comment after their last event
 	pushAt  time.Time // when they get it, if nothing has followed
-	passing []*group  // those with a pass under way or due, in turn
+	passing []*group  // groups with a pass under way or due, in turn
 	batch   hub.Batch
 	buffer  []byte
 	sealed  []byte  // the record that is being written
-	warm    []*Conn // with a cipher that is kept, see cool
-	dropped int     // of those, since there were none
-	beats   int     // signs of life over TLS, since their ciphers were collected
+	warm    []*Conn // streams with a kept cipher, see cool
+	dropped int     // ciphers dropped since warm was last empty
+	beats   int     // heartbeats over TLS, since their ciphers were collected
 	shared  shared
 	ring    *ring // nil where there is none
 	events  [256]unix.EpollEvent
 
-	mu     sync.Mutex // a room's lock may be held when it is taken, not the reverse
+	mu     sync.Mutex // acquired after the lock of a room, never before
 	joined []*Conn
 	dirty  []*group
 	ending []ending
@@ -81,7 +81,7 @@ func newLoop(heartbeat time.Duration, uring bool) (*loop, error) {
 		return nil, errors.Join(fmt.Errorf("watch eventfd: %w", err), set.Close(), unix.Close(wakeFD))
 	}
 	if uring {
-		l.ring, _ = newRing() // else write(2) does it
+		l.ring, _ = newRing() // otherwise the loop uses write(2)
 	}
 	return l, nil
 }
@@ -90,14 +90,14 @@ func (l *loop) watch(how, fd int, events uint32) error {
 	return unix.EpollCtl(l.fd, how, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
 }
 
-// tell changes what waits for the loop and wakes it if it sleeps.
+// tell changes what waits for the loop and wakes the loop if it sleeps.
 func (l *loop) tell(change func()) {
 	l.mu.Lock()
 	change()
 	l.mu.Unlock()
 	if l.asleep.CompareAndSwap(true, false) {
 		one := [8]byte{1}
-		// It cannot block: at worst the counter is full, and the loop awake anyway.
+		// It cannot block. At worst the counter is full, and then the loop is awake anyway.
 		_, _ = unix.Write(l.wakeFD, one[:])
 	}
 }
@@ -127,12 +127,12 @@ func (l *loop) run() {
 	}
 }
 
-// poll returns how many sockets have something to say. With wait it sleeps until
-// one has, until somebody calls tell, or until the next tick.
+// poll returns how many sockets are ready. With wait it sleeps until a socket is ready, until tell is called, or until
+// the next tick.
 func (l *loop) poll(wait bool) (n int) {
 	if wait {
 		l.asleep.Store(true)
-		// What was told before the flag was up woke nobody.
+		// A call of tell before the flag was set woke nothing.
 		l.mu.Lock()
 		if len(l.joined)+len(l.dirty)+len(l.ending)+len(l.pinged) > 0 || l.halt != nil || l.closed {
 			wait = false
@@ -141,10 +141,10 @@ func (l *loop) poll(wait bool) (n int) {
 	}
 	if !wait {
 		l.asleep.Store(false)
-		n, _ = unix.EpollWait(l.fd, l.events[:], 0) // EINTR: next time
+		n, _ = unix.EpollWait(l.fd, l.events[:], 0) // after EINTR, the next call does it
 		return max(n, 0)
 	}
-	// With nobody to keep alive there are no ticks.
+	// Without streams there are no ticks.
 	deadline := time.Time{}
 	if l.open > 0 {
 		deadline = l.ticked
@@ -171,7 +171,7 @@ func (l *loop) handle(ev unix.EpollEvent) {
 	switch {
 	case c == nil:
 	case ev.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0:
-		// A reader that only closed its sending side is gone too, as for net/http.
+		// A client that only closed its sending side counts as gone too, as in net/http.
 		l.leave(c)
 	case ev.Events&unix.EPOLLIN != 0:
 		l.hear(c)
@@ -183,7 +183,7 @@ func (l *loop) handle(ev unix.EpollEvent) {
 	}
 }
 
-// watchFor changes what is watched for, and reports whether c still lives.
+// watchFor changes what is watched for, and reports whether c is still alive.
 func (l *loop) watchFor(c *Conn) bool {
 	if err := l.watch(unix.EPOLL_CTL_MOD, c.fd, c.interest()); err != nil {
 		l.gone(c, Gone)
@@ -192,7 +192,7 @@ func (l *loop) watchFor(c *Conn) bool {
 	return true
 }
 
-// interest is what c is watched for now. Over TLS also what the reader says matters: it may be its goodbye.
+// interest returns what c is watched for now. Over TLS this includes input, which may be a close_notify.
 func (c *Conn) interest() uint32 {
 	var events uint32 = unix.EPOLLRDHUP
 	if c.tls != nil && !c.deaf {
@@ -204,7 +204,7 @@ func (c *Conn) interest() uint32 {
 	return events
 }
 
-// takeIn does what others told the loop. It returns false when that is to stop.
+// takeIn does what tell has queued. It returns false when the loop should stop.
 func (l *loop) takeIn() bool {
 	l.mu.Lock()
 	joined, dirty, endings, pinged, closed := l.joined, l.dirty, l.ending, l.pinged, l.closed
@@ -274,7 +274,7 @@ func (l *loop) join(c *Conn) {
 	l.flush(c)
 }
 
-// gone closes a stream and tells its owner.
+// gone closes a stream and notifies its owner.
 func (l *loop) gone(c *Conn, why Reason) {
 	g := c.group
 	g.remove(c)
@@ -285,7 +285,7 @@ func (l *loop) gone(c *Conn, why Reason) {
 	l.conns[c.fd] = nil
 	l.open--
 	l.load.Add(-1)
-	_ = unix.Close(c.fd) // takes it out of the epoll set as well
+	_ = unix.Close(c.fd) // this also removes it from the epoll set
 	c.fd = -1
 	if c.tls != nil {
 		c.tls.Wipe()
@@ -324,7 +324,7 @@ func (l *loop) pass() {
 	}
 }
 
-// heartbeats sends a sign of life on every stream that has been silent for long.
+// heartbeats sends a heartbeat on every stream that has been silent for long.
 func (l *loop) heartbeats() {
 	l.now++
 	if len(l.warm) > 0 {
@@ -338,14 +338,14 @@ func (l *loop) heartbeats() {
 			}
 		}
 	}
-	if l.beats >= manyCiphers { // they are garbage, and would double the memory before Go's collector looked
+	if l.beats >= manyCiphers { // they are garbage, and would double the memory before Go's collector runs
 		l.beats = 0
 		runtime.GC()
 	}
 }
 
-// heartbeat writes a sign of life, unless there is something better to write. Nothing is better than io:ping: an
-// EventSource does not show its page the events that nobody there listens for.
+// heartbeat writes a heartbeat, unless there is something better to write. For io:ping there is no substitute, because
+// an EventSource hides events without a listener from its page.
 func (l *loop) heartbeat(c *Conn) {
 	if c.sub.Signals() {
 		c.heard, c.ping = l.now, true
@@ -360,8 +360,7 @@ func (l *loop) heartbeat(c *Conn) {
 	l.send(c, &l.batch)
 }
 
-// pushComments writes a comment behind the last events, where nothing followed them
-// for [Push]; the others get theirs later.
+// pushComments writes a comment after each last event that nothing followed for [Push]. The others get theirs later.
 func (l *loop) pushComments(now time.Time) {
 	due := l.pushing
 	l.pushing = nil
@@ -389,7 +388,7 @@ func (l *loop) pushLater(c *Conn) {
 	l.pushing = append(l.pushing, c)
 }
 
-// close cuts what is left.
+// close cuts the streams that are left.
 func (l *loop) close() {
 	for _, c := range l.conns {
 		if c != nil {
@@ -398,7 +397,7 @@ func (l *loop) close() {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, c := range l.joined { // since the last takeIn; Take closes what comes later
+	for _, c := range l.joined { // came since the last takeIn; Take closes later ones
 		Socket{c.fd, c.tls}.Close()
 	}
 	if l.ring != nil {

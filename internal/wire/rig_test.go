@@ -29,28 +29,27 @@ import (
 	"headcount/internal/wire"
 )
 
-// patience is how long a test waits for what must happen soon: a failure, not a
-// pause.
+// patience is how long a test waits for something that must happen soon. It ends in a failure and is not a pause.
 const patience = 15 * time.Second
 
-// rig is a real http.Server on a loopback address whose streams one of the
-// writers serves. Its handler does what headcount's does.
+// rig is a real http.Server on a loopback address. One of the writers writes its streams. Its handler does what
+// headcount's handler does.
 type rig struct {
 	t         *testing.T
 	hub       *hub.Hub
 	heartbeat time.Duration
-	sndbuf    int // of accepted sockets, 0 = as the system has it
+	sndbuf    int // of accepted sockets, 0 = the default of the system
 	push      bool
-	hijack    bool // the portable writer gets the connection, too
+	hijack    bool // the portable writer gets the hijacked connection
 	epoll     *wire.Epoll
 	server    *http.Server
 	addr      string
-	client    *tls.Config // nil: plain
+	client    *tls.Config // nil if plain
 	cancel    context.CancelFunc
 
 	mu    sync.Mutex
 	taken []*taken
-	came  chan struct{} // closed and made anew when a stream was taken
+	came  chan struct{} // closed and replaced when a stream was taken
 }
 
 // taken is a stream on the server's side.
@@ -61,14 +60,14 @@ type taken struct {
 	reason chan wire.Reason
 }
 
-// Done is what the writer calls.
+// Done is called by the writer.
 func (s *taken) Done(r wire.Reason) {
 	if s.ends.Add(1) == 1 {
 		s.reason <- r
 	}
 }
 
-// writers runs the test with all writers, and then looks for what they left.
+// writers runs the test with all writers, and then checks that they left nothing behind.
 func writers(t *testing.T, test func(t *testing.T, start func(...func(*rig)) *rig)) {
 	for _, name := range []string{"stream", "epoll", "uring", "stream+tls", "conn+tls", "epoll+tls", "uring+tls"} {
 		t.Run(name, func(t *testing.T) {
@@ -135,7 +134,7 @@ func startRig(t *testing.T, name string, with ...func(*rig)) *rig {
 			}
 			return ctx
 		},
-		ErrorLog: log.New(io.Discard, "", 0), // of handshakes that a reader left
+		ErrorLog: log.New(io.Discard, "", 0), // of handshakes that a client broke off
 	}
 	served := make(chan error, 1)
 	go func() { served <- r.server.Serve(l) }()
@@ -239,7 +238,7 @@ func (r *rig) took(s *taken) {
 	r.came = make(chan struct{})
 }
 
-// stream returns the i-th stream that the server took, when it has.
+// stream returns the i-th stream that the server took, once it is there.
 func (r *rig) stream(i int) *taken {
 	r.t.Helper()
 	deadline := time.After(patience)
@@ -272,7 +271,7 @@ func (s *taken) wantEnd(t *testing.T, want wire.Reason) {
 	}
 }
 
-// emit sends the numbers from..to as events called "n", each padded to size bytes.
+// emit emits the numbers from..to as events called "n", each padded to size bytes.
 func (r *rig) emit(room string, from, to, size int) {
 	for n := from; n <= to; n++ {
 		text := strconv.Itoa(n)
@@ -280,17 +279,17 @@ func (r *rig) emit(room string, from, to, size int) {
 	}
 }
 
-// count sets the state "user count" of a room that somebody has open.
+// count sets the state "user count" of a room that is open.
 func (r *rig) count(room string, n int) {
 	r.hub.Lookup(room).Update("user count", func() []byte { return []byte(strconv.Itoa(n)) })
 }
 
-// reader is a client: a socket, and the events that come from it.
+// reader is a client. It has a socket, and parses the events that come from it.
 type reader struct {
 	t    *testing.T
 	conn *net.TCPConn
-	tls  *tls.Conn     // nil: plain
-	in   io.ReadWriter // what is read and written: one of the two
+	tls  *tls.Conn     // nil if plain
+	in   io.ReadWriter // one of the two, for reads and writes
 	body io.Reader
 	*ssetest.Reader
 }
@@ -302,7 +301,7 @@ func (r *rig) dial(rcvbuf int) *net.TCPConn {
 		if rcvbuf == 0 {
 			return nil
 		}
-		// Before connecting, or the window has been agreed on already.
+		// This must be set before connecting. The window is agreed on while connecting.
 		if e := c.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, rcvbuf) }); e != nil {
 			return e
 		}
@@ -332,7 +331,7 @@ func (r *rig) ask(rcvbuf int, request string) *reader {
 	return c
 }
 
-// subscribe opens a stream and leaves the answer unread.
+// subscribe opens a stream and does not read the answer.
 func (r *rig) subscribe(query string, rcvbuf int) *reader {
 	r.t.Helper()
 	return r.ask(rcvbuf, "GET /events?"+query+" HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -393,7 +392,7 @@ func (c *reader) wantNumbers(from, to int) {
 	}
 }
 
-// wantFarewell reads what is left: nothing but a retry time, and a clean end.
+// wantFarewell reads the rest, which must be nothing but a retry time, and a clean end.
 func (c *reader) wantFarewell(retry string) {
 	c.t.Helper()
 	if b, err := c.Block(); err != io.EOF || b.Retry != retry {
@@ -401,7 +400,7 @@ func (c *reader) wantFarewell(retry string) {
 	}
 }
 
-// eventually waits until check finds nothing wrong.
+// eventually waits until check returns no error.
 func eventually(t *testing.T, check func() error) {
 	t.Helper()
 	deadline := time.Now().Add(patience)

@@ -9,13 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ringSize is how many sends go with one system call. More would save little, and
-// Go's scheduler waits until the call is over.
+// ringSize is how many sends go out with one system call. More would save little, and Go's scheduler waits until the
+// call is over.
 const ringSize = 64
 
-// ring is an io_uring, which sends to many sockets with one system
-// call: docs/decisions/0018-io-uring.md. Each send is done when the call returns, as
-// with write(2), for none may wait.
+// ring is an io_uring. It sends to many sockets with one system call, see docs/decisions/0018-io-uring.md. Each send is
+// complete when the call returns, as with write(2), because no send may wait.
 type ring struct {
 	fd       int
 	maps     [][]byte
@@ -125,7 +124,7 @@ func (r *ring) close() {
 	_ = unix.Close(r.fd)
 }
 
-// add queues that p is sent to c and reports whether the queue is full now.
+// add queues a send of p to c and reports whether the queue is full now.
 func (r *ring) add(c *Conn, p []byte) (full bool) {
 	at := *r.tail + uint32(r.n)
 	r.requests[at&r.mask] = request{
@@ -137,13 +136,13 @@ func (r *ring) add(c *Conn, p []byte) (full bool) {
 	return r.n == ringSize
 }
 
-// submit does what is queued, and then calls sent for each with what write(2) would
-// have returned. It returns false when the ring works no more.
+// submit carries out the queued sends, and then calls sent for each with what write(2) would have returned. It returns
+// false if the ring stops working.
 func (r *ring) submit(sent func(c *Conn, p []byte, n int, errno syscall.Errno)) bool {
 	n := uint32(r.n)
 	atomic.StoreUint32(r.tail, *r.tail+n)
 	for taken, done := uint32(0), uint32(0); done < n; {
-		// Without telling Go's scheduler, as for write: none of it waits.
+		// This does not tell Go's scheduler, like write, because none of it waits.
 		k, _, errno := syscall.RawSyscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), uintptr(n-taken), uintptr(n-done), enterGetEvents, 0, 0)
 		if errno != 0 && errno != unix.EINTR {
 			for i := taken; i < n; i++ { // those before are done

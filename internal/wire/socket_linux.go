@@ -14,7 +14,7 @@ import (
 	"headcount/internal/tlsconn"
 )
 
-// Socket is a connection that a loop can take: its descriptor, and what seals its records if it is TLS.
+// Socket is a connection that a loop can take. It has the descriptor, and the sealer of its records if it is TLS.
 type Socket struct {
 	fd  int
 	tls *tlsconn.Sealer
@@ -23,10 +23,10 @@ type Socket struct {
 // FD returns the descriptor.
 func (s Socket) FD() int { return s.fd }
 
-// TLS reports whether the loop is to make TLS records.
+// TLS reports whether the loop should make TLS records.
 func (s Socket) TLS() bool { return s.tls != nil }
 
-// Format is for package fmt: a socket has keys.
+// Format is for package fmt. It hides the keys of the socket.
 func (s Socket) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "[socket %d]", s.fd) }
 
 // Close closes a socket that [Epoll.Take] did not get.
@@ -37,9 +37,9 @@ func (s Socket) Close() {
 	_ = unix.Close(s.fd)
 }
 
-// Detach takes a hijacked connection that sub is the answer on away from Go's runtime, and from crypto/tls. Over TLS this
-// writes the opening of sub, by which the takeover is proven. After an error conn still works; after a [*NotDetached]
-// [Stream.Run] goes on with what sub still has, through a [ConnWriter].
+// Detach takes a hijacked connection away from Go's runtime, and from crypto/tls. sub is the answer on that connection.
+// Over TLS Detach writes the opening of sub, which proves the takeover. After an error conn still works. After a
+// [*NotDetached] error [Stream.Run] continues with what sub still has, through a [ConnWriter].
 func Detach(conn net.Conn, sub *hub.Sub) (Socket, error) {
 	if c, ok := conn.(*tls.Conn); ok {
 		return detachTLS(c, sub)
@@ -78,12 +78,12 @@ func detachTLS(c *tls.Conn, sub *hub.Sub) (Socket, error) {
 		_ = unix.Close(fd)
 		return Socket{}, &NotDetached{NotProven, err}
 	}
-	_ = below.Close() // not c, which would write its close_notify
+	_ = below.Close() // not c, because it would write its close_notify
 	return Socket{fd, sealer}, nil
 }
 
-// drop reads what crypto/tls has read and nobody wanted: rubbish behind the request, or the reader's goodbye. What is still
-// in the socket stays there.
+// drop discards what crypto/tls has read already. This is rubbish after the request, or a close_notify of the client.
+// What is still in the socket stays there.
 func drop(c *tls.Conn) error {
 	if err := c.SetReadDeadline(time.Unix(1, 0)); err != nil {
 		return err
@@ -117,11 +117,11 @@ func writeOpening(c *tls.Conn, sub *hub.Sub) ([]byte, error) {
 	return opening, nil
 }
 
-// dup returns a second descriptor of the connection, which stays when c is closed.
+// dup returns a second descriptor of the connection, which stays open when c is closed.
 func dup(c net.Conn) (int, error) {
 	var raw syscall.RawConn
 	var err error
-	switch c := c.(type) { // and no other kind: what wraps a connection may change its bytes
+	switch c := c.(type) { // no other kind, because a wrapper may change the bytes
 	case *net.TCPConn:
 		raw, err = c.SyscallConn()
 	case *net.UnixConn:

@@ -10,7 +10,7 @@ import (
 	"headcount/internal/hub"
 )
 
-// Stream writes one reader's events through an http.ResponseWriter.
+// Stream writes one subscriber's events through an http.ResponseWriter.
 type Stream struct {
 	sub       *hub.Sub
 	heartbeat time.Duration
@@ -19,15 +19,13 @@ type Stream struct {
 	ping      chan struct{}
 }
 
-// NewStream returns a stream for sub, which must not have Chunked set: net/http
-// makes the chunks. heartbeat is the longest silence, more than 0; with push a
-// comment follows each last event, see [Push].
+// NewStream returns a stream for sub, which must not have Chunked set, because net/http makes the chunks. heartbeat is
+// the longest silence, more than 0. With push a comment follows each last event, see [Push].
 func NewStream(sub *hub.Sub, heartbeat time.Duration, push bool) *Stream {
 	return &Stream{sub: sub, heartbeat: heartbeat, push: push, end: make(chan time.Duration, 1), ping: make(chan struct{}, 1)}
 }
 
-// Ping sends a sign of life that wants an answer, also where there is news to write. It
-// returns at once.
+// Ping sends a heartbeat that needs an answer, even if there is news to write. It returns at once.
 func (s *Stream) Ping() {
 	select {
 	case s.ping <- struct{}{}:
@@ -35,8 +33,8 @@ func (s *Stream) Ping() {
 	}
 }
 
-// End asks the stream to end cleanly, behind at most one more batch of what there is,
-// telling its reader to come back after retry. It returns at once and may be called at any time, any number of times.
+// End asks the stream to end cleanly, after at most one more batch of what is pending, and tells its client to
+// reconnect after retry. It returns at once and may be called at any time, any number of times.
 func (s *Stream) End(retry time.Duration) {
 	select {
 	case s.end <- retry:
@@ -44,8 +42,8 @@ func (s *Stream) End(retry time.Duration) {
 	}
 }
 
-// Run writes until the reader is gone (ctx is done or a write goes wrong) or End was
-// called, and says which. The header of w must be set.
+// Run writes until the client has left (ctx is done or a write fails) or End was called, and returns the reason. The
+// header of w must be set.
 func (s *Stream) Run(ctx context.Context, w http.ResponseWriter) Reason {
 	out := output{w: w, control: http.NewResponseController(w)}
 	w.WriteHeader(http.StatusOK)
@@ -53,7 +51,7 @@ func (s *Stream) Run(ctx context.Context, w http.ResponseWriter) Reason {
 	var batch hub.Batch
 	silence := time.NewTimer(s.heartbeat)
 	defer silence.Stop()
-	var pushed <-chan time.Time // when a comment is due behind the last event
+	var pushed <-chan time.Time // when a comment is due after the last event
 	goOn := make(chan struct{})
 	close(goOn)
 	for {
@@ -62,7 +60,7 @@ func (s *Stream) Run(ctx context.Context, w http.ResponseWriter) Reason {
 			if err := out.send(&batch, s.sub); err != nil {
 				return reasonOf(err)
 			}
-			if !s.sub.Signals() { // an EventSource does not show its page the events that nobody there listens for
+			if !s.sub.Signals() { // an EventSource hides events without a listener from its page
 				silence.Reset(s.heartbeat)
 			}
 			if s.push {
@@ -70,7 +68,7 @@ func (s *Stream) Run(ctx context.Context, w http.ResponseWriter) Reason {
 			}
 		}
 		if batch.Full() {
-			changed = goOn // there may be more; but also End and Ping get their turn
+			changed = goOn // there may be more, but End and Ping get their turn
 		} else {
 			batch = hub.Batch{} // nothing is kept while there is nothing to write
 		}
@@ -79,8 +77,8 @@ func (s *Stream) Run(ctx context.Context, w http.ResponseWriter) Reason {
 		case <-ctx.Done():
 			return Gone
 		case <-changed:
-			// How long readers wait behind each other is what the pacing wants to
-			// know; news that came while this one was busy is no part of that.
+			// The throttling needs to know how long subscribers wait behind each other. News that came while this one
+			// was busy is not part of that.
 			if told := s.sub.Room().Told(); told.After(idle) {
 				s.sub.Room().Took(time.Since(told))
 			}
@@ -111,7 +109,7 @@ func (s *Stream) beat(out output, b *hub.Batch) error {
 	return out.send(b, s.sub)
 }
 
-// farewell ends the response, behind one more batch of what there is.
+// farewell ends the response, after one more batch of what is pending.
 func (s *Stream) farewell(out output, b *hub.Batch, retry time.Duration) Reason {
 	if s.sub.Pending(b) {
 		if err := out.send(b, s.sub); err != nil {
@@ -137,11 +135,11 @@ type output struct {
 	control *http.ResponseController
 }
 
-// send writes and flushes the batch. After an error the stream is over: net/http
-// does not say how much of it went.
+// send writes and flushes the batch. After an error the stream is over, because net/http does not report how much of it
+// went out.
 func (o output) send(b *hub.Batch, sub *hub.Sub) error {
-	// Each write has its own deadline, for a stream has none. Where the connection
-	// has no deadlines, only the kernel notices a reader that stalls.
+	// Each write has its own deadline, because a stream has none. Where the connection has no deadlines, only the
+	// kernel notices a stalled client.
 	if err := o.control.SetWriteDeadline(time.Now().Add(StallTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}

@@ -16,12 +16,12 @@ import (
 	"headcount/internal/wire"
 )
 
-// page is an http.ResponseWriter that keeps what is flushed, or cannot take it.
+// page is an http.ResponseWriter that keeps what is flushed, or fails to take it.
 type page struct {
 	header   http.Header
 	written  bytes.Buffer
 	flushed  []flushed
-	refuse   error     // what Flush says
+	refuse   error     // what Flush returns
 	before   func()    // called by each Write
 	deadline time.Time // as last set
 }
@@ -54,7 +54,7 @@ func (p *page) SetWriteDeadline(t time.Time) error {
 
 func newPage() *page { return &page{header: http.Header{}} }
 
-// The portable writer alone: when it writes, with which deadline, and how it ends.
+// This tests the portable writer alone. It checks when it writes, with which deadline, and how it ends.
 func TestStreamHeartbeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := hub.New(hub.Options{})
@@ -75,7 +75,7 @@ func TestStreamHeartbeats(t *testing.T) {
 		for _, f := range w.flushed {
 			at = append(at, f.at.Sub(begin))
 		}
-		// The opening and the event are each pushed; then silence is counted from the event.
+		// A push follows both the opening and the event. After that, silence is counted from the event.
 		want := []time.Duration{0, wire.Push, 5 * time.Second, 5*time.Second + wire.Push, 15 * time.Second, 25 * time.Second}
 		if len(at) != len(want) {
 			t.Fatalf("wrote at %v, want %v", at, want)
@@ -92,7 +92,7 @@ func TestStreamHeartbeats(t *testing.T) {
 	})
 }
 
-// What goes wrong with a write is why the stream ended.
+// The error of a write decides why the stream ended.
 func TestStreamReasons(t *testing.T) {
 	for _, tt := range []struct {
 		err  error
@@ -110,7 +110,7 @@ func TestStreamReasons(t *testing.T) {
 	}
 }
 
-// A reader that is always behind is asked and ended nevertheless.
+// A client that is always behind still gets its ping and its end.
 func TestStreamAlwaysBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := hub.New(hub.Options{History: 10})

@@ -11,23 +11,23 @@ import (
 	"headcount/internal/tlsconn"
 )
 
-// ringRecord is how long a record may be that goes by the ring, which keeps so many at once.
+// ringRecord is the maximum length of a record that goes out by the ring. The ring keeps many of them at once.
 const ringRecord = 4 << 10
 
 // ringTakes reports whether b can be sealed for the ring.
 func ringTakes(s *tlsconn.Sealer, b *hub.Batch) bool { return b.Len() <= ringRecord && !s.Spent() }
 
-// sealForRing returns p as c is to get it: sealed, if that is TLS. It is good until the ring is empty again.
+// sealForRing returns p as c must get it. Over TLS it is sealed. The result is valid until the ring is empty again.
 func (l *loop) sealForRing(c *Conn, p []byte) []byte {
 	if c.tls == nil {
 		return p
 	}
 	start := len(l.ring.space)
-	l.ring.space = l.seal(c, l.ring.space, p) // what is there already stays where it is, also if this makes the space anew
+	l.ring.space = l.seal(c, l.ring.space, p) // queued records stay where they are, even if this reallocates the space
 	return l.ring.space[start:]
 }
 
-// seal appends p in one record to dst. The cipher is kept where the last write was a moment ago.
+// seal appends p in one record to dst. It keeps the cipher if the last write was a moment ago.
 func (l *loop) seal(c *Conn, dst, p []byte) []byte {
 	kept, lately := c.tls.Kept(), l.now-c.sealed < warmTicks
 	c.sealed = l.now
@@ -38,13 +38,14 @@ func (l *loop) seal(c *Conn, dst, p []byte) []byte {
 	return dst
 }
 
-// warmTicks is for how many ticks behind a write a cipher is kept.
+// warmTicks is for how many ticks after a write a cipher is kept.
 const warmTicks = 2
 
-// manyCiphers is how many must have been dropped for their memory, 1 KB each, to be given back to the system at once.
+// manyCiphers is how many ciphers must have been dropped before their memory, 1 KB each, is given back to the system at
+// once.
 const manyCiphers = 1000
 
-// cool drops the ciphers of streams on which nothing was written for a while.
+// cool drops the ciphers of streams that were not written to for a while.
 func (l *loop) cool() {
 	warm := l.warm[:0]
 	for _, c := range l.warm {
@@ -67,11 +68,11 @@ func (l *loop) cool() {
 	}
 }
 
-// owes reports whether there is something sealed that has not gone.
+// owes reports whether sealed bytes have not gone out yet.
 func (c *Conn) owes() bool { return c.tls != nil && len(c.tls.Rest) > 0 }
 
-// openTLS makes way for the next record: it writes what is left of the last ones, and reports whether all of it went. It
-// also sees to it that a key is not used too often.
+// openTLS makes room for the next record. It writes what is left of the last records, and reports whether all of it
+// went out. It also makes sure that a key is not used too often.
 func (l *loop) openTLS(c *Conn) bool {
 	if c.tls.Spent() && !c.end {
 		c.end, c.retry = true, time.Second+rand.N(2*time.Second)
@@ -83,8 +84,8 @@ func (l *loop) openTLS(c *Conn) bool {
 	return l.sent(c, nil, c.tls.Rest, n, errno)
 }
 
-// sendSealed writes p, which is the bytes of b, in records. A record that did not go whole is kept, and what is behind it
-// has not been sealed yet.
+// sendSealed writes p, which is the bytes of b, in records. It keeps a record that did not go out completely. What
+// comes after it has not been sealed yet.
 func (l *loop) sendSealed(c *Conn, b *hub.Batch, p []byte) bool {
 	for done := 0; done < len(p); {
 		size := min(len(p)-done, tlsconn.MaxPlaintext)
@@ -102,9 +103,9 @@ func (l *loop) sendSealed(c *Conn, b *hub.Batch, p []byte) bool {
 	return true
 }
 
-// hear looks at what a reader sends over TLS. An alert is its goodbye. "Any data received after a closure alert has been
-// received MUST be ignored" (RFC 8446, 6.1). Whatever else it is, we cannot decrypt it, and a KeyUpdate would want an
-// answer: the stream ends cleanly.
+// hear handles input from a client over TLS. An alert means that the client leaves. "Any data received after a closure
+// alert has been received MUST be ignored" (RFC 8446, 6.1). The loop cannot decrypt any other input, and a KeyUpdate
+// would need an answer, so the stream ends cleanly.
 func (l *loop) hear(c *Conn) {
 	l.buffer = append(l.buffer[:0], make([]byte, 4<<10)...)
 	n, err := unix.Read(c.fd, l.buffer)
@@ -125,19 +126,19 @@ func (l *loop) hear(c *Conn) {
 	}
 }
 
-// isAlert reports whether p is one encrypted record of the size of an alert: two bytes, the content type and a tag. All
-// alerts end the connection.
+// isAlert reports whether p is one encrypted record of the size of an alert, which is two bytes, the content type and a
+// tag. All alerts end the connection.
 func isAlert(p []byte) bool {
 	const size = 2 + tlsconn.Overhead
 	return len(p) == size && p[0] == 23 && p[3] == 0 && p[4] == size-5
 }
 
-// leave closes a stream whose reader has gone, which over TLS is told that it was heard.
+// leave closes a stream whose client has left. Over TLS it answers the client's close_notify.
 func (l *loop) leave(c *Conn) {
 	if c.tls != nil && !c.owes() && !c.over {
 		l.drain(c)
 		l.sealed = c.tls.CloseNotify(l.sealed[:0])
-		_, _ = write(c.fd, l.sealed) // if it does not fit, the end of the connection says so
+		_, _ = write(c.fd, l.sealed) // if it does not fit, the end of the connection is enough
 	}
 	l.gone(c, Gone)
 }

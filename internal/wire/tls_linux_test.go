@@ -19,7 +19,7 @@ import (
 	"headcount/internal/wire"
 )
 
-// What a reader says over TLS that is no goodbye ends its stream cleanly, for nobody decrypts it: it could be a KeyUpdate.
+// Input over TLS that is not an alert ends the stream cleanly, because nothing decrypts it. It could be a KeyUpdate.
 func TestInputOverTLS(t *testing.T) {
 	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
 		r := start()
@@ -36,7 +36,7 @@ func TestInputOverTLS(t *testing.T) {
 		if b, err := c.Block(); err != io.EOF || b.Retry == "" || b.Dispatched {
 			t.Fatalf("got %+v, %v, want a farewell and a clean end", b, err)
 		}
-		// Behind the end of the answer comes the end of TLS, and no reset that could take it away.
+		// After the end of the answer comes the end of TLS, and no reset that could discard it.
 		if _, err := c.in.Read(make([]byte, 1)); err != io.EOF {
 			t.Errorf("got %v, want close_notify", err)
 		}
@@ -44,7 +44,7 @@ func TestInputOverTLS(t *testing.T) {
 	})
 }
 
-// So it does while its socket is full: what was sealed goes first.
+// The same happens while the socket is full. What was sealed goes out first.
 func TestInputOfBlockedReaderOverTLS(t *testing.T) {
 	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
 		r := start(tinyBuffer, history(3000))
@@ -75,8 +75,8 @@ func TestInputOfBlockedReaderOverTLS(t *testing.T) {
 	})
 }
 
-// A reader that says goodbye is told that it was heard: "Each party MUST send a "close_notify" alert before closing its
-// write side of the connection" (RFC 8446, 6.1).
+// A client that sends close_notify gets one back. "Each party MUST send a "close_notify" alert before closing its write
+// side of the connection" (RFC 8446, 6.1).
 func TestCloseNotifyIsAnswered(t *testing.T) {
 	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
 		r := start()
@@ -95,7 +95,7 @@ func TestCloseNotifyIsAnswered(t *testing.T) {
 	})
 }
 
-// A goodbye in the same packet as the request is heard, though crypto/tls has read it by then.
+// A close_notify in the same packet as the request takes effect, though crypto/tls has read it by then.
 func TestGoneWithTheRequest(t *testing.T) {
 	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
 		r := start()
@@ -111,7 +111,7 @@ func TestGoneWithTheRequest(t *testing.T) {
 		if _, err := io.WriteString(c, "GET /events?room=a HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
-		_ = c.CloseWrite() // this also lets all later writes fail
+		_ = c.CloseWrite() // this also makes all later writes fail
 		_ = cork.SetDeadline(time.Now().Add(patience))
 		if _, err := cork.TCPConn.Write(cork.held); err != nil {
 			t.Fatal(err)
@@ -121,7 +121,7 @@ func TestGoneWithTheRequest(t *testing.T) {
 	})
 }
 
-// corked keeps back what is written.
+// corked holds back what is written.
 type corked struct {
 	*net.TCPConn
 	on   bool
@@ -136,7 +136,7 @@ func (c *corked) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// What cannot be taken over is written by the portable writer, on the connection as it is.
+// The portable writer writes a stream that cannot be taken over, on the connection as it is.
 func TestNotDetached(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -230,7 +230,7 @@ func tlsPair(t testing.TB, serve func(net.Conn, *tls.Config) *tls.Conn, change f
 	return server, client
 }
 
-// A stream that is printed shows no key.
+// A stream in a log or an error message shows no key.
 func TestStreamIsNotPrinted(t *testing.T) {
 	server, client := tlsPair(t, nil, nil)
 	go func() { _, _ = io.Copy(io.Discard, client) }()
@@ -266,8 +266,8 @@ func TestStreamIsNotPrinted(t *testing.T) {
 	shows(&holder{c})
 }
 
-// Records cut at every byte, by sockets that take so much and no more: the reader gets the same, and no sequence number is
-// used twice or left out, or crypto/tls would not read on.
+// Sockets that take only so many bytes cut the records at every byte. The client gets the same, and no sequence number
+// is used twice or left out. Otherwise crypto/tls would stop reading.
 func TestRecordsCut(t *testing.T) {
 	writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
 		r := start(tinyBuffer)
@@ -280,7 +280,7 @@ func TestRecordsCut(t *testing.T) {
 			room := fmt.Sprint("room", i)
 			all = append(all, r.subscribe("room="+room, tiny))
 			r.stream(i)
-			r.emit(room, 1, 1, 7*i) // shifts what follows against the end of the buffers
+			r.emit(room, 1, 1, 7*i) // shifts the rest against the end of the buffers
 			r.emit(room, 2, 40, 311+i)
 			r.emit(room, 41, 41, 100<<10)
 			r.stream(i).end(time.Second)

@@ -9,14 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Tune prepares what lc will listen on for streams, so that the kernel gives up a
-// reader that vanished without a word: within StallTimeout where bytes are under
-// way, and by keepalive where none are. Accepted connections inherit the options of
-// the listener, which saves six system calls for each; Multipath TCP, whose sockets
-// refuse them with "protocol not available", is switched off.
+// Tune prepares the options of listeners for streams, so that the kernel gives up a client that vanished silently. It
+// does so within StallTimeout where bytes are under way, and by keepalive where none are. Accepted connections inherit
+// the options of the listener, which saves six system calls for each. Tune switches Multipath TCP off, because its
+// sockets refuse the options with "protocol not available".
 func Tune(lc *net.ListenConfig) {
 	lc.SetMultipathTCP(false)
-	lc.KeepAlive = -1 // Go would set its own on each connection
+	lc.KeepAlive = -1 // otherwise Go sets its own on each connection
 	lc.Control = func(_, _ string, c syscall.RawConn) error {
 		var err error
 		return errors.Join(c.Control(func(fd uintptr) { err = tune(int(fd)) }), err)
@@ -30,8 +29,8 @@ const (
 	keepCount    = 2
 )
 
-// TuneConn is [Tune] for a connection of a listener that another process has opened. Such connections have the options of
-// that one too, but Go sets its own keepalive on them.
+// TuneConn is [Tune] for a connection of a listener that another process has opened. Such connections have the options
+// of that listener too, but Go sets its own keepalive on them.
 func TuneConn(c *net.TCPConn) error {
 	return c.SetKeepAliveConfig(net.KeepAliveConfig{
 		Enable: true, Idle: keepIdle * time.Second, Interval: keepInterval * time.Second, Count: keepCount,
@@ -45,8 +44,8 @@ func tune(fd int) error {
 		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, keepInterval},
 		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepCount},
 		{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(StallTimeout / time.Millisecond)},
-		// What was written but not yet sent: little, so that a slow reader gets
-		// the newest state instead of a queue in the kernel.
+		// This bounds what was written but not sent yet. It is little, so that a slow client gets the newest state
+		// instead of a queue in the kernel.
 		{unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, 16 << 10},
 	} {
 		if err := unix.SetsockoptInt(fd, o.level, o.option, o.value); err != nil {

@@ -9,7 +9,7 @@ import (
 	"headcount/internal/wire"
 )
 
-// What the listener is told, each accepted connection must have: nobody sets it there.
+// Each accepted connection must have the options of the listener, because nothing sets them on the connection.
 func TestTune(t *testing.T) {
 	var lc net.ListenConfig
 	wire.Tune(&lc)
