@@ -32,9 +32,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// successor takes over, or goes wrong somewhere, and writes to the streams what they and the state say.
+// successor takes over, or fails at some step, and writes to the streams what they and the state contain.
 func successor(role string) error {
-	hang := func() { _, _ = io.ReadFull(os.Stdin, make([]byte, 1)) } // nobody writes there
+	hang := func() { _, _ = io.ReadFull(os.Stdin, make([]byte, 1)) } // nothing writes to stdin
 	switch role {
 	case "ends at once":
 		return errors.New("bad flags")
@@ -91,7 +91,7 @@ func next(t *testing.T, as string) (*handover.Successor, error) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), role+"="+as)
-	stdin, err := cmd.StdinPipe() // a hanging one ends with the test, whatever happens
+	stdin, err := cmd.StdinPipe() // a process that hangs ends with the test, whatever happens
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func next(t *testing.T, as string) (*handover.Successor, error) {
 	return handover.Start(cmd, handover.Limits{Hello: 2 * time.Second, Ready: time.Second})
 }
 
-// pairs makes n streams: what goes over, and the ends of their readers.
+// pairs makes n streams. It returns the ends that are handed over, and the ends of the clients.
 func pairs(t *testing.T, n int) (streams []int, readers []*os.File) {
 	t.Helper()
 	for range n {
@@ -118,7 +118,7 @@ func pairs(t *testing.T, n int) (streams []int, readers []*os.File) {
 }
 
 func TestHandover(t *testing.T) {
-	const n = 600 // more than go with two messages
+	const n = 600 // more than two messages hold
 	streams, readers := pairs(t, n)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -159,12 +159,12 @@ func TestHandover(t *testing.T) {
 	}
 }
 
-// Whatever goes wrong with the next process, this one hears why, and that one has ended and touched nothing.
+// If the next process fails in any way, this process gets the reason, and the next one has ended and touched nothing.
 func TestFailures(t *testing.T) {
 	streams, readers := pairs(t, 100)
 	for _, row := range []struct {
 		role  string
-		hello bool // it comes that far
+		hello bool // the process gets that far
 		says  string
 	}{
 		{"ends at once", false, "ended before it said hello: exit status 3"},
@@ -215,7 +215,7 @@ func TestNobodyHandsOver(t *testing.T) {
 	if from, err := handover.Inherit(); from != nil || err != nil {
 		t.Errorf("got %v, %v, want nobody", from, err)
 	}
-	t.Setenv("HEADCOUNT_PREDECESSOR", "0") // standard input is no Unix socket
+	t.Setenv("HEADCOUNT_PREDECESSOR", "0") // standard input is not a Unix socket
 	if from, err := handover.Inherit(); from != nil || err == nil {
 		t.Errorf("got %v, %v, want an error", from, err)
 	}

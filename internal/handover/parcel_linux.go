@@ -13,15 +13,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Parcel is what goes over. Whoever receives one owns the descriptors in it.
+// Parcel is what is handed over. The receiver owns the descriptors in it.
 type Parcel struct {
 	Listeners   []Listener
 	Connections []int  // descriptors of connections between requests
 	Streams     []int  // descriptors of open streams
-	State       []byte // what these are
+	State       []byte // describes these
 }
 
-// Listener is the descriptor of a listener and the name by which the next process asks for it.
+// Listener is the descriptor of a listener and the name by which the next process looks it up.
 type Listener struct {
 	Name string
 	FD   int
@@ -45,7 +45,7 @@ func (p *Parcel) TakeConnections() (all []net.Conn, err error) {
 	for _, fd := range fds {
 		file := os.NewFile(uintptr(fd), "connection")
 		c, e := net.FileConn(file)
-		_ = file.Close() // FileConn has its own
+		_ = file.Close() // FileConn has made its own
 		if err = errors.Join(err, e); e == nil {
 			all = append(all, c)
 		}
@@ -53,7 +53,7 @@ func (p *Parcel) TakeConnections() (all []net.Conn, err error) {
 	return all, err
 }
 
-// Listener takes the listener called name out of the parcel, nil if there is none.
+// Listener takes the listener called name out of the parcel. It returns nil if there is none.
 func (p *Parcel) Listener(name string) (net.Listener, error) {
 	for i, l := range p.Listeners {
 		if l.Name == name {
@@ -64,7 +64,7 @@ func (p *Parcel) Listener(name string) (net.Listener, error) {
 	return nil, nil
 }
 
-// label is what comes before the descriptors: how many there are, and how long the state is.
+// label comes before the descriptors. It has their number, and the length of the state.
 type label struct {
 	Listeners   []string
 	Connections int
@@ -72,13 +72,13 @@ type label struct {
 	State       int
 }
 
-// batch is how many descriptors go with one message; the kernel takes 253.
+// batch is how many descriptors go with one message. The kernel accepts 253.
 const batch = 250
 
-// maxLabel bounds what is allocated for a label.
+// maxLabel limits the memory for a label.
 const maxLabel = 64 << 10
 
-// errDescriptors reports that the kernel dropped some that had been sent.
+// errDescriptors reports that the kernel dropped some of the descriptors that were sent.
 var errDescriptors = errors.New("this process may not open as many files; raise its limit (LimitNOFILE=, ulimit -n)")
 
 func send(c *net.UnixConn, p Parcel) error {
@@ -154,7 +154,7 @@ func receiveState(c *net.UnixConn, size int) ([]byte, error) {
 	return state, nil
 }
 
-// receiveDescriptors returns those that came also if there were not n.
+// receiveDescriptors returns the descriptors that came, even if there were fewer than n.
 func receiveDescriptors(c *net.UnixConn, n int) (all []int, err error) {
 	one, oob := make([]byte, 1), make([]byte, unix.CmsgSpace(4*batch))
 	for len(all) < n {

@@ -9,19 +9,19 @@ import (
 	"strconv"
 )
 
-// goOn is all that this process says behind a parcel.
+// goOn is all that this process says after a parcel.
 const goOn = 'g'
 
 // Predecessor is the process that started this one to hand over to it.
 type Predecessor struct{ conn *net.UnixConn }
 
-// Inherit returns the process that hands over to this one, nil if none does.
+// Inherit returns the process that hands over to this one. It returns nil if there is none.
 func Inherit() (*Predecessor, error) {
 	text := os.Getenv(variable)
 	if text == "" {
 		return nil, nil
 	}
-	if err := os.Unsetenv(variable); err != nil { // it is not for those that this process starts
+	if err := os.Unsetenv(variable); err != nil { // it is not for the processes that this one starts
 		return nil, fmt.Errorf("inherit: %w", err)
 	}
 	fd, err := strconv.Atoi(text)
@@ -35,7 +35,7 @@ func Inherit() (*Predecessor, error) {
 	return &Predecessor{conn}, nil
 }
 
-// Receive says hello, which stops the other process, and returns what it sends then.
+// Receive says hello, which makes the other process stop, and returns what the other process sends then.
 func (p *Predecessor) Receive() (*Parcel, error) {
 	if err := p.say(message{Hello: true}); err != nil {
 		return nil, err
@@ -43,8 +43,8 @@ func (p *Predecessor) Receive() (*Parcel, error) {
 	return receive(p.conn)
 }
 
-// Ready confirms that this process has everything, and waits for the other one to let it go on. After an error nothing
-// that was received may be touched, but to close it.
+// Ready confirms that this process has everything, and waits until the other one lets it continue. After an error, do
+// not touch anything that was received, except to close it.
 func (p *Predecessor) Ready() error {
 	if err := p.say(message{Ready: true}); err != nil {
 		return err
@@ -59,9 +59,9 @@ func (p *Predecessor) Ready() error {
 	return p.conn.Close()
 }
 
-// Refuse tells the other process why this one does not go on.
+// Refuse tells the other process why this one does not continue.
 func (p *Predecessor) Refuse(why error) {
-	_ = p.say(message{Refused: why.Error()}) // else it sees that this one ends
+	_ = p.say(message{Refused: why.Error()}) // otherwise the other process notices that this one ends
 	_ = p.conn.Close()
 }
 

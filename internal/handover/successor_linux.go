@@ -17,20 +17,20 @@ import (
 // variable is the environment variable by which the next process finds its end of the socket pair.
 const variable = "HEADCOUNT_PREDECESSOR"
 
-// Limits are how long the next process may take. Streams are silent in the second one only.
+// Limits are how long the next process may take. Streams are silent only during the second one.
 type Limits struct {
 	Hello time.Duration // from its start to its hello
-	Ready time.Duration // to take over what it is sent
+	Ready time.Duration // to take over what it got
 }
 
-// message is what the next process says.
+// message is what the next process sends.
 type message struct {
 	Hello   bool   `json:",omitempty"`
 	Ready   bool   `json:",omitempty"`
 	Refused string `json:",omitempty"`
 }
 
-// Successor is the next process, as this one sees it.
+// Successor is the next process as this one sees it.
 type Successor struct {
 	cmd    *exec.Cmd
 	limits Limits
@@ -39,7 +39,7 @@ type Successor struct {
 	done   chan struct{} // closed when it has ended
 }
 
-// Start starts the next process and waits for its hello. If it returns an error the process has ended.
+// Start starts the next process and waits for its hello. If it returns an error, the process has ended.
 func Start(cmd *exec.Cmd, limits Limits) (*Successor, error) {
 	ours, theirs, err := socketPair()
 	if err != nil {
@@ -48,13 +48,13 @@ func Start(cmd *exec.Cmd, limits Limits) (*Successor, error) {
 	cmd.ExtraFiles = append(cmd.ExtraFiles, theirs)
 	cmd.Env = append(cmd.Environ(), variable+"="+strconv.Itoa(2+len(cmd.ExtraFiles)))
 	err = cmd.Start()
-	_ = theirs.Close() // it has its own
+	_ = theirs.Close() // the next process has its own
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", cmd.Path, err), ours.Close())
 	}
 	s := &Successor{cmd: cmd, limits: limits, conn: ours, in: json.NewDecoder(ours), done: make(chan struct{})}
 	go func() {
-		_ = cmd.Wait() // await says how it ended
+		_ = cmd.Wait() // await reports how it ended
 		close(s.done)
 	}()
 	if err := s.await("hello", limits.Hello, func(m message) bool { return m.Hello }); err != nil {
@@ -72,30 +72,30 @@ func (s *Successor) Give(p Parcel) error {
 		return fmt.Errorf("give parcel: %w", err)
 	}
 	if err := send(s.conn, p); err != nil {
-		// Why it reads no more is worth more than that it does not.
+		// The reason why the process stopped reading is more useful than the failed write.
 		return errors.Join(s.await("ready", time.Second, func(message) bool { return false }), err)
 	}
 	return s.await("ready", s.limits.Ready, func(m message) bool { return m.Ready })
 }
 
-// Go tells the next process to go on. Without an error this one touches nothing any more, whatever happens. After an error
-// the next one has not heard that, and must be ended with [Successor.Kill].
+// Go tells the next process to continue. Without an error, this process touches nothing any more, whatever happens.
+// After an error, the next process has not got the message, and must be ended with [Successor.Kill].
 func (s *Successor) Go() error {
 	if _, err := s.conn.Write([]byte{goOn}); err != nil {
 		return fmt.Errorf("say go: %w", err)
 	}
-	_ = s.conn.Close() // it is said
+	_ = s.conn.Close() // the message is out already
 	return nil
 }
 
-// Kill ends the next process, and returns when it has ended: it touches nothing any more.
+// Kill ends the next process, and returns when it has ended. It touches nothing any more then.
 func (s *Successor) Kill() error {
-	_ = s.cmd.Process.Kill() // it may have ended by itself
+	_ = s.cmd.Process.Kill() // it may have ended on its own
 	<-s.done
 	return s.conn.Close()
 }
 
-// await waits until the next process says what is expected.
+// await waits until the next process sends what is expected.
 func (s *Successor) await(what string, within time.Duration, expected func(message) bool) error {
 	if err := s.conn.SetReadDeadline(time.Now().Add(within)); err != nil {
 		return fmt.Errorf("await %s: %w", what, err)
@@ -106,7 +106,7 @@ func (s *Successor) await(what string, within time.Duration, expected func(messa
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Errorf("the new process has not said %s within %v", what, within)
 	case errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET):
-		<-s.done // it closes the connection by ending
+		<-s.done // the connection is closed because the process ends
 		return fmt.Errorf("the new process ended before it said %s: %v", what, s.cmd.ProcessState)
 	case err != nil:
 		return fmt.Errorf("await %s: %w", what, err)
@@ -130,10 +130,10 @@ func socketPair() (ours *net.UnixConn, theirs *os.File, err error) {
 	return ours, theirs, nil
 }
 
-// fileConn makes a connection of a descriptor, which it owns.
+// fileConn makes a connection from a descriptor, which it owns.
 func fileConn(fd int) (*net.UnixConn, error) {
 	file := os.NewFile(uintptr(fd), "handover")
-	defer file.Close() // FileConn has its own
+	defer file.Close() // FileConn has made its own
 	c, err := net.FileConn(file)
 	if err != nil {
 		return nil, fmt.Errorf("use descriptor %d: %w", fd, err)
@@ -145,10 +145,10 @@ func fileConn(fd int) (*net.UnixConn, error) {
 	return conn, nil
 }
 
-// fileListener makes a listener of a descriptor, which it owns.
+// fileListener makes a listener from a descriptor, which it owns.
 func fileListener(fd int) (net.Listener, error) {
 	file := os.NewFile(uintptr(fd), "listener")
-	defer file.Close() // FileListener has its own
+	defer file.Close() // FileListener has made its own
 	l, err := net.FileListener(file)
 	if err != nil {
 		return nil, fmt.Errorf("use descriptor %d: %w", fd, err)

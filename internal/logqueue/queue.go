@@ -1,5 +1,5 @@
-// Package logqueue keeps the log from holding the program up. A line is put into a bounded queue, and one goroutine
-// writes it. Where nobody reads the log (a full pipe, a stuck disk), lines are dropped and counted.
+// Package logqueue prevents the log from blocking the program. A line is put into a bounded queue, and one goroutine
+// writes it. If nothing reads the log (a full pipe, a stuck disk), lines are dropped and counted.
 package logqueue
 
 import (
@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// size is how many lines wait at most. A line of this server is some hundred bytes long.
+// size is how many lines can wait. A line of this server is some hundred bytes long.
 const size = 1024
 
 var errFull = errors.New("log queue is full")
@@ -24,7 +24,7 @@ type Queue struct {
 	stop    func()
 	stopped <-chan struct{} // closed by Close
 	done    chan struct{}   // closed when the last line is written
-	dropped atomic.Int64    // lines since the last one that was queued by a Handler
+	dropped atomic.Int64    // lines dropped since a Handler last queued one
 }
 
 // New returns a queue that writes to out until [Queue.Close].
@@ -35,8 +35,8 @@ func New(out io.Writer) *Queue {
 	return q
 }
 
-// run writes the lines, and ends when there is none left after Close. A log that cannot be written is lost, and nobody
-// is there to be told.
+// run writes the lines, and ends when there is none left after Close. If the log cannot be written, it is lost, and
+// there is nowhere to report that.
 func (q *Queue) run() {
 	defer close(q.done)
 	for {
@@ -58,7 +58,7 @@ func (q *Queue) run() {
 // Write queues one line, or drops it and returns an error. It does not wait.
 func (q *Queue) Write(line []byte) (int, error) {
 	select {
-	case q.lines <- slices.Clone(line): // its owner uses it again
+	case q.lines <- slices.Clone(line): // the caller reuses it
 		return len(line), nil
 	default:
 		q.dropped.Add(1)
@@ -66,8 +66,8 @@ func (q *Queue) Write(line []byte) (int, error) {
 	}
 }
 
-// Close writes what is queued, for at most the given time. Lines that come later are lost. Whoever closed it may end
-// the program: a write that nobody reads is left behind.
+// Close writes what is queued, for at most the given time. Lines that come later are lost. The program may end after
+// Close. A write that blocks is abandoned.
 func (q *Queue) Close(within time.Duration) {
 	q.stop()
 	select {
@@ -76,8 +76,8 @@ func (q *Queue) Close(within time.Duration) {
 	}
 }
 
-// Handler returns inner, which has to write to q, with one addition: the first line after others were dropped says how
-// many, as lines_dropped.
+// Handler returns inner, which has to write to q, with one addition. The first line after others were dropped has their
+// number as lines_dropped.
 func (q *Queue) Handler(inner slog.Handler) slog.Handler { return handler{inner, q} }
 
 type handler struct {
@@ -94,7 +94,7 @@ func (h handler) Handle(ctx context.Context, r slog.Record) error {
 	}
 	err := h.Handler.Handle(ctx, r)
 	if err != nil {
-		h.queue.dropped.Add(n) // this line did not say it
+		h.queue.dropped.Add(n) // this line did not report them
 	}
 	return err
 }

@@ -12,7 +12,7 @@ import (
 	"headcount/internal/logqueue"
 )
 
-// stuck is a log that nobody reads until it is opened.
+// stuck is a log that nothing reads until it is opened.
 type stuck struct {
 	open chan struct{}
 	text bytes.Buffer
@@ -27,7 +27,8 @@ func newLog(q *logqueue.Queue) *slog.Logger {
 	return slog.New(q.Handler(slog.NewTextHandler(q, nil)))
 }
 
-// Nobody waits for a log that is stuck. What does not fit is counted, and the first line that fits again says so.
+// Nothing waits for a log that is stuck. Lines that do not fit are counted, and the first line that fits again reports
+// the number.
 func TestStuckLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := &stuck{open: make(chan struct{})}
@@ -55,7 +56,7 @@ func TestStuckLog(t *testing.T) {
 	})
 }
 
-// A program that ends does not wait for a stuck log for longer than it says, and not at all for one that is read.
+// A program that ends waits for a stuck log no longer than the given time, and not at all for a log that is read.
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := &stuck{open: make(chan struct{})}
@@ -80,7 +81,7 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// A line is its writer's again once Write returns.
+// The writer may reuse a line once Write returns.
 func TestWriteCopies(t *testing.T) {
 	r, w := io.Pipe()
 	q := logqueue.New(w)

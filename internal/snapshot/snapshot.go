@@ -1,6 +1,7 @@
-// Package snapshot seals what one server process leaves to the next: a header with the version of the format, when it
-// was written, and a checksum, then the state itself. It knows nothing of what the state is. Packages say that as plain
-// structs, encoded with encoding/gob, which ignores fields that one side does not know.
+// Package snapshot seals the state that one server process leaves to the next. A snapshot is a header with the version
+// of the format, the time of writing and a checksum, followed by the state itself. The package does not interpret the
+// state. Other packages describe it as plain structs, encoded with encoding/gob, which ignores fields that one side
+// does not know.
 package snapshot
 
 import (
@@ -15,12 +16,12 @@ import (
 	"time"
 )
 
-// Version is the version of the format. It grows when a process could no longer make sense of what another one wrote;
-// a new field with a zero value that means "as before" needs no new version.
+// Version is the version of the format. Increase it when a process could no longer understand what another one wrote. A
+// new field with a zero value that means "as before" needs no new version.
 const Version = 1
 
-// A snapshot begins with the line "headcount state VERSION", the time of writing and the length of what follows the
-// header, 8 bytes each, and the CRC-32C of all but itself.
+// A snapshot begins with the line "headcount state VERSION". Then come the time of writing and the length of what
+// follows the header, 8 bytes each, and the CRC-32C of everything but itself.
 const (
 	magic  = "headcount state "
 	digits = 4 // of the version
@@ -40,7 +41,7 @@ func (e VersionError) Error() string {
 	return fmt.Sprintf("the state is in version %d of the format; this program reads version %d", e.Version, Version)
 }
 
-// Encode returns state, sealed. written is the time that [Decode] returns.
+// Encode returns state, sealed. [Decode] returns written as the time of writing.
 func Encode(written time.Time, state any) ([]byte, error) {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s%0*d\n", magic, digits, Version)
@@ -56,8 +57,8 @@ func Encode(written time.Time, state any) ([]byte, error) {
 	return data, nil
 }
 
-// Decode fills state, a pointer, with what [Encode] sealed, and returns when that was. After an error state may be
-// half filled.
+// Decode fills state, a pointer, with what [Encode] sealed, and returns the time of writing. After an error state may
+// be half filled.
 func Decode(data []byte, state any) (written time.Time, err error) {
 	if len(data) < header || string(data[:len(magic)]) != magic || data[header-21] != '\n' {
 		return time.Time{}, ErrForeign

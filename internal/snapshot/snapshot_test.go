@@ -25,7 +25,7 @@ var (
 	rooms   = []room{{"lobby", 7, [][]byte{[]byte("id: a\n\n"), []byte("x")}, -time.Second}, {Name: "b"}}
 )
 
-// headerSize is where the state begins.
+// headerSize is the offset of the state.
 const headerSize = len("headcount state 0001\n") + 20
 
 func seal(t testing.TB, state any) []byte {
@@ -45,7 +45,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// Another program may know more fields, or fewer: the others are as before.
+// Another program may know more fields, or fewer. All other fields stay the same.
 func TestOtherFields(t *testing.T) {
 	type later struct {
 		Name  string
@@ -91,7 +91,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// Whatever bytes are behind a header that is right, there is an error or a state, and no panic.
+// FuzzDecode checks that any bytes after a valid header give an error or a state, and no panic.
 func FuzzDecode(f *testing.F) {
 	good := seal(f, rooms)
 	f.Add(good[headerSize:])

@@ -9,10 +9,10 @@ import (
 	"unicode/utf8"
 )
 
-// NameError says in one sentence why a name cannot be used.
+// NameError explains in one sentence why a name cannot be used.
 type NameError struct {
 	Sentence string
-	Reserved bool // it means something else to a reader
+	Reserved bool // it has another meaning for a client
 }
 
 func (e *NameError) Error() string { return e.Sentence }
@@ -26,13 +26,12 @@ func malformed(format string, args ...any) error {
 // MaxName is the longest name of an event or a room, in bytes.
 const MaxName = 128
 
-// CheckRoom says in one sentence why name cannot be a room, or returns nil: rooms
-// are 1 to 128 bytes of UTF-8 without control characters.
+// CheckRoom returns nil if name can be a room, or an error that explains in one sentence why not. Rooms are 1 to 128
+// bytes of UTF-8 without control characters.
 func CheckRoom(name string) error { return check("room", name) }
 
-// CheckName says in one sentence why an event called name may not be emitted, or
-// returns nil. Beside the form, which is that of rooms, it refuses the names that
-// mean something else to a reader.
+// CheckName returns nil if an event called name may be emitted, or an error that explains in one sentence why not. The
+// form of a name is that of rooms. CheckName also refuses the names that have another meaning for a client.
 func CheckName(name string) error {
 	if err := check("event", name); err != nil {
 		return err
@@ -60,7 +59,7 @@ const (
 var (
 	// EventSource dispatches these itself, or delivers them to onmessage.
 	browserNames = []string{"open", "error", "message"}
-	// Socket.IO's reserved names, which the browser client uses alike.
+	// Socket.IO reserves these names, and so does the browser client.
 	socketNames = []string{"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
 )
 
@@ -86,7 +85,7 @@ const (
 
 var errClientID = errors.New("id is not a client id; give 8 to 64 of A-Z a-z 0-9 _ -")
 
-// CheckClientID says in one sentence why id cannot be a client id, or returns nil.
+// CheckClientID returns nil if id can be a client id, or an error that explains in one sentence why not.
 func CheckClientID(id string) error {
 	if len(id) < MinClientID || len(id) > MaxClientID {
 		return errClientID

@@ -62,8 +62,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// FuzzNames: whatever is refused is refused in one printable line, and whatever is not
-// keeps the rules.
+// FuzzNames checks that a refusal is one printable line, and that every accepted name follows the rules.
 func FuzzNames(f *testing.F) {
 	for _, name := range []string{"", "lobby", "a\n", "\xff", "io:x", "user count", "\u2028", "\ufeff", "\u0085", strings.Repeat("ü", 65)} {
 		f.Add(name)

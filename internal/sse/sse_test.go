@@ -23,14 +23,14 @@ import (
 	"headcount/internal/sse/ssetest"
 )
 
-// golden is one event and its form on the wire: testdata/golden/NAME.json and .sse.
+// golden is one event and its form on the wire, in testdata/golden/NAME.json and NAME.sse.
 type golden struct {
 	name    string
 	wire    []byte
 	ID      string
 	Event   string
 	Data    string
-	Decoded *string // what Data is once read, if line ends made it another
+	Decoded *string // what Data is after decoding, if line ends changed it
 }
 
 func (g *golden) event() *sse.Event {
@@ -85,13 +85,13 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// decoders returns what each of them makes of a stream.
+// decoders returns the events that each of them reads from a stream.
 func decoders(t testing.TB, stream []byte) map[string][]ssetest.Event {
 	t.Helper()
 	return map[string][]ssetest.Event{"WHATWG": ssetest.Parse(stream), "r3labs": r3labsParse(t, stream)}
 }
 
-// r3labsParse has the client of github.com/r3labs/sse/v2 read the stream.
+// r3labsParse parses the stream with the client of github.com/r3labs/sse/v2.
 func r3labsParse(t testing.TB, stream []byte) []ssetest.Event {
 	t.Helper()
 	c := r3labs.NewClient("http://headcount.test/events", r3labs.ClientMaxBufferSize(1<<24))
@@ -153,7 +153,7 @@ func TestAppendRetry(t *testing.T) {
 	}
 }
 
-// A comment is seen by nobody, and by nobody taken for an event.
+// No decoder reports a comment, or takes it for an event.
 func TestComment(t *testing.T) {
 	event := sse.Append(nil, &sse.Event{Event: []byte("a"), Data: []byte("b")})
 	stream := slices.Concat([]byte(sse.Comment), event, []byte(sse.Comment), []byte(sse.Comment), event, []byte(sse.Comment))
@@ -167,7 +167,7 @@ func TestComment(t *testing.T) {
 	}
 }
 
-// The last event gets another id, whatever is in front of it and in it.
+// The last event gets another id, no matter what is before it and in it.
 func TestSetLastID(t *testing.T) {
 	event := func(id, data string) string {
 		return string(sse.Append(nil, &sse.Event{ID: []byte(id), Event: []byte("a"), Data: []byte(data)}))
@@ -194,8 +194,8 @@ func TestSetLastID(t *testing.T) {
 	}
 }
 
-// FuzzAppend: any data under any name that may travel comes out as it went in, in one
-// event, with nothing forged before, in or behind it.
+// FuzzAppend checks that any data under any valid name comes out as it went in, in one event, with nothing forged
+// before, in or after it.
 func FuzzAppend(f *testing.F) {
 	for _, g := range goldens(f) {
 		f.Add(g.Event, []byte(g.Data))
@@ -232,7 +232,7 @@ func FuzzAppend(f *testing.F) {
 	})
 }
 
-// FuzzChunk: pieces in chunks are the pieces in one, and end where they end.
+// FuzzChunk checks that pieces in chunks equal the pieces in one, and end where they end.
 func FuzzChunk(f *testing.F) {
 	f.Add([]byte("a"), []byte("b"))
 	f.Add([]byte{}, []byte("\r\n0\r\n\r\n"))

@@ -9,18 +9,18 @@ import (
 
 // Conn is the connection below a tls.Conn that [NewListener] made. It counts the records that go through it.
 type Conn struct {
-	redacted // fmt follows one pointer of an unexported field, where the verb is wrong
+	redacted // fmt follows one pointer of an unexported field if the verb is wrong
 	net.Conn
-	begun bool // something was read; for the one goroutine that reads
+	begun bool // something was read; only the goroutine that reads uses it
 
 	mu      sync.Mutex
-	secret  *secret // nil until the handshake has it, and where there is no TLS 1.3
-	records uint64  // how many protected ones began since then: at least those sealed with the secret
+	secret  *secret // nil until the handshake has it, and always without TLS 1.3
+	records uint64  // protected records since then, at least those sealed with the secret
 	header  [headerLen]byte
-	have    int    // bytes of header that are known
-	left    int    // bytes of the record that are to come
-	keep    bool   // last is wanted
-	last    []byte // the record that was written last, header and all
+	have    int    // known bytes of the header
+	left    int    // bytes of the record that are still to come
+	keep    bool   // last is needed
+	last    []byte // the last written record, including its header
 }
 
 // secret is SERVER_TRAFFIC_SECRET_0 of one connection.
@@ -48,7 +48,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write notes the records that p has.
+// Write counts the records in p.
 func (c *Conn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	c.mu.Lock()
@@ -57,7 +57,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// note follows the records, wherever writes cut them.
+// note follows the records, no matter where writes cut them.
 func (c *Conn) note(p []byte) {
 	for len(p) > 0 {
 		if c.left == 0 {
@@ -83,20 +83,20 @@ func (c *Conn) note(p []byte) {
 	}
 }
 
-// watch begins to keep the record that is written last.
+// watch starts to keep the last written record.
 func (c *Conn) watch() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.keep = true
 }
 
-// take returns the secret, the last record, and how many there were, and keeps none of it.
+// take returns the secret, the last record, and the number of records. The connection keeps none of it.
 func (c *Conn) take() (*secret, []byte, uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s, last := c.secret, c.last
 	if c.left > 0 || c.have > 0 {
-		last = nil // it is not whole
+		last = nil // it is not complete
 	}
 	c.secret, c.last, c.keep = nil, nil, false
 	return s, last, c.records
@@ -116,7 +116,7 @@ type keyLog struct{ conn *Conn }
 
 const secretLabel = "SERVER_TRAFFIC_SECRET_0 "
 
-// Write takes a line of the SSLKEYLOGFILE format: label, client random, secret.
+// Write takes a line of the SSLKEYLOGFILE format, which has a label, the client random and the secret.
 func (k keyLog) Write(line []byte) (int, error) {
 	rest, ok := bytes.CutPrefix(line, []byte(secretLabel))
 	if !ok {
@@ -125,7 +125,7 @@ func (k keyLog) Write(line []byte) (int, error) {
 	_, text, _ := bytes.Cut(bytes.TrimSpace(rest), []byte(" "))
 	s := &secret{bytes: make([]byte, hex.DecodedLen(len(text)))}
 	if _, err := hex.Decode(s.bytes, text); err != nil {
-		return len(line), nil // nothing is kept, so nothing is taken over
+		return len(line), nil // without the secret there is no takeover
 	}
 	k.conn.mu.Lock()
 	defer k.conn.mu.Unlock()

@@ -2,7 +2,7 @@ package tlsconn
 
 import "net"
 
-// NewSealer lets tests seal and open with a secret of their own.
+// NewSealer lets tests seal and open with their own secret.
 func NewSealer(suite uint16, secret []byte, seq uint64) (*Sealer, error) {
 	return newSealer(suite, secret, seq)
 }
@@ -18,10 +18,10 @@ func (s *Sealer) Open(record []byte, seq uint64) ([]byte, byte, bool) { return s
 // Seq is the sequence number of the next record.
 func (s *Sealer) Seq() uint64 { return s.seq }
 
-// Keys is what is to be kept secret.
+// Keys returns the keys, which must stay secret.
 func (s *Sealer) Keys() (key, iv []byte) { return s.key[:], s.iv[:] }
 
-// NewConn is a connection that has seen a handshake of which the log said line.
+// NewConn returns a connection after a handshake that wrote line to the key log.
 func NewConn(c net.Conn, line []byte) *Conn {
 	conn := &Conn{Conn: c}
 	_, _ = keyLog{conn}.Write(line)
@@ -29,17 +29,17 @@ func NewConn(c net.Conn, line []byte) *Conn {
 	return conn
 }
 
-// Last is what [Proof.Sealer] looks at, the secret included.
+// Last returns what [Proof.Sealer] needs in addition to the secret. It takes the secret, too.
 func (c *Conn) Last() (record []byte, records uint64) {
 	_, record, records = c.take()
 	return record, records
 }
 
-// Secret is the secret that a connection keeps.
+// Secret returns the secret that a connection keeps.
 func (c *Conn) Secret() any { return c.secret }
 
-// SecretBytes is where the secret is.
+// SecretBytes returns the bytes of the secret.
 func (c *Conn) SecretBytes() []byte { return c.secret.bytes }
 
-// NewProof is a takeover that has begun.
+// NewProof returns a takeover that has begun.
 func NewProof(c *Conn, suite uint16) *Proof { return &Proof{c, suite} }

@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// NewListener is tls.NewListener for connections that [Prove] may take over. Serve it with http.Server.Serve. Nothing else
-// of config changes: its own GetConfigForClient and KeyLogWriter still get what is theirs.
+// NewListener is tls.NewListener for connections that [Watch] may take over. Serve it with http.Server.Serve. Nothing
+// else of config changes. Its own GetConfigForClient and KeyLogWriter still work.
 func NewListener(l net.Listener, config *tls.Config) net.Listener {
 	outer := config.Clone()
 	outer.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) { return configFor(config, hello) }
@@ -29,7 +29,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	return tls.Server(&Conn{Conn: c}, l.config), nil
 }
 
-// configFor returns the config of one connection, which is asked for its secret if it may be of use.
+// configFor returns the config of one connection. It collects the secret of the connection if a takeover is possible.
 func configFor(config *tls.Config, hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	if config.GetConfigForClient != nil {
 		own, err := config.GetConfigForClient(hello)

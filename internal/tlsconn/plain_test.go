@@ -14,7 +14,7 @@ import (
 	"headcount/internal/tlsconn/tlstest"
 )
 
-// A client that speaks HTTP to the port of HTTPS is told so, also if its request is long.
+// A client that speaks HTTP to the HTTPS port gets an explanation, even if its request is long.
 func TestPlainRequest(t *testing.T) {
 	config, _ := tlstest.Configs(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")

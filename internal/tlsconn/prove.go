@@ -8,7 +8,7 @@ import (
 	"net"
 )
 
-// Errors of [Watch] and [Proof.Sealer]. The connection works on.
+// Errors of [Watch] and [Proof.Sealer]. The connection still works after them.
 var (
 	ErrForeign  = errors.New("the connection is not from a listener of headcount")
 	ErrVersion  = errors.New("the connection is older than TLS 1.3")
@@ -31,8 +31,8 @@ func Below(c *tls.Conn) (net.Conn, error) {
 	return conn.Conn, nil
 }
 
-// Watch begins to take over the writing side of c. Nobody else may read from c or write to it from now on: a reader could
-// answer a KeyUpdate. Then write through c and call [Proof.Sealer].
+// Watch starts the takeover of the writing side of c. Nothing else may read from c or write to it from now on, because
+// a read could answer a KeyUpdate. Then write through c and call [Proof.Sealer].
 func Watch(c *tls.Conn) (*Proof, error) {
 	conn, ok := c.NetConn().(*Conn)
 	if !ok {
@@ -49,16 +49,17 @@ func Watch(c *tls.Conn) (*Proof, error) {
 	return &Proof{conn, state.CipherSuite}, nil
 }
 
-// candidates is how many sequence numbers are tried. Those of the last record and of the records before it differ by what
-// the server sends under its handshake key: encrypted extensions, certificate, its proof, finished.
+// candidates is how many sequence numbers are tried. The number of records and the last sequence number differ by what
+// the server sends under its handshake key, which is encrypted extensions, certificate, certificate verify and
+// finished.
 const candidates = 16
 
-// Sealer returns what makes the records behind the one that was written last. written is all that went through the
-// tls.Conn since [Watch]. Unless there is an error, the tls.Conn must not be used any more, not even be closed: close what
-// is below it.
+// Sealer returns a sealer for the records after the last written one. written is all that went through the tls.Conn
+// since [Watch]. Unless there is an error, do not use the tls.Conn any more, and do not even close it. Close the
+// connection below it.
 //
-// The record that the connection saw last is decrypted with the last possible sequence numbers, one after another. If one
-// of them opens it and gives the end of written, then the keys are the right ones, that number is used, and no higher one.
+// Sealer decrypts the last record with the last possible sequence numbers, one after another. If one of them opens it
+// and the plaintext is the end of written, then the keys are right, that number is used, and no higher number is.
 func (p *Proof) Sealer(written []byte) (*Sealer, error) {
 	secret, last, records := p.conn.take()
 	defer secret.wipe()

@@ -6,8 +6,8 @@ import (
 	"log/slog"
 )
 
-// redacted is embedded in what holds keys, and in what has a pointer to that. Whatever prints, logs or encodes it gets
-// this text instead.
+// redacted is embedded in types that hold keys, and in types that have a pointer to those. Code that prints, logs or
+// encodes them gets this text instead.
 type redacted struct{}
 
 const redaction = "[TLS keys]"

@@ -8,10 +8,10 @@ import (
 )
 
 const (
-	// MaxPlaintext is how many bytes a record takes. "The record layer fragments information blocks into TLSPlaintext
-	// records carrying data in chunks of 2^14 bytes or less" (RFC 8446, 5.1).
+	// MaxPlaintext is how many bytes a record can hold. "The record layer fragments information blocks into
+	// TLSPlaintext records carrying data in chunks of 2^14 bytes or less" (RFC 8446, 5.1).
 	MaxPlaintext = 1 << 14
-	// Overhead is how much longer a record is than its plaintext: header, content type, tag.
+	// Overhead is how much longer a record is than its plaintext. It consists of header, content type and tag.
 	Overhead = headerLen + 1 + tagLen
 
 	headerLen = 5
@@ -30,16 +30,16 @@ const (
 )
 
 // Sealer makes the records of one direction of one connection. It is for one goroutine at a time. Each record takes the
-// next sequence number, and what was sealed must be sent as it is or not at all.
+// next sequence number. Send the sealed bytes unchanged or not at all.
 type Sealer struct {
 	redacted
 	seq   uint64
 	kept  cipher.AEAD // nil unless many records follow each other
-	key   [32]byte    // the first bytes of it, as many as the suite has
+	key   [32]byte    // the key is the first bytes of it, as many as the suite needs
 	iv    [ivLen]byte
 	suite uint16
 
-	// Rest is for whoever sends: what was sealed and did not go.
+	// Rest is for the code that sends. It holds what was sealed but not sent.
 	Rest []byte
 }
 
@@ -70,7 +70,8 @@ func newSealer(id uint16, secret []byte, seq uint64) (*Sealer, error) {
 	return s, nil
 }
 
-// aead returns the cipher. Making one for AES costs 1 µs; keeping it takes more memory than all the rest of a stream.
+// aead returns the cipher. Making one for AES costs 1 µs. Keeping it takes more memory than everything else of a
+// stream.
 func (s *Sealer) aead(keep bool) cipher.AEAD {
 	if s.kept != nil {
 		return s.kept
@@ -89,19 +90,19 @@ func (s *Sealer) Kept() bool { return s.kept != nil }
 // Drop forgets the cipher. The next record makes another one.
 func (s *Sealer) Drop() { s.kept = nil }
 
-// turn makes the IV the nonce of the sequence number, and the nonce the IV again. "The padded sequence number is XORed
-// with either the static client_write_iv or server_write_iv (depending on the role)" (RFC 8446, 5.3).
+// turn changes the IV into the nonce of the sequence number, and the nonce back into the IV. "The padded sequence
+// number is XORed with either the static client_write_iv or server_write_iv (depending on the role)" (RFC 8446, 5.3).
 func (s *Sealer) turn(seq uint64) {
 	low := s.iv[ivLen-8:]
 	binary.BigEndian.PutUint64(low, binary.BigEndian.Uint64(low)^seq)
 }
 
-// Seal appends a record of application data to dst. p has 1 to [MaxPlaintext] bytes and does not overlap dst. keep says
-// that more records will follow soon: then the cipher is kept until [Sealer.Drop].
+// Seal appends a record of application data to dst. p has 1 to [MaxPlaintext] bytes and does not overlap dst. keep
+// means that more records will follow soon. The cipher is then kept until [Sealer.Drop].
 func (s *Sealer) Seal(dst, p []byte, keep bool) []byte { return s.seal(dst, p, typeApplication, keep) }
 
-// CloseNotify appends the alert that nothing follows. "Each party MUST send a "close_notify" alert before closing its
-// write side of the connection, unless it has already sent some error alert" (RFC 8446, 6.1).
+// CloseNotify appends the closing alert. Nothing may follow it. "Each party MUST send a "close_notify" alert before
+// closing its write side of the connection, unless it has already sent some error alert" (RFC 8446, 6.1).
 func (s *Sealer) CloseNotify(dst []byte) []byte {
 	return s.seal(dst, []byte{1, 0}, typeAlert, false) // warning, close_notify
 }
@@ -110,12 +111,13 @@ func (s *Sealer) CloseNotify(dst []byte) []byte {
 func (s *Sealer) seal(dst, p []byte, contentType byte, keep bool) []byte {
 	size := len(p) + 1 + tagLen
 	dst = slices.Grow(dst, headerLen+size)
-	// "The outer opaque_type field of a TLSCiphertext record is always set to the value 23", legacy_record_version to 0x0303.
+	// "The outer opaque_type field of a TLSCiphertext record is always set to the value 23", and legacy_record_version
+	// to 0x0303.
 	dst = append(dst, typeApplication, 3, 3, byte(size>>8), byte(size))
 	header, start := dst[len(dst)-headerLen:], len(dst)
 	dst = append(append(dst, p...), contentType)
 	seq := s.seq
-	s.seq++ // before anything else: whatever happens, it is used up
+	s.seq++ // before anything else, so that it is used up whatever happens
 	s.turn(seq)
 	dst = s.aead(keep).Seal(dst[:start], s.iv[:], dst[start:], header)
 	s.turn(seq)
@@ -144,7 +146,8 @@ func (s *Sealer) open(record []byte, seq uint64) (p []byte, contentType byte, ok
 	return p[:end-1], p[end-1], true
 }
 
-// Spent reports whether the key has sealed as much as it should: the stream is to end. A few more records do no harm.
+// Spent reports whether the key has sealed as much as it should. The stream must end then. A few more records do no
+// harm.
 func (s *Sealer) Spent() bool { return s.seq >= maxRecords }
 
 // Wipe forgets the keys and the rest. Nothing can be sealed any more.

@@ -24,7 +24,8 @@ func unhex(t testing.TB, text string) []byte {
 	return b
 }
 
-// The records of the server in RFC 8448, section 3: application data behind one session ticket, then the alert.
+// The test seals the records of the server in RFC 8448, section 3. They are application data after one session ticket,
+// and the alert.
 func TestRFC8448(t *testing.T) {
 	secret := unhex(t, "a11af9f05531f856ad47116b45a950328204b4f44bfb6b3a4b4f1f3fcb631643")
 	s, err := tlsconn.NewSealer(tls.TLS_AES_128_GCM_SHA256, secret, 1)
@@ -108,7 +109,7 @@ func TestSpent(t *testing.T) {
 	})
 }
 
-// Nothing that holds a key shows it, however it is printed.
+// No type that holds a key shows it, no matter how it is printed.
 func TestKeysAreNotPrinted(t *testing.T) {
 	allSuites(t, func(t *testing.T, id uint16, secret []byte) {
 		s, err := tlsconn.NewSealer(id, secret, 0)
@@ -171,7 +172,7 @@ func TestPanicShowsNoKey(t *testing.T) {
 	}
 }
 
-// Wipe leaves nothing of the keys, and nothing to seal with.
+// Wipe leaves no trace of the keys, and nothing to seal with.
 func TestWipe(t *testing.T) {
 	allSuites(t, func(t *testing.T, id uint16, secret []byte) {
 		s, err := tlsconn.NewSealer(id, secret, 0)
@@ -202,7 +203,7 @@ func BenchmarkSeal(b *testing.B) {
 	}
 }
 
-// Another process goes on where this one has stopped, half a record included.
+// Another process continues where this one has stopped, even in the middle of a record.
 func TestExport(t *testing.T) {
 	allSuites(t, func(t *testing.T, id uint16, secret []byte) {
 		s, err := tlsconn.NewSealer(id, secret, 77)

@@ -5,11 +5,12 @@ import (
 	"errors"
 )
 
-// stateLen is the length of a sealer's state without its rest: suite, sequence number, IV and key.
+// stateLen is the length of a sealer's state without its rest. It has suite, sequence number, IV and key.
 const stateLen = 2 + 8 + ivLen + 32
 
-// Export returns the sealer as bytes, for the process that goes on with its connection. They are as secret as the keys.
-// Only one of both may seal from now on: who exports seals nothing until it is certain that the other never will.
+// Export returns the sealer as bytes, for the successor process, which continues with its connection. The bytes are as
+// secret as the keys. Only one of the two processes may seal from now on. After Export, this process must not seal
+// until it is certain that the other one never will.
 func (s *Sealer) Export() []byte {
 	b := make([]byte, 0, stateLen+len(s.Rest))
 	b = binary.BigEndian.AppendUint16(b, s.suite)
@@ -19,7 +20,7 @@ func (s *Sealer) Export() []byte {
 	return append(b, s.Rest...)
 }
 
-// Import returns the sealer that Export had.
+// Import returns the sealer that was exported.
 func Import(state []byte) (*Sealer, error) {
 	if len(state) < stateLen {
 		return nil, errors.New("import TLS keys: the state is too short")

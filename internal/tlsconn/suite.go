@@ -20,7 +20,7 @@ type suite struct {
 	aead   func(key []byte) (cipher.AEAD, error)
 }
 
-// suiteOf returns the cipher suite with that number of RFC 8446, B.4.
+// suiteOf returns the cipher suite with the given number of RFC 8446, B.4.
 func suiteOf(id uint16) (suite, bool) {
 	switch id {
 	case tls.TLS_AES_128_GCM_SHA256:

@@ -52,7 +52,7 @@ func pair(t testing.TB, server, client *tls.Config) (s, c *tls.Conn) {
 	return s, c
 }
 
-// takeOver takes s over behind opening.
+// takeOver takes s over after opening.
 func takeOver(s *tls.Conn, opening []byte) (*tlsconn.Sealer, net.Conn, error) {
 	proof, err := tlsconn.Watch(s)
 	if err != nil {
@@ -77,7 +77,7 @@ func want(t *testing.T, c io.Reader, text string) {
 	}
 }
 
-// wantRecords writes records behind a takeover, in all ways of cutting them, and then the end. crypto/tls reads them.
+// wantRecords writes records after a takeover, cut in all ways, and then the end. crypto/tls reads them.
 func wantRecords(t *testing.T, s *tlsconn.Sealer, conn net.Conn, c *tls.Conn) {
 	t.Helper()
 	var sent strings.Builder
@@ -108,7 +108,7 @@ func wantRecords(t *testing.T, s *tlsconn.Sealer, conn net.Conn, c *tls.Conn) {
 	}
 }
 
-// What is written after a takeover is what crypto/tls would have written, whatever went before.
+// The bytes after a takeover are what crypto/tls would have written, no matter what came before.
 func TestTakeover(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -124,7 +124,7 @@ func TestTakeover(t *testing.T) {
 		{"no session tickets", 0, 300, func(server, _ *tls.Config) { server.SessionTicketsDisabled = true }},
 		{"no session tickets, later request", 3, 300, func(server, _ *tls.Config) { server.SessionTicketsDisabled = true }},
 		{"client certificate", 0, 300, func(server, client *tls.Config) {
-			server.ClientAuth = tls.RequireAnyClientCert // the ticket then comes behind the client's part
+			server.ClientAuth = tls.RequireAnyClientCert // then the ticket follows the client's part
 			client.Certificates = server.Certificates
 		}},
 		{"HTTP/1.1 by ALPN", 0, 300, func(server, client *tls.Config) {
@@ -164,7 +164,7 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
-// A session that a ticket resumes has keys of its own, and the certificate may be another one by then.
+// A session that a ticket resumes has its own keys, and the certificate may be another one by then.
 func TestResumption(t *testing.T) {
 	server, client := tlstest.Configs(t)
 	client.ClientSessionCache = tls.NewLRUClientSessionCache(1)
@@ -173,7 +173,7 @@ func TestResumption(t *testing.T) {
 	server.Certificates = nil
 	server.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &certificates[0], nil }
 	var keys [32]byte
-	server.SetSessionTicketKeys([][32]byte{keys}) // each pair has a listener of its own
+	server.SetSessionTicketKeys([][32]byte{keys}) // each pair has its own listener
 	for n := range 3 {
 		s, c := pair(t, server, client)
 		if got := c.ConnectionState().DidResume; got != (n > 0) {
@@ -189,7 +189,7 @@ func TestResumption(t *testing.T) {
 	}
 }
 
-// What the host has set stays: its choice of a config, and its key log.
+// The settings of the host stay. These are its choice of a config, and its key log.
 func TestHostsConfig(t *testing.T) {
 	server, client := tlstest.Configs(t)
 	var log bytes.Buffer
@@ -216,7 +216,7 @@ func TestHostsConfig(t *testing.T) {
 	}
 }
 
-// Where a takeover cannot be proven there is none, and the connection works on.
+// Where a takeover cannot be proven, it does not happen, and the connection still works.
 func TestNoTakeover(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -254,7 +254,7 @@ func TestNoTakeover(t *testing.T) {
 	}
 }
 
-// A tls.Conn of somebody else's listener is left alone.
+// A tls.Conn of another listener is left alone.
 func TestForeign(t *testing.T) {
 	a, b := net.Pipe()
 	defer a.Close()
@@ -265,7 +265,7 @@ func TestForeign(t *testing.T) {
 	}
 }
 
-// A KeyUpdate that is answered behind the opening is the last record, and no proof.
+// If a KeyUpdate is answered after the opening, that answer is the last record, and proves nothing.
 func TestKeyUpdateDuringTakeover(t *testing.T) {
 	server, client := tlstest.Configs(t)
 	var log bytes.Buffer
@@ -285,7 +285,7 @@ func TestKeyUpdateDuringTakeover(t *testing.T) {
 	}
 }
 
-// A record that has not gone whole is no proof either.
+// A record that did not go out completely proves nothing either.
 func TestWriteFails(t *testing.T) {
 	server, client := tlstest.Configs(t)
 	s, _ := pair(t, server, client)
@@ -293,7 +293,7 @@ func TestWriteFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opening := bytes.Repeat([]byte("x"), 16<<20) // more than buffers hold, and nobody reads
+	opening := bytes.Repeat([]byte("x"), 16<<20) // more than buffers hold, and the client does not read
 	_ = s.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
 	if _, err := s.Write(opening); err == nil {
 		t.Fatal("all of it went: the test proves nothing")
@@ -303,16 +303,16 @@ func TestWriteFails(t *testing.T) {
 	}
 }
 
-// updateKey has the client ask for new keys, and the server answer: from then on it seals with others.
+// updateKey makes the client ask for new keys, and the server answer. From then on the server seals with new keys.
 func updateKey(t *testing.T, s, c *tls.Conn, log *bytes.Buffer) {
 	t.Helper()
-	// The client's first record behind its Finished has the sequence number 0.
+	// The client's first record after its Finished has the sequence number 0.
 	sealer := clientSealer(t, c, log)
 	keyUpdate := []byte{24, 0, 0, 1, 1} // update_requested
 	if _, err := c.NetConn().Write(sealer.SealAs(nil, keyUpdate, 22)); err != nil {
 		t.Fatal(err)
 	}
-	// It is handled when the server reads.
+	// The server handles it when it reads.
 	_ = s.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 	if _, err := s.Read(make([]byte, 1)); err == nil {
 		t.Fatal("the server read something")
@@ -335,7 +335,7 @@ func clientSealer(t *testing.T, c *tls.Conn, log *bytes.Buffer) *tlsconn.Sealer 
 	return nil
 }
 
-// The secret is kept no longer than it is needed.
+// The secret is wiped as soon as it is not needed any more.
 func TestSecretIsWiped(t *testing.T) {
 	server, client := tlstest.Configs(t)
 	for _, how := range []string{"taken over", "closed"} {
@@ -356,12 +356,12 @@ func TestSecretIsWiped(t *testing.T) {
 	}
 }
 
-// sink takes all that is written.
+// sink accepts all writes.
 type sink struct{ net.Conn }
 
 func (sink) Write(p []byte) (int, error) { return len(p), nil }
 
-// The last record and the number of protected ones are found wherever writes cut the records.
+// The last record and the number of protected records are found no matter where writes cut the records.
 func TestRecordsCutAnywhere(t *testing.T) {
 	s, err := tlsconn.NewSealer(tls.TLS_AES_128_GCM_SHA256, make([]byte, 32), 0)
 	if err != nil {
@@ -384,7 +384,7 @@ func TestRecordsCutAnywhere(t *testing.T) {
 			}
 		}
 	}
-	// What is not whole is no record.
+	// An incomplete record is not a record.
 	for n := start + 1; n < len(stream); n++ {
 		c := tlsconn.NewConn(sink{}, nil)
 		_, _ = c.Write(stream[:n])
@@ -394,7 +394,8 @@ func TestRecordsCutAnywhere(t *testing.T) {
 	}
 }
 
-// Whatever a log says and a connection writes, there is a takeover only behind a record that the secret opens.
+// FuzzProof checks that a takeover happens only after a record that the secret opens, no matter what the key log
+// contains and what the connection writes.
 func FuzzProof(f *testing.F) {
 	secret := bytes.Repeat([]byte{7}, 32)
 	line := fmt.Appendf(nil, "SERVER_TRAFFIC_SECRET_0 %064x %x\n", 1, secret)
