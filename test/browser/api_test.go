@@ -313,3 +313,23 @@ func TestOtherOrigin(t *testing.T) {
 	rig.Wait(t, soon, "nobody there", func() bool { return server.Count("room") == 0 })
 	tb.faultless("/favicon.ico")
 }
+
+// A page of an origin that the server does not list hears the server's sentence, and not only that something failed.
+func TestUnlistedOrigin(t *testing.T) {
+	site, server := rig.Start(t), rig.Start(t)
+	tb := newChrome(t).open(site.URL + "/healthz") // a page that may connect to anywhere
+	eval[bool](tb, `(async () => {
+		const { io } = await import('/assets/io.mjs')
+		window.socket = io('`+server.URL+`/room')
+		window.heard = ''
+		socket.on('connect_error', (error) => (window.heard = error.message))
+		return true
+	})()`)
+	rig.Wait(t, slow, "the sentence of the server", func() bool {
+		heard := eval[string](tb, `window.heard`)
+		return strings.Contains(heard, site.URL) && strings.Contains(heard, "-origins")
+	})
+	if got := server.Count("room"); got != 0 {
+		t.Errorf("counted %d, want 0", got)
+	}
+}
