@@ -231,7 +231,7 @@ func (o *Options) complete() error {
 		return errors.New("Options.Heartbeat must be at least 100 ms")
 	}
 	if o.History < 0 || o.HistoryAge < 0 || o.MaxEvent < 0 || o.MaxStreamRate < 0 || o.MaxAge < 0 {
-		return errors.New("History, HistoryAge, MaxEvent, MaxStreamRate and MaxAge must not be negative")
+		return errors.New("options History, HistoryAge, MaxEvent, MaxStreamRate and MaxAge must not be negative")
 	}
 	o.Linger = orDefault(o.Linger, 2*time.Second)
 	o.Drain = orDefault(o.Drain, 10*time.Second)

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -238,9 +239,9 @@ func (g *Generator) serve(s *stream, events uint32) {
 	for s.phase != closed {
 		n, err := s.read(g.buf)
 		switch {
-		case err == unix.EAGAIN:
+		case errors.Is(err, unix.EAGAIN):
 			return
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			g.end(s, fmt.Errorf("read stream: closed by the server"))
 			return
 		case err != nil:

@@ -189,7 +189,7 @@ func TestResumeOfTimes(t *testing.T) {
 	p := start(t, engine.Options{Linger: time.Millisecond})
 	limited := p.subscribe(t, engine.Request{ClientID: "abcdefgh", Until: time.Now().Add(time.Second)})
 	other := p.subscribe(t, engine.Request{})
-	p = p.next(t, engine.Options{Linger: time.Millisecond}, true)
+	p.next(t, engine.Options{Linger: time.Millisecond}, true)
 	_ = limited.conn.SetReadDeadline(time.Now().Add(soonEnough))
 	limited.until("user count 2")
 	for {

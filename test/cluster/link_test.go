@@ -18,7 +18,6 @@ type link struct {
 	held  bool
 	delay time.Duration // each way
 	edit  func([]byte)  // what comes back, in place; nil = nothing
-	forth func([]byte)  // the same for what goes there
 	conns []net.Conn    // all that there were
 }
 
@@ -85,13 +84,10 @@ func (k *link) pump(dst, src net.Conn, back bool) {
 			n, err := src.Read(buf)
 			if n > 0 {
 				k.mu.Lock()
-				delay, edit := k.delay, k.forth
-				if back {
-					edit = k.edit
-				}
+				delay, edit := k.delay, k.edit
 				k.mu.Unlock()
 				data := append([]byte(nil), buf[:n]...)
-				if edit != nil {
+				if back && edit != nil {
 					edit(data)
 				}
 				way <- chunk{time.Now().Add(delay), data}
@@ -138,13 +134,6 @@ func (k *link) slow(delay time.Duration) {
 func (k *link) change(edit func([]byte)) {
 	k.mu.Lock()
 	k.edit = edit
-	k.mu.Unlock()
-}
-
-// changeForth has edit change what goes there from now on.
-func (k *link) changeForth(edit func([]byte)) {
-	k.mu.Lock()
-	k.forth = edit
 	k.mu.Unlock()
 }
 
