@@ -212,7 +212,11 @@ func (p *process) stop() error {
 	if err := p.public.Shutdown(last); err != nil {
 		_ = p.public.Close() // what did not end in time is cut
 	}
-	if p.cfg.state != "" {
+	switch {
+	case p.cfg.state == "":
+	case isForeign(p.cfg.state):
+		p.log.Warn("state not saved, because its file belongs to something else; give -state another file", "file", p.cfg.state)
+	default:
 		if err := saveState(p.cfg.state, p.site.live.Freeze()); err != nil {
 			return err
 		}

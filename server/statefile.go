@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"headcount"
+	"headcount/internal/snapshot"
 )
 
 // maxStateAge is how old a state may be: later nobody is waited for any more.
@@ -42,8 +43,8 @@ func loadState(path string, log *slog.Logger) *headcount.Snapshot {
 	return state
 }
 
-// saveState writes the state of a server that has stopped. Whoever reads the file sees all of it or nothing, and only its
-// owner can: it holds events, client ids and idempotency keys.
+// saveState writes the state of a server that has stopped. A program that reads the file sees all of it or nothing, and
+// only its owner can read it, because it holds events, client ids and idempotency keys.
 func saveState(path string, state *headcount.Snapshot) error {
 	data, err := state.Bytes()
 	if err != nil {
@@ -62,6 +63,16 @@ func saveState(path string, state *headcount.Snapshot) error {
 		return errors.Join(fmt.Errorf("save state: %w", err), os.Remove(file.Name()))
 	}
 	return nil
+}
+
+// isForeign reports whether a file holds something that headcount did not write, and that is not to be overwritten.
+func isForeign(path string) bool {
+	data, err := os.ReadFile(path)
+	if err != nil || len(data) == 0 {
+		return false
+	}
+	_, err = headcount.ReadSnapshot(data, nil)
+	return errors.Is(err, snapshot.ErrForeign)
 }
 
 // checkState reports whether a state could be saved at the end, and whether the file is one of ours to replace.

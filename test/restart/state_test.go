@@ -119,6 +119,9 @@ func TestStateOfNoUse(t *testing.T) {
 				t.Errorf("the log says nothing of it, want %q:\n%s", row.says, server.Log())
 			}
 			server.Stop()
+			if data, err := os.ReadFile(file); row.name == "foreign" && !slices.Equal(data, row.data) {
+				t.Errorf("the file of somebody else is now %q, %v; want it left alone", data, err)
+			}
 		})
 	}
 }
