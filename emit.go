@@ -15,40 +15,39 @@ import (
 	names "headcount/internal/sse"
 )
 
-// Errors, for [errors.Is]. The text of a returned error says what to do.
+// Errors to compare with [errors.Is]. The text of a returned error says what to do.
 var (
-	// ErrTooLarge means that an event is larger than Options.MaxEvent, or than the backend takes.
+	// ErrTooLarge means that an event is larger than Options.MaxEvent, or too large for the backend.
 	ErrTooLarge = engine.ErrTooLarge
-	// ErrReservedName means that the name of an event is reserved: "user count" and
-	// all that begin with "io:" are the server's own, "message", "open" and "error" EventSource's,
-	// "connect", "disconnect" and others Socket.IO's.
+	// ErrReservedName means that the name of an event is reserved. The server reserves "user count" and all names that
+	// begin with "io:". EventSource reserves "message", "open" and "error". Socket.IO reserves "connect", "disconnect"
+	// and others.
 	ErrReservedName = errors.New("name is reserved")
-	// ErrInvalidName means that the name of a room or an event is not 1 to 128 bytes of UTF-8 without
-	// control characters.
+	// ErrInvalidName means that the name of a room or an event is not 1 to 128 bytes of UTF-8 without control
+	// characters.
 	ErrInvalidName = errors.New("name is not valid")
-	// ErrUnavailable means that the server is stopping, or that the backend is not reachable.
-	// Nothing was sent.
+	// ErrUnavailable means that the server is stopping, or that the backend cannot be reached. Nothing was sent.
 	ErrUnavailable = engine.ErrUnavailable
 	// ErrTooManyStreams means that a subscriber was refused because of a limit.
 	ErrTooManyStreams = engine.ErrTooManyStreams
-	// ErrUnauthenticated is for Options.Authorize to return, or to wrap: the request does not say
-	// who it is from.
+	// ErrUnauthenticated is an error that Options.Authorize can return or wrap. It means that the request does not say
+	// who sent it.
 	ErrUnauthenticated = httpapi.ErrUnauthenticated
 )
 
 // Event is an event to emit.
 type Event struct {
 	Room string // 1 to 128 bytes; "" = lobby
-	Name string // 1 to 128 bytes, and none of the reserved names
-	Data any    // as encoding/json takes it; nil = null
-	// Key is an idempotency key, "" = none: of all events with the same key within 2 minutes
-	// only the first is sent. Over several nodes it counts for all of them.
+	Name string // 1 to 128 bytes, not a reserved name
+	Data any    // anything that encoding/json can encode; nil = null
+	// Key is an idempotency key, "" = none. Of all events with the same key within 2 minutes only the first is sent.
+	// This holds over all nodes.
 	Key string
 }
 
-// Emit sends an event to every client in its room, on all nodes, and to those that reconnect
-// while it is kept. It returns the event's id, or that of the first event with the same key, once
-// the event is kept and on its way.
+// Emit sends an event to every client in its room, on all nodes, and to clients that reconnect while the event is kept.
+// It returns once the event is kept and is being delivered. The id is that of the event, or of the first event with the
+// same key.
 func (s *Server) Emit(ctx context.Context, e Event) (id string, err error) {
 	var data bytes.Buffer
 	out := json.NewEncoder(&data)
@@ -59,9 +58,9 @@ func (s *Server) Emit(ctx context.Context, e Event) (id string, err error) {
 	return s.emit(ctx, e, bytes.TrimSuffix(data.Bytes(), []byte("\n")))
 }
 
-// Publish sends an event of github.com/r3labs/sse/v2 to a room, as the server of that library
-// would. Data that is JSON is sent as it is, and any other text as a JSON string, as clients
-// expect it. ID, Retry and Comment are not sent: the server has its own.
+// Publish sends an event of github.com/r3labs/sse/v2 to a room, as the server of that library would. JSON data is sent
+// as it is. Any other text is sent as a JSON string, because clients expect JSON. ID, Retry and Comment are not sent,
+// because the server sets its own.
 func (s *Server) Publish(room string, e *sse.Event) error {
 	data := e.Data
 	switch {

@@ -1,33 +1,33 @@
-// Package headcount counts connected users and emits events to them, over plain HTTP
-// (Server-Sent Events). It is for programs that have an HTTP server already:
+// Package headcount counts connected users and emits events to them, over plain HTTP (Server-Sent Events). Use it in a
+// program that already has an HTTP server:
 //
 //	live, err := headcount.New(headcount.Options{})
 //	http.Handle("/live/", http.StripPrefix("/live", live))
 //
-// A page then shows how many users are connected, with
+// A page then shows how many users are connected with
 //
 //	<script src="/live/assets/io.js"></script>
 //	<script>io().on('user count', n => console.log(n))</script>
 //
-// and every tab that opens it makes the number grow.
+// and every tab that opens the page increases the number.
 //
 // # What is served
 //
-// Below its mount point, [Server] serves events (the stream), count, badge.svg,
-// alive, leave, emit, assets/io.js and assets/io.mjs, as docs/operations.md describes them.
+// Below its mount point, [Server] serves events (the stream), count, badge.svg, alive, leave, emit, assets/io.js and
+// assets/io.mjs. docs/operations.md describes them.
 //
-// Mount it outside of middleware that buffers answers or times them out. Middleware that
-// compresses does no harm if its writer has an Unwrap method, as those of Echo and chi have.
-// Where a middleware hides [http.Flusher] and [http.Hijacker], a stream is answered with 500 and
-// a sentence that names it.
+// Mount it outside of middleware that buffers responses or times them out. Middleware that compresses does no harm if
+// its writer has an Unwrap method, as those of Echo and chi have. If a middleware hides [http.Flusher] and
+// [http.Hijacker], a request for a stream gets a 500 with a sentence that names the middleware.
 //
-// Streams over HTTP/1.1 are taken over on Linux: they cost no goroutine and no buffer. So are
-// those over TLS 1.3 that come through a [TLSListener]. WriteTimeout, ReadTimeout and IdleTimeout of [http.Server] do not cut streams.
+// On Linux the server takes over the connections of HTTP/1.1 streams, so they cost no goroutine and no buffer. It also
+// takes over streams over TLS 1.3 that come through a [TLSListener]. WriteTimeout, ReadTimeout and IdleTimeout of
+// [http.Server] do not cut streams.
 //
 // # Concurrency
 //
-// All methods may be called from any goroutine. The functions of [Options] are called from many
-// goroutines at once, but for OnJoin and OnLeave.
+// All methods may be called from any goroutine. The functions of [Options] are called from many goroutines at once,
+// except OnJoin and OnLeave.
 package headcount
 
 import (
@@ -49,66 +49,64 @@ import (
 	"headcount/internal/presence"
 )
 
-// Options of a [Server]. The zero value works and has the defaults of the command.
+// Options are the options of a [Server]. The zero value works and has the defaults of the command.
 type Options struct {
-	// Authorize returns an error for what a request may not do. Its text goes to the client, as
-	// the sentence of a 403, or of a 401 if it is [ErrUnauthenticated]. It is called before each
-	// subscription, count, renewal and goodbye with an empty Access.Event, and before each emit.
+	// Authorize returns an error if a request is not allowed. The client gets the error's text in a 403, or in a 401 if
+	// it is [ErrUnauthenticated]. The server calls it with an empty Access.Event before each subscription, count,
+	// renewal and goodbye, and with the event's name before each emit.
 	//
-	// Default nil: everybody may subscribe, and nobody may emit over HTTP. Danger: browsers
-	// send cookies with the forms of other sites too. A cookie alone must not allow an emit.
+	// Default nil: everybody may subscribe, and nobody may emit over HTTP. Danger: browsers send cookies with the forms
+	// of other sites too. A cookie alone must not allow an emit.
 	Authorize func(*http.Request, Access) error
 
-	// Identify returns the name of the user that a request comes from: one user, however many
-	// tabs and devices. Return "" for a request of an unknown user. It is counted by its
-	// client id, or on its own. It must return the same for the stream and for its renewals.
-	// A named user is gone Linger after the last stream, because the goodbye of one tab says
-	// nothing about the others.
+	// Identify returns the name of the user that sent a request. A named user counts as one, however many tabs and
+	// devices it has. Return "" for a request of an unknown user, which is then counted by its client id or on its own.
+	// Return the same name for a stream and for its renewals. A named user leaves the count Linger after its last
+	// stream ends, because the goodbye of one tab says nothing about the other tabs.
 	//
 	// Default nil: no user is named.
 	Identify func(*http.Request) string
 
-	// OnJoin and OnLeave are called when the number of users of a room, over all nodes, has
-	// risen or fallen, with the new number. Calls come from one goroutine, one after the other
-	// and in order. They may take their time: joins and leaves in the meantime may be combined into one call.
+	// OnJoin and OnLeave are called with the new number of users of a room, over all nodes, after it has risen or
+	// fallen. One goroutine makes all calls, in order. A call may take its time. Joins and leaves in the meantime may
+	// be combined into one call.
 	//
 	// Default nil: no calls.
 	OnJoin, OnLeave func(room string, users int)
 
-	// Backend joins this process to others, see package headcount/nats. A backend is for one
-	// Server. Default nil: this process alone.
+	// Backend connects this process to others, see package headcount/nats. A backend belongs to one Server. Default
+	// nil: this process alone.
 	Backend Backend
 
-	// Logger gets what operators should know. Default nil: nothing is logged, not even errors.
+	// Logger gets the messages for operators. Default nil: nothing is logged, not even errors.
 	Logger *slog.Logger
 
-	// Observer is told what happens, for metrics. Its methods must return at once.
-	// Default nil: no calls.
+	// Observer gets measurements for metrics. Its methods must return at once. Default nil: no calls.
 	Observer Observer
 
-	// Origins are other origins whose pages may subscribe, such as https://example.com, in
-	// lower case and without a path; "*" is any. Default none. Danger: with "*" the pages of
-	// every site may read all rooms that Authorize does not protect.
+	// Origins are other origins whose pages may subscribe, such as https://example.com, in lower case and without a
+	// path. "*" allows any origin. Default none. Danger: with "*" the pages of every site may read all rooms that
+	// Authorize does not protect.
 	Origins []string
 
-	// TrustedProxies are addresses whose X-Forwarded-For is believed, for the limits by address.
-	// Default nil: loopback. Danger: a client at one of these addresses can pretend to have any address.
+	// TrustedProxies are the addresses of proxies whose X-Forwarded-For is trusted for the limits by address. Default
+	// nil: loopback. Danger: a client at one of these addresses can pretend to have any address.
 	TrustedProxies []netip.Prefix
 
-	// Heartbeat is the longest silence on a stream. Default 10 s, at least 100 ms. Danger: proxies
-	// cut what is silent for 30 to 60 s, some earlier.
+	// Heartbeat is the longest silence on a stream. Default 10 s, at least 100 ms. Danger: proxies cut connections that
+	// are silent for 30 to 60 s, some earlier.
 	Heartbeat time.Duration
 
-	// Linger is the grace period: how long a client id stays counted after its last stream broke
-	// without a goodbye. Default 2 s; negative = none, and then each reload of a page changes the count.
+	// Linger is the grace period. It is how long a client id stays counted after its last stream broke without a
+	// goodbye. Default 2 s. A negative value means none, and then each reload of a page changes the count.
 	Linger time.Duration
 
-	// Drain is how long [Server.Shutdown] takes to end the streams, so that clients do not all
-	// come back at once. Default 10 s; negative = at once.
+	// Drain is how long [Server.Shutdown] takes to end the streams, so that clients do not all reconnect at once.
+	// Default 10 s; negative = at once.
 	Drain time.Duration
 
-	// History is how many events are kept for each room, for clients that come back. Default
-	// 1000. All rooms together keep at most 64 MiB.
+	// History is how many events are kept for each room, for clients that reconnect. Default 1000. All rooms together
+	// keep at most 64 MiB.
 	History int
 
 	// HistoryAge is how long an event is kept. Default 10 min.
@@ -118,43 +116,43 @@ type Options struct {
 	// [Server.Emit]. Default 64 KiB.
 	MaxEvent int64
 
-	// MaxStreams is how many streams may be open at once; the rest get 503. Default:
-	// what the limit of open files allows; negative = no limit. Danger: without one, streams can
-	// take all descriptors that your program needs for other things.
+	// MaxStreams is how many streams may be open at once. Further streams get 503. Default: what the limit of open
+	// files allows; negative = no limit. Danger: without a limit, streams can take all descriptors that your program
+	// needs for other things.
 	MaxStreams int
 
-	// MaxStreamsPerIP is how many streams may be open per address (IPv6: per /64); the rest get 503.
-	// Default: as MaxStreams; negative = no limit.
+	// MaxStreamsPerIP is how many streams may be open per address (IPv6: per /64). Further streams get 503. Default:
+	// the value of MaxStreams; negative = no limit.
 	MaxStreamsPerIP int
 
-	// MaxStreamRate is how many new streams an address may open per second, with bursts of ten
-	// times that; the rest get 429. Default 0: no limit.
+	// MaxStreamRate is how many new streams an address may open per second, with bursts of ten times that. Further
+	// streams get 429. Default 0: no limit.
 	MaxStreamRate int
 
-	// MaxAge is when a proxied stream without a client id is ended, because a proxy may keep a
-	// stream open that has no reader. Default 0: never.
+	// MaxAge is the age at which a proxied stream without a client id is ended, because a proxy may keep a stream open
+	// that has no subscriber. Default 0: never.
 	MaxAge time.Duration
 
-	// Resume is what another process had, or what this one left: see [Snapshot]. Requests wait until [Server.Thaw] is
-	// called. Default nil: nothing.
+	// Resume is the state of another process, or of an earlier run, see [Snapshot]. Requests wait until [Server.Thaw]
+	// is called. Default nil: nothing.
 	Resume *Snapshot
 
-	// Writer is how HTTP/1.x streams are written. Default: the best that this system has.
-	// [Portable] leaves them with net/http, at one goroutine each.
+	// Writer selects how HTTP/1.x streams are written. Default: the best that this system has. [Portable] leaves them
+	// to net/http, at one goroutine each.
 	Writer Writer
 }
 
-// Types that options have.
+// Types of options and results.
 type (
 	Access   = httpapi.Access  // what a request wants to do
 	Backend  = engine.Backend  // the other nodes
-	Observer = engine.Observer // what metrics are made of
+	Observer = engine.Observer // gets measurements for metrics
 	Writer   = engine.Writer   // how streams are written
-	Stats    = engine.Stats    // what there is now
+	Stats    = engine.Stats    // the state of the server
 	Room     = presence.Room   // a room and its users
 )
 
-// Ways to write streams.
+// Values of Options.Writer.
 const (
 	Auto     = engine.Auto
 	Uring    = engine.Uring
@@ -172,7 +170,7 @@ type Server struct {
 	maxEvent int64
 	drain    time.Duration
 	stop     context.CancelFunc
-	running  sync.WaitGroup // what stop ends
+	running  sync.WaitGroup // goroutines that stop ends
 	stopped  chan struct{}  // closed when stop was called
 	once     sync.Once
 }
@@ -183,7 +181,7 @@ func New(opt Options) (*Server, error) {
 	if err := opt.complete(); err != nil {
 		return nil, fmt.Errorf("headcount: %w", err)
 	}
-	// They are compressed when they are first asked for: readers may wait for New, see Snapshot.
+	// The assets are compressed on the first request, because subscribers may wait for New, see Snapshot.
 	assets := sync.OnceValues(func() (*asset.Set, error) { return asset.New(false) })
 	s := &Server{assets: assets, maxEvent: opt.MaxEvent, drain: opt.Drain, stopped: make(chan struct{})}
 	origins, err := auth.ParseOrigins(strings.Join(opt.Origins, ","))
@@ -241,7 +239,7 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// orDefault returns the default for 0, and 0 for what is negative.
+// orDefault returns the default for 0, and 0 for a negative value.
 func orDefault[T int | int64 | time.Duration](value, standard T) T {
 	if value == 0 {
 		return standard
@@ -257,8 +255,7 @@ func (o *Options) engine() engine.Options {
 	}
 }
 
-// ServeHTTP serves one request. The path is what is left of it below the mount, as
-// [http.StripPrefix] makes it.
+// ServeHTTP serves one request. Its path must be relative to the mount point, as [http.StripPrefix] makes it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if name, ok := strings.CutPrefix(strings.TrimPrefix(r.URL.Path, "/"), "assets/"); ok && asset.Client(name) {
 		s.errors.Handle(func(w http.ResponseWriter, r *http.Request) error {
@@ -269,7 +266,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			if err != nil {
 				return err
 			}
-			// A host's middleware may compress what is compressed already.
+			// The host's middleware may compress what is already compressed.
 			if err := assets.Serve(httpapi.Innermost(w), r, name); err != nil {
 				return httpapi.NotFound("there is no such file; the client is assets/io.js or assets/io.mjs")
 			}
@@ -280,8 +277,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.api.ServeHTTP(w, r)
 }
 
-// Rooms returns the rooms that have users on this node, in no order.
+// Rooms returns the rooms that have users on this node, in no particular order.
 func (s *Server) Rooms() []Room { return s.engine.Rooms() }
 
-// Stats returns what there is now, for metrics and health checks.
+// Stats returns the state of the server, for metrics and health checks.
 func (s *Server) Stats() Stats { return s.engine.Stats() }

@@ -5,8 +5,7 @@ import (
 	"sync"
 )
 
-// maxChanges is how many changes may wait for OnJoin and OnLeave. Beyond it, those of one room
-// are put together.
+// maxChanges is how many changes may wait for OnJoin and OnLeave. Beyond it, the changes of one room are combined.
 const maxChanges = 10_000
 
 // notifier is an Observer that calls OnJoin and OnLeave.
@@ -16,19 +15,19 @@ type notifier struct {
 	count       func(room string) int
 	wake        chan struct{}
 
-	mu      sync.Mutex // taken before the locks that count takes
+	mu      sync.Mutex // acquired before the locks that a count needs
 	users   map[string]int
 	waiting []*change
-	newest  map[string]*change // of each room that has some waiting
+	newest  map[string]*change // of each room that has changes waiting
 }
 
-// change is a number of users that a room had, and then.
+// change is a room's number of users before and after.
 type change struct {
 	room          string
 	before, after int
 }
 
-// newNotifier returns nil if nobody wants to be told.
+// newNotifier returns nil if neither OnJoin nor OnLeave is set.
 func newNotifier(opt Options) *notifier {
 	if opt.OnJoin == nil && opt.OnLeave == nil {
 		return nil
@@ -39,7 +38,7 @@ func newNotifier(opt Options) *notifier {
 	}
 }
 
-// Counted is for [Observer]. Calls for one room may overtake each other, so it counts anew.
+// Counted implements [Observer]. Calls for one room may overtake each other, so it counts again.
 func (n *notifier) Counted(room string, users int) {
 	n.Observer.Counted(room, users)
 	n.mu.Lock()
@@ -59,7 +58,7 @@ func (n *notifier) Counted(room string, users int) {
 	n.waiting, n.newest[room] = append(n.waiting, c), c
 	select {
 	case n.wake <- struct{}{}:
-	default: // it will look anyway
+	default: // run will look anyway
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"headcount/internal/engine"
 )
 
-// Snapshot is all that a frozen [Server] knows, for a process that goes on with it.
+// Snapshot is the whole state of a frozen [Server], for the process that continues with it.
 //
 // A host that restarts itself without losing its listeners passes on the streams as well:
 //
@@ -22,15 +22,16 @@ import (
 //
 //	snapshot, err := headcount.ReadSnapshot(state, descriptors)
 //	live, err := headcount.New(headcount.Options{Resume: snapshot})
-//	// Say that everything is here. When the other process has let go,
+//	// Confirm that everything has arrived. When the other process has released it,
 //	live.Thaw()
 //
-// A host that stops and starts freezes the server after [Server.Shutdown] and keeps the bytes alone.
+// A host that stops and starts again freezes the server after [Server.Shutdown] and keeps only the bytes.
 type Snapshot = engine.Snapshot
 
-// ReadSnapshot reads what [Snapshot.Bytes] returned, perhaps in another version of the program. streams are the
-// descriptors of [Snapshot.Streams] as this process has them, which [New] takes over; nil if it has none, and then the
-// readers are waited for. An error says in a sentence why the bytes are of no use.
+// ReadSnapshot reads the bytes of [Snapshot.Bytes], perhaps from another version of the program. streams are the
+// descriptors of [Snapshot.Streams] in this process, which [New] takes over. If this process has none, pass nil; the
+// users of these streams then get a grace period to reconnect. An error says in a sentence why the bytes cannot be
+// used.
 func ReadSnapshot(state []byte, streams []int) (*Snapshot, error) {
 	s, err := engine.ReadSnapshot(state, streams)
 	if err != nil {
@@ -39,17 +40,17 @@ func ReadSnapshot(state []byte, streams []int) (*Snapshot, error) {
 	return s, nil
 }
 
-// Freeze stops reading, writing and counting, and returns what another process needs to go on. Requests wait. Streams over
-// HTTP/2, and others that [net/http] writes, do not go over; their readers are told to come back, and waited for there.
-// Call [Server.Thaw] or [Server.Release] within a few seconds.
+// Freeze stops reading, writing and counting, and returns what another process needs to continue. Requests wait.
+// Streams over HTTP/2, and others that [net/http] writes, are not handed over. Their clients are told to reconnect, and
+// get a grace period in the other process. Call [Server.Thaw] or [Server.Release] within a few seconds.
 func (s *Server) Freeze() *Snapshot { return s.engine.Freeze() }
 
-// Thaw goes on after [Server.Freeze], and begins after [New] with Options.Resume. It does nothing to a server that is not
-// frozen. Freeze, Thaw and Release are for one goroutine.
+// Thaw resumes work after [Server.Freeze], and starts it after [New] with Options.Resume. It does nothing to a server
+// that is not frozen. Call Freeze, Thaw and Release from one goroutine.
 func (s *Server) Thaw() { s.engine.Thaw() }
 
-// Release ends a frozen server with which another process goes on: nobody hears of its end but those whose streams could
-// not go over.
+// Release ends a frozen server after another process has taken over. Only clients whose streams could not be handed
+// over notice.
 func (s *Server) Release(ctx context.Context) error {
 	err := s.engine.Release(ctx)
 	s.once.Do(func() { close(s.stopped) })

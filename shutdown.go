@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// leastDrain is what a stream has for its last bytes, also where Options.Drain is shorter.
+// leastDrain is how long a stream has for its last bytes, even if Options.Drain is shorter.
 const leastDrain = 500 * time.Millisecond
 
-// Shutdown takes no new streams, ends the open ones over Options.Drain, each told to come back
-// after a time of its own, says goodbye to the other nodes, and ends what runs in the
-// background. Streams that have not ended by then, or by the end of ctx, are cut, and Shutdown
-// returns an error. Afterwards streams are refused and [Server.Emit] returns [ErrUnavailable].
+// Shutdown refuses new streams and ends the open ones over Options.Drain. It tells each client to reconnect after its
+// own random time. Then it says goodbye to the other nodes and ends the background work. It cuts streams that have not
+// ended by then, or by the end of ctx, and returns an error. Afterwards streams are refused and [Server.Emit] returns
+// [ErrUnavailable].
 //
-// Call it before [http.Server.Shutdown], which waits for streams that it knows of and knows
-// nothing of others. It may be called at any time, and more than once.
+// Call it before [http.Server.Shutdown], which waits for streams that it knows and does not know the others. It may be
+// called at any time, and more than once.
 func (s *Server) Shutdown(ctx context.Context) error {
 	drain, cancel := context.WithTimeout(ctx, max(s.drain, leastDrain))
 	defer cancel()

@@ -1,11 +1,11 @@
-// Package nats makes several processes one headcount, by way of NATS with JetStream: an event
-// that one of them emits reaches the clients of all, and the user count is that of all.
+// Package nats connects several processes to one headcount through NATS with JetStream. An event that one process emits
+// reaches the clients of all processes, and the user count is that of all processes.
 //
 //	backend, err := nats.New(nats.Options{Servers: "nats://127.0.0.1:4222"})
 //	live, err := headcount.New(headcount.Options{Backend: backend})
 //
-// While NATS is away streams stay and the local count is right; emits are refused, and Stats
-// says why. Nothing has to be restarted when it is back.
+// While NATS is away, streams stay open and the local count is right. Emits are refused, and Stats says why. Nothing
+// has to be restarted when NATS is back.
 package nats
 
 import (
@@ -13,11 +13,11 @@ import (
 	"headcount/internal/cluster"
 )
 
-// Options of a backend.
+// Options are the options of a backend.
 type Options = cluster.Options
 
-// New returns a backend for one [headcount.Server]. It connects in the background: an error
-// means that the options are wrong. Its connection ends with [headcount.Server.Shutdown].
+// New returns a backend for one [headcount.Server]. It connects in the background. An error means that the options are
+// wrong. [headcount.Server.Shutdown] closes its connection.
 func New(opt Options) (headcount.Backend, error) {
 	return cluster.New(opt)
 }

@@ -19,7 +19,7 @@ import (
 	"headcount/internal/version"
 )
 
-// app is the public site: headcount, and around it the page, the doctor and the health checks.
+// app is the public site. It adds the page, the doctor and the health checks to headcount.
 type app struct {
 	live    *headcount.Server
 	policy  *auth.Policy
@@ -30,7 +30,7 @@ type app struct {
 	metrics *admin.Metrics
 }
 
-// newApp makes what is served.
+// newApp returns an app that has not started.
 func newApp(cfg *config, backend headcount.Backend, log *slog.Logger) (*app, error) {
 	a := &app{
 		policy:  &auth.Policy{Token: cfg.token, Key: cfg.key, Private: cfg.private, Origins: cfg.origins},
@@ -51,7 +51,7 @@ func newApp(cfg *config, backend headcount.Backend, log *slog.Logger) (*app, err
 	return a, nil
 }
 
-// start has it count, from what there was before.
+// start makes the counter, from an earlier snapshot if there is one.
 func (a *app) start(cfg *config, backend headcount.Backend, resume *headcount.Snapshot, log *slog.Logger) (err error) {
 	options := cfg.headcount(log)
 	options.Backend, options.Resume = backend, resume
@@ -61,19 +61,19 @@ func (a *app) start(cfg *config, backend headcount.Backend, resume *headcount.Sn
 	return err
 }
 
-// observer is told what happens: the metrics, and the page, which shows how the count went.
+// observer passes events to the metrics and to the page, which charts the count.
 type observer struct {
 	*admin.Metrics
 	pages *page.Pages
 }
 
-// Counted is for [headcount.Observer].
+// Counted implements [headcount.Observer].
 func (o observer) Counted(room string, users int) { o.pages.Counted(room, users) }
 
 // handler returns what the public listener serves.
 func (a *app) handler() http.Handler { return httpapi.Bounded(a.routes()) }
 
-// routes returns every way in. What is not the site's own is headcount's.
+// routes returns all routes. headcount serves what the site does not serve itself.
 func (a *app) routes() *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
@@ -93,13 +93,13 @@ func (a *app) routes() *echo.Echo {
 	get("/readyz", a.ready)
 	e.POST("/emit", echo.WrapHandler(a.live), a.authenticate)
 	for _, path := range []string{"/events", "/count", "/badge.svg", "/alive", "/leave"} {
-		e.RouteNotFound(path, echo.WrapHandler(a.live)) // with any method: it knows which it allows
+		e.RouteNotFound(path, echo.WrapHandler(a.live)) // with any method, because headcount knows which it allows
 	}
 
 	return e
 }
 
-// secure sets the headers that every answer bears.
+// secure sets the security headers of every response.
 func secure(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if c.IsTLS() {
@@ -109,14 +109,14 @@ func secure(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// authorize is for [headcount.Options].
+// authorize implements Options.Authorize of [headcount.Options].
 func (a *app) authorize(r *http.Request, want headcount.Access) error {
 	until, err := a.policy.Authorize(r, want.Room, want.Event)
 	want.EndAt(until)
 	return err
 }
 
-// authenticate refuses requests to emit that have no token, before their body is read.
+// authenticate refuses emit requests without a token before it reads their body.
 func (a *app) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if err := a.policy.Authenticate(c.Request()); err != nil {
@@ -145,7 +145,7 @@ func (a *app) asset(c echo.Context) error {
 	return a.pages.Asset(c.Response(), c.Request(), c.Param("*"))
 }
 
-// favicon answers browsers that ask for an icon on pages that name none.
+// favicon answers browsers that request an icon although the page names none.
 func (a *app) favicon(c echo.Context) error {
 	icon, err := a.pages.Icon()
 	if err != nil {
@@ -170,7 +170,7 @@ func (a *app) ready(c echo.Context) error {
 	return c.String(http.StatusOK, "ok\n")
 }
 
-// answerError turns errors of the site's own routes into {"error":"…"}, as headcount's are.
+// answerError turns errors of the site's own routes into {"error":"…"}, the form of headcount's errors.
 func (a *app) answerError(err error, c echo.Context) {
 	if c.Response().Committed {
 		return
@@ -179,14 +179,14 @@ func (a *app) answerError(err error, c echo.Context) {
 	case errors.Is(err, echo.ErrNotFound):
 		err = httpapi.NotFound("there is nothing here; the page is at / and the stream at /events")
 	case errors.Is(err, echo.ErrMethodNotAllowed):
-		// Echo lists OPTIONS for every route; here it is not for use.
+		// Echo lists OPTIONS for every route, but the routes do not support it.
 		allow := strings.TrimPrefix(c.Response().Header().Get("Allow"), "OPTIONS, ")
 		err = httpapi.Allow(c.Response(), c.Request(), strings.Split(allow, ", ")...)
 	}
 	a.errors.Write(c.Response(), c.Request(), err)
 }
 
-// logPanic logs where a handler panicked; the request ends with 500, the rest goes on.
+// logPanic logs where a handler panicked. The request ends with 500, and the server continues.
 func (a *app) logPanic(c echo.Context, err error, stack []byte) error {
 	return fmt.Errorf("handler panicked: %w\n%s", err, stack)
 }

@@ -21,7 +21,7 @@ import (
 	"headcount/nats"
 )
 
-// config is what the flags and the environment set.
+// config holds the values of the flags and the environment variables.
 type config struct {
 	addr       string
 	path       string
@@ -30,7 +30,7 @@ type config struct {
 	drain      time.Duration
 	origins    []string
 	token      string
-	key        *auth.Key // nil = there is none
+	key        *auth.Key // nil = no key
 	private    []string
 	maxEvent   size
 	history    int
@@ -53,19 +53,19 @@ type config struct {
 	natsPrefix string
 	dev        bool
 	state      string
-	given      struct{ origins, key, private string } // as they were given
-	unknown    []string                               // variables HEADCOUNT_<NAME> of no option
+	given      struct{ origins, key, private string } // as the user wrote them
+	unknown    []string                               // variables HEADCOUNT_<NAME> that match no option
 }
 
-// usageError is a mistake in the flags or the environment: exit status 2.
+// usageError is a mistake in the flags or the environment. The exit status is 2.
 type usageError struct{ error }
 
-// parseConfig reads args and the environment variables HEADCOUNT_<NAME>, which args override. It returns nil after it has
-// printed help or the version.
+// parseConfig reads args and the environment variables HEADCOUNT_<NAME>. args override the variables. It returns nil
+// after it has printed the help or the version.
 func parseConfig(args []string, stdout io.Writer) (*config, error) {
 	var cfg config
 	fs := flag.NewFlagSet("server", flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // main prints an error, once and in one line
+	fs.SetOutput(io.Discard) // main prints an error once and in one line
 	cfg.declare(fs)
 
 	unknown, err := readEnvironment(fs)
@@ -159,14 +159,14 @@ func (c *config) backend(log *slog.Logger) nats.Options {
 	return nats.Options{Servers: c.nats, Prefix: c.natsPrefix, History: c.history, HistoryAge: c.historyAge, Log: log}
 }
 
-// headcount returns the options of the counter itself.
+// headcount returns the options of the counter.
 func (c *config) headcount(log *slog.Logger) headcount.Options {
 	return headcount.Options{
 		Heartbeat:       c.heartbeat,
 		Linger:          orNone(c.linger),
 		Drain:           orNone(c.drain),
 		Origins:         c.origins,
-		TrustedProxies:  append([]netip.Prefix{}, c.trusted...), // none is not the default
+		TrustedProxies:  append([]netip.Prefix{}, c.trusted...), // not nil, because nil means the default
 		MaxEvent:        int64(c.maxEvent),
 		History:         c.history,
 		HistoryAge:      c.historyAge,
@@ -179,7 +179,7 @@ func (c *config) headcount(log *slog.Logger) headcount.Options {
 	}
 }
 
-// orNone turns 0, which means none here, into -1, which means none in [headcount.Options]. There 0 is the default.
+// orNone returns -1 for 0. Here 0 means none, but in [headcount.Options] 0 means the default and -1 means none.
 func orNone[T int | time.Duration](n T) T {
 	if n == 0 {
 		return -1
@@ -189,7 +189,7 @@ func orNone[T int | time.Duration](n T) T {
 
 // adminName returns the host of -admin.
 func (c *config) adminName() string {
-	host, _, _ := net.SplitHostPort(c.admin) // check has validated it
+	host, _, _ := net.SplitHostPort(c.admin) // check has validated the address
 	return host
 }
 

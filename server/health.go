@@ -10,17 +10,17 @@ import (
 	"time"
 )
 
-// healthTime is how long the answer may take.
+// healthTime is how long the response may take.
 const healthTime = 2 * time.Second
 
-// checkHealth asks the server that cfg is of whether it is healthy: for images that have
-// no other program which could.
+// checkHealth asks the server that cfg describes whether it is healthy. Container images use it because they contain no
+// other HTTP client.
 func checkHealth(ctx context.Context, cfg *config, stdout io.Writer) error {
 	network, host := localAddr(cfg.addr)
 	client := http.Client{
 		Timeout: healthTime,
 		Transport: &http.Transport{
-			// It asks itself, and by an address that no certificate names.
+			// The server asks itself, at an address that no certificate names.
 			TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 				return new(net.Dialer).DialContext(ctx, network, host)

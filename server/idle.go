@@ -14,37 +14,39 @@ import (
 	"headcount/internal/engine"
 )
 
-// idleTime is how long a connection may be idle between requests: longer than proxies keep theirs.
+// idleTime is how long a connection may be idle between requests. It is longer than the time for which proxies keep
+// idle connections.
 const idleTime = 2 * time.Minute
 
-// idleConns closes connections without a request. Those that had none for idleTime go, and of an address that has more than
-// so many the oldest: each is an open file, and one stranger could have all of them. An honest client whose connection is
-// closed between two requests makes another. A trusted proxy has the connections of many, and may have twice as many.
+// idleConns closes connections without a request. It closes those that were idle for idleTime. If an address has more
+// than its maximum, it closes the oldest ones, because each is an open file and one stranger could take all of them. An
+// honest client whose connection is closed between two requests opens a new one. A trusted proxy holds the connections
+// of many users and may have twice as many.
 //
-// With http.Server.IdleTimeout net/http would do the first, but its timer for HTTP/2 outlives the connection, and keeps in
-// memory for that long all requests that were cancelled before they had begun: up to a thousand, 6 MB, for each connection
-// that a stranger opens and drops.
+// http.Server.IdleTimeout would close idle connections too. But its timer for HTTP/2 outlives the connection. For that
+// time it keeps all requests in memory that were cancelled before they began. That is up to a thousand requests, 6 MB,
+// for each connection that a stranger opens and drops.
 type idleConns struct {
-	most    int // of one address, of a trusted proxy twice as many
+	most    int // for one address; a trusted proxy may have twice as many
 	trusted []netip.Prefix
 
 	mu    sync.Mutex
 	conns map[net.Conn]idleConn
-	from  map[netip.Prefix]*list.List // of net.Conn, the oldest first
+	from  map[netip.Prefix]*list.List // net.Conn values, the oldest first
 
-	leaving leaving      // those that go to another process
-	changes atomic.Int32 // requests under way that may change something
+	leaving leaving      // connections that go to another process
+	changes atomic.Int32 // requests in progress that may change something
 }
 
-// idleConn is what is known of a connection without a request.
+// idleConn is the record of a connection without a request.
 type idleConn struct {
 	from  netip.Prefix
-	place *list.Element // in idleConns.from
-	timer *time.Timer   // nil before the first request, for which the header has its own time
+	place *list.Element // element of idleConns.from
+	timer *time.Timer   // nil before the first request, which ReadHeaderTimeout limits
 }
 
-// idleOfAddress returns how many connections without a request an address may have: a quarter of the open files that are
-// not for streams.
+// idleOfAddress returns how many connections without a request an address may have. It is a quarter of the open files
+// that streams do not use.
 func idleOfAddress(files, processors int) int {
 	if files == 0 {
 		return 250
@@ -56,7 +58,7 @@ func newIdleConns(most int, trusted []netip.Prefix) *idleConns {
 	return &idleConns{most: most, trusted: trusted, conns: make(map[net.Conn]idleConn), from: make(map[netip.Prefix]*list.List)}
 }
 
-// counted counts the requests that change something.
+// counted counts the requests in progress that change something.
 func (i *idleConns) counted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
@@ -67,14 +69,14 @@ func (i *idleConns) counted(next http.Handler) http.Handler {
 	})
 }
 
-// changed is for http.Server.ConnState.
+// changed implements http.Server.ConnState.
 func (i *idleConns) changed(c net.Conn, state http.ConnState) {
 	if oldest := i.note(c, state); oldest != nil {
 		_ = innermostConn(oldest).Close()
 	}
 }
 
-// note returns the connection that is to be closed, nil if none is.
+// note records a change of state. It returns the connection to close, or nil.
 func (i *idleConns) note(c net.Conn, state http.ConnState) (oldest net.Conn) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -105,7 +107,7 @@ func (i *idleConns) note(c net.Conn, state http.ConnState) (oldest net.Conn) {
 	return oldest
 }
 
-// forget takes a connection off the lists. i.mu is held.
+// forget removes a connection from the lists. The caller holds i.mu.
 func (i *idleConns) forget(c net.Conn) {
 	one, ok := i.conns[c]
 	if !ok {
@@ -121,7 +123,7 @@ func (i *idleConns) forget(c net.Conn) {
 	}
 }
 
-// innermostConn returns what is below TLS, whose goodbye could wait for a reader.
+// innermostConn returns the connection below TLS. Closing the TLS connection would send close_notify and could block.
 func innermostConn(c net.Conn) net.Conn {
 	if secure, ok := c.(*tls.Conn); ok {
 		return secure.NetConn()

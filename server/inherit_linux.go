@@ -7,13 +7,13 @@ import (
 	"headcount/internal/handover"
 )
 
-// predecessor is the process that hands over to this one, and what it sent; nil if this one is the first.
+// predecessor is the process that hands over to this one, and what it sent. It is nil if there is no such process.
 type predecessor struct {
 	from   *handover.Predecessor
 	parcel *handover.Parcel
 }
 
-// inherit returns the process that has started this one to hand over to it, nil if none has.
+// inherit returns the process that started this one to hand over to it, or nil.
 func inherit() (*predecessor, error) {
 	from, err := handover.Inherit()
 	if err != nil || from == nil {
@@ -22,7 +22,8 @@ func inherit() (*predecessor, error) {
 	return &predecessor{from: from, parcel: new(handover.Parcel)}, nil
 }
 
-// receive stops the other process and takes over what it has. Until ready, it goes on there if anything goes wrong here.
+// receive stops the other process and takes over its state. Until ready, the other process resumes if anything fails
+// here.
 func (p *predecessor) receive() (*headcount.Snapshot, error) {
 	if p == nil {
 		return nil, nil
@@ -35,7 +36,7 @@ func (p *predecessor) receive() (*headcount.Snapshot, error) {
 	return headcount.ReadSnapshot(parcel.State, parcel.Streams)
 }
 
-// listener returns a listener that was taken over, nil if there is none.
+// listener returns a listener that was taken over, or nil.
 func (p *predecessor) listener(name string) (net.Listener, error) {
 	if p == nil {
 		return nil, nil
@@ -43,8 +44,8 @@ func (p *predecessor) listener(name string) (net.Listener, error) {
 	return p.parcel.Listener(name)
 }
 
-// ready confirms that everything is here, and waits until the other process has let go of it. It returns the connections
-// that wait for a request.
+// ready confirms the takeover and waits until the other process has released its state. It returns the connections that
+// wait for a request.
 func (p *predecessor) ready() ([]net.Conn, error) {
 	if p == nil {
 		return nil, nil
@@ -53,12 +54,12 @@ func (p *predecessor) ready() ([]net.Conn, error) {
 		return nil, err
 	}
 	conns, err := p.parcel.TakeConnections()
-	p.parcel.Streams = nil // they have owners now
+	p.parcel.Streams = nil // other objects own them now
 	p.parcel.Close()
 	return conns, err
 }
 
-// refuse says why this process does not go on.
+// refuse tells the other process why this one does not take over.
 func (p *predecessor) refuse(why error) {
 	if p != nil {
 		p.from.Refuse(why)

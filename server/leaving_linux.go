@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// leaving is connections between requests that net/http is to give up, for another process, and a second descriptor of
-// each; idleConns.mu guards it.
+// leaving holds connections between requests that net/http must give up for another process, and a second descriptor of
+// each. idleConns.mu guards it.
 type leaving struct {
 	going map[net.Conn]int
 	gone  []int
@@ -29,8 +29,8 @@ func (l *leaving) changed(c net.Conn, state http.ConnState) {
 	delete(l.going, c)
 }
 
-// take has net/http give up the connections that wait for a request, and returns a descriptor of each. It also waits
-// until no request is under way that changes something: the engine would refuse that later. Connections with TLS stay.
+// take makes net/http give up the connections that wait for a request, and returns a descriptor of each. It also waits
+// for requests that change something, because the engine would refuse them later. Connections with TLS stay.
 func (i *idleConns) take(within time.Duration) []int {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -47,7 +47,7 @@ func (i *idleConns) take(within time.Duration) []int {
 	return gone
 }
 
-// takeIdle reports whether there is nothing more to take, or to wait for.
+// takeIdle reports whether there is nothing left to take or to wait for.
 func (i *idleConns) takeIdle() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -57,7 +57,7 @@ func (i *idleConns) takeIdle() bool {
 	done := i.changes.Load() == 0
 	for c, idle := range i.conns {
 		if idle.timer == nil {
-			continue // part of its first request may be here
+			continue // part of its first request may have been read
 		}
 		if _, ok := i.leaving.going[c]; !ok {
 			fd, err := duplicate(c)
@@ -67,8 +67,8 @@ func (i *idleConns) takeIdle() bool {
 			i.leaving.going[c] = fd
 		}
 		done = false
-		// net/http waits for the first byte of a request, and has read nothing. What comes now stays in the kernel. It sets
-		// a deadline of its own once, before it waits, and so this may have to be done again.
+		// net/http waits for the first byte of a request and has read nothing. New bytes stay in the kernel. net/http
+		// sets its own deadline once before it waits, so this may have to be repeated.
 		_ = c.SetReadDeadline(time.Unix(1, 0))
 	}
 	return done

@@ -7,7 +7,7 @@ import (
 	"net/http"
 )
 
-// leaving is for Linux only.
+// leaving is empty, because only Linux can hand over connections.
 type leaving struct{}
 
 func (leaving) changed(net.Conn, http.ConnState) {}

@@ -11,7 +11,7 @@ import (
 	"headcount/internal/engine"
 )
 
-// size is a number of bytes that reads as 64KiB.
+// size is a number of bytes, written as 64KiB.
 type size int64
 
 func (s *size) Set(text string) error {
@@ -25,10 +25,10 @@ func (s *size) Set(text string) error {
 
 func (s *size) String() string { return strings.ReplaceAll(humanize.IBytes(uint64(*s)), " ", "") }
 
-// streamLimit is how many streams may be open at once; 0 = any number.
+// streamLimit is how many streams may be open at once; 0 = no limit.
 type streamLimit int
 
-// auto is as many streams as the open-file limit allows.
+// auto allows as many streams as the limit of open files does.
 const auto streamLimit = -1
 
 func (l *streamLimit) Set(text string) error {
@@ -47,7 +47,7 @@ func (l *streamLimit) String() string {
 	return strconv.Itoa(int(*l))
 }
 
-// resolve turns auto into a number, for as many open files as there may be, 0 = unknown, and as many processors.
+// resolve turns auto into a number. files is the limit of open files, 0 = unknown.
 func (l streamLimit) resolve(files, processors int) int {
 	if l == auto {
 		return engine.StreamsFor(files, processors)
@@ -63,7 +63,7 @@ func loopback() prefixes {
 }
 
 func (p *prefixes) Set(text string) error {
-	list := prefixes{} // and not nil, which is the default
+	list := prefixes{} // not nil, because nil means the default
 	for part := range strings.SplitSeq(text, ",") {
 		if part = strings.TrimSpace(part); part == "" {
 			continue

@@ -14,10 +14,10 @@ import (
 	"headcount/internal/wire"
 )
 
-// unixPrefix begins an address that is a Unix socket, for proxies on the same machine.
+// unixPrefix marks an address as a Unix socket, for proxies on the same machine.
 const unixPrefix = "unix:"
 
-// splitAddr returns what an address means to package net. Its error goes on after "is".
+// splitAddr returns the network and the address for package net. The text of its error completes a sentence after "is".
 func splitAddr(addr string) (network, address string, err error) {
 	if path, ok := strings.CutPrefix(addr, unixPrefix); ok {
 		if path == "" {
@@ -43,7 +43,7 @@ func listen(ctx context.Context, option, addr string) (net.Listener, error) {
 	}
 	var lc net.ListenConfig
 	if network == "tcp" {
-		wire.Tune(&lc) // the kernel is to give up readers that vanished
+		wire.Tune(&lc) // the kernel gives up connections whose clients vanished
 	}
 	l, err := lc.Listen(ctx, network, address)
 	if errors.Is(err, syscall.EADDRINUSE) && network == "unix" && abandoned(ctx, address) {
@@ -61,7 +61,7 @@ func listen(ctx context.Context, option, addr string) (net.Listener, error) {
 	return l, nil
 }
 
-// abandoned reports whether a Unix socket is one that a program left behind when it was killed.
+// abandoned reports whether a Unix socket was left behind by a program that was killed.
 func abandoned(ctx context.Context, path string) bool {
 	c, err := new(net.Dialer).DialContext(ctx, "unix", path)
 	if err == nil {
@@ -70,7 +70,7 @@ func abandoned(ctx context.Context, path string) bool {
 	return errors.Is(err, syscall.ECONNREFUSED)
 }
 
-// pageURL is where a person on this machine finds the page.
+// pageURL returns the page's URL for a user on this machine.
 func pageURL(a net.Addr, secure bool) string {
 	tcp, ok := a.(*net.TCPAddr)
 	if !ok {
@@ -86,9 +86,9 @@ func pageURL(a net.Addr, secure bool) string {
 	return scheme + net.JoinHostPort(host, strconv.Itoa(tcp.Port))
 }
 
-// localAddr is where this machine reaches a listener.
+// localAddr returns an address that reaches a listener from this machine.
 func localAddr(addr string) (network, address string) {
-	network, address, _ = splitAddr(addr) // check has done so before
+	network, address, _ = splitAddr(addr) // check has validated the address
 	if network != "tcp" {
 		return network, address
 	}

@@ -10,21 +10,21 @@ import (
 	"headcount/internal/wire"
 )
 
-// listener accepts connections, but none while it is paused: then they wait in the kernel. First come those that it was
-// given.
+// listener accepts connections. While it is paused, new connections wait in the kernel. It first returns the
+// connections that were given to it.
 type listener struct {
 	net.Listener
-	inherited bool // from another process, and so without what listen asks of it
+	inherited bool // it came from another process, and listen has not set its socket options
 
 	mu    sync.Mutex
 	given []net.Conn
-	pause chan struct{} // closed when it goes on; nil while it is not paused
+	pause chan struct{} // closed when it resumes; nil while it is not paused
 }
 
-// deadliner is what both kinds of listeners have.
+// deadliner is implemented by both kinds of listeners.
 type deadliner interface{ SetDeadline(time.Time) error }
 
-// Accept is for [net.Listener].
+// Accept implements [net.Listener].
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		if c := l.next(); c != nil {
@@ -32,7 +32,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		c, err := l.Listener.Accept()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			continue // it was paused
+			continue // the listener was paused
 		}
 		if tcp, ok := c.(*net.TCPConn); ok && err == nil && l.inherited {
 			err = wire.TuneConn(tcp)
@@ -41,7 +41,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// next waits while the listener is paused, and returns a connection that it was given, if there is one.
+// next waits while the listener is paused, and returns one of the given connections, or nil.
 func (l *listener) next() net.Conn {
 	for {
 		l.mu.Lock()
@@ -60,7 +60,7 @@ func (l *listener) next() net.Conn {
 	}
 }
 
-// Pause accepts nothing until Resume.
+// Pause stops accepting until Resume.
 func (l *listener) Pause() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -68,7 +68,7 @@ func (l *listener) Pause() error {
 	return l.Listener.(deadliner).SetDeadline(time.Unix(1, 0))
 }
 
-// Resume accepts again, first the given connections.
+// Resume accepts again. It returns the given connections first.
 func (l *listener) Resume(given ...net.Conn) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -76,7 +76,7 @@ func (l *listener) Resume(given ...net.Conn) error {
 	return l.goOn()
 }
 
-// goOn ends a pause; l.mu is held.
+// goOn ends a pause. The caller holds l.mu.
 func (l *listener) goOn() error {
 	if l.pause == nil {
 		return nil
@@ -86,7 +86,7 @@ func (l *listener) goOn() error {
 	return l.Listener.(deadliner).SetDeadline(time.Time{})
 }
 
-// Close is for [net.Listener].
+// Close implements [net.Listener].
 func (l *listener) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -98,7 +98,7 @@ func (l *listener) Close() error {
 	return errors.Join(l.goOn(), l.Listener.Close())
 }
 
-// Leave has the address of a Unix socket stay when the listener is closed: another process has it.
+// Leave keeps the file of a Unix socket when the listener closes, because another process uses it.
 func (l *listener) Leave() {
 	if u, ok := l.Listener.(*net.UnixListener); ok {
 		u.SetUnlinkOnClose(false)

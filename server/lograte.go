@@ -9,14 +9,14 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Lines that are logged at once, and then in a second.
+// Limits of the log: a burst of lines, and then lines per second.
 const (
 	logBurst = 50
 	logRate  = 5
 )
 
-// rateLimited is a log handler that no stranger can flood: beyond logRate, lines are only
-// counted, and the next one says how many are missing.
+// rateLimited is a log handler that strangers cannot flood. Beyond logRate it only counts lines, and the next line says
+// how many are missing.
 type rateLimited struct {
 	slog.Handler
 	*budget
@@ -33,7 +33,7 @@ func newRateLimited(h slog.Handler) rateLimited {
 	return rateLimited{h, &budget{limit: rate.NewLimiter(logRate, logBurst)}}
 }
 
-// Handle passes a record on, or counts it.
+// Handle passes a record on or counts it.
 func (l rateLimited) Handle(ctx context.Context, r slog.Record) error {
 	l.mu.Lock()
 	if !l.limit.AllowN(time.Now(), 1) {
@@ -50,12 +50,12 @@ func (l rateLimited) Handle(ctx context.Context, r slog.Record) error {
 	return l.Handler.Handle(ctx, r)
 }
 
-// WithAttrs keeps to the same limit.
+// WithAttrs returns a handler that shares the limit.
 func (l rateLimited) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return rateLimited{l.Handler.WithAttrs(attrs), l.budget}
 }
 
-// WithGroup keeps to the same limit.
+// WithGroup returns a handler that shares the limit.
 func (l rateLimited) WithGroup(name string) slog.Handler {
 	return rateLimited{l.Handler.WithGroup(name), l.budget}
 }

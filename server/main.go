@@ -1,4 +1,4 @@
-// Command server counts who is connected and tells all of them, over plain HTTP.
+// Command server counts connected users and emits events to them, over plain HTTP.
 package main
 
 import (
@@ -16,7 +16,7 @@ import (
 	"headcount/internal/logqueue"
 )
 
-// logTime is how long a program that ends waits for a log that nobody reads.
+// logTime is how long the program waits at its end for a log that nobody reads.
 const logTime = time.Second
 
 func main() {
@@ -28,7 +28,7 @@ func main() {
 	os.Exit(code)
 }
 
-// status turns the error of run into words and an exit status.
+// status prints the error of run and returns an exit status.
 func status(stderr io.Writer, err error) int {
 	var usage usageError
 	switch {
@@ -43,8 +43,8 @@ func status(stderr io.Writer, err error) int {
 	}
 }
 
-// run is the whole program, in the order in which things start. It returns when ctx
-// is done and every stream has been handed over.
+// run is the whole program, in the order in which its parts start. It returns when ctx is done and every stream has
+// ended or was handed over.
 func run(ctx context.Context, args []string, stdout io.Writer, stderr *logqueue.Queue) error {
 	before, err := inherit()
 	if err != nil {
@@ -71,7 +71,7 @@ func run(ctx context.Context, args []string, stdout io.Writer, stderr *logqueue.
 	return p.run(ctx, thisProgram(args))
 }
 
-// newLog returns a log that holds nobody up.
+// newLog returns a log that never blocks.
 func newLog(form string, stderr *logqueue.Queue) *slog.Logger {
 	if form == "json" {
 		return slog.New(stderr.Handler(slog.NewJSONHandler(stderr, &slog.HandlerOptions{ReplaceAttr: readable})))
@@ -79,7 +79,7 @@ func newLog(form string, stderr *logqueue.Queue) *slog.Logger {
 	return slog.New(stderr.Handler(slog.NewTextHandler(stderr, nil)))
 }
 
-// readable has durations in JSON read as in text, "10s" and not a number of nanoseconds.
+// readable writes durations in JSON as in text, "10s" and not a number of nanoseconds.
 func readable(_ []string, a slog.Attr) slog.Attr {
 	if a.Value.Kind() == slog.KindDuration {
 		return slog.String(a.Key, a.Value.Duration().String())
@@ -87,7 +87,7 @@ func readable(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// serve answers on l until the server is closed, and says so if it ended otherwise.
+// serve answers requests on l until the server is closed. It reports any other end on failed.
 func serve(s *http.Server, l net.Listener, failed chan<- error) {
 	var err error
 	if s.TLSConfig != nil {

@@ -20,11 +20,11 @@ func variable(f *flag.Flag) string {
 	return envPrefix + "_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 }
 
-// emptyMeans are the options that have a default and can be set to nothing.
+// emptyMeans are the options that have a default and can be set to an empty value.
 var emptyMeans = [...]string{"admin", "trusted-proxies"}
 
-// readEnvironment does what ff does not. It sets options from empty variables, refuses quoted values, and returns the names
-// of variables that belong to no option.
+// readEnvironment adds to ff. It sets options from empty variables, refuses quoted values, and returns the names of
+// variables that match no option.
 func readEnvironment(fs *flag.FlagSet) (unknown []string, err error) {
 	for _, name := range emptyMeans {
 		if value, ok := os.LookupEnv(variable(fs.Lookup(name))); ok && value == "" {
@@ -57,11 +57,11 @@ func inQuotes(s string) bool {
 	return len(s) >= 2 && (s[0] == '"' || s[0] == '\'') && s[len(s)-1] == s[0]
 }
 
-// ranged is the value of an option that must be within a range.
+// ranged is the value of an option that has a minimum and a maximum.
 type ranged[T int | time.Duration] struct {
 	value    *T
 	min, max T
-	zero     bool // 0 is allowed too
+	zero     bool // 0 is allowed as well
 	parse    func(string) (T, error)
 	print    func(T) string
 	hint     string // what to write instead
@@ -92,7 +92,7 @@ func (r *ranged[T]) orZero() *ranged[T] {
 	return r
 }
 
-// Set is for flag.Value.
+// Set implements flag.Value.
 func (r *ranged[T]) Set(text string) error {
 	n, err := r.parse(text)
 	if err != nil {
@@ -107,10 +107,10 @@ func (r *ranged[T]) Set(text string) error {
 
 func (r *ranged[T]) String() string { return r.print(*r.value) }
 
-// onOff is the value of an option that is switched on by its name alone.
+// onOff is the value of an option that its name alone switches on.
 type onOff bool
 
-// Set is for flag.Value.
+// Set implements flag.Value.
 func (o *onOff) Set(text string) error {
 	on, err := strconv.ParseBool(text)
 	if err != nil {
@@ -122,10 +122,10 @@ func (o *onOff) Set(text string) error {
 
 func (o *onOff) String() string { return strconv.FormatBool(bool(*o)) }
 
-// IsBoolFlag is for package flag.
+// IsBoolFlag tells package flag that the option needs no value.
 func (*onOff) IsBoolFlag() bool { return true }
 
-// plain removes what ff writes in front of an error, and adds what to do.
+// plain removes the prefix that ff adds to an error, and adds advice.
 func plain(err error) error {
 	for {
 		inner := errors.Unwrap(err)
@@ -139,7 +139,7 @@ func plain(err error) error {
 	}
 }
 
-// group is a task, and the options for it.
+// group is a task and the options for it.
 type group struct {
 	title   string
 	options []string

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// under serves app below a path, "" = at the root. Addresses in pages are relative, so the path alone leads to the same
-// with a slash behind it.
+// under serves app below a path, "" = at the root. Addresses in pages are relative, so the path without a slash
+// redirects to the path with a slash.
 func under(path string, app http.Handler) http.Handler {
 	if path == "" {
 		return app
@@ -24,13 +24,13 @@ func under(path string, app http.Handler) http.Handler {
 		default:
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusNotFound)
-			// What cannot be written, nobody reads.
+			// The client has gone if this fails.
 			_, _ = fmt.Fprintf(w, "{\"error\":\"there is nothing here; everything is under %s/\"}\n", path)
 		}
 	})
 }
 
-// parsePath returns -path as a prefix: with a slash in front and none behind.
+// parsePath returns -path as a prefix, with a slash in front and none at the end.
 func parsePath(path string) (string, error) {
 	path = strings.TrimRight(path, "/")
 	if path == "" {

@@ -9,9 +9,8 @@ import (
 	"headcount/internal/auth"
 )
 
-// parseKey reads -key: the secret or the PEM itself, or @FILE as with curl, so that no
-// mistyped name of a file becomes a secret that others can guess. The value is a secret:
-// no error may show it, but for the name of a file.
+// parseKey reads -key. The value is the secret or the PEM itself, or @FILE as with curl, so that a mistyped file name
+// does not become a secret that others can guess. An error may show the name of a file, but never the value.
 func parseKey(value string) (*auth.Key, error) {
 	if value == "" {
 		return nil, nil

@@ -18,7 +18,7 @@ import (
 	"headcount/nats"
 )
 
-// process is all that serves.
+// process is everything that serves.
 type process struct {
 	cfg       *config
 	log       *slog.Logger
@@ -30,14 +30,14 @@ type process struct {
 	idle      *idleConns
 }
 
-// goodbyeTime is how long the goodbye to the other nodes may take, after the drain.
+// goodbyeTime is how long the goodbye to the other nodes may take after the drain.
 const goodbyeTime = 10 * time.Second
 
-// lastTime is what streams have for their last bytes, also with -drain 0.
+// lastTime is how long streams have for their last bytes, even with -drain 0.
 const lastTime = 500 * time.Millisecond
 
-// newProcess makes everything, in the order in which things need each other. It goes on with what the process before has,
-// or has left in the file of -state. Nothing runs yet.
+// newProcess makes all parts in the order of their dependencies. It continues with the state of the predecessor, or
+// with the state in the file of -state. Nothing runs yet.
 func newProcess(ctx context.Context, cfg *config, before *predecessor, log *slog.Logger) (p *process, err error) {
 	p = &process{cfg: cfg, log: log, listeners: make(map[string]*listener), idle: newIdleConns(idleOfAddress(engine.FileLimit(), runtime.GOMAXPROCS(0)), cfg.trusted)}
 	defer func() {
@@ -62,7 +62,7 @@ func newProcess(ctx context.Context, cfg *config, before *predecessor, log *slog
 	if p.site, err = newApp(cfg, backend, log); err != nil {
 		return p, err
 	}
-	state, err := before.receive() // from here until ready readers wait
+	state, err := before.receive() // subscribers wait from here until ready
 	if err != nil {
 		return p, err
 	}
@@ -85,7 +85,7 @@ func newProcess(ctx context.Context, cfg *config, before *predecessor, log *slog
 	p.public = publicServer(p.site.handler(), cfg.path, p.idle, cfg.protocols(), log)
 	p.public.TLSConfig = secure
 	p.private = &http.Server{Handler: closeAfterChunks(p.operators), ReadHeaderTimeout: headerTime, ErrorLog: p.public.ErrorLog}
-	conns, err := before.ready() // from here on this process has the streams
+	conns, err := before.ready() // from here on this process owns the streams
 	if err != nil {
 		return p, err
 	}
@@ -98,7 +98,7 @@ func (c *config) adminListener() string { return "-admin " + c.admin }
 
 func (p *process) publicListener() *listener { return p.listeners[p.cfg.publicName()] }
 
-// listen opens the listeners that the process before does not have.
+// listen opens the listeners that were not taken over.
 func (p *process) listen(ctx context.Context, before *predecessor) error {
 	open := func(name, option, addr string) error {
 		l, err := before.listener(name)
@@ -117,21 +117,21 @@ func (p *process) listen(ctx context.Context, before *predecessor) error {
 	}
 	err := open(p.cfg.adminListener(), "-admin", p.cfg.admin)
 	if err != nil && p.cfg.admin == defaultAdmin {
-		// A second server on one machine, most likely; it works without.
+		// Most likely this is a second server on one machine. It works without the listener.
 		p.log.Warn("running without the admin listener", "error", err)
 		return nil
 	}
 	return err
 }
 
-// close gives up what newProcess has made.
+// close releases what newProcess has made.
 func (p *process) close() {
 	for _, l := range p.listeners {
 		_ = l.Close()
 	}
 }
 
-// run serves until ctx is done and every stream has been told, or until another process has taken over.
+// run serves until ctx is done and every stream has ended, or until another process has taken over.
 func (p *process) run(ctx context.Context, self program) error {
 	requests, ignore := upgrades()
 	defer ignore()
@@ -142,7 +142,7 @@ func (p *process) run(ctx context.Context, self program) error {
 	defer stop()
 	running.Go(func() { p.operators.Run(background) })
 	p.site.live.Thaw()
-	defer p.private.Close() // pprof may be under way: nobody waits for it
+	defer p.private.Close() // does not wait for pprof
 	if l := p.listeners[p.cfg.adminListener()]; l != nil {
 		running.Go(func() { serve(p.private, l, failed) })
 		p.log.Info("admin listening", "addr", l.Addr().String())
@@ -188,14 +188,14 @@ func (p *process) upgrade(ctx context.Context, u upgrade) (pid int, err error) {
 	return u.run(ctx)
 }
 
-// tell tells the service manager.
+// tell reports the state to the service manager.
 func (p *process) tell(state string) {
 	if err := notify(state); err != nil {
 		p.log.Warn("could not notify the service manager", "error", err)
 	}
 }
 
-// stop ends every stream, tells the readers to come back, and says goodbye to the other nodes.
+// stop ends every stream, tells the clients to reconnect, and says goodbye to the other nodes.
 func (p *process) stop() error {
 	p.tell("STOPPING=1")
 	p.log.Info("stopping", "streams", p.site.live.Stats().Streams, "drain", p.cfg.drain)
@@ -204,13 +204,13 @@ func (p *process) stop() error {
 	defer cancel()
 	goodbye, cancel := context.WithTimeout(context.Background(), p.cfg.drain+goodbyeTime)
 	defer cancel()
-	// Streams first: Server.Shutdown waits for them, and knows nothing of hijacked ones.
+	// End the streams first. Server.Shutdown waits for them, and does not know hijacked ones.
 	if err := p.site.live.Shutdown(goodbye); err != nil {
 		p.log.Warn("some streams were cut", "error", err)
 	}
 	p.operators.Stop() // the pages of /stats see the end
 	if err := p.public.Shutdown(last); err != nil {
-		_ = p.public.Close() // what did not end in time is cut
+		_ = p.public.Close() // cuts what has not ended in time
 	}
 	switch {
 	case p.cfg.state == "":
@@ -225,7 +225,7 @@ func (p *process) stop() error {
 	return nil
 }
 
-// leave ends what did not go to the next process.
+// leave ends what was not handed over to the next process.
 func (p *process) leave() error {
 	for _, l := range p.listeners {
 		l.Leave()

@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	headerTime = 10 * time.Second // for the header of a request
-	maxHeader  = 16 << 10         // bytes of it
+	headerTime = 10 * time.Second // to read the header of a request
+	maxHeader  = 16 << 10         // bytes of the header
 )
 
 // publicServer returns the server of the public listener.
@@ -17,8 +17,8 @@ func publicServer(handler http.Handler, path string, idle *idleConns, protocols 
 		Handler:   idle.counted(closeAfterChunks(under(path, handler))),
 		Protocols: protocols,
 		ConnState: idle.changed,
-		// WriteTimeout stays 0: it would end every stream. Each write of a stream
-		// has a deadline of its own. IdleTimeout stays 0, too: see idleConns.
+		// WriteTimeout stays 0, because it would end every stream. Each write of a stream has its own deadline.
+		// IdleTimeout stays 0 too, see idleConns.
 		ReadHeaderTimeout: headerTime,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
@@ -26,9 +26,9 @@ func publicServer(handler http.Handler, path string, idle *idleConns, protocols 
 	return s
 }
 
-// closeAfterChunks ends the connection after a request whose body came in chunks. It may have had a Content-Length too, which
-// net/http takes away unseen: "the server MUST close the connection after responding to such a request", RFC 9112,
-// section 6.1. What a proxy took for the end of the body may have been another place.
+// closeAfterChunks closes the connection after a request whose body came in chunks. The request may have had a
+// Content-Length too, which net/http removes silently: "the server MUST close the connection after responding to such a
+// request", RFC 9112, section 6.1. A proxy may have seen the end of the body at another place.
 func closeAfterChunks(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if len(r.TransferEncoding) > 0 {

@@ -13,11 +13,11 @@ import (
 	"headcount/internal/snapshot"
 )
 
-// maxStateAge is how old a state may be: later nobody is waited for any more.
+// maxStateAge is how old a state may be. After that no client is still reconnecting.
 const maxStateAge = time.Minute
 
-// loadState reads what saveState wrote, and removes it: a second start is not to go on where the first one began. It
-// returns nil where there is nothing of use, which is no reason not to start.
+// loadState reads the file that saveState wrote, and removes it, so that a second start does not use the same state
+// again. It returns nil if there is no usable state. The server starts all the same.
 func loadState(path string, log *slog.Logger) *headcount.Snapshot {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -43,8 +43,8 @@ func loadState(path string, log *slog.Logger) *headcount.Snapshot {
 	return state
 }
 
-// saveState writes the state of a server that has stopped. A program that reads the file sees all of it or nothing, and
-// only its owner can read it, because it holds events, client ids and idempotency keys.
+// saveState writes the state of a stopped server. The file appears complete or not at all. Only its owner can read it,
+// because it holds events, client ids and idempotency keys.
 func saveState(path string, state *headcount.Snapshot) error {
 	data, err := state.Bytes()
 	if err != nil {
@@ -75,7 +75,8 @@ func isForeign(path string) bool {
 	return errors.Is(err, snapshot.ErrForeign)
 }
 
-// checkState reports whether a state could be saved at the end, and whether the file is one of ours to replace.
+// checkState reports whether a state can be saved at the end, and whether an existing file is a state that may be
+// replaced.
 func checkState(path string) error {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("-state %s is not a file", path)

@@ -6,7 +6,8 @@ import (
 	"os"
 )
 
-// notify tells the service manager how this process is, as sd_notify(3) does. Without one it does nothing.
+// notify reports the state of this process to the service manager, see sd_notify(3). It does nothing without a service
+// manager.
 func notify(state string) error {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {

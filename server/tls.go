@@ -10,19 +10,19 @@ import (
 	"time"
 )
 
-// certificate is a certificate and its key on disk, read again when they change, so
-// that a renewed one needs no restart.
+// certificate is a certificate and its key on disk. It is read again when the files change, so a renewal needs no
+// restart.
 type certificate struct {
 	certFile, keyFile string
 	log               *slog.Logger
 
 	mu      sync.Mutex
 	current *tls.Certificate
-	stamp   [2]time.Time // of the files that current was read from
+	stamp   [2]time.Time // of the files from which current was read
 	checked time.Time
 }
 
-// checkEvery is how often the files are looked at, at most.
+// checkEvery is the shortest time between two looks at the files.
 const checkEvery = time.Second
 
 func newCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, error) {
@@ -33,8 +33,8 @@ func newCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, e
 	return c, nil
 }
 
-// get is for tls.Config.GetCertificate. If the new files cannot be read, the old certificate stays. Files and log are
-// for one handshake alone, so that a slow one of them delays no other.
+// get implements tls.Config.GetCertificate. If the new files cannot be read, the old certificate stays. One handshake
+// reads the files and writes the log, so slow files delay no other handshake.
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	due := time.Since(c.checked) >= checkEvery
@@ -45,7 +45,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if due {
 		switch news, err := c.read(); {
 		case err != nil:
-			// Half of a renewal, maybe: the next look finds both files.
+			// Perhaps only one file was renewed yet. The next look finds both.
 			c.log.Warn("new certificate not used, the old one stays", "error", err)
 		case news:
 			c.log.Info("certificate reloaded", "file", c.certFile)
@@ -89,7 +89,7 @@ func (c *certificate) times() (stamp [2]time.Time, err error) {
 	return stamp, nil
 }
 
-// protocols is what is spoken on -addr.
+// protocols returns the HTTP protocols of -addr.
 func (cfg *config) protocols() *http.Protocols {
 	var p http.Protocols
 	p.SetHTTP1(true)
@@ -98,7 +98,7 @@ func (cfg *config) protocols() *http.Protocols {
 	return &p
 }
 
-// nextProtos is what TLS offers.
+// nextProtos returns the protocols that TLS offers.
 func (cfg *config) nextProtos() []string {
 	if cfg.http2 {
 		return []string{"h2", "http/1.1"}

@@ -18,23 +18,23 @@ import (
 	"headcount/internal/handover"
 )
 
-// Times of an upgrade.
+// Time limits of an upgrade.
 const (
 	helloTime = 10 * time.Second       // from the start of the new program until it is ready to take over
-	readyTime = 5 * time.Second        // to take over: nothing is written meanwhile
-	idleTimes = 100 * time.Millisecond // to give up connections between requests
+	readyTime = 5 * time.Second        // for the takeover, during which nothing is written
+	idleTimes = 100 * time.Millisecond // for net/http to give up connections between requests
 )
 
-// upgrades returns a channel that gets each request to upgrade.
+// upgrades returns a channel that receives each request to upgrade.
 func upgrades() (requests <-chan os.Signal, stop func()) {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, syscall.SIGUSR2)
 	return c, func() { signal.Stop(c) }
 }
 
-// program is what to start again, and how.
+// program describes how to start this program again.
 type program struct {
-	path string // as it was called, so that a symbolic link may point to another version
+	path string // as the user called it, so that a symbolic link may point to another version
 	args []string
 }
 
@@ -43,30 +43,31 @@ func thisProgram(args []string) program {
 	if err == nil {
 		path, err = filepath.Abs(path)
 	}
-	if err != nil { // it was called by a name that leads nowhere
+	if err != nil { // the name it was called by does not exist
 		path, _ = os.Executable()
 	}
 	return program{path, args}
 }
 
-// upgrade is what one process hands over to the next.
+// upgrade is the state that one process hands over to the next.
 type upgrade struct {
 	program   program
 	live      *headcount.Server
 	listeners map[string]*listener // by option and address
-	public    *listener            // of them, the one that connections between requests came by
+	public    *listener            // the listener that accepted the idle connections
 	idle      *idleConns
 	log       *slog.Logger
 }
 
-// run hands over to the program that is at the path now. If that does not come up, all goes on here, and run says why.
+// run hands over to the program that is at the path now. If that does not start, this process resumes and run returns
+// the reason.
 func (u *upgrade) run(ctx context.Context) (pid int, err error) {
 	if os.Getpid() == 1 {
 		return 0, errors.New("this is process 1, and a container ends with it; replace the container instead")
 	}
 	begin := time.Now()
 	starting, cancel := context.WithCancel(context.Background())
-	signalled := context.AfterFunc(ctx, cancel) // to stop this process stops that one, as long as it has taken over nothing
+	signalled := context.AfterFunc(ctx, cancel) // a signal to stop this process also stops the next one until it has taken over
 	cmd := exec.CommandContext(starting, u.program.path, u.program.args...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	next, err := handover.Start(cmd, handover.Limits{Hello: helloTime, Ready: readyTime})
@@ -84,12 +85,12 @@ func (u *upgrade) run(ctx context.Context) (pid int, err error) {
 			err = next.Give(*parcel)
 		}
 	}
-	signalled() // from here on the next process hears of signals by itself
+	signalled() // from here on the next process handles signals itself
 	if err == nil {
 		err = next.Go()
 	}
 	if err != nil {
-		err = errors.Join(err, next.Kill()) // before anything is written here
+		err = errors.Join(err, next.Kill()) // before this process writes again
 		cancel()
 		if state != nil {
 			u.live.Thaw()
@@ -101,7 +102,7 @@ func (u *upgrade) run(ctx context.Context) (pid int, err error) {
 	return next.Pid(), nil
 }
 
-// stop accepts nothing more, and takes the connections that wait for a request away from net/http.
+// stop stops accepting, and takes the connections that wait for a request away from net/http.
 func (u *upgrade) stop() (*handover.Parcel, error) {
 	var parcel handover.Parcel
 	for name, l := range u.listeners {

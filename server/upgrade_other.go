@@ -12,7 +12,7 @@ import (
 	"headcount"
 )
 
-// An upgrade without a stop is for Linux only. So there is no signal that asks for one, and no process before this one.
+// Only Linux can upgrade without a stop. So there is no signal that requests an upgrade, and no predecessor.
 
 func upgrades() (requests <-chan os.Signal, stop func()) { return nil, func() {} }
 
