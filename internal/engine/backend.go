@@ -8,73 +8,72 @@ import (
 	"headcount/internal/presence"
 )
 
-// Backend joins a node to the others. An engine without one uses one that is alone.
+// Backend connects a node to the other nodes. An engine without a Backend uses one for a node that is alone.
 type Backend interface {
 	Log
 	Presence
 	Membership
 }
 
-// Log is where events are kept for all nodes.
+// Log keeps the events for all nodes.
 type Log interface {
 	hub.Source
-	// Emit returns once the event is kept. The id and the room are those of the first
-	// event with that idempotency key, "" = none. hub.ErrTooLarge says what it says.
+	// Emit returns once the event is kept. It returns the id and the room of the first event with that idempotency key,
+	// "" = none. It returns hub.ErrTooLarge for an event that is too large.
 	Emit(ctx context.Context, room, event string, data []byte, key string) (id, in string, err error)
-	// Await waits for what a reader with that cursor is to see first in an open room: its history and the users of the
-	// other nodes. It does not wait for long.
+	// Await waits for what a subscriber with that cursor must see first in an open room, which is its history and the
+	// users of the other nodes. It does not wait long.
 	Await(ctx context.Context, room, cursor string)
 }
 
-// Presence is the users of the other nodes.
+// Presence keeps the users of the other nodes.
 type Presence interface {
 	// Changed is called when this node's users of the room may have changed.
 	Changed(room string)
-	// Count returns how many users the room has on all nodes: at once for a room that is open
-	// here, else it may ask. With a context that is done it never waits.
+	// Count returns how many users the room has on all nodes. It returns at once for a room that is open here, and may
+	// ask the other nodes for another one. It never waits if ctx is done.
 	Count(ctx context.Context, room string) int
-	// Leave removes the client ids on every node: now, or after grace unless they come back there before.
+	// Leave removes the client ids on every node, now or after grace unless they reconnect before.
 	Leave(room string, ids []string, grace time.Duration)
 	// Renew renews leases where they are held, and returns the ids that no other node holds.
 	Renew(ctx context.Context, room string, ids []string) (unknown []string)
 }
 
-// Membership is this node among the others.
+// Membership is the membership of this node among all nodes.
 type Membership interface {
-	Bind(Local)          // says whose backend it is: once, before anything else but Tag
+	Bind(Local)          // must be called once, before all other methods except Tag
 	Tag() string         // names the node in cursors
-	Ready() error        // why this node is not one with the others, or nil
-	Nodes() []NodeStatus // all nodes, this one too; nil where there are no others
-	// Run does everything that happens in the background, until ctx is done.
+	Ready() error        // returns why this node is not connected to the others, or nil
+	Nodes() []NodeStatus // returns all nodes, with this one; nil if there are no others
+	// Run does all background work until ctx is done.
 	Run(ctx context.Context) error
 }
 
-// NodeStatus is a node as this one sees it.
+// NodeStatus is the state of a node as this node sees it.
 type NodeStatus struct {
 	Name  string
 	Self  bool
-	Users int           // in all its rooms
-	Heard time.Duration // how long ago it was last heard of
-	Fresh time.Duration // how long ago the oldest of its sets was told or confirmed, of the rooms that are open here
-	Lag   int           // rooms that are open here in which something may be missing of its set
+	Users int           // sum over all its rooms
+	Heard time.Duration // time since its last message
+	Fresh time.Duration // age of the oldest of its sets for the rooms that are open here, since it was sent or confirmed
+	Lag   int           // rooms open here whose set from that node may be incomplete
 
-	Mismatches int // of this node: how often a set of another one was not what that said it was, and was asked for
+	Mismatches int // only for this node: how often a set of another node did not match its digest and was requested again
 }
 
-// Local is this node's own side, as its backend sees it. The functions are for the backend's
-// own goroutines.
+// Local is this node's side, as its backend sees it. The backend calls the functions from its own goroutines.
 type Local struct {
 	Hub   *hub.Hub
 	Users *presence.Table
-	// Changed is to be called when a room's count over all nodes may have changed.
+	// Changed must be called when a room's count over all nodes may have changed.
 	Changed func(room string)
-	// Renew renews the leases of those ids that have a stream or a lease here, and returns them.
+	// Renew renews the leases of the ids that have a stream or a lease on this node, and returns these ids.
 	Renew func(room string, ids []string) (known []string)
-	// Leave takes client ids out of the count here: they have said goodbye on another node.
+	// Leave removes client ids from the count on this node, because they said goodbye on another node.
 	Leave func(room string, ids []string, grace time.Duration)
 }
 
-// alone is the backend of a node without others.
+// alone is the backend of a single node.
 type alone struct {
 	hub   *hub.Hub
 	users *presence.Table

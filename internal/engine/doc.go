@@ -1,33 +1,32 @@
-// Package engine is the life of a stream: it lets a subscriber in, counts its user, has a
-// writer bring it what its room has to tell, renews its lease, ends it, and gives back what
-// it held. Polls are streams with one answer. It knows no route and no HTTP status: what it
-// refuses is a [Refusal].
+// Package engine manages the life of a stream. It admits a subscriber, counts its user, connects it to a writer that
+// delivers the room's events, renews its lease, ends it, and releases what it held. A poll is a stream with one
+// response. The package knows no routes and no HTTP status. It refuses a request with a [Refusal].
 //
 // # Usage
 //
-// [New] makes an [Engine]; [Engine.Run] is to run for as long as users are counted.
-// [Engine.Subscribe] lets a subscriber in. Whoever got the [Stream] calls exactly one of
-// [Stream.Serve], [Stream.HandOver] and [Stream.Poll], and in any case [Stream.Close]; the
-// states of a stream are in stream.go. [Engine.Emit], [Engine.Renew] and [Engine.Leave] are
-// the other three things that clients do. [Engine.Drain] ends all streams, [Engine.Close]
-// cuts what is left.
+// [New] makes an [Engine]. [Engine.Run] must run for as long as users are counted. [Engine.Subscribe] admits a
+// subscriber and returns its [Stream]. The caller calls exactly one of [Stream.Serve], [Stream.HandOver] and
+// [Stream.Poll], and in any case [Stream.Close]. stream.go lists the states of a stream. Clients can also emit, renew
+// and leave, which are [Engine.Emit], [Engine.Renew] and [Engine.Leave]. [Engine.Drain] ends all streams, and
+// [Engine.Close] cuts the rest.
 //
 // # Concurrency
 //
-// Every method may be called from any goroutine. Locks are taken in this order, and each of
-// them for a few instructions: nothing is written, logged, sent or waited for under one.
+// Every method may be called from any goroutine. Locks are acquired in the following order, each for a few
+// instructions. Nothing writes, logs, sends or waits while it holds one.
 //
 //	Hub.mu → Room.mu → loop.mu, kept.mu        (hub and wire)
 //	Hub.mu → the backend's locks               (hub.Source is called with the hub locked)
 //	Room.mu → Backend.Count → Table.mu         (the value of the user count, see Room.Update)
-//	registry.mu, Stream.mu, rates.mu, keys.mu, Table.mu: nothing is taken under them
+//	registry.mu, Stream.mu, rates.mu, keys.mu, Table.mu: nothing is acquired under them
 //
-// # The other nodes
+// # Other nodes
 //
-// They are a [Backend]. An engine without one has one that is alone, so that nobody asks.
+// The other nodes are a [Backend]. An engine without one gets a backend for a single node, so the code never checks for
+// nil.
 //
 // # Testing
 //
-// With Options.Writer set to [Portable] everything runs in a testing/synctest bubble; see the
-// tests of internal/httpapi. The state machine and the limits have tests of their own here.
+// With Options.Writer set to [Portable] everything runs in a testing/synctest bubble. See the tests of
+// internal/httpapi. The state machine and the limits have tests in this package.
 package engine

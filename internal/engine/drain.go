@@ -6,10 +6,9 @@ import (
 	"time"
 )
 
-// Drain takes no new streams and ends the open ones: in random order and over
-// Options.Drain, but no slower than drainRate a second, each told to come back after a
-// time of its own. It returns when all have ended or ctx is done, at once if it was called
-// before.
+// Drain refuses new streams and ends the open ones in random order over Options.Drain, but at least drainRate a second.
+// It tells each client to reconnect after its own random time. It returns when all streams have ended or ctx is done. A
+// second call returns at once.
 func (e *Engine) Drain(ctx context.Context) error {
 	open, first := e.streams.drain()
 	if first {
@@ -29,9 +28,9 @@ func (e *Engine) Drain(ctx context.Context) error {
 }
 
 func (e *Engine) endAll(ctx context.Context, open []*Stream) {
-	// The registry has them in no order, but not in a random one either.
+	// The order of the registry is undefined, but not random.
 	rand.Shuffle(len(open), func(i, j int) { open[i], open[j] = open[j], open[i] })
-	// The last tenth of the time is for what the readers are slow to take.
+	// The last tenth of the time is for slow clients.
 	step := min(e.opt.Drain*9/10/time.Duration(max(len(open), 1)), time.Second/drainRate)
 	begin := time.Now()
 	for i, st := range open {

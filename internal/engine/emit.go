@@ -10,24 +10,24 @@ import (
 	"headcount/internal/hub"
 )
 
-// Event is what is emitted. Room and Name are checked by whoever makes one, see package sse.
+// Event is an event to emit. The caller must check Room and Name, see package sse.
 type Event struct {
 	Room, Name string
 	Data       []byte // JSON
 	Key        string // idempotency key, "" = none
 }
 
-// slowStore is how long storing an event may take before /readyz and /stats report it.
+// slowStore is how long storing an event may take before /readyz and /stats report a problem.
 const slowStore = 500 * time.Millisecond
 
-// Emit sends an event to its room, on all nodes. The id and the room are those of the first
-// event with the same key within [KeyLife].
+// Emit sends an event to its room on all nodes. The id and the room are those of the first event with the same key
+// within [KeyLife].
 func (e *Engine) Emit(ctx context.Context, ev Event) (id, room string, err error) {
 	if !e.emits.enter() {
 		return "", "", stopping()
 	}
 	defer e.emits.leave()
-	if e.alone { // else the event is not kept here
+	if e.alone { // otherwise the event is not kept here
 		if !e.freezer.enter() {
 			return "", "", stopping()
 		}
@@ -51,11 +51,10 @@ func (e *Engine) Emit(ctx context.Context, ev Event) (id, room string, err error
 	return id, room, nil
 }
 
-// Shut waits for the emits that are under way, and refuses those that come from now on: the
-// backend is about to end.
+// Shut waits for the emits in progress and refuses new ones, because the backend is about to end.
 func (e *Engine) Shut() { e.emits.shut() }
 
-// gate counts who is inside, until it is shut.
+// gate counts the callers inside until it is shut.
 type gate struct {
 	mu     sync.Mutex
 	closed bool
@@ -81,8 +80,8 @@ func (g *gate) shut() {
 	g.inside.Wait()
 }
 
-// degraded is what went wrong with the last event, nil if nothing did. The node is still
-// ready: streams and counts need no event to be stored.
+// degraded describes the failure of the last event, or returns nil. The node is still ready, because streams and counts
+// do not need stored events.
 func degraded(took time.Duration, err error) *string {
 	var text string
 	switch {

@@ -16,7 +16,7 @@ import (
 	"headcount/internal/wire"
 )
 
-// Options of an [Engine].
+// Options are the options of an [Engine].
 type Options struct {
 	Heartbeat  time.Duration // longest silence on a stream; 0 = 10 s
 	Linger     time.Duration // grace period: how long a client id stays counted after its last stream broke
@@ -30,7 +30,7 @@ type Options struct {
 
 	Writer   Writer       // "" = Auto
 	Backend  Backend      // the other nodes; nil = there are none
-	Resume   *Snapshot    // what to go on with, after [Engine.Thaw]; nil = nothing
+	Resume   *Snapshot    // state to continue with after [Engine.Thaw]; nil = nothing
 	Observer Observer     // nil = nobody
 	Log      *slog.Logger // nil = none
 }
@@ -38,15 +38,15 @@ type Options struct {
 // Writer is how the streams of HTTP/1.x are written.
 type Writer string
 
-// Writers.
+// Values of Writer.
 const (
-	Auto     Writer = "auto"     // the best that this system has
-	Uring    Writer = "io_uring" // what Auto is where the kernel allows it: one system call for many readers
-	Epoll    Writer = "epoll"    // one write(2) for each reader
+	Auto     Writer = "auto"     // the best one that this system has
+	Uring    Writer = "io_uring" // the choice of Auto if the kernel allows it; one system call for many subscribers
+	Epoll    Writer = "epoll"    // one write(2) for each subscriber
 	Portable Writer = "stream"   // through net/http
 )
 
-// Engine is one node: its rooms, its users and its streams.
+// Engine is one node with its rooms, users and streams.
 type Engine struct {
 	opt       Options
 	log       *slog.Logger
@@ -55,21 +55,21 @@ type Engine struct {
 	users     *presence.Table
 	backend   Backend
 	alone     bool        // there are no other nodes
-	epoll     *wire.Epoll // nil where there is none
+	epoll     *wire.Epoll // nil if there is none
 	streams   *registry
 	rates     rates
 	guests    guests
 	emits     gate
 	freezer   freezer
-	begun     chan struct{} // closed when the engine runs, and was not only made
-	begin     func()        // closes it
+	begun     chan struct{} // closed when the engine starts to run
+	begin     func()        // closes begun
 	started   time.Time
 	maxLeases int
-	expire    chan struct{}          // a lease may now end earlier than before
-	degraded  atomic.Pointer[string] // what is wrong with events that all nodes should keep
+	expire    chan struct{}          // signals that a lease may end earlier than before
+	degraded  atomic.Pointer[string] // describes a problem with the events of all nodes
 }
 
-// New returns an engine that is ready to serve; its users expire while [Engine.Run] runs.
+// New returns an engine that is ready to serve. Its users expire only while [Engine.Run] runs.
 func New(opt Options) (*Engine, error) {
 	if opt.Heartbeat == 0 {
 		opt.Heartbeat = 10 * time.Second
@@ -82,7 +82,7 @@ func New(opt Options) (*Engine, error) {
 	}
 	users := presence.New(opt.Linger)
 	if opt.Backend != nil {
-		// A user that moves is to be counted here until all know that it is there.
+		// A user that moves to another node stays counted here until all nodes know it is there.
 		opt.Linger = max(opt.Linger, moveWithin)
 		users = presence.NewJournaled(opt.Linger)
 	}
@@ -100,7 +100,7 @@ func New(opt Options) (*Engine, error) {
 	}
 	rooms := hub.Options{
 		History: opt.History, HistoryAge: opt.HistoryAge,
-		Idle:   opt.Linger + time.Minute, // its users may come back that long
+		Idle:   opt.Linger + time.Minute, // its users may reconnect for that long
 		Passed: opt.Observer.Delivered,
 	}
 	if e.alone = opt.Backend == nil; e.alone {
@@ -131,7 +131,7 @@ func New(opt Options) (*Engine, error) {
 	return e, nil
 }
 
-// Close cuts every stream that is left. Nobody is told.
+// Close cuts every stream that is left, without a goodbye.
 func (e *Engine) Close() error {
 	e.streams.cut()
 	if e.epoll == nil {
@@ -140,8 +140,7 @@ func (e *Engine) Close() error {
 	return e.epoll.Close()
 }
 
-// Run does what has to be done from time to time, and what the backend has to do, until ctx is
-// done.
+// Run does the periodic work and the work of the backend until ctx is done.
 func (e *Engine) Run(ctx context.Context) error {
 	select {
 	case <-e.begun:
@@ -158,7 +157,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	return err
 }
 
-// tend takes users whose time is over out of the count.
+// tend removes users from the count when their lease or grace period ends.
 func (e *Engine) tend(ctx context.Context) {
 	trim := time.NewTicker(10 * time.Second)
 	defer trim.Stop()
@@ -192,7 +191,7 @@ func (e *Engine) tend(ctx context.Context) {
 		}
 		now := time.Now()
 		if stalled := now.Sub(last); stalled > stallTime {
-			// Nobody could say anything meanwhile, and what was said still waits to be read.
+			// No message was read in the meantime. Messages that have arrived still have to be read.
 			e.users.Postpone(stalled)
 			e.streams.postpone(stalled)
 		}
@@ -205,8 +204,8 @@ func (e *Engine) tend(ctx context.Context) {
 	}
 }
 
-// stallTime is how long tend may wait at most while the process runs: it has something to do each second. After more the
-// process was frozen, or starved.
+// stallTime is the longest wait of tend while the process runs, because it has work each second. After a longer wait
+// the process was frozen or starved.
 const stallTime = 3 * time.Second
 
 func (e *Engine) trim(now time.Time) {
@@ -220,21 +219,21 @@ func (e *Engine) expireUsers(now time.Time) {
 	}
 }
 
-// wakeExpiry has tend look again when the next lease ends.
+// wakeExpiry makes tend look again when the next lease ends.
 func (e *Engine) wakeExpiry() {
 	select {
 	case e.expire <- struct{}{}:
-	default: // it will look anyway
+	default: // tend will look anyway
 	}
 }
 
-// recount tells the room, and the other nodes, how many users it has now.
+// recount publishes the room's number of users here, and reports a change to the other nodes.
 func (e *Engine) recount(room string) {
 	e.backend.Changed(room)
 	e.publishCount(room)
 }
 
-// publishCount tells the room how many users it has now.
+// publishCount publishes the room's number of users.
 func (e *Engine) publishCount(room string) {
 	e.observer.Counted(room, e.CountNow(room))
 	if r := e.hub.Lookup(room); r != nil {
@@ -242,26 +241,25 @@ func (e *Engine) publishCount(room string) {
 	}
 }
 
-// ended is a context that has ended: what gets it must not wait.
+// ended is a context that is done. A function that gets it must not wait.
 type ended struct{ context.Context }
 
-// Err is for [context.Context].
+// Err implements [context.Context].
 func (ended) Err() error { return context.Canceled }
 
-// Done is for [context.Context].
+// Done implements [context.Context].
 func (ended) Done() <-chan struct{} {
 	c := make(chan struct{})
 	close(c)
 	return c
 }
 
-// CountNow returns how many users the room has on all nodes, as far as is known here. It never
-// waits.
+// CountNow returns how many users the room has on all nodes, as far as this node knows. It never waits.
 func (e *Engine) CountNow(room string) int {
 	return e.backend.Count(ended{context.Background()}, room)
 }
 
-// Count returns how many users any room has on all nodes. It may ask them.
+// Count returns how many users a room has on all nodes. It may ask the other nodes.
 func (e *Engine) Count(ctx context.Context, room string) int { return e.backend.Count(ctx, room) }
 
 // Hub returns the rooms of this node.

@@ -5,10 +5,10 @@ import (
 	"fmt"
 )
 
-// Code is why something was refused, for metrics: one of these, so that no stranger makes more.
+// Code is the reason of a refusal, for metrics. The set of codes is fixed, so strangers cannot add any.
 type Code string
 
-// Codes of what the engine refuses.
+// Codes of the engine's refusals.
 const (
 	MaxStreams Code = "max_streams"
 	MaxPerIP   Code = "max_streams_per_ip"
@@ -20,14 +20,14 @@ const (
 	TooLarge   Code = "body_too_large"
 )
 
-// What a [Refusal] is, for errors.Is.
+// Errors that a [Refusal] wraps.
 var (
 	ErrUnavailable    = errors.New("unavailable; try again later")
 	ErrTooManyStreams = errors.New("too many streams; close one or try again later")
 	ErrTooLarge       = errors.New("event is too large; send less")
 )
 
-// Refusal is an error that says in one sentence what whoever asked can do.
+// Refusal is an error whose one sentence says what the client can do.
 type Refusal struct {
 	Code     Code
 	Sentence string
@@ -36,7 +36,7 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return r.Sentence }
 
-// Unwrap is for errors.Is.
+// Unwrap makes errors.Is find Err.
 func (r *Refusal) Unwrap() error { return r.Err }
 
 func unavailable(code Code, format string, args ...any) error {

@@ -2,5 +2,5 @@
 
 package engine
 
-// FileLimit returns 0: this system has no such limit.
+// FileLimit returns 0, because this system has no such limit.
 func FileLimit() int { return 0 }

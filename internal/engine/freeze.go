@@ -5,15 +5,15 @@ import (
 	"sync"
 )
 
-// freezer lets work in, but not while the engine is frozen, and none any more once it was released. What is inside may not
-// enter again.
+// freezer admits work except while the engine is frozen. After the release it admits none. Admitted work must not enter
+// again.
 type freezer struct {
 	mu       sync.RWMutex
 	frozen   bool // mu is held until thaw or release
 	released bool // guarded by mu
 }
 
-// enter waits while the engine is frozen. It returns false if another process has gone on with it.
+// enter waits while the engine is frozen. It returns false if another process has taken over.
 func (f *freezer) enter() bool {
 	f.mu.RLock()
 	if f.released {
@@ -40,15 +40,15 @@ func (f *freezer) release() {
 	f.thaw()
 }
 
-// Thaw goes on after [Engine.Freeze], and begins with the snapshot of Options.Resume. It does nothing to an engine that is
-// not frozen.
+// Thaw resumes the engine after [Engine.Freeze], or starts it from the snapshot in Options.Resume. It does nothing to
+// an engine that is not frozen.
 func (e *Engine) Thaw() {
 	if !e.freezer.frozen {
 		return
 	}
 	e.begin()
 	e.freezer.thaw()
-	if e.alone { // else it is known only later what the others have
+	if e.alone { // otherwise the count waits for the sets of the other nodes
 		for _, room := range e.users.Rooms() {
 			e.recount(room.Name)
 		}
@@ -58,8 +58,8 @@ func (e *Engine) Thaw() {
 	}
 }
 
-// Release forgets the streams of a frozen engine, with which another process goes on, and ends the others: their readers
-// are told to come back at once. It returns when these have ended or ctx is done.
+// Release forgets the streams of a frozen engine that another process has taken over. It ends the other streams and
+// tells their clients to reconnect at once. It returns when they have ended or ctx is done.
 func (e *Engine) Release(ctx context.Context) error {
 	if e.epoll != nil {
 		for c := range e.epoll.Streams() {
@@ -67,7 +67,7 @@ func (e *Engine) Release(ctx context.Context) error {
 				e.streams.release(st)
 			}
 		}
-		if err := e.epoll.Close(); err != nil { // a copy of each descriptor is in the other process
+		if err := e.epoll.Close(); err != nil { // the other process has a copy of each descriptor
 			return err
 		}
 	}

@@ -6,22 +6,22 @@ import (
 	"time"
 )
 
-// guestsPerStream is how many guests an address may have at once, and as many more for each stream that it has. It is what
-// one request of a leading tab names at most.
+// guestsPerStream is how many guests an address may have at once, plus as many again for each of its streams. One
+// request of a leading tab names at most this many ids.
 const guestsPerStream = 100
 
-// guest is a user that nothing but a renewal has brought. Tabs that follow the stream of another tab are guests. But an id
-// is only a word, and anybody can make up any number, so each address has a bound.
+// guest is a user that is known only by renewals. Tabs that share the stream of another tab are guests. Anybody can
+// make up any number of ids, so each address has a limit.
 type guest struct{ room, id string }
 
-// guests are all guests of this node. The zero value is ready.
+// guests holds all guests of this node. The zero value is ready to use.
 type guests struct {
 	mu   sync.Mutex
-	from map[guest]netip.Prefix               // the address that brought it
+	from map[guest]netip.Prefix               // the address whose request named the guest
 	per  map[netip.Prefix]map[guest]time.Time // when its lease ends
 }
 
-// admit returns those of the ids that the address may bring, of which it may have so many. They are guests from now on.
+// admit returns the ids that the address may add, of at most that many guests. These ids are guests from now on.
 func (g *guests) admit(from netip.Prefix, room string, ids []string, now time.Time, most int) []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -45,7 +45,7 @@ func (g *guests) admit(from netip.Prefix, room string, ids []string, now time.Ti
 	return ids
 }
 
-// renew has a user that is a guest be one for another LeaseTime.
+// renew extends the lease of a guest by LeaseTime. It ignores users that are not guests.
 func (g *guests) renew(room, id string, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -55,7 +55,7 @@ func (g *guests) renew(room, id string, now time.Time) {
 	}
 }
 
-// forget takes guests off the list that have said goodbye.
+// forget removes guests that have said goodbye.
 func (g *guests) forget(room string, ids []string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -73,7 +73,7 @@ func (g *guests) forget(room string, ids []string) {
 	}
 }
 
-// trim forgets the guests whose lease is over.
+// trim removes the guests whose lease has ended.
 func (g *guests) trim(now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -82,7 +82,7 @@ func (g *guests) trim(now time.Time) {
 	}
 }
 
-// trimOne is trim for one address. g.mu is held.
+// trimOne is trim for one address. The caller holds g.mu.
 func (g *guests) trimOne(from netip.Prefix, now time.Time) {
 	own := g.per[from]
 	for one, until := range own {

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-const maxKeys = 100_000 // idempotency keys remembered; the oldest go first
+const maxKeys = 100_000 // idempotency keys kept; the oldest are dropped first
 
-// keys remembers which event was emitted under which idempotency key.
+// keys maps idempotency keys to the events emitted under them.
 type keys struct {
 	mu    sync.Mutex
 	known map[string]*keyed
@@ -21,11 +21,11 @@ type keyed struct {
 	event emitted
 }
 
-// emitted is where an event is.
+// emitted identifies an emitted event.
 type emitted struct{ id, room string }
 
-// once returns what do returned for the same key within KeyLife, or else calls it.
-// Whoever comes with the key meanwhile waits for it. The empty key is none.
+// once calls do for a new key, and returns the earlier result of do for a key within KeyLife. Callers with the same key
+// wait for the first one. The empty key means no key.
 func (k *keys) once(key string, do func() emitted) emitted {
 	if key == "" {
 		return do()
@@ -44,7 +44,7 @@ func (k *keys) entry(key string, now time.Time) *keyed {
 	if e := k.known[key]; e != nil {
 		return e
 	}
-	if len(k.order) >= maxKeys { // and not where a known key comes again: it may be the oldest
+	if len(k.order) >= maxKeys { // only for a new key, because a known key may be the oldest
 		k.forgetOldest()
 	}
 	if k.known == nil {
@@ -56,9 +56,9 @@ func (k *keys) entry(key string, now time.Time) *keyed {
 	return e
 }
 
-// forgetOldest forgets one key; k.mu is held.
+// forgetOldest drops one key. The caller holds k.mu.
 func (k *keys) forgetOldest() {
 	delete(k.known, k.order[0].key)
-	k.order[0] = nil // or the array would hold it until append moves the rest
+	k.order[0] = nil // otherwise the array would keep it until append moves the rest
 	k.order = k.order[1:]
 }

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// lease is what is known of a stream that proves nothing by being open.
+// lease is the state of a stream that proves nothing by being open.
 type lease struct {
-	named     bool      // it has a client id: it is pinged; the others only grow old
-	voluntary bool      // it need not answer: one that never does counts by being open
-	strict    bool      // it counts by its answers alone; guarded by registry.mu
+	named     bool      // it has a client id, and is pinged; streams without id only get old
+	voluntary bool      // it need not answer; without any answer, it counts by being open
+	strict    bool      // it counts only by its answers; guarded by registry.mu
 	opened    time.Time // guarded by registry.mu
 	pinged    time.Time // guarded by registry.mu
 	confirmed atomic.Bool
@@ -23,7 +23,7 @@ func newLease(named, voluntary bool) *lease {
 	return &lease{named: named, voluntary: voluntary, opened: now, pinged: now}
 }
 
-// startLease puts a stream under the rules of leases, until it is closed.
+// startLease applies the rules of leases to a stream until it is closed.
 func (e *Engine) startLease(st *Stream) {
 	if !st.lease.voluntary {
 		e.users.Lease(st.ticket, st.lease.opened.Add(confirmWithin+returnWithin))
@@ -32,7 +32,7 @@ func (e *Engine) startLease(st *Stream) {
 	e.wakeExpiry()
 }
 
-// lease adds a stream to those that are asked.
+// lease adds a stream to those that are pinged.
 func (r *registry) lease(st *Stream) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -40,17 +40,17 @@ func (r *registry) lease(st *Stream) {
 	r.leased[st] = struct{}{}
 }
 
-// minLeases is how many users may be counted without a stream that proves them, at least.
+// minLeases is how many users may be counted by a lease alone, at least.
 const minLeases = 100_000
 
-// Renew counts the client ids for another LeaseTime, wherever they are counted now, and here
-// if they are counted nowhere. Of these it refuses too many.
+// Renew counts the client ids for another LeaseTime, on the node where they are counted now, or else on this node. It
+// limits how many new ids it counts on this node.
 func (e *Engine) Renew(ctx context.Context, from netip.Prefix, room string, ids []string) error {
 	if !e.freezer.enter() {
 		return stopping()
 	}
 	defer e.freezer.leave()
-	// A user that is counted by a lease alone is in an open room, too.
+	// A user that is counted only by a lease needs an open room too.
 	r := e.hub.Open(room)
 	defer e.hub.Close(r)
 	here := e.renewKnown(room, ids)
@@ -64,7 +64,7 @@ func (e *Engine) Renew(ctx context.Context, from netip.Prefix, room string, ids 
 	return err
 }
 
-// invite counts ids that are counted nowhere.
+// invite counts ids that no node counts.
 func (e *Engine) invite(from netip.Prefix, room string, ids []string) error {
 	now := time.Now()
 	if len(ids) > 0 && e.users.Leases()+len(ids) > e.maxLeases {
@@ -83,7 +83,7 @@ func (e *Engine) invite(from netip.Prefix, room string, ids []string) error {
 	return nil
 }
 
-// renewKnown renews the leases of those ids that this node knows in the room, and returns them.
+// renewKnown renews the leases of the ids that this node knows in the room, and returns these ids.
 func (e *Engine) renewKnown(room string, ids []string) []string {
 	var known []string
 	for _, id := range ids {
@@ -107,8 +107,7 @@ func (e *Engine) renew(room, id string) {
 	}
 }
 
-// Leave takes the client ids out of the count on every node: now, or after a grace, unless they
-// come back before.
+// Leave removes the client ids from the count on every node, now or after grace unless they reconnect before.
 func (e *Engine) Leave(room string, ids []string, grace time.Duration) error {
 	if !e.freezer.enter() {
 		return stopping()
@@ -120,7 +119,7 @@ func (e *Engine) Leave(room string, ids []string, grace time.Duration) error {
 	return nil
 }
 
-// leaveHere takes the client ids out of this node's count.
+// leaveHere removes the client ids from the count on this node.
 func (e *Engine) leaveHere(room string, ids []string, grace time.Duration) {
 	at := time.Now().Add(grace)
 	for _, id := range ids {
@@ -137,9 +136,8 @@ func (e *Engine) leaveHere(room string, ids []string, grace time.Duration) {
 	e.recount(room)
 }
 
-// tendLeases pings the leased streams that are due, ends those that were never answered, and
-// those of proxied readers without id that have lasted long enough. A client that answers
-// without need is held to it from the first answer on.
+// tendLeases pings the leased streams that are due. It ends streams that never answered, and streams of proxied
+// subscribers without id that are too old. A client that need not answer must keep answering after its first answer.
 func (e *Engine) tendLeases(now time.Time) {
 	due := e.streams.dueLeases(now, e.opt.MaxAge)
 	for _, st := range due.held {
@@ -156,7 +154,7 @@ func (e *Engine) tendLeases(now time.Time) {
 	}
 }
 
-// postpone gives streams that have not been answered so much longer.
+// postpone gives streams that have not answered more time.
 func (r *registry) postpone(d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -165,12 +163,12 @@ func (r *registry) postpone(d time.Duration) {
 	}
 }
 
-// dueLeases is streams for which something is to be done.
+// dueLeases lists the streams that need an action.
 type dueLeases struct {
-	pinged []*Stream // it is time for the next ping
-	silent []*Stream // never answered
-	old    []*Stream // without id, and open for Options.MaxAge
-	held   []*Stream // answered for the first time, without need
+	pinged []*Stream // the next ping is due
+	silent []*Stream // they never answered
+	old    []*Stream // without id, and open longer than Options.MaxAge
+	held   []*Stream // they answered for the first time, although they need not
 }
 
 func (r *registry) dueLeases(now time.Time, maxAge time.Duration) (due dueLeases) {

@@ -9,25 +9,24 @@ import (
 // Transport is how a subscriber gets its events.
 type Transport string
 
-// Transports.
+// Values of Transport.
 const (
-	ByEpoll    Transport = "epoll"     // the connection was taken over: no goroutine while idle
-	ByEpollTLS Transport = "epoll_tls" // and so were its keys
+	ByEpoll    Transport = "epoll"     // the connection was taken over; no goroutine while idle
+	ByEpollTLS Transport = "epoll_tls" // the connection and its TLS keys were taken over
 	ByStream   Transport = "stream"    // through net/http, or the portable writer
-	ByPoll     Transport = "poll"      // one answer with an end
+	ByPoll     Transport = "poll"      // one response that ends
 )
 
-// Transports are all that there are.
+// Transports returns all transports.
 func Transports() []Transport { return []Transport{ByEpoll, ByEpollTLS, ByStream, ByPoll} }
 
 // Reason is why a stream ended.
 type Reason = wire.Reason
 
-// Answered is why a poll ends, if all is well. The other reasons are those of package wire.
+// Answered is the reason of a poll that ended well. Package wire has the other reasons.
 const Answered Reason = "answered"
 
-// Observer is told what happens, for metrics. Its methods are called from any goroutine and
-// must return at once.
+// Observer gets measurements for metrics. Its methods are called from any goroutine and must return at once.
 type Observer interface {
 	StreamObserver
 	EventObserver
@@ -37,21 +36,21 @@ type Observer interface {
 	Refused(reason string, status int)
 }
 
-// StreamObserver is told of streams.
+// StreamObserver observes streams.
 type StreamObserver interface {
-	Opened(Transport)   // a stream or a poll was let in
-	Ended(Reason)       // it ended
-	Kept(reason string) // a stream is left to the portable writer, and why: a wire.Obstacle
+	Opened(Transport)   // a stream or a poll was admitted
+	Ended(Reason)       // a stream or a poll has ended
+	Kept(reason string) // a stream stays with the portable writer; reason is a wire.Obstacle
 }
 
-// EventObserver is told of events.
+// EventObserver observes events.
 type EventObserver interface {
 	Emitted()                     // an event was accepted
-	Stored(took time.Duration)    // the backend took that long to store an event, or to refuse it
-	Delivered(took time.Duration) // a pass over the readers of a room took that long, from the news to the last write
+	Stored(took time.Duration)    // the backend took that long to store or refuse an event
+	Delivered(took time.Duration) // a delivery to all subscribers of a room took that long, from the event to the last write
 }
 
-// Unobserved is an Observer that ignores everything. Embed it to implement a part.
+// Unobserved is an Observer that ignores everything. Embed it to implement a part of Observer.
 type Unobserved struct{}
 
 // Opened does nothing.

@@ -9,10 +9,10 @@ import (
 	"headcount/internal/wire"
 )
 
-// Poll waits for news and returns the body of a response: the bytes of a stream, for paths
-// that hold a response back until it is complete. It ends after the first news. ok is false
-// if the reader has gone, as ctx says. An unchanged EventSource comes again by itself, with
-// its cursor. Call [Stream.Answered] when the response was written.
+// Poll waits for events and returns a response body with the bytes of a stream. Polls are for networks that hold a
+// response back until it is complete. The poll ends after the first event. ok is false if the client has gone, which
+// ctx shows. An unchanged EventSource reconnects by itself with its cursor. Call [Stream.Answered] after the response
+// was written.
 func (st *Stream) Poll(ctx context.Context) (body []byte, ok bool) {
 	name := st.arrival.poller
 	came, _ := hub.ParseCursor(st.arrival.Cursor)
@@ -26,9 +26,9 @@ func (st *Stream) Poll(ctx context.Context) (body []byte, ok bool) {
 	return withCursor(body, sub, came, name), true
 }
 
-// withCursor has an answer leave its reader with the cursor where it is now. That goes into the
-// last event, because some readers take a block without data for an event. Without an event there
-// is nothing to say, unless the cursor has moved in a quiet room: then the states are said again.
+// withCursor adds the current cursor to the response. It goes into the last event, because some clients take a block
+// without data for an event. Without an event nothing is added, unless the cursor has moved in a quiet room. Then the
+// states are sent again.
 func withCursor(body []byte, sub *hub.Sub, came hub.Cursor, poller string) []byte {
 	cursor, _ := hub.ParseCursor(sub.Cursor())
 	came.Poller, cursor.Poller = poller, poller
@@ -39,8 +39,8 @@ func withCursor(body []byte, sub *hub.Sub, came hub.Cursor, poller string) []byt
 	return body
 }
 
-// Answered closes a poll whose response was written, or was not: its reader comes again at
-// once if it was.
+// Answered closes a poll after its response. written reports whether the response was written; then the client
+// reconnects at once.
 func (st *Stream) Answered(written bool) {
 	if !written {
 		st.Close(wire.Gone)
@@ -52,7 +52,7 @@ func (st *Stream) Answered(written bool) {
 	st.Close(Answered)
 }
 
-// await appends the first news to body. It returns false if the reader has gone.
+// await appends the first events to body. It returns false if the client has gone.
 func await(ctx context.Context, sub *hub.Sub, body []byte, news bool, end pollWriter) ([]byte, bool) {
 	timeout := time.NewTimer(PollTime)
 	defer timeout.Stop()
@@ -76,7 +76,7 @@ func await(ctx context.Context, sub *hub.Sub, body []byte, news bool, end pollWr
 		case <-end:
 			return body, true
 		case <-ctx.Done():
-			// Where a host's middleware has a limit, an answer in time is a good one.
+			// If the host's middleware limits the time, a response within it is good.
 			return body, ctx.Err() == context.DeadlineExceeded
 		}
 	}
@@ -85,13 +85,13 @@ func await(ctx context.Context, sub *hub.Sub, body []byte, news bool, end pollWr
 // pollWriter ends a poll early.
 type pollWriter chan struct{}
 
-// End has the poll answer now.
+// End makes the poll respond now.
 func (w pollWriter) End(time.Duration) {
 	select {
 	case w <- struct{}{}:
-	default: // it ends already
+	default: // it is already ending
 	}
 }
 
-// Ping does nothing: a poll is its own sign of life.
+// Ping does nothing, because each poll proves that its client is there.
 func (pollWriter) Ping() {}

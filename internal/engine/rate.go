@@ -9,14 +9,13 @@ import (
 )
 
 const (
-	// maxRates is how many addresses are remembered at once.
+	// maxRates is how many addresses are kept at once.
 	maxRates = 10_000
-	// burstTime is for how long an address may have saved up: restarting a browser full of
-	// tabs is nothing wrong.
+	// burstTime is how long an address may save up its rate, because restarting a browser with many tabs is legitimate.
 	burstTime = 10 // seconds
 )
 
-// rates is how many users each address has brought lately.
+// rates counts the recent new users of each address.
 type rates struct {
 	perSecond int // 0 = no limit
 
@@ -24,7 +23,7 @@ type rates struct {
 	known map[netip.Prefix]*rate.Limiter
 }
 
-// allow reports whether the address may bring n more.
+// allow reports whether the address may add n more.
 func (r *rates) allow(address netip.Prefix, now time.Time, n int) bool {
 	if r.perSecond == 0 || n == 0 {
 		return true
@@ -41,8 +40,8 @@ func (r *rates) allow(address netip.Prefix, now time.Time, n int) bool {
 	return l.AllowN(now, min(n, burst))
 }
 
-// makeSpace forgets addresses that have not come for a while, and some others if that is not a tenth:
-// no addresses, however many, need more memory, and few of them a walk over all.
+// makeSpace drops addresses that were not seen for a while. If these are less than a tenth, it drops some others too.
+// So the memory is limited for any number of addresses, and a walk over all of them is rare.
 func (r *rates) makeSpace(now time.Time) {
 	if r.known == nil {
 		r.known = make(map[netip.Prefix]*rate.Limiter)

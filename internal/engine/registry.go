@@ -9,17 +9,17 @@ import (
 	"unique"
 )
 
-// registry is the streams that are open, and bounds them.
+// registry holds the open streams and limits their number.
 type registry struct {
 	maxStreams, maxPerIP int // 0 = no limit
 
 	mu         sync.Mutex
 	streams    map[*Stream]struct{}
 	leased     map[*Stream]struct{}
-	conns      map[*Stream]io.Closer // what cut is to close
+	conns      map[*Stream]io.Closer // what cut closes
 	perAddress map[unique.Handle[netip.Prefix]]int
 	draining   bool
-	newcomers  int           // streams that came since the last call of takeNewcomers
+	newcomers  int           // new streams since the last call of takeNewcomers
 	idle       chan struct{} // closed when draining and no stream is left
 }
 
@@ -34,7 +34,7 @@ func newRegistry(maxStreams, maxPerIP int) *registry {
 	}
 }
 
-// admit gives the stream a place, or says why there is none.
+// admit adds the stream, or returns why it is refused.
 func (r *registry) admit(st *Stream) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -52,7 +52,7 @@ func (r *registry) admit(st *Stream) error {
 	return nil
 }
 
-// readmit gives a place to a stream that had one in the process before.
+// readmit adds a stream that the previous process had admitted.
 func (r *registry) readmit(st *Stream) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -63,7 +63,7 @@ func (r *registry) readmit(st *Stream) {
 	r.perAddress[st.address]++
 }
 
-// release takes the place back, and reports whether the server is stopping.
+// release removes the stream, and reports whether the server is stopping.
 func (r *registry) release(st *Stream) (draining bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -86,8 +86,7 @@ func (r *registry) of(address netip.Prefix) int {
 	return r.perAddress[unique.Make(address)]
 }
 
-// drain lets nobody in any more, and returns the streams that are open. It returns false if
-// that was so already.
+// drain refuses new streams from now on, and returns the open ones. first is false if it was called before.
 func (r *registry) drain() (open []*Stream, first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -111,21 +110,21 @@ func (r *registry) isDraining() bool {
 	return r.draining
 }
 
-// use notes how the stream is written.
+// use records the transport of the stream.
 func (r *registry) use(st *Stream, t Transport) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	st.transport = uint8(1 + slices.Index(Transports(), t))
 }
 
-// cuttable notes what cut is to close for the stream.
+// cuttable registers what cut closes for the stream.
 func (r *registry) cuttable(st *Stream, c io.Closer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.conns[st] = c
 }
 
-// cut closes the connections that neither net/http nor a loop would.
+// cut closes the connections that neither net/http nor a loop closes.
 func (r *registry) cut() {
 	r.mu.Lock()
 	conns := slices.Collect(maps.Values(r.conns))
@@ -135,7 +134,7 @@ func (r *registry) cut() {
 	}
 }
 
-// count returns how many streams are open, all and by transport.
+// count returns how many streams are open, in total and by transport.
 func (r *registry) count() (all int, by map[Transport]int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -150,7 +149,7 @@ func (r *registry) count() (all int, by map[Transport]int) {
 	return len(r.streams), by
 }
 
-// takeNewcomers returns how many streams came since the last call.
+// takeNewcomers returns the number of new streams since the last call.
 func (r *registry) takeNewcomers() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

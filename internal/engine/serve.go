@@ -10,18 +10,18 @@ import (
 	"headcount/internal/wire"
 )
 
-// CanTakeOver reports whether there are loops that connections can go to.
+// CanTakeOver reports whether there are loops that can take over connections.
 func (e *Engine) CanTakeOver() bool { return e.epoll != nil }
 
-// Serve writes the stream through net/http, until the reader is gone, ctx is done or the end
-// was asked for. The header of w must be set.
+// Serve writes the stream through net/http until the client has gone, ctx is done or an end was requested. The header
+// of w must be set.
 func (st *Stream) Serve(ctx context.Context, w http.ResponseWriter) {
 	st.run(ctx, w, st.room.Join(st.arrival.JoinOptions))
 }
 
-// HandOver takes over a hijacked connection, to which nothing has been written. header is the
-// response header. It returns at once where the loops can have the connection, and else at the
-// end of the stream. After an error the connection still works.
+// HandOver takes over a hijacked connection to which nothing has been written. header is the response header. It
+// returns at once if a loop takes the connection, and otherwise at the end of the stream. After an error the connection
+// still works.
 func (st *Stream) HandOver(conn net.Conn, header []byte, chunked bool) error {
 	e, push := st.engine, st.arrival.browser
 	if !e.freezer.enter() {
@@ -57,7 +57,7 @@ func transportOf(tls bool) Transport {
 	return ByEpoll
 }
 
-// run writes with the portable writer until the end.
+// run writes with the portable writer until the stream ends.
 func (st *Stream) run(ctx context.Context, w http.ResponseWriter, sub *hub.Sub) {
 	out := wire.NewStream(sub, st.engine.opt.Heartbeat, st.arrival.browser)
 	ctx, stop := st.untimed(ctx)
@@ -66,8 +66,8 @@ func (st *Stream) run(ctx context.Context, w http.ResponseWriter, sub *hub.Sub) 
 	st.Close(out.Run(ctx, w))
 }
 
-// untimed returns a context that ends with ctx, but not by its deadline: the time that a host's
-// middleware gives to a request is no reason to cut a stream. It ends the stream cleanly then.
+// untimed returns a context that ends with ctx, but not by its deadline. The time limit of a host's middleware must not
+// cut a stream. It ends the stream cleanly instead.
 func (st *Stream) untimed(ctx context.Context) (context.Context, func()) {
 	if _, limited := ctx.Deadline(); !limited {
 		return ctx, func() {}

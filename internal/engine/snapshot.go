@@ -12,14 +12,14 @@ import (
 	"headcount/internal/wire"
 )
 
-// Snapshot is all that an engine knows, for the process that goes on with it: see [Engine.Freeze].
+// Snapshot is the whole state of an engine, for the process that continues with it, see [Engine.Freeze].
 type Snapshot struct {
 	saved   saved
 	written time.Time
-	streams []int // descriptors, as many as saved.Streams
+	streams []int // descriptors, one for each of saved.Streams
 }
 
-// saved is what is in the file, or goes to the next process.
+// saved is the state that is written to the file or sent to the next process.
 type saved struct {
 	Hub     hub.State
 	Users   presence.State
@@ -39,19 +39,19 @@ type savedStream struct {
 	Named, Detour bool
 	Address       netip.Prefix
 	Lease         *savedLease
-	Limited       bool          // its permission ends,
-	Left          time.Duration // in that time
+	Limited       bool          // its permission ends
+	Left          time.Duration // time until the permission ends
 	Ending        bool
 	Retry, Waited time.Duration
 }
 
 type savedLease struct {
 	Named, Voluntary, Strict, Confirmed bool
-	Opened, Pinged                      time.Duration // so long ago
+	Opened, Pinged                      time.Duration // ages at the time of the snapshot
 }
 
-// ReadSnapshot reads what [Snapshot.Bytes] returned. streams are the descriptors of [Snapshot.Streams] as this process
-// has them, nil if it has none: then the readers are waited for. An error says why the bytes are of no use.
+// ReadSnapshot reads the bytes of [Snapshot.Bytes]. streams are the descriptors of [Snapshot.Streams] in this process.
+// If it is nil, the users of these streams get a grace period to reconnect. An error says why the bytes cannot be used.
 func ReadSnapshot(state []byte, streams []int) (*Snapshot, error) {
 	s := &Snapshot{streams: streams}
 	var err error
@@ -70,16 +70,16 @@ func ReadSnapshot(state []byte, streams []int) (*Snapshot, error) {
 // Bytes returns the snapshot without its descriptors, with a version and a checksum.
 func (s *Snapshot) Bytes() ([]byte, error) { return snapshot.Encode(s.written, s.saved) }
 
-// Streams returns the descriptors of the open streams. They stay the engine's.
+// Streams returns the descriptors of the open streams. The engine still owns them.
 func (s *Snapshot) Streams() []int { return s.streams }
 
 // Written returns when the engine was frozen.
 func (s *Snapshot) Written() time.Time { return s.written }
 
-// Node returns the name of the node in cursors. The next process needs the same, see [Backend].
+// Node returns the name of the node in cursors. The next process must use the same name, see [Backend].
 func (s *Snapshot) Node() string { return s.saved.Hub.Node }
 
-// Users returns how many users there were.
+// Users returns the number of users in the snapshot.
 func (s *Snapshot) Users() int {
 	n := 0
 	for _, r := range s.saved.Users.Rooms {
@@ -88,9 +88,9 @@ func (s *Snapshot) Users() int {
 	return n
 }
 
-// Freeze stops reading, writing and counting, and returns what another process needs to go on with all of it. The streams
-// that net/http writes cannot go over; their readers are waited for there. Call [Engine.Thaw] to go on here, or
-// [Engine.Release] once another process does.
+// Freeze stops reading, writing and counting, and returns what another process needs to continue. Streams that net/http
+// writes are not handed over. Their users get a grace period in the other process. Call [Engine.Thaw] to resume here,
+// or [Engine.Release] after another process has taken over.
 func (e *Engine) Freeze() *Snapshot {
 	e.freezer.freeze()
 	now := time.Now()
@@ -131,7 +131,7 @@ func (st *Stream) export(c *wire.Conn, now time.Time) savedStream {
 	return saved
 }
 
-// restore fills a new engine, and leaves it frozen.
+// restore fills a new engine and leaves it frozen.
 func (e *Engine) restore(s *Snapshot) error {
 	e.freezer.freeze()
 	now := time.Now()
@@ -147,13 +147,13 @@ func (e *Engine) restore(s *Snapshot) error {
 			}
 		}
 	}
-	// A client that does not find a server tries again after a longer and longer time, but no longer than it was away.
+	// A client without a server retries at growing intervals, each no longer than the outage so far.
 	away := min(max(now.Sub(s.written), 0), time.Minute)
 	e.users.Import(s.saved.Users, now, detourWithin+away)
 	return nil
 }
 
-// resume goes on with a stream.
+// resume continues a stream.
 func (e *Engine) resume(fd int, saved savedStream, now time.Time) error {
 	st := &Stream{
 		engine: e, room: e.hub.Open(saved.Room), address: unique.Make(saved.Address), named: saved.Named, detour: saved.Detour,

@@ -6,28 +6,28 @@ import (
 	"headcount/internal/presence"
 )
 
-// Stats is a node as it is now.
+// Stats is the state of a node at one moment.
 type Stats struct {
 	Node     string // name of the node, "" if there are no others
 	Writer   Writer // how the streams of HTTP/1.x are written
 	Started  time.Time
-	Ready    error  // why new streams are not welcome, or nil
-	Joined   error  // why this node is not one with the others, or nil
-	Degraded string // what is wrong all the same, "" = nothing
+	Ready    error  // why new streams are refused, or nil
+	Joined   error  // why this node is not connected to the others, or nil
+	Degraded string // a problem that does not stop the node, "" = none
 	Nodes    []NodeStatus
 
-	Users       int // counted now, over all rooms
-	Leases      int // of those, counted by a lease or in their grace period
+	Users       int // counted now, sum over all rooms
+	Leases      int // of these users, those counted by a lease or in their grace period
 	Streams     int
 	ByTransport map[Transport]int
 	MaxStreams  int // 0 = no limit
-	Rooms       int // that exist
+	Rooms       int // open rooms
 	Events      int // kept in the histories
 	EventBytes  int64
-	Gaps        uint64 // readers that were told by io:gap that they missed events
+	Gaps        uint64 // subscribers that missed events and got an io:gap
 }
 
-// Mismatches returns how often a set of another node was not what that node said it was.
+// Mismatches returns how often a set of another node did not match its digest.
 func (s Stats) Mismatches() (n int) {
 	for _, one := range s.Nodes {
 		n += one.Mismatches
@@ -35,7 +35,7 @@ func (s Stats) Mismatches() (n int) {
 	return n
 }
 
-// Stats counts what is there.
+// Stats returns the state of the engine.
 func (e *Engine) Stats() Stats {
 	s := Stats{
 		Writer: e.Writer(), Started: e.started, Ready: e.Ready(), Joined: e.backend.Ready(), Nodes: e.backend.Nodes(), Node: e.backend.Tag(),
@@ -50,10 +50,10 @@ func (e *Engine) Stats() Stats {
 	return s
 }
 
-// Rooms returns the rooms that have users here, in no order.
+// Rooms returns the rooms that have users on this node, in no particular order.
 func (e *Engine) Rooms() []presence.Room { return e.users.Rooms() }
 
-// Ready returns why new streams are not welcome, or nil.
+// Ready returns why new streams are refused, or nil.
 func (e *Engine) Ready() error {
 	if e.streams.isDraining() {
 		return unavailable(Stopping, "stopping")

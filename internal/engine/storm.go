@@ -1,18 +1,18 @@
 package engine
 
-// A storm is so many newcomers without a quiet second between them, which has at most
-// quietNewcomers of them.
+// A storm is that many new streams without a quiet second in between. A quiet second has at most quietNewcomers of
+// them.
 const (
 	stormNewcomers = 1000
 	quietNewcomers = 10
 )
 
-// storm finds the end of a storm of newcomers. It leaves garbage and stacks that Go, once
-// it has nothing to do, would keep for minutes: half of the memory of an idle server.
+// storm detects the end of a storm. A storm leaves garbage and goroutine stacks that Go keeps for minutes once it is
+// idle. They are half of the memory of an idle server.
 type storm struct{ newcomers int }
 
-// over is asked once a second, with how many came since; it reports true once behind each
-// storm.
+// over takes the number of new streams since the last call. Call it once a second. It reports whether a storm has just
+// ended.
 func (s *storm) over(newcomers int) bool {
 	s.newcomers += newcomers
 	if newcomers > quietNewcomers || s.newcomers < stormNewcomers {

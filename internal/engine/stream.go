@@ -14,15 +14,14 @@ import (
 	"headcount/internal/wire"
 )
 
-// state is where a stream is in its life. It only moves down this list, and each arrow is
-// one of the methods behind it:
+// state is the state of a stream. It only moves down this list. The method on the right makes each change:
 //
-//	admitted   it has a place among the streams             Engine.Subscribe
-//	counted    and a ticket: its user is in the count       Stream.count
-//	open       a writer brings it what its room has to tell Stream.attach
-//	ending     its end was asked for: the writer that it    Stream.End
-//	           has, or gets, says goodbye
-//	closed     place and ticket are given back              Stream.Close
+//	admitted   it is in the registry                        Engine.Subscribe
+//	counted    it has a ticket: its user is in the count    Stream.count
+//	open       a writer delivers the room's events          Stream.attach
+//	ending     its end was requested; its writer, now or    Stream.End
+//	           when it gets one, says goodbye
+//	closed     registry entry and ticket are released       Stream.Close
 type state uint8
 
 const (
@@ -33,63 +32,63 @@ const (
 	closed
 )
 
-// Request asks for a subscription.
+// Request is a request for a subscription.
 type Request struct {
 	Room     string
 	ClientID string // "" = none
-	User     string // that it is counted as, see [Identified]; "" = the client id, or nobody in particular
+	User     string // the name of the user, see [Identified]; "" = the client id, or an unknown user
 	Cursor   string // Last-Event-ID, "" = none
-	Poll     bool   // one answer with an end
-	NoWait   bool   // which comes at once
+	Poll     bool   // one response that ends
+	NoWait   bool   // the poll does not wait for events
 
-	Proxied bool // a proxy is on the way, or may be
-	Relayed bool // or something that only passes bytes on
-	Browser bool // it wants a comment behind each last event, see wire.Push
+	Proxied bool // the request came through a proxy, or may have
+	Relayed bool // the request came through a proxy or a plain TCP relay
+	Browser bool // the client wants a comment behind each last event, see wire.Push
 
-	Address netip.Prefix // that limits count it under
-	Until   time.Time    // when its permission ends, zero = never
+	Address netip.Prefix // limits count the request under this address
+	Until   time.Time    // end of its permission, zero = never
 }
 
-// Stream is one subscriber that was let in.
+// Stream is one admitted subscriber.
 type Stream struct {
 	engine    *Engine
 	room      *hub.Room
 	ticket    *presence.Ticket
-	lease     *lease   // nil if being open proves that its reader is there
-	arrival   *arrival // until it has a writer
+	lease     *lease   // nil if the open stream proves that its client is there
+	arrival   *arrival // nil once it has a writer
 	address   unique.Handle[netip.Prefix]
 	expiry    *expiry // nil if its permission does not end
-	transport uint8   // guarded by registry.mu; index in Transports, and 1 more; 0 until something writes
+	transport uint8   // guarded by registry.mu; 1 + the index in Transports; 0 until something writes
 	named     bool    // it has a client id, or is a poll
-	detour    bool    // its client comes back by way of a proxy
-	seldom    bool    // and not at once: it has many rooms to ask for
-	state     state   // guarded by mu, as all that follows
+	detour    bool    // its client reconnects through a proxy
+	seldom    bool    // its client asks for many rooms, and so reconnects late
+	state     state   // guarded by mu, as are the fields below
 
 	mu     sync.Mutex
-	out    writer        // from attach on
-	retry  time.Duration // what its reader is told at the end
-	waited time.Duration // how much longer than the grace period its client is waited for
+	out    writer        // set by attach
+	retry  time.Duration // the reconnection time that the client gets at the end
+	waited time.Duration // added to the grace period of its client
 }
 
-// Identified returns what a user is counted as whom the host knows by name. It is no client id,
-// so no stranger can speak for such a user.
+// Identified returns the id under which a user whose name the host knows is counted. It is not a valid client id, so no
+// stranger can act for such a user.
 func Identified(name string) string { return "@" + name }
 
-// arrival is what is known of a subscriber until it has a writer.
+// arrival is the state of a subscriber until it has a writer.
 type arrival struct {
 	hub.JoinOptions
-	poller  string // name of a poll without client id
+	poller  string // id of a poll without client id
 	browser bool
 }
 
-// writer is what wire has for one stream.
+// writer is the part of a wire writer that a stream uses.
 type writer interface {
 	End(retry time.Duration)
 	Ping()
 }
 
-// Subscribe lets a subscriber in and counts its user, so that its first count includes it.
-// ctx is for what the backend has to ask. Call [Stream.Close] in any case.
+// Subscribe admits a subscriber and counts its user, so that the first count that it gets includes it. ctx limits
+// requests to the backend. Call [Stream.Close] in any case.
 func (e *Engine) Subscribe(ctx context.Context, want Request) (*Stream, error) {
 	if !e.rates.allow(want.Address, time.Now(), 1) {
 		return nil, tooFast()
@@ -120,7 +119,7 @@ func (e *Engine) Subscribe(ctx context.Context, want Request) (*Stream, error) {
 	}
 	st.room = e.hub.Open(want.Room)
 	st.count(user)
-	e.backend.Changed(want.Room) // the others are told while this one still waits
+	e.backend.Changed(want.Room) // the other nodes get the change while this subscriber still waits
 	e.backend.Await(ctx, want.Room, want.Cursor)
 	if st.lease != nil {
 		e.startLease(st)
@@ -135,7 +134,7 @@ func (e *Engine) Subscribe(ctx context.Context, want Request) (*Stream, error) {
 	return st, nil
 }
 
-// expiry ends a stream with its permission.
+// expiry ends a stream when its permission ends.
 type expiry struct {
 	at    time.Time
 	timer *time.Timer
@@ -145,9 +144,8 @@ func (st *Stream) endAt(t time.Time) {
 	st.expiry = &expiry{t, time.AfterFunc(time.Until(t), func() { st.End(Retry()) })}
 }
 
-// namePoller returns the name that a poll without client id is counted under. One reader must
-// be one user over all its polls, or each poll would change the count and so end the next: its
-// cursor carries a name that we give it.
+// namePoller returns the id under which a poll without client id is counted. All polls of one client must count as one
+// user. Otherwise each poll would change the count and so end the next poll. The client's cursor carries this id.
 func (st *Stream) namePoller() string {
 	c, _ := hub.ParseCursor(st.arrival.Cursor)
 	if c.Poller == "" {
@@ -157,7 +155,7 @@ func (st *Stream) namePoller() string {
 	return c.Poller
 }
 
-// count counts the stream's user from now on.
+// count adds the stream's user to the count.
 func (st *Stream) count(user string) {
 	if user == "" && st.arrival.Cursor != "" {
 		st.ticket = st.engine.users.OpenAgain(st.room.Name(), st)
@@ -166,12 +164,12 @@ func (st *Stream) count(user string) {
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if st.state == admitted { // and not told to end at the very moment that it was counted
+	if st.state == admitted { // its end may have been requested while it was counted
 		st.state = counted
 	}
 }
 
-// attach gives the stream its writer.
+// attach connects the stream to its writer.
 func (st *Stream) attach(out writer, t Transport) {
 	st.engine.streams.use(st, t)
 	st.engine.observer.Opened(t)
@@ -187,11 +185,10 @@ func (st *Stream) attach(out writer, t Transport) {
 	}
 }
 
-// End asks for a clean end, now or as soon as something writes. The reader is told to come
-// back after retry.
+// End requests a clean end, now or as soon as there is a writer. The client is told to reconnect after retry.
 func (st *Stream) End(retry time.Duration) { st.endFor(retry, 0) }
 
-// endFor is End for a reader that is waited for that much longer than the grace period.
+// endFor is End with a longer grace period for the client.
 func (st *Stream) endFor(retry, longer time.Duration) {
 	st.mu.Lock()
 	if st.state >= ending {
@@ -206,10 +203,10 @@ func (st *Stream) endFor(retry, longer time.Duration) {
 	}
 }
 
-// Left is for [presence.Stream]: the user said goodbye or was given up.
+// Left implements [presence.Stream]. The user said goodbye or its lease ended.
 func (st *Stream) Left() { st.End(Retry()) }
 
-// Done is for [wire.Owner]: the epoll writer has ended the stream. It does so only while it is not frozen.
+// Done implements [wire.Owner]. The epoll writer has ended the stream. It calls this only while it is not frozen.
 func (st *Stream) Done(reason wire.Reason) { st.close(reason) }
 
 func (st *Stream) ping() {
@@ -221,8 +218,8 @@ func (st *Stream) ping() {
 	}
 }
 
-// Close gives back what the stream holds. Users whose streams this server ended because it
-// stops stay counted: they are on their way to the next one. Closing twice is as closing once.
+// Close releases what the stream holds. If this server ended the stream because it stops, the user stays counted while
+// it reconnects to the next server. A second call does nothing.
 func (st *Stream) Close(reason wire.Reason) {
 	if st.engine.freezer.enter() {
 		defer st.engine.freezer.leave()
@@ -249,7 +246,7 @@ func (st *Stream) close(reason wire.Reason) {
 	}
 	if st.ticket != nil && !(handedOver && e.alone) {
 		if e.users.Leases() >= e.maxLeases {
-			longer = -e.opt.Linger // no more can be remembered
+			longer = -e.opt.Linger // the presence table cannot remember more
 		}
 		e.users.CloseFor(st.ticket, time.Now(), longer)
 		e.recount(st.room.Name())
@@ -261,8 +258,7 @@ func (st *Stream) close(reason wire.Reason) {
 	}
 }
 
-// returnTime is how long the client of a stream that ends is waited for if it was told to come
-// back at once.
+// returnTime is how long the client of an ending stream may take to reconnect after it was told to do so at once.
 func (st *Stream) returnTime() time.Duration {
 	switch {
 	case st.seldom && st.detour:
