@@ -1,7 +1,7 @@
-// Package asset serves the files that browsers load: gzipped, with an ETag, under a name that has
-// a hash of the content and means the same for ever, and the client also without one.
+// Package asset serves the files that browsers load. They are gzipped and have an ETag. Each has a URL with a hash of
+// its content, which never changes. The client also has a URL without the hash.
 //
-// A [Set] is made once and may be used by any goroutine.
+// A [Set] is made once and may be used from any goroutine.
 package asset
 
 import (
@@ -21,7 +21,8 @@ import (
 	"headcount/assets"
 )
 
-// assetType goes by the extension; mime.TypeByExtension would ask the machine, and answers differently on each.
+// assetType returns the content type for the extension. mime.TypeByExtension would ask the machine, and machines
+// differ.
 func assetType(name string) (string, error) {
 	switch path.Ext(name) {
 	case ".js", ".mjs":
@@ -36,22 +37,22 @@ func assetType(name string) (string, error) {
 	return "", fmt.Errorf("asset %s: unknown extension", name)
 }
 
-// file is one file that browsers load.
+// file is one asset.
 type file struct {
-	content, gzipped []byte // gzipped is nil where it would not be smaller
+	content, gzipped []byte // gzipped is nil if it would not be smaller
 	hash             string
 	contentType      string
-	forAll           bool // the client: other sites may load it, and it has an address without the hash
+	forAll           bool // the client; other sites may load it, and it has a URL without the hash
 }
 
-// Set is all assets by name.
+// Set holds all assets by name.
 type Set struct {
-	dev   bool             // read from disk each time
+	dev   bool             // read from disk on each request
 	named map[string]*file // io.js
 	byURL map[string]*file // io.4f2a….js
 }
 
-// New reads the assets. With dev they are read from the directory assets, on every request.
+// New reads the assets. With dev they are read from the directory assets on every request.
 func New(dev bool) (*Set, error) {
 	s := &Set{dev: dev, named: make(map[string]*file), byURL: make(map[string]*file)}
 	files, err := fs.ReadDir(assets.FS, ".")
@@ -69,7 +70,7 @@ func New(dev bool) (*Set, error) {
 	return s, nil
 }
 
-// read reads an asset from where it is: embedded, or, with dev, in the directory assets.
+// read reads an embedded asset, or with dev one from the directory assets.
 func (s *Set) read(name string) (*file, error) {
 	var source fs.FS = assets.FS
 	if s.dev {
@@ -97,7 +98,7 @@ func (s *Set) read(name string) (*file, error) {
 	}, nil
 }
 
-// URL returns the address under which a page should load the asset, relative to / so that it holds under any path.
+// URL returns the URL from which a page should load the asset. It is relative to /, so it works under any path.
 func (s *Set) URL(name string) (string, error) {
 	a := s.named[name]
 	if a == nil {
@@ -109,7 +110,7 @@ func (s *Set) URL(name string) (string, error) {
 	return "assets/" + hashedName(name, a.hash), nil
 }
 
-// find returns the asset of an address, and whether the address has its hash, so that it means the same for ever.
+// find returns the asset for a URL. forever reports whether the URL has the hash, so that its content never changes.
 func (s *Set) find(name string) (a *file, forever bool, err error) {
 	if a := s.byURL[name]; a != nil && !s.dev {
 		return a, true, nil
@@ -124,13 +125,13 @@ func (s *Set) find(name string) (a *file, forever bool, err error) {
 	return a, false, err
 }
 
-// ErrNotFound is for a name that no asset has.
+// ErrNotFound means that no asset has that name.
 var ErrNotFound = errors.New("no such asset")
 
-// Client reports whether other sites may load the asset: it is the client.
+// Client reports whether the asset belongs to the client, which other sites may load.
 func Client(name string) bool { return strings.HasPrefix(name, "io.") }
 
-// Serve answers with the asset of that name, with a hash or without.
+// Serve responds with the asset of that name, with or without a hash.
 func (s *Set) Serve(w http.ResponseWriter, r *http.Request, name string) error {
 	a, forever, err := s.find(name)
 	if err != nil {
@@ -166,18 +167,18 @@ func (s *Set) Serve(w http.ResponseWriter, r *http.Request, name string) error {
 	header.Set("Content-Length", strconv.Itoa(len(content)))
 	w.WriteHeader(http.StatusOK)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(content) // the reader may have gone
+		_, _ = w.Write(content) // the client may have gone
 	}
 	return nil
 }
 
-// hashedName puts the hash before the extension, which for types is .d.ts: browsers and editors go by it.
+// hashedName puts the hash before the extension. The extension of types is .d.ts, which browsers and editors need.
 func hashedName(name, hash string) string {
 	base, ext, _ := strings.Cut(name, ".")
 	return base + "." + hash + "." + ext
 }
 
-// compress returns nil where gzip does not make it smaller.
+// compress returns nil if gzip does not make the content smaller.
 func compress(content []byte) ([]byte, error) {
 	var b bytes.Buffer
 	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
@@ -194,7 +195,7 @@ func compress(content []byte) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// acceptsGzip: "a qvalue of 0 means not acceptable" (RFC 9110, 12.4.2).
+// acceptsGzip reports whether the client accepts gzip: "a qvalue of 0 means not acceptable" (RFC 9110, 12.4.2).
 func acceptsGzip(header http.Header) bool {
 	for _, coding := range strings.Split(strings.Join(header.Values("Accept-Encoding"), ","), ",") {
 		name, weight, _ := strings.Cut(coding, ";")
@@ -206,7 +207,8 @@ func acceptsGzip(header http.Header) bool {
 	return false
 }
 
-// matches reports whether an If-None-Match names the tag: "A recipient MUST use the weak comparison function" (RFC 9110, 13.1.2).
+// matches reports whether an If-None-Match header names the tag: "A recipient MUST use the weak comparison function"
+// (RFC 9110, 13.1.2).
 func matches(ifNoneMatch, etag string) bool {
 	for _, tag := range strings.Split(ifNoneMatch, ",") {
 		tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/")

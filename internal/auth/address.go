@@ -8,16 +8,17 @@ import (
 	"strings"
 )
 
-// Address returns what the streams of a request's client are counted under: its address, of
-// IPv6 the /64, which is what one client has. All that have none are one.
+// Address returns the prefix under which limits count a request. It is the client's IPv4 address, or the /64 of its
+// IPv6 address, because one client has a whole /64. Requests without an address share one prefix.
 //
-// It is the address of the connection, unless that belongs to a trusted proxy; then it is the
-// last address of X-Forwarded-For that does not.
+// It is the address of the connection, unless that belongs to a trusted proxy. Then it is the last address of
+// X-Forwarded-For that does not belong to one.
 func Address(r *http.Request, trusted []netip.Prefix) netip.Prefix {
 	return network(client(r, trusted))
 }
 
-// Peer returns what a connection counts under, and whether it is a trusted proxy's, which has those of many clients.
+// Peer returns the prefix under which limits count a connection. proxy reports whether it belongs to a trusted proxy,
+// which carries the requests of many clients.
 func Peer(c net.Conn, trusted []netip.Prefix) (from netip.Prefix, proxy bool) {
 	if _, ok := c.LocalAddr().(*net.UnixAddr); ok {
 		return netip.Prefix{}, true
@@ -34,14 +35,14 @@ func network(a netip.Addr) netip.Prefix {
 	if a.Is6() {
 		bits = 64
 	}
-	p, _ := a.Prefix(bits) // bits fits the address
+	p, _ := a.Prefix(bits) // bits always fits the address
 	return p
 }
 
 func client(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	direct := parse(r.RemoteAddr)
 	if _, ok := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr); ok {
-		direct = netip.AddrFrom4([4]byte{127, 0, 0, 1}) // what comes by a Unix socket is on this machine
+		direct = netip.AddrFrom4([4]byte{127, 0, 0, 1}) // a Unix socket connects from this machine
 	}
 	if !direct.IsValid() || !isTrusted(direct, trusted) {
 		return direct
@@ -54,7 +55,7 @@ func client(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	for _, hop := range slices.Backward(hops) {
 		a := parse(strings.TrimSpace(hop))
 		if !a.IsValid() {
-			return direct // all of it is worth nothing
+			return direct // the header cannot be trusted
 		}
 		last = a
 		if !isTrusted(a, trusted) {
@@ -68,7 +69,7 @@ func isTrusted(a netip.Addr, trusted []netip.Prefix) bool {
 	return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// parse reads an address, with or without the port that Azure and IIS put behind it.
+// parse reads an address. Azure and IIS add a port, which it drops.
 func parse(text string) netip.Addr {
 	a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(text, "["), "]"))
 	if err != nil {

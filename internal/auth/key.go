@@ -12,23 +12,21 @@ import (
 	"strings"
 )
 
-// Key is what the tokens of private rooms are checked with. It shows itself nowhere: not
-// in a log, not in an error.
+// Key verifies the tokens of private rooms. It never appears in a log or an error.
 type Key struct {
 	material any      // []byte or a public key
-	methods  []string // the only algorithms that a token may name
+	methods  []string // the only algorithms that a token may use
 }
 
-// minSecret is the shortest secret in bytes: "A key of the same size as the hash output
-// … or larger MUST be used", RFC 7518, section 3.2.
+// minSecret is the shortest secret in bytes: "A key of the same size as the hash output … or larger MUST be used", RFC
+// 7518, section 3.2.
 const minSecret = 32
 
-// minRSA is the shortest RSA key in bits: "A key of size 2048 bits or larger MUST be used",
-// RFC 7518, section 3.3.
+// minRSA is the shortest RSA key in bits: "A key of size 2048 bits or larger MUST be used", RFC 7518, section 3.3.
 const minRSA = 2048
 
-// ParseKey reads a secret, or a public key in PEM. The kind of key decides which algorithms
-// a token may name, so a public key cannot be used to sign one.
+// ParseKey reads a secret, or a public key in PEM. The kind of key decides which algorithms a token may use, so a
+// public key can never serve as a secret.
 func ParseKey(text string) (*Key, error) {
 	text = strings.TrimSpace(text)
 	if strings.HasPrefix(text, "-----BEGIN ") {
@@ -65,7 +63,7 @@ func parsePEM(text []byte) (*Key, error) {
 		}
 		return &Key{k, []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}}, nil
 	case *ecdsa.PublicKey:
-		// Each of these is for one curve alone: RFC 7518, section 3.4.
+		// Each of these algorithms requires one curve: RFC 7518, section 3.4.
 		if m := map[int]string{256: "ES256", 384: "ES384", 521: "ES512"}[k.Curve.Params().BitSize]; m != "" {
 			return &Key{k, []string{m}}, nil
 		}
@@ -75,8 +73,8 @@ func parsePEM(text []byte) (*Key, error) {
 	return nil, errors.New("this kind of public key cannot sign tokens; use RSA, ECDSA with P-256, P-384 or P-521, or Ed25519")
 }
 
-// String keeps the key out of whatever prints options.
+// String hides the key when options are printed.
 func (*Key) String() string { return "a key" }
 
-// GoString does so for %#v.
+// GoString hides the key for %#v.
 func (*Key) GoString() string { return "a key" }

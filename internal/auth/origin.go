@@ -11,14 +11,15 @@ import (
 	"strings"
 )
 
-// Origins are the other origins whose pages may subscribe, as [ParseOrigins] returns them; "*" = any.
+// Origins are the other origins whose pages may subscribe, as [ParseOrigins] returns them. "*" allows any origin.
 type Origins []string
 
-// ParseOrigins reads a comma-separated list of origins, such as https://example.com. It refuses what no browser sends.
+// ParseOrigins reads a comma-separated list of origins, such as https://example.com. It refuses an origin that no
+// browser sends.
 func ParseOrigins(list string) (Origins, error) {
 	var origins Origins
 	for o := range strings.SplitSeq(list, ",") {
-		o = strings.ToLower(strings.TrimSpace(o)) // as browsers send it
+		o = strings.ToLower(strings.TrimSpace(o)) // the form that browsers send
 		if o == "" {
 			continue
 		}
@@ -32,7 +33,7 @@ func ParseOrigins(list string) (Origins, error) {
 	return origins, nil
 }
 
-// checkOrigin returns why a browser sends no such origin.
+// checkOrigin returns an error if no browser sends such an origin.
 func checkOrigin(o string) error {
 	u, err := url.Parse(o)
 	visible := !strings.ContainsFunc(o, func(r rune) bool { return r <= ' ' || r > '~' })
@@ -56,23 +57,22 @@ func checkOrigin(o string) error {
 	return nil
 }
 
-// Allow refuses browsers of other origins. Only they send Origin with a GET. The address of
-// this server is not compared alone, for proxies rewrite Host; a browser that says the
-// request comes from the same origin is believed, since no page can make it say so.
+// Allow refuses browsers on pages of other origins. With a GET only these browsers send Origin. Comparing it with the
+// server's own address is not enough, because proxies rewrite Host. If a browser says that the request comes from the
+// same origin, Allow trusts it, because no page can make a browser say so.
 func (o Origins) Allow(header http.Header, r *http.Request) error {
 	if o.Greet(header, r) {
 		return nil
 	}
 	origin := r.Header.Get("Origin")
-	welcome(header, origin) // its page may read why it is refused
+	welcome(header, origin) // its page may read the reason of the refusal
 	return &Error{Status: http.StatusForbidden, Reason: "origin", Sentence: fmt.Sprintf(
 		"pages of %.200q may not subscribe here; start the server with -origins to allow them", origin)}
 }
 
-// Greet sets what a browser of another origin needs to see the answer, and reports whether
-// the request's origin may subscribe. Nobody is refused: a browser sends Origin with every
-// POST, its own site's too, where a proxy may have rewritten Host, and with the handshake of
-// a WebSocket; and whoever knows a client id may speak for it.
+// Greet sets the headers that let a page of another origin read the response, and reports whether the request's origin
+// may subscribe. It refuses nothing. A browser sends Origin with every POST and with the handshake of a WebSocket, also
+// for its own site, and a proxy may have rewritten Host. Moreover, a client that knows a client id may act for it.
 func (o Origins) Greet(header http.Header, r *http.Request) bool {
 	header.Add("Vary", "Origin")
 	origin := r.Header.Get("Origin")
@@ -83,39 +83,40 @@ func (o Origins) Greet(header http.Header, r *http.Request) bool {
 	return o.known(r)
 }
 
-// welcome lets pages of an origin read an answer. An origin and not "*": "if credentials mode is "include", then * is not
-// allowed", in the words of the Fetch standard.
+// welcome lets pages of an origin read a response. It names the origin instead of "*": "if credentials mode is
+// "include", then * is not allowed", in the words of the Fetch standard.
 func welcome(header http.Header, origin string) {
 	header.Set("Access-Control-Allow-Origin", origin)
 	header.Set("Access-Control-Allow-Credentials", "true")
 }
 
-// Preflight answers a browser that asks what a page of another origin may send, and reports whether it may send anything.
+// Preflight answers a browser that asks what a page of another origin may send. It reports whether the page may send
+// anything.
 func (o Origins) Preflight(header http.Header, r *http.Request, methods []string) bool {
 	if r.Header.Get("Access-Control-Request-Method") == "" || !o.Greet(header, r) || header.Get("Access-Control-Allow-Origin") == "" {
 		return false
 	}
 	header.Set("Access-Control-Allow-Methods", strings.Join(methods, ", "))
-	// What EventSource libraries send that read by fetch.
+	// EventSource libraries that use fetch send these headers.
 	header.Set("Access-Control-Allow-Headers", "Last-Event-ID, Cache-Control, Authorization, X-Requested-With, Content-Type, "+tokenHeader)
-	header.Set("Access-Control-Max-Age", "7200") // Chromium takes no more
+	header.Set("Access-Control-Max-Age", "7200") // the maximum of Chromium
 	return true
 }
 
-// known reports whether a request is of this site, of a named origin, or of no page.
+// known reports whether a request comes from this site, from a named origin, or from no page.
 func (o Origins) known(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
 	return origin == "" || slices.Contains(o, origin) || r.Header.Get("Sec-Fetch-Site") == "same-origin" || SameHost(origin, r.Host)
 }
 
-// SameHost reports whether an origin is that of the host.
+// SameHost reports whether an origin belongs to the host.
 func SameHost(origin, host string) bool {
 	u, err := url.Parse(origin)
 	return err == nil && u.Host != "" && strings.EqualFold(u.Host, host)
 }
 
-// PublicOrigin returns the scheme and host at which the browser of a request has reached this server. It is for what only
-// that browser is shown: anybody can say these headers.
+// PublicOrigin returns the scheme and host at which the browser reached this server. Show the result only to that
+// browser, because anybody can send these headers.
 func PublicOrigin(r *http.Request) string {
 	scheme, host := "http", r.Host
 	if r.TLS != nil || r.Header.Get("X-Forwarded-Ssl") == "on" {
@@ -133,7 +134,8 @@ func PublicOrigin(r *http.Request) string {
 	return scheme + "://" + host
 }
 
-// firstOf returns the first value of a header. Each proxy on the way may have added its own, so it is the browser's.
+// firstOf returns the first value of a header. Each proxy may have added its own value behind it, so the first one is
+// the browser's.
 func firstOf(r *http.Request, name string) string {
 	first, _, _ := strings.Cut(r.Header.Get(name), ",")
 	return strings.TrimSpace(first)

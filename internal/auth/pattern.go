@@ -8,7 +8,7 @@ import (
 	"headcount/internal/sse"
 )
 
-// ParseRooms reads a comma-separated list of patterns, for Options.Private.
+// ParseRooms reads a comma-separated list of room patterns.
 func ParseRooms(list string) ([]string, error) {
 	var patterns []string
 	for one := range strings.SplitSeq(list, ",") {
@@ -24,13 +24,13 @@ func ParseRooms(list string) ([]string, error) {
 	return patterns, nil
 }
 
-// anyMatch reports whether one of the patterns is the name.
+// anyMatch reports whether one of the patterns matches the name.
 func anyMatch(patterns []string, name string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool { return Match(p, name) })
 }
 
-// Match reports whether the pattern is the name. A * stands for any text, also with a
-// slash in it or none at all; every other character stands for itself.
+// Match reports whether the pattern matches the name. A * matches any text, including a slash and the empty text. Every
+// other character matches itself.
 func Match(pattern, name string) bool {
 	parts := strings.Split(pattern, "*")
 	first, last := parts[0], parts[len(parts)-1]

@@ -7,17 +7,16 @@ import (
 	"time"
 )
 
-// Policy decides which requests may read a room and which may emit to it. The count and the
-// events of a private room need a token that lists the room. Every other room, such as lobby,
-// is open to all.
+// Policy decides which requests may read a room and which may emit to it. The count and the events of a private room
+// need a token that lists the room. Every other room, such as lobby, is open to everybody.
 type Policy struct {
-	Token   string   // what allows everything; "" = none
-	Key     *Key     // of signed tokens; nil = there are none
-	Private []string // patterns of rooms that need a token; * = any text
-	Origins Origins  // whose pages may use the cookie of the token, if they are named
+	Token   string   // allows everything; "" = none
+	Key     *Key     // verifies signed tokens; nil = no signed tokens
+	Private []string // patterns of rooms that need a token; * matches any text
+	Origins Origins  // pages of these origins may use the token's cookie, but "*" does not allow it
 }
 
-// Error refuses a request, in the words of RFC 6750, section 3.
+// Error refuses a request, as RFC 6750, section 3 describes.
 type Error struct {
 	Status    int    // 401 or 403
 	Reason    string // for metrics
@@ -29,7 +28,7 @@ func (e *Error) Error() string { return e.Sentence }
 
 const challenge = `Bearer realm="headcount"`
 
-// unauthorized is for no token, or with code for a bad one.
+// unauthorized refuses a request without a token, or with a bad token if code is set.
 func unauthorized(code, sentence string) error {
 	e := &Error{http.StatusUnauthorized, "token", challenge, sentence}
 	if code != "" {
@@ -38,13 +37,13 @@ func unauthorized(code, sentence string) error {
 	return e
 }
 
-// forbidden is for a good token that does not allow this.
+// forbidden refuses a request whose valid token does not allow it.
 func forbidden(format string, args ...any) error {
 	return &Error{http.StatusForbidden, "token", challenge + `, error="insufficient_scope"`, fmt.Sprintf(format, args...)}
 }
 
-// Authorize refuses a request that may not know of the room or, with an event, not emit it
-// there. until is when the permission ends, zero = never.
+// Authorize refuses a request that may not read the room or, if event is set, may not emit it there. until is the end
+// of the permission, zero = never.
 func (p *Policy) Authorize(r *http.Request, room, event string) (until time.Time, err error) {
 	if event != "" {
 		return p.mayEmit(r, room, event)
@@ -66,7 +65,7 @@ func (p *Policy) Authorize(r *http.Request, room, event string) (until time.Time
 	return g.until, nil
 }
 
-// Authenticate refuses a request to emit that has no valid token, before its body is read.
+// Authenticate refuses a request to emit without a valid token before its body is read.
 func (p *Policy) Authenticate(r *http.Request) error {
 	_, err := p.emitter(r)
 	return err
@@ -85,8 +84,8 @@ func (p *Policy) mayEmit(r *http.Request, room, event string) (time.Time, error)
 	return g.until, nil
 }
 
-// emitter returns what the bearer token of a request to emit allows. A cookie is not enough:
-// browsers send it from other sites' forms, too.
+// emitter returns what the bearer token of a request to emit allows. A cookie is not enough, because browsers send it
+// with the forms of other sites too.
 func (p *Policy) emitter(r *http.Request) (grant, error) {
 	if p.Token == "" && p.Key == nil {
 		return grant{}, &Error{http.StatusForbidden, "emit_off", "", "emit is off; start the server with -token SECRET to switch it on"}

@@ -13,30 +13,29 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// leeway is how far clocks may be apart: a token is good for that much longer than it says.
+// leeway is how much two clocks may differ. A token stays valid for that much longer.
 const leeway = 5 * time.Second
 
-// maxToken is the longest token that is looked at, in bytes: the header of a request is not
-// much longer.
+// maxToken is the longest token that is verified, in bytes. A request header cannot be much longer.
 const maxToken = 8 << 10
 
 // tokenCookie is the cookie that may hold a token.
 const tokenCookie = "headcount_token"
 
-// tokenHeader may hold a token where a proxy asks for a password, which takes Authorization.
+// tokenHeader may hold a token if a proxy asks for a password, because the password uses Authorization.
 const tokenHeader = "Headcount-Token"
 
-// grant is what a token allows: patterns of rooms and of events.
+// grant is what a token allows, as patterns of rooms and events.
 type grant struct {
 	Subscribe []string
 	Emit      []string
-	Events    []string // that it may emit; nil = any
+	Events    []string // events that it may emit; nil = any
 
-	until time.Time // when it ends; zero = never
+	until time.Time // end of the permission; zero = never
 }
 
-// grantOf reads the claim "headcount". It has a name of its own, as Mercure does it, because other services may read the
-// same token. What cannot be understood grants nothing: a misspelt or empty "events" would allow all of them.
+// grantOf reads the claim "headcount". The claim has its own name, as in Mercure, because other services may read the
+// same token. An invalid claim grants nothing, because a misspelt or empty "events" would otherwise allow all events.
 func grantOf(claim any) (grant, error) {
 	var g grant
 	fields, ok := claim.(map[string]any)
@@ -59,17 +58,17 @@ func grantOf(claim any) (grant, error) {
 	return g, nil
 }
 
-// everything is what the server's own -token allows.
+// everything is the grant of the server's own -token.
 func everything() grant { return grant{Subscribe: []string{"*"}, Emit: []string{"*"}} }
 
-// tokenOf returns the token of a request: what was said for it alone goes before what a
-// browser sends with each. The cookie counts for pages of this site and of the origins that are named, not for those
-// that may come because all may.
+// tokenOf returns the token of a request. A token that was sent for this request takes precedence over one that the
+// browser sends with every request. The cookie is valid for pages of this site and of named origins, but not for pages
+// that only "*" allows.
 func (p *Policy) tokenOf(r *http.Request) string {
 	if token := bearer(r); token != "" {
 		return token
 	}
-	// As browsers read queries: a semicolon is a character like others. What is not well formed is left out.
+	// Read the query as browsers do. A semicolon is an ordinary character. Malformed parts are skipped.
 	q, _ := url.ParseQuery(strings.ReplaceAll(r.URL.RawQuery, ";", "%3B"))
 	if token := q.Get("token"); token != "" {
 		return token
@@ -93,8 +92,8 @@ func bearer(r *http.Request) string {
 	return strings.TrimSpace(token)
 }
 
-// check returns what a token allows, or a sentence that says why it is none. It tells
-// nothing of the server's own token by the time it takes.
+// check returns what a token allows, or an error whose sentence says why the token is invalid. The time that it takes
+// reveals nothing about the server's own token.
 func (p *Policy) check(token string) (grant, error) {
 	got, want := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(p.Token))
 	if p.Token != "" && subtle.ConstantTimeCompare(got[:], want[:]) == 1 {
@@ -106,7 +105,7 @@ func (p *Policy) check(token string) (grant, error) {
 	}
 	said := jwt.MapClaims{}
 	_, err := jwt.ParseWithClaims(token, said, p.keyOf,
-		// The key says which algorithms there are, never the token: RFC 8725, section 3.1.
+		// The key determines the algorithms, never the token: RFC 8725, section 3.1.
 		jwt.WithValidMethods(p.Key.methods), jwt.WithExpirationRequired(), jwt.WithLeeway(leeway), jwt.WithTimeFunc(time.Now))
 	switch {
 	case errors.Is(err, jwt.ErrTokenExpired):
@@ -116,17 +115,17 @@ func (p *Policy) check(token string) (grant, error) {
 	case errors.Is(err, jwt.ErrTokenRequiredClaimMissing):
 		return grant{}, errors.New("the token has no exp; get one that expires")
 	case err != nil:
-		return grant{}, wrong // which part of it, a stranger need not know
+		return grant{}, wrong // a stranger need not know which part is wrong
 	}
 	g, err := grantOf(said["headcount"])
-	if end, _ := said.GetExpirationTime(); end != nil { // it is there, see above
+	if end, _ := said.GetExpirationTime(); end != nil { // it is always there, see above
 		g.until = end.Add(leeway)
 	}
 	return g, err
 }
 
-// keyOf returns what a token is checked with. "If any of the listed extension Header Parameters are not understood and
-// supported by the recipient, then the JWS is invalid", RFC 7515, section 4.1.11. None are.
+// keyOf returns the key for a token. "If any of the listed extension Header Parameters are not understood and supported
+// by the recipient, then the JWS is invalid", RFC 7515, section 4.1.11. This server understands none.
 func (p *Policy) keyOf(token *jwt.Token) (any, error) {
 	if _, ok := token.Header["crit"]; ok {
 		return nil, errors.New("crit is not supported")

@@ -6,15 +6,14 @@ import (
 	"time"
 )
 
-// answerTime is how long the reader of an answer that is no stream may take for it.
+// answerTime is how long a client may take to read a response that is not a stream.
 const answerTime = time.Minute
 
-// Bounded bounds how long the reader of an answer may take for it. Streams set a deadline for
-// each write.
+// Bounded limits how long a client may take to read a response. Streams set a deadline for each write.
 func Bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor < 2 {
-			// Also of a stream, before its own: the connection may still have that of its last answer.
+			// A stream needs this too, because the connection may still have the deadline of its last response.
 			answerBy(w, r, time.Now().Add(answerTime))
 			next.ServeHTTP(w, r)
 			return
@@ -23,32 +22,31 @@ func Bounded(next http.Handler) http.Handler {
 		if !strings.HasSuffix(r.URL.Path, "/events") && !strings.Contains(r.URL.Path, "/doctor/") {
 			stop = answerBy(w, r, time.Now().Add(answerTime))
 		}
-		defer func() { // also if a panic ends the request
+		defer func() { // even if a panic ends the request
 			stop()
-			// What is short waits in net/http's buffer until now.
+			// net/http has buffered a short response until now.
 			stop = answerBy(w, r, time.Now().Add(answerTime))
-			_ = http.NewResponseController(w).Flush() // the reader may have gone
+			_ = http.NewResponseController(w).Flush() // the client may have gone
 			stop()
 		}()
 		next.ServeHTTP(w, r)
 	})
 }
 
-// answerBy ends the answer if it is not written by then. What it returns is to be called when
-// it is.
+// answerBy cuts the response if it is not written by then. The caller must call done when it is written.
 func answerBy(w http.ResponseWriter, r *http.Request, t time.Time) (done func()) {
 	control := http.NewResponseController(w)
 	if r.ProtoMajor < 2 {
-		_ = control.SetWriteDeadline(t) // where there are none, only the kernel notices
-		return func() {}                // what net/http still has to write is to be in time, too
+		_ = control.SetWriteDeadline(t) // without deadlines only the kernel notices
+		return func() {}                // the deadline stays for what net/http still has to write
 	}
 	two := http2Writer{control: control}
-	_ = two.SetWriteDeadline(t) // never fails
+	_ = two.SetWriteDeadline(t) // it never fails
 	return two.disarm
 }
 
-// StreamWriter returns what a stream is written to, and what to call when it has ended. The
-// limits that the host sets for requests do not cut it.
+// StreamWriter returns the writer for a stream, and a function to call when the stream has ended. The time limits that
+// the host sets for requests do not cut the stream.
 func StreamWriter(w http.ResponseWriter, r *http.Request) (out http.ResponseWriter, done func()) {
 	w = Innermost(w)
 	control := http.NewResponseController(w)
@@ -56,22 +54,22 @@ func StreamWriter(w http.ResponseWriter, r *http.Request) (out http.ResponseWrit
 	if r.ProtoMajor < 2 {
 		return w, func() {}
 	}
-	_ = control.SetWriteDeadline(time.Time{}) // and WriteTimeout an HTTP/2 stream, also while nothing is written
+	_ = control.SetWriteDeadline(time.Time{}) // WriteTimeout would end an HTTP/2 stream, even one without writes
 	two := &http2Writer{ResponseWriter: w, control: control}
 	return two, two.disarm
 }
 
-// http2Writer is a stream's writer whose write deadlines are for writes alone. Those of
-// net/http end an HTTP/2 stream also while nothing is written; and one that is set when the
-// reader has reset the stream already, which nobody can know, keeps it, its connection and
-// all other requests of that in memory until then.
+// http2Writer is a writer for a stream whose write deadlines apply only to writes. The deadlines of net/http end an
+// HTTP/2 stream even while nothing is written. Moreover, a deadline that is set on a stream that the client has just
+// reset keeps the stream, its connection and all other requests of the connection in memory until then. The server
+// cannot detect this.
 type http2Writer struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	expiry  *time.Timer // nil or stopped while nothing is written
 }
 
-// SetWriteDeadline is for http.ResponseController: it holds until the next Flush is done.
+// SetWriteDeadline implements the method for http.ResponseController. The deadline holds until the next Flush returns.
 func (w *http2Writer) SetWriteDeadline(t time.Time) error {
 	w.disarm()
 	if t.IsZero() {
@@ -82,7 +80,7 @@ func (w *http2Writer) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// FlushError is for http.ResponseController.
+// FlushError implements the method for http.ResponseController.
 func (w *http2Writer) FlushError() error {
 	err := w.control.Flush()
 	w.disarm()

@@ -1,17 +1,17 @@
-// Package httpapi is headcount over HTTP: handlers of net/http for the stream, the count, the
-// renewals, goodbyes and emits. A handler parses the request, asks whether it is allowed, calls
-// the engine, and writes the answer; errors.go turns every error into a status and a sentence.
+// Package httpapi is headcount's HTTP API. It has net/http handlers for streams, counts, renewals, goodbyes and emits.
+// A handler parses the request, checks whether it is allowed, calls the engine and writes the response. errors.go turns
+// every error into a status and a sentence.
 //
 // # Usage
 //
-// [New] returns a [Handler]. It serves events, count, badge.svg, alive, leave and emit below
-// the place where it is mounted. What it says of an error is for whoever made the request;
-// other packages that answer HTTP return the same errors and leave them to [Errors.Write].
+// [New] returns a [Handler]. It serves events, count, badge.svg, alive, leave and emit below its mount point. The
+// sentence of an error is written for the client. Other packages that respond over HTTP return the same errors and let
+// [Errors.Write] write them.
 //
 // # Concurrency
 //
-// A Handler may be used by any goroutine. A stream over plain HTTP/1.x holds none: its
-// connection is taken over, and the handler returns.
+// A Handler may be used from any goroutine. A stream over plain HTTP/1.x needs no goroutine. Its connection is taken
+// over, and the handler returns.
 //
 // # Testing
 //

@@ -17,15 +17,14 @@ import (
 // form is the content type of an HTML form.
 const form = "application/x-www-form-urlencoded"
 
-// emission is what a POST /emit asks for.
+// emission is the content of a POST /emit.
 type emission struct {
 	Event string          `json:"event"`
 	Data  json.RawMessage `json:"data"`
 	Room  *string         `json:"room"`
 }
 
-// parseEmission reads a form if the content type says so, and JSON otherwise. The
-// result is complete: it has data, and a room.
+// parseEmission reads a form if the content type says so, and JSON otherwise. The result always has data and a room.
 func parseEmission(contentType string, body []byte) (emission, error) {
 	e, err := readEmission(contentType, body)
 	if err != nil {
@@ -49,16 +48,16 @@ func readEmission(contentType string, body []byte) (emission, error) {
 	if !utf8.Valid(body) {
 		return e, errors.New("body is not UTF-8; send JSON or a form in UTF-8")
 	}
-	// Some editors write one in front. "Implementations that parse JSON texts MAY ignore the
-	// presence of a byte order mark": RFC 8259, section 8.1.
+	// Some editors write a byte order mark at the start. "Implementations that parse JSON texts MAY ignore the presence
+	// of a byte order mark": RFC 8259, section 8.1.
 	body = bytes.TrimPrefix(body, []byte("\ufeff"))
 	kind, _, _ := mime.ParseMediaType(contentType)
-	// curl -d '{"event":…}' is sent as a form. No field begins like that.
+	// curl -d '{"event":…}' sends JSON as a form. No field of a form begins like that.
 	if kind == form && !bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) {
 		return parseForm(body)
 	}
 	in := json.NewDecoder(bytes.NewReader(body))
-	// A misspelt name would lose what it holds without a word.
+	// Otherwise the value of a misspelt name would be lost silently.
 	in.DisallowUnknownFields()
 	if err := in.Decode(&e); err != nil {
 		return e, fmt.Errorf(`body is not {"event":"…","data":…,"room":"…"}: %w`, where(err, in))
@@ -69,8 +68,8 @@ func readEmission(contentType string, body []byte) (emission, error) {
 	return e, checkFields(body)
 }
 
-// checkFields looks for what the decoder passes over in an object that it has read: a field
-// that comes twice, and half a surrogate pair in a name, which it would make another name.
+// checkFields finds errors that the decoder ignores. These are a duplicate field, and half a surrogate pair in a name,
+// which the decoder would turn into another name.
 func checkFields(body []byte) error {
 	in := json.NewDecoder(bytes.NewReader(body))
 	if begin, _ := in.Token(); begin != json.Delim('{') {
@@ -82,7 +81,7 @@ func checkFields(body []byte) error {
 		if err != nil {
 			return err
 		}
-		name := strings.ToLower(fmt.Sprint(token)) // as the decoder takes it
+		name := strings.ToLower(fmt.Sprint(token)) // the decoder ignores case
 		if had[name] {
 			return fmt.Errorf("%s appears a second time, at byte %d; send it once", name, in.InputOffset())
 		}
@@ -98,24 +97,24 @@ func checkFields(body []byte) error {
 	return nil
 }
 
-// halfPair reports whether a JSON string holds a surrogate without the other one, which no UTF-8
-// has: it is decoded to U+FFFD.
+// halfPair reports whether a JSON string holds one half of a surrogate pair. UTF-8 cannot encode it, so it is decoded
+// to U+FFFD.
 func halfPair(raw []byte) bool {
 	var text string
-	_ = json.Unmarshal(raw, &text) // null is ""
+	_ = json.Unmarshal(raw, &text) // null becomes ""
 	meant := bytes.Count(raw, []byte("\ufffd")) + bytes.Count(bytes.ToLower(raw), []byte(`\ufffd`))
 	return strings.Count(text, "\ufffd") > meant
 }
 
 var errTooDeep = errors.New("it is nested more than 10,000 levels deep; send something flatter")
 
-// tooDeep reports whether the decoder gave up because of that: it has no name for it.
+// tooDeep reports whether the decoder failed because of too much nesting. The decoder has no typed error for this.
 func tooDeep(err error) bool {
 	var syntax *json.SyntaxError
 	return errors.As(err, &syntax) && strings.HasSuffix(syntax.Error(), "exceeded max depth")
 }
 
-// where adds to an error of the decoder at which byte it came.
+// where adds the position in bytes to an error of the decoder.
 func where(err error, in *json.Decoder) error {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
@@ -136,10 +135,9 @@ func where(err error, in *json.Decoder) error {
 	return fmt.Errorf("%w, at byte %d", err, in.InputOffset())
 }
 
-// parseForm reads what curl -d event=news -d data=hi sends. Data is JSON, else a
-// string.
+// parseForm reads the form that curl -d event=news -d data=hi sends. Data is JSON, or else a string.
 func parseForm(body []byte) (emission, error) {
-	// As browsers read forms: a semicolon is a character like others.
+	// Read forms as browsers do. A semicolon is an ordinary character.
 	q, err := url.ParseQuery(strings.ReplaceAll(string(body), ";", "%3B"))
 	if err != nil {
 		return emission{}, fmt.Errorf("malformed form: %w", err)
@@ -156,13 +154,13 @@ func parseForm(body []byte) (emission, error) {
 		}
 	}
 	if q.Has("room") {
-		room := strings.Clone(q.Get("room")) // it is kept, and as a part of the body it would keep all of that
+		room := strings.Clone(q.Get("room")) // a substring would keep the whole body in memory
 		e.Room = &room
 	}
 	if q.Has("data") {
 		e.Data = json.RawMessage(q.Get("data"))
 		var value json.RawMessage
-		if err := json.Unmarshal(e.Data, &value); tooDeep(err) { // and may well be JSON
+		if err := json.Unmarshal(e.Data, &value); tooDeep(err) { // the text may still be JSON
 			return e, fmt.Errorf(`form field "data": %w`, errTooDeep)
 		} else if err != nil {
 			e.Data = sse.Quote(q.Get("data"))

@@ -50,8 +50,8 @@ func (h *Handler) emit(w http.ResponseWriter, r *http.Request) error {
 	}{id, room})
 }
 
-// scoped keeps what one token's idempotency keys are answered with from the others: each is
-// for one event in one room. The keys of those whose permission never ends are as given.
+// scoped limits an idempotency key of a token to one event in one room, so that the response reveals nothing about
+// the events of other tokens. Keys of requests whose permission never ends are used as given.
 func scoped(key string, until time.Time, e emission) string {
 	if key == "" || until.IsZero() {
 		return key
@@ -60,19 +60,19 @@ func scoped(key string, until time.Time, e emission) string {
 	return "token-" + hex.EncodeToString(sum[:16])
 }
 
-// WriteJSON answers with a value.
+// WriteJSON responds with a JSON value.
 func WriteJSON(w http.ResponseWriter, value any) error {
 	body, err := json.Marshal(value)
 	if err != nil {
 		return fmt.Errorf("encode answer: %w", err)
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(append(body, '\n')) // the reader may have gone
+	_, _ = w.Write(append(body, '\n')) // the client may have gone
 	return nil
 }
 
-// nothingElsewhere refuses what would be passed over or not understood: parts of the event
-// in the query, and a body that is compressed or a form with attachments.
+// nothingElsewhere refuses input that would be ignored or misread. This is a part of the event in the query, a
+// compressed body, or a form with attachments.
 func nothingElsewhere(r *http.Request) error {
 	if q, err := Query(r); err == nil {
 		for _, name := range []string{"event", "data", "room", "stream"} {

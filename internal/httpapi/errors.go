@@ -17,34 +17,34 @@ import (
 	"headcount/internal/sse"
 )
 
-// ErrUnauthenticated is for Options.Authorize: the request does not say who it is from. Any
-// other error means that it may not do that.
+// ErrUnauthenticated is an error that Options.Authorize can return. It means that the request does not say who sent it.
+// Any other error means that the request is not allowed.
 var ErrUnauthenticated = errors.New("send a token, as Authorization: Bearer TOKEN")
 
-// Error is an answer with an error status.
+// Error is a response with an error status.
 type Error struct {
 	Status    int
 	Reason    string // for metrics
-	Sentence  string // says what to do
+	Sentence  string // says what the client can do
 	Challenge string // WWW-Authenticate, "" = none
 }
 
 func (e *Error) Error() string { return e.Sentence }
 
-// Refuse returns an error with a status and a sentence that says what to do.
+// Refuse returns an error with a status and a sentence that says what the client can do.
 func Refuse(status int, reason, format string, args ...any) error {
 	return &Error{Status: status, Reason: reason, Sentence: fmt.Sprintf(format, args...)}
 }
 
-// BadRequest returns an error for a request that is wrong.
+// BadRequest returns an error for a malformed request.
 func BadRequest(err error) error { return Refuse(http.StatusBadRequest, "bad_request", "%v", err) }
 
-// NotFound returns an error for a path at which there is nothing.
+// NotFound returns an error for a path that does not exist.
 func NotFound(sentence string) error {
 	return Refuse(http.StatusNotFound, "no_such_route", "%s", sentence)
 }
 
-// Allow refuses methods other than those.
+// Allow refuses all methods but the given ones.
 func Allow(w http.ResponseWriter, r *http.Request, methods ...string) error {
 	if slices.Contains(methods, r.Method) {
 		return nil
@@ -57,7 +57,7 @@ func Allow(w http.ResponseWriter, r *http.Request, methods ...string) error {
 	return Refuse(http.StatusMethodNotAllowed, "no_such_route", "only %s %s allowed here", strings.Join(methods, " and "), are)
 }
 
-// forbidden is an error of Options.Authorize.
+// forbidden wraps an error of Options.Authorize.
 func forbidden(err error) error {
 	var known *auth.Error
 	switch {
@@ -69,7 +69,7 @@ func forbidden(err error) error {
 	return Refuse(http.StatusForbidden, "token", "%v", err)
 }
 
-// InternalError is all that strangers are told of one.
+// InternalError is all that a client is told about an internal error.
 const InternalError = "internal error; the log of the server has the details"
 
 func statusOf(code engine.Code) int {
@@ -82,7 +82,7 @@ func statusOf(code engine.Code) int {
 	return http.StatusServiceUnavailable
 }
 
-// answerOf returns what is answered to an error. This is the one place where errors become answers.
+// answerOf returns the response to an error. This is the only place where errors become responses.
 func answerOf(err error) *Error {
 	var known *Error
 	var refused *engine.Refusal
@@ -98,18 +98,18 @@ func answerOf(err error) *Error {
 	return &Error{Status: http.StatusInternalServerError, Reason: "server_error", Sentence: InternalError}
 }
 
-// connTime is how long an answer on a hijacked connection may take.
+// connTime is how long a response on a hijacked connection may take.
 const connTime = time.Second
 
-// Errors answers the errors of handlers.
+// Errors writes the responses to errors of handlers.
 type Errors struct {
 	Log     *slog.Logger
-	Refused func(reason string, status int) // is told of each; nil = nobody
-	// Page shows an error to a person whose browser asked for a page. nil: errors are JSON for everybody.
+	Refused func(reason string, status int) // called for each error response; nil = not called
+	// Page shows an error to a browser that requested a page. nil: all errors are JSON.
 	Page func(w http.ResponseWriter, r *http.Request, status int, sentence string) error
 }
 
-// Handle makes a handler of one that returns an error.
+// Handle turns a handler that returns an error into an http.HandlerFunc.
 func (e Errors) Handle(serve func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if err := serve(w, r); err != nil {
@@ -118,7 +118,7 @@ func (e Errors) Handle(serve func(http.ResponseWriter, *http.Request) error) htt
 	}
 }
 
-// Write answers with {"error":"…"}. Nothing of the answer may have been written before.
+// Write responds with {"error":"…"}. Nothing of the response may have been written before.
 func (e Errors) Write(w http.ResponseWriter, r *http.Request, err error) {
 	a := answerOf(err)
 	if a.Status == http.StatusInternalServerError {
@@ -143,16 +143,16 @@ func (e Errors) Write(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// wantsPage reports whether a person follows a link, which their browser says by what it accepts.
+// wantsPage reports whether the client is a browser that requested a page, by its Accept header.
 func wantsPage(r *http.Request) bool {
 	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && Prefers(r, "text/html")
 }
 
-// write sets the header of the answer and returns its body.
+// write sets the header of the response and returns its body.
 func (a *Error) write(h http.Header) []byte {
 	h.Del("X-Accel-Buffering")
 	if h.Get("Access-Control-Allow-Origin") != "" {
-		h.Set("Access-Control-Expose-Headers", "Retry-After") // or a page of another origin may not read it
+		h.Set("Access-Control-Expose-Headers", "Retry-After") // otherwise a page of another origin may not read it
 	}
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Type", "application/json")
@@ -160,13 +160,13 @@ func (a *Error) write(h http.Header) []byte {
 		h.Set("WWW-Authenticate", a.Challenge)
 	}
 	if a.Status == http.StatusServiceUnavailable || a.Status == http.StatusTooManyRequests {
-		// Random, or all that were refused would come back at once.
+		// A random time, so that not all refused clients come back at once.
 		h.Set("Retry-After", strconv.Itoa(1+rand.IntN(5)))
 	}
 	return fmt.Appendf(nil, "{\"error\":%s}\n", sse.Quote(a.Sentence))
 }
 
-// WriteConn answers on a connection that was hijacked, and closes it.
+// WriteConn writes the response on a hijacked connection and closes it.
 func (e Errors) WriteConn(conn net.Conn, err error) {
 	a := answerOf(err)
 	header := make(http.Header)

@@ -40,15 +40,14 @@ func (h *Handler) events(w http.ResponseWriter, r *http.Request) error {
 // SetStreamHeader sets the header of a stream.
 func SetStreamHeader(h http.Header) {
 	h.Set("Content-Type", "text/event-stream") // bare, see docs/decisions/0033
-	// Each of these makes some proxy pass the stream on as it comes: no-transform
-	// stops compression, no-store stops Varnish from sharing it, and nginx obeys
-	// X-Accel-Buffering.
+	// Each of these makes some proxy pass the stream on without a delay. no-transform stops compression, no-store stops
+	// Varnish from sharing the stream, and nginx obeys X-Accel-Buffering.
 	h.Set("Cache-Control", "no-cache, no-store, no-transform")
 	h.Set("X-Accel-Buffering", "no")
 }
 
-// stream serves a subscriber until one of both ends it. A connection that the engine can take
-// over is taken from net/http; then the handler is done.
+// stream serves a subscriber until either side ends the stream. If the engine can take over the connection, it is taken
+// from net/http and the handler returns.
 func (h *Handler) stream(w http.ResponseWriter, r *http.Request, want engine.Request) error {
 	inner := Innermost(w)
 	takeOver := h.engine.CanTakeOver()
@@ -86,30 +85,30 @@ func (h *Handler) handOver(w http.ResponseWriter, r *http.Request, st *engine.St
 	}
 	if err := st.HandOver(conn, header, chunked); err != nil {
 		st.Close(wire.Gone)
-		h.errors.WriteConn(conn, err) // there is no other answer to give
+		h.errors.WriteConn(conn, err) // there is no other way to respond
 	}
 	return nil
 }
 
-// header is the response header, as net/http would send it.
+// header returns the response header in the form that net/http would send.
 func header(h http.Header, chunked bool) []byte {
 	h.Set("Date", time.Now().UTC().Format(http.TimeFormat))
 	// The connection ends with the stream.
 	h.Set("Connection", "close")
-	h.Del("Content-Encoding") // what a middleware promised
+	h.Del("Content-Encoding") // a middleware may have set it
 	b := bytes.NewBufferString("HTTP/1.0 200 OK\r\n")
 	if chunked {
 		b = bytes.NewBufferString("HTTP/1.1 200 OK\r\n")
 		h.Set("Transfer-Encoding", "chunked")
 	}
-	_ = h.Write(b) // a buffer takes everything
+	_ = h.Write(b) // a buffer never fails
 	b.WriteString("\r\n")
 	return b.Bytes()
 }
 
 // poll serves GET /events?poll=1.
 func (h *Handler) poll(w http.ResponseWriter, r *http.Request, want engine.Request) error {
-	// Some filters refuse event streams, or hold them back, and go by the type.
+	// Some filters refuse or hold back event streams. They recognize them by the content type.
 	if !strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -119,10 +118,10 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request, want engine.Reque
 		return err
 	}
 	written := false
-	defer func() { st.Answered(written) }() // also if a panic ends the request
+	defer func() { st.Answered(written) }() // even if a panic ends the request
 	body, ok := st.Poll(r.Context())
 	if !ok {
-		return nil // the reader has gone: nobody to answer
+		return nil // the client has gone
 	}
 	defer answerBy(w, r, time.Now().Add(answerTime))()
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))

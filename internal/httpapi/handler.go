@@ -11,15 +11,15 @@ import (
 	"headcount/internal/engine"
 )
 
-// Options of a [Handler].
+// Options are the options of a [Handler].
 type Options struct {
 	Engine *engine.Engine
-	// Authorize refuses what a request may not do. nil: everybody may subscribe, nobody may emit.
+	// Authorize returns an error if a request is not allowed. nil: everybody may subscribe, nobody may emit.
 	Authorize func(*http.Request, Access) error
-	// Identify names the user that a request comes from, "" = its client id does. nil: always.
+	// Identify names the user that sent a request; "" = its client id. nil: always its client id.
 	Identify func(*http.Request) string
 	Origins  auth.Origins
-	Trusted  []netip.Prefix // proxies whose X-Forwarded-For is believed
+	Trusted  []netip.Prefix // proxies whose X-Forwarded-For is trusted
 	MaxEvent int64          // largest body of an emit, in bytes; 0 = 64 KiB
 	Log      *slog.Logger   // nil = none
 	Observer engine.Observer
@@ -28,12 +28,12 @@ type Options struct {
 // Access is what a request wants to do.
 type Access struct {
 	Room  string
-	Event string // that it wants to emit there, "" = it wants to know of the room
+	Event string // event to emit to the room; "" = to read the room
 
 	until *time.Time
 }
 
-// EndAt says when the permission ends. A stream then ends, too.
+// EndAt sets the end of the permission. A stream then ends too.
 func (a Access) EndAt(t time.Time) { *a.until = t }
 
 // Handler serves the API. It is an [http.Handler].
@@ -46,11 +46,11 @@ type Handler struct {
 	strangers strangers
 }
 
-// route is what is served at a path.
+// route is the handler of a path.
 type route struct {
 	methods []string
 	serve   func(http.ResponseWriter, *http.Request) error
-	shared  bool // with pages of other origins
+	shared  bool // pages of other origins may use it
 }
 
 // New returns a handler.
@@ -77,14 +77,14 @@ func New(opt Options) *Handler {
 	return h
 }
 
-// ServeHTTP serves one request. Its path is what is left of it where the handler is mounted.
+// ServeHTTP serves one request. Its path must be relative to the mount point.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.errors.Handle(h.serve)(w, r)
 }
 
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 	name := strings.TrimPrefix(r.URL.Path, "/")
-	if name != "events" { // its first write is to be small
+	if name != "events" { // the first write of a stream must stay small
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 	}
 	to, ok := h.routes[name]
@@ -101,14 +101,14 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 	return to.serve(w, r)
 }
 
-// authorize asks whether the request may do that, and returns until when; zero = for ever.
+// authorize checks whether the request is allowed, and returns the end of the permission; zero = never.
 func (h *Handler) authorize(w http.ResponseWriter, r *http.Request, room, event string) (until time.Time, err error) {
 	if h.opt.Authorize == nil {
 		return until, nil
 	}
 	err = h.opt.Authorize(r, Access{Room: room, Event: event, until: &until})
 	if err != nil || !until.IsZero() {
-		// What a picture shows is in its width, too, and a page of another site can measure that.
+		// The width of a picture reveals the count as well, and a page of another site can measure it.
 		w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
 	}
 	if err != nil {
@@ -117,10 +117,10 @@ func (h *Handler) authorize(w http.ResponseWriter, r *http.Request, room, event 
 	return until, nil
 }
 
-// address is what limits count a request under.
+// address returns the prefix under which limits count a request.
 func (h *Handler) address(r *http.Request) netip.Prefix { return auth.Address(r, h.opt.Trusted) }
 
-// user returns what the request's user is counted as, "" = what its client ids say.
+// user returns the id under which the request's user is counted; "" = its client ids.
 func (h *Handler) user(r *http.Request) string {
 	if h.opt.Identify == nil {
 		return ""

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// allowOrigin refuses pages of other origins that are not named. It logs each such origin once: whoever runs the server
+// allowOrigin refuses pages of other origins that are not named. It logs each such origin once, because the operator
 // may have forgotten it.
 func (h *Handler) allowOrigin(w http.ResponseWriter, r *http.Request) error {
 	err := h.opt.Origins.Allow(w.Header(), r)
@@ -15,16 +15,16 @@ func (h *Handler) allowOrigin(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// maxStrangers bounds what strangers can have remembered and logged.
+// maxStrangers limits how many refused origins are stored and logged.
 const maxStrangers = 100
 
-// strangers are the origins that were refused. The zero value is ready.
+// strangers are the refused origins. The zero value is ready to use.
 type strangers struct {
 	mu    sync.Mutex
 	known map[string]struct{}
 }
 
-// add reports whether the origin is new and there is room for it.
+// add reports whether the origin is new and still fits.
 func (s *strangers) add(origin string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

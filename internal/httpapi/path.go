@@ -9,35 +9,34 @@ import (
 	"strings"
 )
 
-// What a request tells of the path that it took.
+// These functions detect the network path of a request.
 
-// proxied reports whether the request came through a proxy, or may have: HTTP/2 is what a
-// proxy speaks to many readers on one connection, so its end says nothing of one.
+// proxied reports whether the request came through a proxy, or may have. A proxy may carry many clients on one HTTP/2
+// connection, so the end of the connection says nothing about one client.
 func proxied(r *http.Request) bool {
-	_, local := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr) // nobody comes that way from afar
+	_, local := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr) // no remote client uses it
 	return r.ProtoMajor >= 2 || local || Forwarded(r) || silentlyForwarded(r)
 }
 
-// Forwarded reports whether a proxy on the way has said so.
+// Forwarded reports whether a proxy has added a header.
 func Forwarded(r *http.Request) bool {
 	return r.Header.Get("Via") != "" || r.Header.Get("Forwarded") != "" || r.Header.Get("X-Forwarded-For") != ""
 }
 
-// silentlyForwarded recognizes the proxies that name themselves in no header unless they are
-// told to. Nginx speaks HTTP/1.0, and every browser asks for keep-alive: nginx and
-// Node's http-proxy make "close" of it, HAProxy drops it. Nothing tells Privoxy from a
-// browser, and nothing tells these from a program that connects like them.
+// silentlyForwarded detects proxies that by default add no header with their name. Nginx speaks HTTP/1.0. Every browser
+// asks for keep-alive, but nginx and Node's http-proxy turn it into "close", and HAProxy drops it. Privoxy cannot be
+// told from a browser. A program that connects in the same way cannot be told from these proxies.
 func silentlyForwarded(r *http.Request) bool {
 	return !r.ProtoAtLeast(1, 1) || browser(r) && !strings.EqualFold(r.Header.Get("Connection"), "keep-alive")
 }
 
-// relayed reports whether the client asked for another address than the one at which its request arrived. So something
-// between them passed it on: a relay of TCP, which says nothing of itself and keeps its side open when the client has
-// vanished, or the kernel, by a port mapping, which does no harm. Nothing tells a relay at the port that the name stands
-// for from no relay.
+// relayed reports whether the client asked for another address than the one at which its request arrived. Then
+// something in between passed the request on. It may be a TCP relay, which adds no header and keeps its side open after
+// the client has vanished. It may also be a port mapping of the kernel, which does no harm. A relay at the port of the
+// name cannot be detected.
 //
-// Some proxies put another address into Host. So "client watch" says in Referer too where it asked; a browser says there
-// which page asked, which may be anybody's.
+// Some proxies put another address into Host. So "client watch" also sends the address in Referer. A browser sends the
+// URL of its page in Referer, which may be on any site.
 func relayed(r *http.Request) bool {
 	arrived, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
 	asked, tls := r.Host, r.TLS != nil
@@ -61,6 +60,6 @@ func relayed(r *http.Request) bool {
 	return err == nil && ip.WithZone("").Unmap() != arrived.AddrPort().Addr().WithZone("").Unmap()
 }
 
-// browser reports whether a browser sent the request. Only they have antivirus between
-// them and the network that holds back the last event, see wire.Push.
+// browser reports whether a browser sent the request. Antivirus that holds back the last event affects only browsers,
+// see wire.Push.
 func browser(r *http.Request) bool { return strings.HasPrefix(r.UserAgent(), "Mozilla/") }

@@ -12,10 +12,10 @@ import (
 	"headcount/internal/sse"
 )
 
-// DefaultRoom is the room of requests that name none.
+// DefaultRoom is the room of requests that name no room.
 const DefaultRoom = "lobby"
 
-// parseRequest reads what a request for a stream asks for.
+// parseRequest reads a request for a stream.
 func parseRequest(r *http.Request) (engine.Request, error) {
 	q, err := Query(r)
 	if err != nil {
@@ -51,17 +51,17 @@ func parseRequest(r *http.Request) (engine.Request, error) {
 		}
 		return want, nil
 	}
-	// Node's http-proxy, which never closes a stream, gives itself away by this alone.
-	// Programs may do so too, but a reader without id is only told to come again.
+	// Only this reveals Node's http-proxy, which never closes a stream. Programs may send it too. The only effect on a
+	// client without id is a request to reconnect.
 	want.Proxied = want.Proxied || want.Relayed || r.Close
 	return want, nil
 }
 
-// Query reads the query as browsers do: a semicolon is a character like others.
+// Query reads the query as browsers do. A semicolon is an ordinary character.
 func Query(r *http.Request) (url.Values, error) {
 	pairs := strings.Split(strings.ReplaceAll(r.URL.RawQuery, ";", "%3B"), "&")
 	for i, pair := range pairs {
-		// "malformed … never an error status": such a cursor is taken as it stands.
+		// "malformed … never an error status": such a cursor is accepted as it is.
 		if text, ok := strings.CutPrefix(pair, "lastEventId="); ok {
 			if _, err := url.QueryUnescape(text); err != nil {
 				pairs[i] = "lastEventId=" + url.QueryEscape(text)
@@ -84,8 +84,7 @@ func Room(r *http.Request) (string, error) {
 	return RoomOf(q)
 }
 
-// RoomOf returns the room that a query names. "stream" is what the client of
-// github.com/r3labs/sse/v2 calls it.
+// RoomOf returns the room that a query names. The client of github.com/r3labs/sse/v2 names it "stream".
 func RoomOf(q url.Values) (string, error) {
 	for _, key := range []string{"room", "stream"} {
 		if q.Has(key) {
@@ -98,9 +97,8 @@ func RoomOf(q url.Values) (string, error) {
 	return DefaultRoom, nil
 }
 
-// Prefers reports whether the Accept header of a request likes that kind of text more than JSON.
-// Of two that it likes the same, it gets the first that it names, and JSON if it names
-// neither.
+// Prefers reports whether the Accept header of a request prefers that content type over JSON. With equal preference the
+// one that is named first wins, and JSON wins if neither is named.
 func Prefers(r *http.Request, kind string) bool {
 	type like struct {
 		q  float64

@@ -9,17 +9,17 @@ import (
 	"headcount/internal/sse"
 )
 
-// maxIDs is how many client ids one request may name.
+// maxIDs is how many client ids a request may name.
 const maxIDs = 100
 
 // users is the body of POST /alive and POST /leave.
 type users struct {
 	Room  string   `json:"room"`
 	IDs   []string `json:"ids"`
-	Grace float64  `json:"grace"` // of a goodbye, in seconds: it holds unless they are back before
+	Grace float64  `json:"grace"` // of a goodbye, in seconds; a user that reconnects within it stays counted
 }
 
-// maxGrace is the longest grace of a goodbye, in seconds.
+// maxGrace is the longest grace period of a goodbye, in seconds.
 const maxGrace = 5
 
 // alive serves POST /alive.
@@ -44,7 +44,7 @@ func (h *Handler) leave(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	// A tab that closes says nothing of a user who may have others.
+	// A tab that closes says nothing about the other tabs of a named user.
 	if h.user(r) == "" {
 		if err := h.engine.Leave(u.Room, u.IDs, time.Duration(u.Grace*float64(time.Second))); err != nil {
 			return err
@@ -54,8 +54,8 @@ func (h *Handler) leave(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// readUsers reads the users that a request may speak for. It reads JSON whatever its content
-// type: sendBeacon says text/plain.
+// readUsers reads the users that a request may act for. It reads JSON with any content type, because sendBeacon sends
+// text/plain.
 func (h *Handler) readUsers(w http.ResponseWriter, r *http.Request) (u users, err error) {
 	h.opt.Origins.Greet(w.Header(), r)
 	body, err := readBody(w, r, maxBody)

@@ -2,8 +2,8 @@ package httpapi
 
 import "net/http"
 
-// Innermost returns the writer below all middleware that lets others through by Unwrap. What
-// goes to it is not compressed and not held back by any of them.
+// Innermost returns the writer below all middleware that has an Unwrap method. None of this middleware compresses or
+// buffers what is written to it.
 func Innermost(w http.ResponseWriter) http.ResponseWriter {
 	for {
 		outer, ok := w.(interface{ Unwrap() http.ResponseWriter })

@@ -6,21 +6,22 @@ import (
 	"strings"
 )
 
-// A Chart is what the page draws of a trend. The script of the page continues it and draws the same: see draw in assets/chart.js.
+// Chart is the drawing of a trend on the page. The script of the page continues it and draws in the same way, see draw
+// in assets/chart.js.
 type Chart struct {
-	Line, Area string // SVG path data in a box of chartWidth × chartHeight, with now at its right edge
-	Top, Half  int    // the values at the upper and the middle grid line
+	Line, Area string // SVG path data in a box of chartWidth × chartHeight; the right edge is now
+	Top, Half  int    // values at the upper and the middle grid line
 	PeakX      int
 	PeakY      int
 	Peak       int
 	PeakAge    string
-	Span       string // the time that the whole width stands for
+	Span       string // the time that the whole width shows
 }
 
 const (
 	chartWidth  = 1200
 	chartHeight = 100
-	chartMargin = 6 // above the upper grid line and below zero, so that no line is cut in half
+	chartMargin = 6 // above the upper grid line and below zero, so that no line is clipped
 )
 
 // NewChart draws the points of a trend.
@@ -50,17 +51,18 @@ func NewChart(points []Point) Chart {
 			fmt.Fprintf(&b, "H%dV%d", chartX(i+1, len(points)), at)
 		}
 	}
-	// The right edge is now, so it shows what the big number says.
+	// The right edge is now, so it shows the same value as the big number.
 	fmt.Fprintf(&b, "H%dV%d", chartWidth, y(points[len(points)-1].Last))
 	c.Line = b.String()
 	c.Area = fmt.Sprintf("%sV%dH0Z", c.Line, chartHeight)
 	return c
 }
 
-// chartX returns where step i of n begins. However few there are, they take the whole width.
+// chartX returns where step i of n begins. The steps always fill the whole width.
 func chartX(i, n int) int { return chartWidth * i / n }
 
-// chartTop returns the value of the upper grid line: an even number that is easy to read, 4 or more, so that one user looks like few.
+// chartTop returns the value of the upper grid line. It is an even round number of at least 4, so that one user looks
+// like few.
 func chartTop(peak int) int {
 	for scale := 1; ; scale *= 10 {
 		for _, top := range []int{4, 6, 8, 10, 12, 16, 20, 24, 30} {
@@ -71,7 +73,7 @@ func chartTop(peak int) int {
 	}
 }
 
-// inWords puts a number of steps into words.
+// inWords returns a number of steps in words.
 func inWords(steps int) string {
 	seconds := steps * int(TrendStep.Seconds())
 	switch {
@@ -83,7 +85,7 @@ func inWords(steps int) string {
 	return fmt.Sprintf("%d minutes", seconds/60)
 }
 
-// ago puts an age in steps into words.
+// ago returns an age in steps in words.
 func ago(steps int) string {
 	minutes := steps * int(TrendStep.Seconds()) / 60
 	if minutes == 0 {

@@ -8,12 +8,12 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// How numbers are shown on the pages; the script of the operator's page has the same: assets/stats.js.
+// These functions format numbers for the pages. The script of the operator's page, assets/stats.js, has the same ones.
 
-// formatCount is a number with commas between thousands.
+// formatCount formats a number with commas between thousands.
 func formatCount(n int) string { return humanize.Comma(int64(n)) }
 
-// formatBytes is a size as people say it.
+// formatBytes formats a size with a unit.
 func formatBytes(n int64) string {
 	size, unit := float64(n), 0
 	for size >= 1024 && unit < 4 {
@@ -27,7 +27,7 @@ func formatBytes(n int64) string {
 	return fmt.Sprintf("%d %s", int(size), [...]string{"B", "KiB", "MiB", "GiB", "TiB"}[unit])
 }
 
-// formatRate is a number per second.
+// formatRate formats a number per second.
 func formatRate(n float64) string {
 	if n < 10 {
 		return fmt.Sprintf("%.1f", n)
@@ -35,7 +35,7 @@ func formatRate(n float64) string {
 	return formatCount(int(n))
 }
 
-// formatSpan is a time in seconds as people say it.
+// formatSpan formats a time in seconds with a unit.
 func formatSpan(seconds float64) string {
 	d := time.Duration(seconds * float64(time.Second))
 	days, hours, minutes := int(d.Hours())/24, int(d.Hours())%24, int(d.Minutes())%60

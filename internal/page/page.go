@@ -1,8 +1,8 @@
-// Package page is what people look at: the page of a room, and what the operator's page is made
-// of too: the layout, the course of the user count over the last ten minutes, and its drawing.
+// Package page serves the page of a room, and parts that the operator's page shares. These are the layout, the trend of
+// the user count over the last ten minutes, and its chart.
 //
-// [New] reads the templates. A [Pages] may be used by any goroutine; [Pages.Counted] is to be
-// called whenever the count of a room may have changed.
+// [New] reads the templates. A [Pages] may be used from any goroutine. Call [Pages.Counted] whenever the count of a
+// room may have changed.
 package page
 
 import (
@@ -25,20 +25,21 @@ import (
 	"headcount/templates"
 )
 
-// pagePolicy is the page's Content-Security-Policy: what this server serves, nothing inline, no frames around it.
+// pagePolicy is the page's Content-Security-Policy. It allows what this server serves, nothing inline, and no frames
+// around the page.
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
 	"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
-// Options of [Pages].
+// Options are the options of [Pages].
 type Options struct {
 	Dev     bool                  // templates and assets from disk, on every request
-	Node    string                // name of this node, "" if it is alone
-	Version string                // of this server, "" if it is not known
-	Count   func(room string) int // how many users a room has now
+	Node    string                // name of this node, "" if there are no others
+	Version string                // version of this server, "" if unknown
+	Count   func(room string) int // returns how many users a room has now
 	Now     func() time.Time      // default time.Now
 }
 
-// Pages serves the page and the assets. It keeps the trend that the page shows.
+// Pages serves the page and the assets. It keeps the trend for the page.
 type Pages struct {
 	dev     bool
 	node    string
@@ -50,8 +51,8 @@ type Pages struct {
 	layout  *template.Template
 }
 
-// New fails if an asset or template is missing or malformed; with Dev, also if this is not run where the directories
-// assets and templates are.
+// New fails if an asset or template is missing or malformed. With Dev it also fails if the directories assets and
+// templates are not in the working directory.
 func New(cfg Options) (*Pages, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -96,22 +97,22 @@ func (p *Pages) parse() (*template.Template, error) {
 	return t, nil
 }
 
-// Counted notes the count of a room for the trend.
+// Counted adds the count of a room to the trend.
 func (p *Pages) Counted(room string, users int) { p.trend.Counted(room, users, p.now()) }
 
-// homeView is what templates/home.html shows.
+// homeView is the data for templates/home.html.
 type homeView struct {
 	Room     string
 	Other    bool // the room is not the default one
 	Users    int
-	Digits   int    // of Users, which sets how large they are
-	Argument string // what io() takes for the room, in JavaScript
+	Digits   int    // digits of Users, which set the size of the number
+	Argument string // argument of io() for the room, in JavaScript
 	Origin   string // of this server
 	Stream   string // URL of the stream
-	Emit     string // a command line that emits to the room
+	Emit     string // a command line that emits an event to the room
 	Points   []Point
-	Into     int64  // ms since the last point began
-	Node     string // that this is from, "" if there is only one
+	Into     int64  // milliseconds since the last point began
+	Node     string // name of the node that serves the page, "" if there is only one
 	Version  string
 	Chart    Chart
 }
@@ -122,22 +123,22 @@ func (p *Pages) Home(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	// Not no-store, which in some browsers forbids the back/forward cache: the Back button is to find the page as it was.
+	// no-store would disable the back/forward cache in some browsers. The Back button should restore the page.
 	w.Header().Set("Cache-Control", "private, no-cache")
 	return p.Render(w, r, http.StatusOK, "home.html", p.view(room, auth.PublicOrigin(r)))
 }
 
-// errorView is what templates/error.html shows.
+// errorView is the data for templates/error.html.
 type errorView struct {
-	Root     string // the address of the page of the default room, as seen from the page that failed
+	Root     string // the URL of the default room's page, relative to the failed page
 	Status   int
 	Title    string
 	Sentence string // what to do
 }
 
-// Error answers with a page that says what went wrong.
+// Error responds with a page that describes an error.
 func (p *Pages) Error(w http.ResponseWriter, r *http.Request, status int, sentence string) error {
-	// Relative, because a proxy may have put this server under a path.
+	// The URL is relative, because a proxy may serve this server under a path.
 	root := strings.Repeat("../", max(strings.Count(r.URL.Path, "/")-1, 0))
 	if root == "" {
 		root = "./"
@@ -146,7 +147,7 @@ func (p *Pages) Error(w http.ResponseWriter, r *http.Request, status int, senten
 	return p.Render(w, r, status, "error.html", errorView{root, status, http.StatusText(status), string(unicode.ToUpper(first)) + sentence[size:] + "."})
 }
 
-// Asset serves GET /assets/*, of which name is the rest.
+// Asset serves GET /assets/*. name is the rest of the path.
 func (p *Pages) Asset(w http.ResponseWriter, r *http.Request, name string) error {
 	err := p.assets.Serve(w, r, name)
 	if errors.Is(err, asset.ErrNotFound) {
@@ -155,13 +156,13 @@ func (p *Pages) Asset(w http.ResponseWriter, r *http.Request, name string) error
 	return err
 }
 
-// Client serves GET /socket.io/socket.io.js, where lessons load it from.
+// Client serves GET /socket.io/socket.io.js, the URL that Socket.IO tutorials use.
 func (p *Pages) Client(w http.ResponseWriter, r *http.Request) error { return p.Asset(w, r, "io.js") }
 
-// Icon returns the address of the icon.
+// Icon returns the URL of the icon.
 func (p *Pages) Icon() (string, error) { return p.assets.URL("icon.svg") }
 
-// Render answers with a status and the page of a template.
+// Render responds with a status and the page of a template.
 func (p *Pages) Render(w http.ResponseWriter, r *http.Request, status int, name string, view any) error {
 	layout := p.layout
 	if p.dev {
@@ -170,7 +171,7 @@ func (p *Pages) Render(w http.ResponseWriter, r *http.Request, status int, name 
 			return err
 		}
 	}
-	// Rendered before anything is sent, so that a mistake in the template is a clean 500.
+	// Render the whole page first, so that a mistake in the template gives a clean 500.
 	var page bytes.Buffer
 	if err := layout.ExecuteTemplate(&page, name, view); err != nil {
 		return fmt.Errorf("render page: %w", err)
@@ -183,7 +184,7 @@ func (p *Pages) Render(w http.ResponseWriter, r *http.Request, status int, name 
 	header.Set("Content-Type", "text/html; charset=UTF-8")
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(page.Bytes()) // the reader may have gone
+		_, _ = w.Write(page.Bytes()) // the client may have gone
 	}
 	return nil
 }
@@ -213,5 +214,6 @@ func (p *Pages) view(room, origin string) homeView {
 	return v
 }
 
-// inJavaScript makes a room readable in a string of JavaScript that somebody pastes into a page. Rooms have no control characters.
+// inJavaScript escapes a room for a string of JavaScript that a user pastes into a page. Rooms have no control
+// characters.
 var inJavaScript = strings.NewReplacer(`\`, `\\`, `'`, `\'`, `</`, `<\/`)

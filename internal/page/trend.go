@@ -8,14 +8,14 @@ import (
 const (
 	TrendStep  = 5 * time.Second
 	trendSteps = 120 // ten minutes
-	trendRooms = 100 // rooms are named by strangers: how many there may be is for us to say
+	trendRooms = 100 // strangers choose the names of rooms, so their number is limited
 )
 
-// A Point is what a room's user count did in one step: the most it was, and what it was at the end. A line drawn through
-// the ends alone would miss a peak that came and went within a step.
+// Point is the highest and the last user count of a room in one step. A line through the last values alone would miss a
+// peak within a step.
 type Point struct{ Peak, Last int }
 
-// Trend remembers the user counts of the last ten minutes, for at most trendRooms rooms. It knows no clock: every time is
+// Trend keeps the user counts of the last ten minutes for at most trendRooms rooms. It reads no clock. Every time is
 // passed in. The room `always` is never dropped.
 type Trend struct {
 	always string
@@ -24,22 +24,23 @@ type Trend struct {
 	rooms map[string]*roomTrend
 }
 
-// roomTrend is a ring of steps. A step is a number of 5 s periods since 1970; its place in the ring is step % trendSteps.
+// roomTrend is a ring of steps. A step is a number of 5 s periods since 1970. Its index in the ring is step %
+// trendSteps.
 type roomTrend struct {
-	first, at int64 // the oldest step known, and the newest
-	changed   int64 // the step in which the count changed last
+	first, at int64 // the oldest and the newest known step
+	changed   int64 // the last step in which the count changed
 	users     int
 	ring      [trendSteps]Point
 }
 
-// NewTrend returns a trend in which the room `always` has nobody from now on.
+// NewTrend returns a trend in which the room `always` has 0 users from now on.
 func NewTrend(always string, now time.Time) *Trend {
 	t := &Trend{always: always, rooms: make(map[string]*roomTrend)}
 	t.rooms[always] = newRoomTrend(stepOf(now))
 	return t
 }
 
-// Counted notes that the room has this many users from now on.
+// Counted records the room's number of users from now on.
 func (t *Trend) Counted(room string, users int, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -59,7 +60,8 @@ func (t *Trend) Counted(room string, users int, now time.Time) {
 	p.Peak = max(p.Peak, users)
 }
 
-// Points returns what is known of the room, one point a step, oldest first, the last one being now; nil if nothing is.
+// Points returns the trend of the room with one point per step, oldest first. The last point is now. It returns nil for
+// an unknown room.
 func (t *Trend) Points(room string, now time.Time) []Point {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -76,8 +78,8 @@ func (t *Trend) Points(room string, now time.Time) []Point {
 	return points
 }
 
-// makeSpace drops a room if there are as many as there may be: an empty one if possible, else the one that changed least
-// recently.
+// makeSpace drops a room if the maximum is reached. It prefers an empty room, and otherwise drops the room that changed
+// least recently.
 func (t *Trend) makeSpace() {
 	if len(t.rooms) < trendRooms {
 		return
@@ -103,10 +105,10 @@ func (r *roomTrend) lessWanted(than *roomTrend) bool {
 	return r.changed < than.changed
 }
 
-// advance fills the steps up to this one with the count as it is. A clock that was set back changes nothing.
+// advance fills the steps up to this one with the current count. It ignores a clock that was set back.
 func (r *roomTrend) advance(step int64) {
 	if step-r.at > trendSteps {
-		r.at = step - trendSteps // the ring is about to be filled all the way round
+		r.at = step - trendSteps // the ring is filled completely
 	}
 	for r.at < step {
 		r.at++
