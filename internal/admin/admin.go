@@ -16,19 +16,19 @@ import (
 	"headcount/internal/presence"
 )
 
-// Node is what an [Admin] shows.
+// Node is the node that an [Admin] shows.
 type Node interface {
 	Stats() engine.Stats
-	Rooms() []presence.Room // that have users
+	Rooms() []presence.Room // rooms that have users
 }
 
-// Options of an [Admin].
+// Options are the options of an [Admin].
 type Options struct {
 	Node      Node
 	Metrics   *Metrics
 	Pages     *page.Pages
 	Heartbeat time.Duration // of the stream of /stats
-	Name      string        // by which the listener is reached, beside those that are nobody else's
+	Name      string        // an additional host name for the listener, beside the safe ones
 	Version   string
 	Log       *slog.Logger
 }
@@ -41,7 +41,7 @@ type Admin struct {
 	routes    *http.ServeMux
 }
 
-// New returns what the private listener serves.
+// New returns the handler of the private listener.
 func New(opt Options) *Admin {
 	a := &Admin{opt: opt, errors: httpapi.Errors{Log: opt.Log}, dashboard: newDashboard(time.Now()), routes: http.NewServeMux()}
 	get := func(path string, serve func(http.ResponseWriter, *http.Request) error) {
@@ -53,7 +53,7 @@ func New(opt Options) *Admin {
 		}))
 	}
 	get("/{$}", func(w http.ResponseWriter, r *http.Request) error {
-		// Not http.Redirect, which makes it absolute: a proxy may have put it under a path.
+		// http.Redirect would make the path absolute, but a proxy may serve it under another path.
 		w.Header().Set("Location", "stats")
 		w.WriteHeader(http.StatusFound)
 		return nil
@@ -85,7 +85,7 @@ func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.routes.ServeHTTP(w, r)
 }
 
-// Run notes once a second how many users there are, and tells those who watch, until ctx is done.
+// Run samples the number of users once a second and publishes the stats to watchers, until ctx is done.
 func (a *Admin) Run(ctx context.Context) {
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
@@ -99,5 +99,5 @@ func (a *Admin) Run(ctx context.Context) {
 	}
 }
 
-// Stop ends the streams of those who watch; there will be no others. It does not wait.
+// Stop ends the streams of watchers and refuses new ones. It does not wait.
 func (a *Admin) Stop() { a.dashboard.end() }

@@ -16,35 +16,35 @@ import (
 )
 
 const (
-	// allRooms is the room of the trend over all rooms: no room can have that name.
+	// allRooms is the name of the trend over all rooms. No room can have this name.
 	allRooms = ""
-	// maxWatchers is how many may watch /stats/events at once.
+	// maxWatchers is how many clients may watch /stats/events at once.
 	maxWatchers = 64
 )
 
-// dashboard is what operators watch: a room of its own in a hub of its own, whose one state is
-// the stats. They are no users, and their streams are not among the streams.
+// dashboard is the stream of /stats. It is a room in a separate hub, whose only state is the stats. Its watchers are
+// not counted as users, and their streams are not in the number of streams.
 type dashboard struct {
 	trend *page.Trend
 	room  *hub.Room
 
 	mu       sync.Mutex
 	watchers map[*wire.Stream]struct{}
-	known    []byte // what the newest value says but the time
+	known    []byte // the newest value without the times
 	ended    bool
 	samples  []sample // of the last sampled seconds, the oldest first
 }
 
-// sampled is over how many seconds rates are taken.
+// sampled is the number of seconds over which rates are computed.
 const sampled = 10
 
-// sample is how much had happened at a time.
+// sample is the values of the counters at one time.
 type sample struct {
 	at              time.Time
 	opened, emitted int
 }
 
-// sample notes how much has happened until now.
+// sample records the current values of the counters.
 func (d *dashboard) sample(now time.Time, m *Metrics) {
 	opened := sum(m.opened, "transport")
 	s := sample{at: now, emitted: sum(m.emitted, "")[""]}
@@ -59,7 +59,7 @@ func (d *dashboard) sample(now time.Time, m *Metrics) {
 	d.samples = d.samples[max(0, len(d.samples)-sampled-1):]
 }
 
-// rates returns how fast things happened in the time of the samples.
+// rates returns the rates per second over the time of the samples.
 func (d *dashboard) rates() rates {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -75,7 +75,7 @@ func newDashboard(now time.Time) *dashboard {
 	return &dashboard{trend: page.NewTrend(allRooms, now), room: hub.New(hub.Options{}).Open("stats"), watchers: make(map[*wire.Stream]struct{})}
 }
 
-// look notes how many users there are, and tells those who watch.
+// look samples the number of users and publishes the stats to watchers.
 func (a *Admin) look(now time.Time) {
 	a.dashboard.sample(now, a.opt.Metrics)
 	if a.dashboard.watched() {
@@ -91,11 +91,11 @@ func (d *dashboard) watched() bool {
 	return len(d.watchers) > 0
 }
 
-// show publishes the stats if they have changed, or in any case for a newcomer.
+// show publishes the stats if they have changed. With anyway it always publishes, for a new watcher.
 func (a *Admin) show(now time.Time, anyway bool) {
 	st := a.takeStats(now)
 	value := encode(st)
-	st.Uptime, st.Trend = 0, course{} // these go by the clock, which everybody has
+	st.Uptime, st.Trend = 0, course{} // these depend only on the time
 	known := encode(st)
 	d := a.dashboard
 	d.mu.Lock()
@@ -108,11 +108,11 @@ func (a *Admin) show(now time.Time, anyway bool) {
 }
 
 func encode(st stats) []byte {
-	text, _ := json.Marshal(st) // numbers and strings: cannot go wrong
+	text, _ := json.Marshal(st) // numbers and strings never fail
 	return text
 }
 
-// enter reports whether the stream may watch, and if not, whether it is because there are too many.
+// enter reports whether the stream may watch. full reports whether it was refused because there are too many watchers.
 func (d *dashboard) enter(w *wire.Stream) (ok, full bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -129,7 +129,7 @@ func (d *dashboard) leave(w *wire.Stream) {
 	delete(d.watchers, w)
 }
 
-// end ends every stream, and there will be no others. Nobody waits for it.
+// end ends every stream and refuses new ones. It does not wait.
 func (d *dashboard) end() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -139,7 +139,7 @@ func (d *dashboard) end() {
 	}
 }
 
-// statsEvents serves GET /stats/events. As with /events, ?id= asks for io:hello and io:ping.
+// statsEvents serves GET /stats/events. As with /events, ?id= requests io:hello and io:ping.
 func (a *Admin) statsEvents(w http.ResponseWriter, r *http.Request) error {
 	q, err := httpapi.Query(r)
 	if err != nil {

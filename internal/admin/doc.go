@@ -1,17 +1,16 @@
-// Package admin is what operators look at, on a listener of its own: the page of /stats and its
-// stream, metrics for Prometheus, and pprof. It is the only package that knows Prometheus.
+// Package admin serves the operators on a separate listener. It has the page /stats and its stream, metrics for
+// Prometheus, and pprof. It is the only package that knows Prometheus.
 //
 // # Usage
 //
-// [NewMetrics] makes the [engine.Observer] that the engine is given; [New] makes an [Admin] of it
-// and of the node that it shows. [Admin.Run] keeps the numbers moving, and [Admin.Stop] ends the
-// streams of those who watch.
+// [NewMetrics] makes the [engine.Observer] for the engine. [New] makes an [Admin] from the metrics and the node.
+// [Admin.Run] updates the numbers, and [Admin.Stop] ends the streams of watchers.
 //
 // # Concurrency
 //
-// Everything may be used by any goroutine.
+// Everything may be used from any goroutine.
 //
 // # Testing
 //
-// The tests run it in a testing/synctest bubble; what Prometheus reads is tested in test/deploy.
+// The tests run in a testing/synctest bubble. test/deploy tests the metrics with Prometheus.
 package admin

@@ -12,7 +12,7 @@ import (
 	"headcount/internal/wire"
 )
 
-// Metrics is what has happened, as an [engine.Observer]; what is so now comes from [gauges].
+// Metrics counts events as an [engine.Observer]. Current values come from [gauges].
 type Metrics struct {
 	engine.Unobserved
 
@@ -25,7 +25,7 @@ type Metrics struct {
 	stored  prometheus.Histogram
 }
 
-// NewMetrics returns metrics in which nothing has happened.
+// NewMetrics returns metrics in which all counters are 0.
 func NewMetrics() *Metrics {
 	m := &Metrics{
 		opened: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -64,8 +64,7 @@ func NewMetrics() *Metrics {
 	return m
 }
 
-// begin shows at 0 what is to be counted: a rate knows nothing of a first event that brings
-// its counter with it.
+// begin creates the counters with 0, because a rate misses the first event if it creates the counter.
 func (m *Metrics) begin() {
 	for _, t := range engine.Transports() {
 		m.opened.WithLabelValues(string(t))
@@ -91,13 +90,13 @@ func (m *Metrics) begin() {
 	}
 }
 
-// Opened counts a stream or a poll that was let in.
+// Opened counts a stream or a poll that was admitted.
 func (m *Metrics) Opened(t engine.Transport) { m.opened.WithLabelValues(string(t)).Inc() }
 
 // Ended counts a stream that ended.
 func (m *Metrics) Ended(why wire.Reason) { m.ended.WithLabelValues(string(why)).Inc() }
 
-// Kept counts a stream that is left to the portable writer.
+// Kept counts a stream that stays with the portable writer.
 func (m *Metrics) Kept(reason string) { m.kept.WithLabelValues(reason).Inc() }
 
 // Refused counts a request that was answered with an error status.
@@ -108,37 +107,37 @@ func (m *Metrics) Refused(reason string, status int) {
 // Emitted counts an event that was accepted.
 func (m *Metrics) Emitted() { m.emitted.Inc() }
 
-// Delivered notes a pass over the readers of a room.
+// Delivered records the time of a delivery to all subscribers of a room.
 func (m *Metrics) Delivered(took time.Duration) { m.passes.Observe(took.Seconds()) }
 
-// Stored notes that the cluster was asked to keep an event.
+// Stored records the time of a request to the cluster to store an event.
 func (m *Metrics) Stored(took time.Duration) { m.stored.Observe(took.Seconds()) }
 
 func (m *Metrics) all() []prometheus.Collector {
 	return []prometheus.Collector{m.opened, m.ended, m.refused, m.kept, m.emitted, m.passes, m.stored}
 }
 
-// Describe is for [prometheus.Collector].
+// Describe implements [prometheus.Collector].
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, c := range m.all() {
 		c.Describe(ch)
 	}
 }
 
-// Collect is for [prometheus.Collector].
+// Collect implements [prometheus.Collector].
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, c := range m.all() {
 		c.Collect(ch)
 	}
 }
 
-// gauges asks the engine at each scrape, so that no number can drift.
+// gauges reads the engine's state at each scrape, so no number can drift.
 type gauges struct{ stats func() engine.Stats }
 
-// Describe is for [prometheus.Collector].
+// Describe implements [prometheus.Collector].
 func (g gauges) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(g, ch) }
 
-// Collect is for [prometheus.Collector].
+// Collect implements [prometheus.Collector].
 func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	show := func(kind prometheus.ValueType, v float64, name, help string, labels prometheus.Labels) {
 		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, nil, labels), kind, v)
@@ -168,7 +167,7 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// registry is what GET /metrics shows.
+// registry returns the registry for GET /metrics.
 func registry(m *Metrics, stats func() engine.Stats) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(

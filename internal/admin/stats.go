@@ -23,15 +23,15 @@ import (
 // topRooms is how many rooms /stats lists.
 const topRooms = 100
 
-// stats is what /stats says of this node: what is so now is counted from what is there, what
-// has happened is from the metrics.
+// stats is what /stats shows of this node. Current values are counted at the time of the request. Totals come from the
+// metrics.
 type stats struct {
 	Version    string                   `json:"version,omitempty"`
 	Node       string                   `json:"node,omitempty"`
 	Writer     engine.Writer            `json:"writer"`
 	Started    time.Time                `json:"started"`
 	Uptime     float64                  `json:"uptime_seconds"`
-	Ready      string                   `json:"ready"` // "ok", or why not
+	Ready      string                   `json:"ready"` // "ok", or the reason why not
 	Users      int                      `json:"users"`
 	Streams    int                      `json:"streams"`
 	MaxStreams int                      `json:"max_streams"` // 0 = no limit
@@ -48,37 +48,36 @@ type stats struct {
 	Trend      course                   `json:"trend,omitzero"`
 }
 
-// rates is how fast things happen, in the last ten seconds.
+// rates are the rates per second over the last ten seconds.
 type rates struct {
-	Joins  float64 `json:"joins_per_second"` // streams that were opened, polls aside
+	Joins  float64 `json:"joins_per_second"` // opened streams without polls
 	Events float64 `json:"events_per_second"`
 }
 
-// kept is what the history holds.
+// kept is the content of the history.
 type kept struct {
 	Events int   `json:"events"`
 	Bytes  int64 `json:"bytes"`
 }
 
-// course is how many users there were lately: the most and the last of each step, the last
-// step being now.
+// course is the recent number of users. It has the highest and the last value of each step. The last step is now.
 type course struct {
 	Step   float64  `json:"step_seconds"`
 	Into   int64    `json:"into_ms"` // since the last step began
 	Points [][2]int `json:"points"`
 }
 
-// nodeSeen is a node, how long ago it was last heard of, and what is known of its users.
+// nodeSeen is a node, the time since its last message, and what this node knows about its users.
 type nodeSeen struct {
 	Node  string  `json:"node"`
 	Self  bool    `json:"self,omitempty"`
 	Age   float64 `json:"last_seen_seconds"`
 	Users int     `json:"users"`
-	Set   float64 `json:"set_age_seconds"`       // since its users in a room that is open here were last told or confirmed, at most
-	Lag   int     `json:"sets_behind,omitempty"` // rooms that are open here in which something may be missing
+	Set   float64 `json:"set_age_seconds"`       // highest age of its sets for rooms open here
+	Lag   int     `json:"sets_behind,omitempty"` // rooms open here whose set may be incomplete
 }
 
-// takeStats counts what there is, and notes it in the trend.
+// takeStats returns the current stats and adds them to the trend.
 func (a *Admin) takeStats(now time.Time) stats {
 	node, rooms := a.opt.Node.Stats(), a.opt.Node.Rooms()
 	st := stats{
@@ -119,8 +118,8 @@ func (a *Admin) takeStats(now time.Time) stats {
 	return st
 }
 
-// busiest returns the n rooms with the most users, by name where they have as many. It does
-// not sort the rest: there may be as many rooms as there are users.
+// busiest returns the n rooms with the most users, sorted by users and then by name. It does not sort the rest, because
+// there may be as many rooms as users.
 func busiest(rooms []presence.Room, n int) []presence.Room {
 	order := func(a, b presence.Room) int {
 		return cmp.Or(cmp.Compare(b.Users, a.Users), cmp.Compare(a.Name, b.Name))
@@ -137,7 +136,7 @@ func busiest(rooms []presence.Room, n int) []presence.Room {
 	return top
 }
 
-// sum adds up the counters of c by the value of a label, without those that are 0.
+// sum adds up the counters of c by the value of a label. It omits sums of 0.
 func sum(c prometheus.Collector, label string) map[string]int {
 	counters := make(chan prometheus.Metric)
 	go func() {
@@ -148,7 +147,7 @@ func sum(c prometheus.Collector, label string) map[string]int {
 	for counter := range counters {
 		var m dto.Metric
 		if counter.Write(&m) != nil {
-			continue // one that cannot be encoded, which ours can
+			continue // cannot be encoded; this never happens with ours
 		}
 		var by string
 		for _, pair := range m.GetLabel() {
@@ -163,7 +162,7 @@ func sum(c prometheus.Collector, label string) map[string]int {
 	return sums
 }
 
-// nodes returns the nodes by name.
+// nodes returns the nodes sorted by name.
 func nodes(all []engine.NodeStatus) []nodeSeen {
 	var list []nodeSeen
 	for _, n := range all {
@@ -173,7 +172,7 @@ func nodes(all []engine.NodeStatus) []nodeSeen {
 	return list
 }
 
-// clusterState says whether a node is one with the others, "" if there are no others.
+// clusterState describes whether a node is connected to the others. It returns "" if there are no others.
 func clusterState(node engine.Stats) string {
 	switch {
 	case node.Nodes == nil:
@@ -186,7 +185,7 @@ func clusterState(node engine.Stats) string {
 	return "ok"
 }
 
-// stats serves GET /stats: the page to a browser, JSON to everybody else.
+// stats serves GET /stats. A browser gets the page, and every other client gets JSON.
 func (a *Admin) stats(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Add("Vary", "Accept")
@@ -195,13 +194,13 @@ func (a *Admin) stats(w http.ResponseWriter, r *http.Request) error {
 		return a.opt.Pages.Render(w, r, http.StatusOK, "stats.html", viewOf(st))
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(pretty(st)) // the reader may have gone
+	_, _ = w.Write(pretty(st)) // the client may have gone
 	return nil
 }
 
-// pretty is the stats for people: all but the trend, which is long, with a line for each value.
+// pretty formats the stats with one line for each value. It omits the trend, which is long.
 func pretty(st stats) []byte {
-	trend, _ := json.Marshal(st.Trend) // numbers and strings: cannot go wrong
+	trend, _ := json.Marshal(st.Trend) // numbers and strings never fail
 	st.Trend = course{}
 	rest, _ := json.MarshalIndent(st, "", "  ")
 	return fmt.Appendf(bytes.TrimSuffix(rest, []byte("\n}")), ",\n  \"trend\": %s\n}\n", trend)

@@ -14,12 +14,12 @@ import (
 // shownRooms is how many rooms the operator's page lists.
 const shownRooms = 8
 
-// statsView is what templates/stats.html shows. The page's script goes on with it, and does
-// the same: show in assets/stats.js.
+// statsView is the data for templates/stats.html. The page's script updates the page in the same way, see show in
+// assets/stats.js.
 type statsView struct {
 	stats
 	Time      time.Time
-	Digits    int // of Users, which sets how large they are
+	Digits    int // digits of Users, which set the size of the number
 	Places    string
 	Chart     page.Chart
 	Points    []page.Point
@@ -28,20 +28,20 @@ type statsView struct {
 	ByRoom    listing
 	Ended     listing
 	Refused   listing
-	More      int // rooms that are not listed
+	More      int // number of rooms that are not listed
 }
 
 // listing is a table of numbers.
 type listing struct {
 	By   string // id of its heading
 	Rows []row
-	None string // what stands there instead of no rows
+	None string // text for a table without rows
 }
 
-// row is a number with a name, and its share of the largest or of all, in percent.
+// row is a number with a name, and its share of the largest number or of the sum, in percent.
 type row struct {
 	Name  string
-	Label string // what people read instead of the name, "" = the name
+	Label string // shown instead of the name, "" = the name
 	Count int
 	Share int
 }
@@ -75,7 +75,7 @@ func viewOf(st stats) statsView {
 	return v
 }
 
-// The labels are in the page that the server sends. Its script only changes the numbers behind them.
+// The labels are in the page that the server sends. Its script only changes the numbers.
 
 func transportLabel(t engine.Transport) string {
 	switch t {

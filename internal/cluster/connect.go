@@ -25,8 +25,8 @@ func (n *Node) connect(urls []string, opts []nats.Option) error {
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(250*time.Millisecond),
 		nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
-		nats.IgnoreAuthErrorAbort(), // a password may be on its way to the servers
-		// What is said while NATS is away would be wrong by the time it is back.
+		nats.IgnoreAuthErrorAbort(), // the servers may get a new password soon
+		// Messages that are published while NATS is away would be wrong when it is back.
 		nats.ReconnectBufSize(-1),
 		nats.PingInterval(2*time.Second),
 		nats.MaxPingsOutstanding(2),
@@ -62,7 +62,7 @@ func (n *Node) connect(urls []string, opts []nats.Option) error {
 	return nil
 }
 
-// notice has the state of the connection looked at.
+// notice signals that the state of the connection must be checked.
 func (n *Node) notice() {
 	select {
 	case n.trouble <- struct{}{}:
@@ -70,7 +70,7 @@ func (n *Node) notice() {
 	}
 }
 
-// lost says that messages may have been missed.
+// lost signals that messages may have been lost.
 func (n *Node) lost() {
 	n.mu.Lock()
 	n.synced = false
@@ -78,11 +78,11 @@ func (n *Node) lost() {
 	n.notice()
 }
 
-// away is errAway with what is known of the reason.
+// away returns errAway with the reason, if it is known.
 func (n *Node) away() error {
 	err := n.nc.LastError()
 	if err == nil {
-		err = n.dialer.last() // nats.go forgets it between two attempts
+		err = n.dialer.last() // nats.go forgets the error between two attempts
 	}
 	if err == nil {
 		return errAway
@@ -90,13 +90,13 @@ func (n *Node) away() error {
 	return fmt.Errorf("%w: %w", errAway, err)
 }
 
-// dialer makes the connections to NATS, and remembers why there is none.
+// dialer opens the connections to NATS and keeps the last error.
 type dialer struct {
 	mu  sync.Mutex
 	err error // of the last attempt
 }
 
-// Dial is for nats.go.
+// Dial implements the custom dialer of nats.go.
 func (d *dialer) Dial(network, address string) (net.Conn, error) {
 	c, err := net.DialTimeout(network, address, patience)
 	d.mu.Lock()

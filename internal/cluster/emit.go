@@ -18,27 +18,27 @@ import (
 const (
 	emitTime = 5 * time.Second         // how long NATS may take to store an event
 	emitTry  = 1500 * time.Millisecond // for one attempt
-	sayAgain = 250 * time.Millisecond  // until the room is told of its last event again
-	tries    = 3                       // of an event that NATS takes for kept and does not have
+	sayAgain = 250 * time.Millisecond  // delay before the confirmation of a room's last event
+	tries    = 3                       // for an event that NATS reports as a duplicate but does not have
 )
 
-// What NATS answers for good, as far as one event goes: there is no space left.
+// Permanent errors of NATS for one event. The stream has no space left.
 const (
 	noResources jetstream.ErrorCode = 10023
 	noStorage   jetstream.ErrorCode = 10047
 )
 
-// What it answers while an attempt with the same id, here or on another node, has not been decided.
+// inProcess is the error of NATS while another attempt with the same id, from this or another node, is undecided.
 const inProcess jetstream.ErrorCode = 10158
 
-// Emit stores an event for all nodes and returns its id, and the room that it is in. key is its idempotency key, or "":
-// an event with the key of another is not stored again, and the id and room are the other's. An error says that the
-// event is not accepted; whether NATS has it after all is not known where the error is about time.
+// Emit stores an event for all nodes and returns its id and its room. key is its idempotency key, or "". An event with
+// a known key is not stored again, and the id and the room are those of the first event. An error means that the event
+// is not accepted. After a timeout NATS may have stored the event all the same.
 func (n *Node) Emit(ctx context.Context, room, event string, data []byte, key string) (id, in string, err error) {
 	if n.Epoch() == "" {
 		return "", "", n.Ready()
 	}
-	// Each attempt bears the same id, so that NATS keeps one of them.
+	// All attempts have the same id, so NATS keeps only one of them.
 	msgID := "random " + rand.Text()
 	if key != "" {
 		msgID = "key " + key
@@ -69,8 +69,8 @@ func (n *Node) Emit(ctx context.Context, room, event string, data []byte, key st
 			}
 			break
 		}
-		// NATS remembers an attempt that it has lost, as when its leader went at that moment, and takes this one for
-		// the second.
+		// NATS remembers an attempt whose event it has lost, for example because its leader changed at that moment. It
+		// takes this attempt for a duplicate.
 		n.log.Warn("NATS has lost an event that it takes for kept; it is stored again", "room", room, "sequence", ack.Sequence)
 		msgID += " again"
 		ack = nil
@@ -81,14 +81,14 @@ func (n *Node) Emit(ctx context.Context, room, event string, data []byte, key st
 	return hub.Cursor{Epoch: n.Epoch(), Seq: ack.Sequence, Node: "0"}.String(), room, nil
 }
 
-// store publishes until NATS says that it has the message, for as long as it may take.
+// store publishes until NATS confirms the message or the time is over.
 func (n *Node) store(ctx context.Context, m *nats.Msg, id string) (*jetstream.PubAck, error) {
 	ctx, cancel := context.WithTimeout(ctx, emitTime)
 	defer cancel()
 	begin := time.Now()
 	for {
 		if !n.nc.IsConnected() {
-			// There may be another server, and a connection to it in a moment.
+			// There may soon be a connection to another server.
 			if time.Since(begin) >= emitTry {
 				return nil, n.away()
 			}
@@ -118,13 +118,13 @@ func (n *Node) store(ctx context.Context, m *nats.Msg, id string) (*jetstream.Pu
 	}
 }
 
-// first returns the room of the event with that id, which NATS says is at seq, "" if that is not known; kept is false
-// if it is not there.
+// first returns the room of the event with that id, which NATS says is at seq, or "" if the room is not known. kept is
+// false if the event is not there.
 func (n *Node) first(ctx context.Context, seq uint64, id string) (room string, kept bool, err error) {
 	events := n.streams.Load().events
 	m, err := events.GetMsg(ctx, seq)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		// It has made room for later ones, and was in this room, most likely.
+		// The event was dropped to make room for later ones. Most likely it was in this room.
 		info, err := events.Info(ctx)
 		if err != nil {
 			return "", false, fmt.Errorf("find the event of the idempotency key: %w", err)
@@ -144,18 +144,18 @@ func (n *Node) first(ctx context.Context, seq uint64, id string) (room string, k
 	return s.Room, true, nil
 }
 
-// confirm says to all that have the room open which its last event is. It goes out a moment after the event itself,
-// which NATS may have lost on the way: what it sends to readers of a stream, it sends once.
+// confirm sends the sequence of a room's last event to all nodes that have the room open. It is sent a moment after the
+// event itself, because NATS sends each republished event only once and may lose it.
 func (n *Node) confirm(token string, seq uint64) {
 	if r := n.roomOf(token); r != nil {
 		r.feed.onStored(seq)
 	}
 	if err := n.nc.Publish(n.names.live(token), encode(confirmation{seq})); err != nil {
-		n.lost() // the others will look for themselves
+		n.lost() // the other nodes will compare the room themselves
 	}
 }
 
-// confirms is what is to be confirmed: of each room the last event only.
+// confirms holds the confirmations to send, only the last event of each room.
 type confirms struct {
 	mu   sync.Mutex
 	last map[string]uint64 // by token

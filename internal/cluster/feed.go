@@ -15,30 +15,30 @@ import (
 	"headcount/internal/hub"
 )
 
-// feed brings the events of one room to the hub: all, once, in their order.
+// feed passes the events of one room to the hub, each once and in order.
 type feed struct {
 	node *Node
 	room *room
 	hub  *hub.Room
 
-	catching sync.Mutex // held while what was missed is fetched
+	catching sync.Mutex // held while missed events are fetched
 
-	mu         sync.Mutex // held while the hub is told, so that it is told in order
-	generation int        // of the stream
+	mu         sync.Mutex // held while events are passed to the hub, to keep their order
+	generation int        // the generation of the stream
 	loaded     bool       // the hub has the history
 	last       uint64     // the hub has every event up to this sequence
-	link       uint64     // sequence of the room's last event that was seen, 0 if there was none
-	hole       bool       // something is missing, and is being fetched
-	early      []live     // what came behind the hole
+	link       uint64     // sequence of the last event that was seen in the room, 0 if there was none
+	hole       bool       // an event is missing and is being fetched
+	early      []live     // events that came after the gap
 }
 
-// live is an event as it is published again once it is stored.
+// live is an event that was republished after it was stored.
 type live struct {
 	hub.Event
-	before uint64 // sequence of the room's event before it
+	before uint64 // sequence of the previous event of the room
 }
 
-// maxEarly is how many events are kept while a hole is filled. Beyond, they are forgotten and become part of the hole.
+// maxEarly is how many events are kept while a gap is filled. Further events are dropped and become part of the gap.
 const maxEarly = 1000
 
 var (
@@ -46,7 +46,7 @@ var (
 	errHole  = errors.New("the stream has not got what was before an event that it has sent")
 )
 
-// forget has the feed begin anew, with another stream.
+// forget resets the feed for another stream.
 func (f *feed) forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -54,7 +54,7 @@ func (f *feed) forget() {
 	f.loaded, f.hole, f.last, f.link, f.early = false, false, 0, 0, nil
 }
 
-// onLive takes an event as it comes.
+// onLive receives a republished event.
 func (f *feed) onLive(e live) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -73,7 +73,7 @@ func (f *feed) onLive(e live) {
 	}
 }
 
-// take gives the event to the hub, unless one before it is missing; f.mu is held.
+// take passes the event to the hub unless a previous event is missing. The caller holds f.mu.
 func (f *feed) take(e live) bool {
 	switch {
 	case e.Seq <= f.last:
@@ -89,15 +89,15 @@ func (f *feed) take(e live) bool {
 	return true
 }
 
-// missed says that there was an event up to which the hub was told to have them all, and which it does not have:
-// whoever said so did not know of it. f.mu is held.
+// missed records that the hub lacks an event at or below the position that it already reported. The sender of that
+// position did not know the event. The caller holds f.mu.
 func (f *feed) missed(seq uint64) {
 	f.node.log.Warn("an event was passed over; readers are told by an io:gap", "room", f.room.name, "sequence", seq)
 	f.hub.Lose(f.last)
 	f.link = seq
 }
 
-// onStored hears that the room has an event with that sequence.
+// onStored handles the message that the room has an event with that sequence.
 func (f *feed) onStored(seq uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -107,7 +107,7 @@ func (f *feed) onStored(seq uint64) {
 	}
 }
 
-// fill fetches what is missing, for as long as that takes.
+// fill fetches the missing events and retries until it succeeds.
 func (f *feed) fill(ctx context.Context) {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		if err := f.catchUp(ctx); err == nil {
@@ -123,7 +123,7 @@ func (f *feed) fill(ctx context.Context) {
 	}
 }
 
-// catchUp brings the hub everything that is stored by now.
+// catchUp passes all events to the hub that are stored by now.
 func (f *feed) catchUp(ctx context.Context) error {
 	f.catching.Lock()
 	defer f.catching.Unlock()
@@ -141,10 +141,10 @@ func (f *feed) catchUp(ctx context.Context) error {
 			return err
 		}
 	}
-	return errHole // NATS is not to be asked without end for what it may never have
+	return errHole // NATS may never have the events, so do not ask for ever
 }
 
-// fetch reads what is stored behind what the hub has, and reports whether no hole is left.
+// fetch reads the stored events that the hub lacks, and reports whether no gap is left.
 func (f *feed) fetch(ctx context.Context) (closed bool, err error) {
 	n := f.node
 	s := n.streams.Load()
@@ -176,7 +176,7 @@ func (f *feed) fetch(ctx context.Context) (closed bool, err error) {
 		}
 	}
 	if n.drifts(info) {
-		// Who answered the last question need not be who answered the first.
+		// This response may come from another server than the first one.
 		after, err := s.events.Info(ctx)
 		if err != nil {
 			return false, fmt.Errorf("ask for room again: %w", err)
@@ -187,15 +187,15 @@ func (f *feed) fetch(ctx context.Context) (closed bool, err error) {
 		}
 	}
 	if len(events) > 0 {
-		// The clocks of NATS and of this node may disagree, and either may jump.
+		// The clocks of NATS and of this node may differ, and either may jump.
 		now := n.timeOfNATS(ctx, info, received)
 		for i := range events {
 			events[i].Time = received.Add(events[i].Time.Sub(now))
 		}
 	}
 	upTo := max(info.State.LastSeq, link)
-	// All that the stream holds no more is known to have been dropped by its age, up to its first event, or to make
-	// room for later events of this room.
+	// Events below the stream's first sequence were dropped, either because of their age or to make room for later
+	// events of this room.
 	lost := max(info.State.FirstSeq, 1) - 1
 	if limit := info.Config.MaxMsgsPerSubject; limit > 0 && len(events) >= int(limit) {
 		lost = events[0].Seq - 1
@@ -226,12 +226,12 @@ func (f *feed) fetch(ctx context.Context) (closed bool, err error) {
 	return true, nil
 }
 
-// timeOfNATS returns what the clock of NATS said when the answer was received.
+// timeOfNATS returns the time on the clock of NATS when the response was received.
 func (n *Node) timeOfNATS(ctx context.Context, info *jetstream.StreamInfo, received time.Time) time.Time {
 	if !info.TimeStamp.IsZero() {
 		return info.TimeStamp
 	}
-	// NATS before 2.10 does not say. It says when it has stored something.
+	// NATS before 2.10 does not send its time. It sends a time when it stores a message.
 	stored := time.Now()
 	var m *jetstream.RawStreamMsg
 	_, err := n.js.PublishMsg(ctx, &nats.Msg{Subject: n.names.entry("clock")})
@@ -240,7 +240,7 @@ func (n *Node) timeOfNATS(ctx context.Context, info *jetstream.StreamInfo, recei
 	}
 	if err != nil {
 		n.log.Debug("time of NATS is not known", "error", err)
-		return received // the clocks may well agree
+		return received // assume that the clocks agree
 	}
 	return m.Time.Add(received.Sub(stored))
 }
@@ -254,8 +254,8 @@ func (n *Node) parse(data []byte, seq uint64, at time.Time) (hub.Event, bool) {
 	return hub.Event{Seq: seq, Time: at, Name: s.Event, Data: s.Data}, true
 }
 
-// compare reports whether the hub has the room's last event. If so it has everything up to where the stream was known
-// to be well before the question.
+// compare reports whether the hub has the room's last event. If so, the hub has everything up to the end of the stream
+// as it was known well before the request.
 func (f *feed) compare(ctx context.Context) (bool, error) {
 	n := f.node
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -279,7 +279,7 @@ func (f *feed) compare(ctx context.Context) (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.generation != generation || !f.loaded || f.hole {
-		return true, nil // it is being looked after
+		return true, nil // fill is already running
 	}
 	if last > f.last {
 		return false, nil
@@ -292,12 +292,12 @@ func (f *feed) compare(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// onLive takes a message for all that have a room open.
+// onLive receives a message for all nodes that have a room open.
 func (n *Node) onLive(r *room, m *nats.Msg) {
 	number := m.Header.Get(jetstream.SequenceHeader)
 	if number == "" {
 		var c confirmation
-		if json.Unmarshal(m.Data, &c) == nil && c.Stored > 0 { // else it is what nodes of an older version say
+		if json.Unmarshal(m.Data, &c) == nil && c.Stored > 0 { // older nodes send other messages
 			r.feed.onStored(c.Stored)
 		}
 		return

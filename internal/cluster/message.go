@@ -9,27 +9,27 @@ import (
 	"headcount/internal/cluster/union"
 )
 
-// names is what everything is called on NATS.
+// names are the names of all subjects, streams and buckets on NATS.
 type names struct {
 	prefix string
-	lives  string // what the subject of each event that is heard begins with
+	lives  string // prefix of the subjects of republished events
 }
 
 func newNames(prefix string) names { return names{prefix, prefix + ".live."} }
 
-// The stream of events, and the bucket of what all nodes share.
+// events is the stream of events. shared is the bucket of values that all nodes share.
 func (n names) events() string { return n.prefix + "_events" }
 func (n names) shared() string { return "KV_" + n.prefix + "_shared" }
 
-// Where a room's events are published to be stored, and where they come from when they are.
+// emit is the subject under which a room's events are published. live is the subject under which they are republished.
 func (n names) emit(token string) string { return n.prefix + ".emit." + token }
 func (n names) live(token string) string { return n.lives + token }
 
-// entry is where the bucket has a value.
+// entry returns the subject of a value in the bucket.
 func (n names) entry(key string) string { return "$KV." + n.prefix + "_shared." + key }
 
-// sets is where messages about users go. The second word is the version of their format: nodes that speak another one
-// do not hear them. The third says which key their hashes are of.
+// sets returns the subject for messages about users. The second word is the version of their format, so nodes with
+// another version do not get them. The third word identifies the key of their hashes.
 func (n names) sets(key []byte, to union.To) string {
 	sum := sha256.Sum256(key)
 	base := n.prefix + ".v2." + hex.EncodeToString(sum[:4])
@@ -42,7 +42,7 @@ func (n names) sets(key []byte, to union.To) string {
 	return base + ".all"
 }
 
-// token returns the word that stands for a room in subjects: names of rooms may have any characters and lengths.
+// token returns a word for a room in subjects, because room names may have any characters and lengths.
 func token(room string) string {
 	sum := sha256.Sum256([]byte(room))
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
@@ -55,7 +55,7 @@ type stored struct {
 	Data  json.RawMessage `json:"data"`
 }
 
-// confirmation says to all that have a room open that its last event has this sequence at least.
+// confirmation tells all nodes that have a room open that its last event has at least this sequence.
 type confirmation struct {
 	Stored uint64 `json:"stored,omitempty"`
 }
@@ -63,7 +63,7 @@ type confirmation struct {
 func encode(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
-		panic("cluster: " + err.Error()) // structs of strings and numbers
+		panic("cluster: " + err.Error()) // structs of strings and numbers never fail
 	}
 	return b
 }

@@ -19,57 +19,57 @@ import (
 )
 
 const (
-	patience = 2 * time.Second  // for an answer of NATS
-	probing  = 2 * time.Second  // between two looks at the stream
-	doubt    = 10 * time.Second // how long a stream that ends too early may be an error
-	inbox    = 64 << 10         // messages that may wait to be looked at
-	requests = 32               // requests to NATS at once
-	replays  = 4                // consumers at once
+	patience = 2 * time.Second  // for a response of NATS
+	probing  = 2 * time.Second  // between two requests for the state of the stream
+	doubt    = 10 * time.Second // how long a stream that ends too early may be a temporary error
+	inbox    = 64 << 10         // messages that may wait for receive
+	requests = 32               // concurrent requests to NATS
+	replays  = 4                // concurrent consumers
 )
 
-// errAway is what everything that needs NATS says without it.
+// errAway is the error of everything that needs NATS while NATS is away.
 var errAway = errors.New("NATS is away")
 
-// errUnreached is what holds at the start.
+// errUnreached is the error until the first connection.
 var errUnreached = fmt.Errorf("%w; it has not been reached yet", errAway)
 
-// Node is this node in the cluster, the [engine.Backend] of its engine.
+// Node is this node in the cluster. It is the [engine.Backend] of its engine.
 type Node struct {
 	opt      Options
 	log      *slog.Logger
 	names    names
-	tag      string // of this process, in cursors
+	tag      string // names this process in cursors
 	secrets  []string
 	dialer   dialer
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	inbox    chan *nats.Msg
-	trouble  chan struct{} // the connection came, went or lost something
+	trouble  chan struct{} // signals that the connection was made, was lost or lost messages
 	requests chan struct{}
 	replays  chan struct{}
 
 	local engine.Local
 	sets  sets
 
-	streams atomic.Pointer[streams] // nil until NATS was first reached
-	epoch   atomic.Pointer[string]  // "" until then
-	settled atomic.Uint64           // where the stream ended a look before the last
+	streams atomic.Pointer[streams] // nil until the first connection to NATS
+	epoch   atomic.Pointer[string]  // "" until the first connection to NATS
+	settled atomic.Uint64           // the end of the stream two probes ago
 	unsound atomic.Bool             // NATS is too old to be trusted as a cluster, see drifts
 
 	tasks  tasks
 	said   confirms
-	behind time.Time // since when the stream has ended too early; for tend alone
-	probed uint64    // where the stream ended at the last look; likewise
-	grown  time.Time // when more replicas were last asked for; likewise
+	behind time.Time // start of the time in which the stream ended too early; only for tend
+	probed uint64    // the end of the stream at the last probe; only for tend
+	grown  time.Time // last request for more replicas; only for tend
 
 	mu     sync.Mutex
 	rooms  map[string]*room // by name
 	tokens map[string]*room
-	synced bool  // since the connection came
-	state  error // why this node is not ready, nil if it is
+	synced bool  // reset when the connection loses messages
+	state  error // why this node is not ready, or nil
 }
 
-// New connects to NATS, or keeps trying to: it fails only if the options are wrong.
+// New connects to NATS in the background and keeps trying. It fails only if the options are wrong.
 func New(opt Options) (*Node, error) {
 	if opt.Prefix == "" {
 		opt.Prefix = "headcount"
@@ -113,14 +113,14 @@ func New(opt Options) (*Node, error) {
 	return n, nil
 }
 
-// Tag names the node in cursors, and to the others.
+// Tag returns the name of the node in cursors and for other nodes.
 func (n *Node) Tag() string { return n.tag }
 
-// Bind says whose backend this is. The engine does it once, before anything else but Tag.
+// Bind sets the engine of this backend. The engine calls it once, before all other methods except Tag.
 func (n *Node) Bind(local engine.Local) { n.local = local }
 
-// Run does everything that happens in the background, until ctx is done. Then it says goodbye and asks the others to keep
-// this node's users while they come back elsewhere, unless Release was called.
+// Run does all background work until ctx is done. Then it says goodbye and asks the other nodes to keep this node's
+// users while they reconnect elsewhere, unless Release was called.
 func (n *Node) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	running.Go(func() { n.tasks.run(ctx) })
@@ -134,7 +134,7 @@ func (n *Node) Run(ctx context.Context) error {
 	return nil
 }
 
-// tend keeps this node in step with what NATS holds.
+// tend keeps this node in sync with NATS.
 func (n *Node) tend(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -171,14 +171,14 @@ func (n *Node) tend(ctx context.Context) {
 	}
 }
 
-// sync finds the streams, and brings everything that this node has open up to date.
+// sync finds the streams and updates all rooms that this node has open.
 func (n *Node) sync(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*patience)
 	defer cancel()
 	n.mu.Lock()
-	n.synced = true // until something is lost again, which may be while this runs
+	n.synced = true // cleared when messages are lost, which may happen while this runs
 	n.mu.Unlock()
-	tip := n.local.Hub.Tip() // before the question: it moves on meanwhile
+	tip := n.local.Hub.Tip() // read it before the request, because it moves on during the request
 	info, err := n.provide(ctx)
 	if err == nil {
 		err = n.enter(info, tip)
@@ -197,7 +197,7 @@ func (n *Node) sync(ctx context.Context) error {
 	return nil
 }
 
-// probe asks where the stream is, and makes what somebody has deleted.
+// probe requests the end of the stream, and creates what somebody has deleted.
 func (n *Node) probe(ctx context.Context) error {
 	tip := n.local.Hub.Tip()
 	info, err := n.provide(ctx)
@@ -205,15 +205,15 @@ func (n *Node) probe(ctx context.Context) error {
 		err = n.enter(info, tip)
 	}
 	if err != nil {
-		// Whoever answers next may be another one, with something missed in between.
+		// Another server may respond next, and messages may have been lost in between.
 		n.lost()
 		return err
 	}
 	return nil
 }
 
-// enter takes over the stream's epoch and its last sequence; tip is how far it was known to be before it was asked. Where
-// it is another stream than before, or one that has lost its last events, the rooms begin anew.
+// enter takes over the stream's epoch and its last sequence. tip is the known end of the stream before the request. If
+// the stream was replaced or has lost its last events, all rooms start again.
 func (n *Node) enter(info *jetstream.StreamInfo, tip uint64) error {
 	epoch, last := n.epochOf(info), info.State.LastSeq
 	old := n.Epoch()
@@ -225,7 +225,7 @@ func (n *Node) enter(info *jetstream.StreamInfo, tip uint64) error {
 		return nil
 	}
 	if epoch == old {
-		// A server that is cut off from the others may answer, too, for a while.
+		// A server that is cut off from the others may still respond for a while.
 		if n.behind.IsZero() {
 			n.behind = time.Now()
 		}
@@ -242,7 +242,7 @@ func (n *Node) enter(info *jetstream.StreamInfo, tip uint64) error {
 	n.probed = 0
 	n.epoch.Store(&epoch)
 	for _, r := range n.open() {
-		r.feed.forget() // what is under way is of the old stream
+		r.feed.forget() // running requests belong to the old stream
 	}
 	n.local.Hub.Reset(epoch, last)
 	for _, r := range n.open() {
@@ -252,7 +252,7 @@ func (n *Node) enter(info *jetstream.StreamInfo, tip uint64) error {
 	return nil
 }
 
-// report keeps why the node is not ready, and logs it when it changes.
+// report stores why the node is not ready, and logs changes.
 func (n *Node) report(err error) {
 	err = scrub(err, n.secrets)
 	n.mu.Lock()
@@ -267,10 +267,10 @@ func (n *Node) report(err error) {
 	}
 }
 
-// Epoch is what the stream's sequence counts in, "" until NATS was first reached.
+// Epoch returns the epoch of the stream's sequence, "" until the first connection to NATS.
 func (n *Node) Epoch() string { return *n.epoch.Load() }
 
-// Ready returns why this node is not one with the others, or nil.
+// Ready returns why this node is not connected to the others, or nil.
 func (n *Node) Ready() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -300,7 +300,7 @@ func (n *Node) roomOf(token string) *room {
 	return n.tokens[token]
 }
 
-// receive looks at every message but the answers.
+// receive handles all messages except responses.
 func (n *Node) receive(ctx context.Context) {
 	for {
 		select {
@@ -316,11 +316,11 @@ func (n *Node) receive(ctx context.Context) {
 	}
 }
 
-// Await prepares for a reader of an open room, with the cursor that it came with: it waits, but not for long, until the
-// room's history and the other nodes' users are known.
+// Await prepares an open room for a subscriber with that cursor. It waits a short time until the room's history and the
+// other nodes' users are known.
 func (n *Node) Await(ctx context.Context, name, cursor string) {
 	c, ok := hub.ParseCursor(cursor)
-	// Emitted a moment ago, on another node: this one is about to hear of it.
+	// The event was emitted on another node a moment ago and has not arrived here yet.
 	unknown := ok && c.Epoch != "" && c.Epoch == n.Epoch() && c.Seq > n.local.Hub.Tip() && !n.tell(ctx, c.Seq)
 	r := n.room(name)
 	if r == nil {
@@ -332,7 +332,7 @@ func (n *Node) Await(ctx context.Context, name, cursor string) {
 	}
 }
 
-// tell reports whether it can be told by now if the stream has got as far as seq.
+// tell asks NATS whether the stream has reached seq, and reports whether the answer is reliable.
 func (n *Node) tell(ctx context.Context, seq uint64) bool {
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
@@ -345,7 +345,7 @@ func (n *Node) tell(ctx context.Context, seq uint64) bool {
 		n.local.Hub.Advance(info.State.LastSeq)
 	}
 	if err == nil && seq > n.local.Hub.Tip() {
-		// Who says so may be a server that is cut off from the others: it can answer, and store nothing.
+		// The response may come from a server that is cut off from the others. Such a server can respond but not store.
 		_, err = n.js.PublishMsg(ctx, &nats.Msg{Subject: n.names.entry("clock")})
 	}
 	if err != nil {

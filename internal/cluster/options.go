@@ -12,16 +12,16 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Options of a [Node].
+// Options are the options of a [Node].
 type Options struct {
-	// Servers is one or more URLs of NATS servers, comma-separated, such as nats://user:password@host:4222; tls:// for
-	// TLS. The query of a URL may name files: creds, nkey, ca, cert, key.
+	// Servers is one or more URLs of NATS servers, comma-separated, such as nats://user:password@host:4222. Use tls://
+	// for TLS. The query of a URL may name files: creds, nkey, ca, cert, key.
 	Servers string
-	// Prefix is the first word of every subject, stream and bucket: headcounts with different ones share a NATS without
-	// hearing each other. Default "headcount".
+	// Prefix is the first word of every subject, stream and bucket. Headcounts with different prefixes can share a NATS
+	// without effect on each other. Default "headcount".
 	Prefix string
-	// Name is what this node is called by the others, and in cursors: 8 of a-z0-9, and no other's at the same time.
-	// Default random.
+	// Name is the name of this node for other nodes and in cursors. It is 8 characters of a-z0-9, and unique among the
+	// running nodes. Default random.
 	Name       string
 	History    int           // events kept per room; default 1000
 	HistoryAge time.Duration // how long an event is kept; default 10 min
@@ -30,8 +30,8 @@ type Options struct {
 
 var prefixForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
 
-// Check returns what is wrong with the options, in words for whoever gave them. It never repeats a URL: there may be a
-// password in it.
+// Check returns an error that says what is wrong with the options. The error never contains a URL, because a URL may
+// contain a password.
 func (o *Options) Check() error {
 	if o.Prefix != "" && !prefixForm.MatchString(o.Prefix) {
 		return fmt.Errorf("-nats-prefix %q is no name; give 1 to 32 of A-Za-z0-9_-", o.Prefix)
@@ -40,7 +40,7 @@ func (o *Options) Check() error {
 	return err
 }
 
-// servers returns the URLs without their queries, and the options from those.
+// servers returns the URLs without their queries, and the options from the queries.
 func (o *Options) servers() (urls []string, opts []nats.Option, err error) {
 	var cert, key string
 	for i, text := range strings.Split(o.Servers, ",") {
@@ -74,7 +74,7 @@ func (o *Options) servers() (urls []string, opts []nats.Option, err error) {
 			case "key":
 				key = file
 			default:
-				// It may be a part of a password that has a question mark.
+				// It may be a part of a password that contains a question mark.
 				return nil, nil, fmt.Errorf("-nats: address %d has something else behind the question mark than creds, nkey, ca, cert, key; write special characters of a password as %%XX", i+1)
 			}
 		}
@@ -90,7 +90,7 @@ func (o *Options) servers() (urls []string, opts []nats.Option, err error) {
 	return urls, opts, nil
 }
 
-// secrets returns what must not be seen of the URLs.
+// secrets returns the parts of the URLs that must stay secret.
 func secrets(urls []string) []string {
 	var list []string
 	for _, text := range urls {
@@ -107,7 +107,7 @@ func secrets(urls []string) []string {
 	return list
 }
 
-// scrub takes the secrets out of an error.
+// scrub removes the secrets from an error.
 func scrub(err error, secrets []string) error {
 	if err == nil {
 		return nil

@@ -11,11 +11,11 @@ import (
 	"headcount/internal/hub"
 )
 
-// few is how many messages of a stream are read one by one: more, and a consumer is worth making.
+// few is how many messages of a stream are read one by one. For more messages a consumer is cheaper.
 const few = 8
 
-// readEvents returns the events of a subject from a sequence on and up to the end that info tells of at least, and the
-// sequence of the last one, 0 if there is none. The subject has count.
+// readEvents returns the events of a subject from a sequence on, at least up to the end in info, and the sequence of
+// the last one, 0 if there is none. count is the number of events of the subject.
 func (n *Node) readEvents(ctx context.Context, s jetstream.Stream, info *jetstream.StreamInfo, subject string, from, count uint64) (events []hub.Event, last uint64, err error) {
 	to, server := info.State.LastSeq, ""
 	if n.drifts(info) {
@@ -50,14 +50,13 @@ func (n *Node) readEvents(ctx context.Context, s jetstream.Stream, info *jetstre
 		if err != nil || last >= to {
 			return events, last, err
 		}
-		// The end of what a consumer says is pending is not the end of what there is: NATS 2.9 has been seen to count
-		// one event too few.
+		// There may be more events than a consumer reports as pending. NATS 2.9 was seen to report one too few.
 	}
 }
 
-// replay reads what a stream has now, as config says which, by a consumer that is made for it on that server, "" = any,
-// until take says that there is no need for more. It waits for one of slots: NATS lets a stream have no more than 1000
-// consumers, of all nodes together.
+// replay reads the messages of a stream that config selects, until take needs no more. It makes a consumer on that
+// server, "" = any. It waits for one of slots, because NATS allows at most 1000 consumers of a stream, of all nodes
+// together.
 func replay(ctx context.Context, slots chan struct{}, s jetstream.Stream, server string, config jetstream.ConsumerConfig, take func(jetstream.Msg, *jetstream.MsgMetadata) (more bool)) error {
 	done, err := slot(ctx, slots)
 	if err != nil {
@@ -81,7 +80,7 @@ func replay(ctx context.Context, slots chan struct{}, s jetstream.Stream, server
 			if err != nil {
 				return err
 			}
-			// What has come too late for one fetch is not sent again with the next.
+			// A message that came too late for one fetch is not sent again with the next.
 			if got++; meta.Sequence.Consumer != got {
 				return errors.New("messages of NATS were lost on the way")
 			}
@@ -101,7 +100,7 @@ func replay(ctx context.Context, slots chan struct{}, s jetstream.Stream, server
 	return nil
 }
 
-// consume makes a consumer on that server, and returns what deletes it.
+// consume makes a consumer on that server, and returns a function that deletes it.
 func consume(ctx context.Context, s jetstream.Stream, server string, config jetstream.ConsumerConfig) (c jetstream.Consumer, forget func(), err error) {
 	config.AckPolicy, config.Replicas, config.MemoryStorage = jetstream.AckNonePolicy, 1, true
 	config.InactiveThreshold = 10 * time.Second
@@ -109,7 +108,7 @@ func consume(ctx context.Context, s jetstream.Stream, server string, config jets
 	defer cancel()
 	for {
 		name := "headcount-" + rand.Text()
-		forget = func() { // else NATS does, soon; it may be there although nothing was heard of it
+		forget = func() { // otherwise NATS deletes it soon; it may exist although the request failed
 			gone, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 			defer cancel()
 			_ = s.DeleteConsumer(gone, name)
@@ -123,6 +122,6 @@ func consume(ctx context.Context, s jetstream.Stream, server string, config jets
 		if server == "" || at == nil || at.Leader == server {
 			return c, forget, nil
 		}
-		forget() // NATS takes any of those that have the stream, at random
+		forget() // NATS chooses one of the servers that have the stream at random
 	}
 }

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	sweepEvery = time.Minute     // how often a room is compared with what is stored
-	firstSweep = 2 * time.Second // after it was opened: something may have been under way
-	longest    = time.Second     // wait of a reader for its room
+	sweepEvery = time.Minute     // how often a room is compared with the stream
+	firstSweep = 2 * time.Second // after it was opened, because an event may have been in transit
+	longest    = time.Second     // wait of a subscriber for its room
 )
 
 // room is a room that this node has open.
@@ -24,19 +24,19 @@ type room struct {
 	node   *Node
 	name   string
 	token  string
-	feed   feed                 // its events
-	heard  chan struct{}        // closed once it is subscribed to
+	feed   feed                 // the room's events
+	heard  chan struct{}        // closed once the subscriptions exist
 	loaded chan struct{}        // closed once the history is known
-	known  chan struct{}        // closed once the other nodes' users are
-	gone   chan struct{}        // closed when the room is
-	subs   []*nats.Subscription // for send alone
+	known  chan struct{}        // closed once the other nodes' users are known
+	gone   chan struct{}        // closed when the room is closed
+	subs   []*nats.Subscription // only for send
 
 	mu    sync.Mutex
-	sweep time.Time // when to compare next
+	sweep time.Time // time of the next comparison
 	ready bool      // loaded is closed
 }
 
-// Watch is for [hub.Source].
+// Watch implements [hub.Source].
 func (n *Node) Watch(h *hub.Room) {
 	r := &room{
 		node: n, name: h.Name(), token: token(h.Name()), sweep: time.Now().Add(firstSweep),
@@ -57,7 +57,7 @@ func (n *Node) Watch(h *hub.Room) {
 	})
 }
 
-// Unwatch is for [hub.Source].
+// Unwatch implements [hub.Source].
 func (n *Node) Unwatch(h *hub.Room) {
 	n.mu.Lock()
 	r := n.rooms[h.Name()]
@@ -72,7 +72,8 @@ func (n *Node) Unwatch(h *hub.Room) {
 	}
 }
 
-// subscribe has the events of a room heard, and what the other nodes say of its users; again if the subject has changed.
+// subscribe subscribes to the room's events and to the other nodes' messages about its users. It subscribes again if
+// the subject has changed.
 func (r *room) subscribe(sets string) {
 	r.unsubscribe()
 	for _, subject := range []string{r.node.names.live(r.token), sets} {
@@ -92,14 +93,14 @@ func (r *room) subscribe(sets string) {
 
 func (r *room) unsubscribe() {
 	for _, sub := range r.subs {
-		_ = sub.Unsubscribe() // an error says that the connection is closed
+		_ = sub.Unsubscribe() // an error means that the connection is closed
 	}
 	r.subs = nil
 }
 
 func (r *room) to() union.To { return union.To{Room: r.token} }
 
-// refresh brings the events up to date, for as long as that takes.
+// refresh updates the room's events and retries until it succeeds.
 func (r *room) refresh(ctx context.Context) {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		err := r.load(ctx)
@@ -128,7 +129,7 @@ func (r *room) load(ctx context.Context) error {
 	if n.streams.Load() == nil || !n.nc.IsConnected() {
 		return errAway
 	}
-	// The server must know of the subscriptions before it is asked for what is so now.
+	// The server must know the subscriptions before the request for the current state.
 	flush, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := n.nc.FlushWithContext(flush); err != nil {
@@ -137,7 +138,7 @@ func (r *room) load(ctx context.Context) error {
 	return r.feed.catchUp(ctx)
 }
 
-// sweep has the rooms that are due compared with what is stored.
+// sweep compares the rooms that are due with the stream.
 func (n *Node) sweep() {
 	now := time.Now()
 	for _, r := range n.open() {
@@ -153,7 +154,7 @@ func (n *Node) sweep() {
 	}
 }
 
-// compare brings the room's events up to date if one was missed.
+// compare fetches the room's events if one was missed.
 func (r *room) compare(ctx context.Context) {
 	done, err := slot(ctx, r.node.requests)
 	if err != nil {
@@ -172,7 +173,7 @@ func (r *room) compare(ctx context.Context) {
 	}
 }
 
-// wait waits until the room is loaded and its users are known, but not for long, and not at all without NATS.
+// wait waits a short time until the room is loaded and its users are known. Without NATS it does not wait.
 func (r *room) wait(ctx context.Context) {
 	if !r.node.nc.IsConnected() {
 		return

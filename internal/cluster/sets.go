@@ -17,14 +17,14 @@ import (
 
 const (
 	tickEvery = 20 * time.Millisecond
-	renewTime = 250 * time.Millisecond // for a node to answer a sign of life
+	renewTime = 250 * time.Millisecond // for a node to respond to a renewal
 	most      = 64 << 10               // messages that may wait to be sent
 	batch     = 64 << 10               // bytes of messages that go out as one
 )
 
-// sets is the machine of this node, and what it wants done on NATS, in order.
+// sets is the machine of this node and its ordered queue of work for NATS.
 type sets struct {
-	more chan struct{} // there is something to be done
+	more chan struct{} // signals that the queue is not empty
 
 	mu       sync.Mutex
 	machine  *union.Machine
@@ -33,7 +33,7 @@ type sets struct {
 	released bool
 }
 
-// job is something to do on NATS: a message to send, or a function.
+// job is work for NATS. It is a message to send, or a function.
 type job struct {
 	union.Outgoing
 	do func()
@@ -51,7 +51,7 @@ func (s *sets) currentKey() []byte {
 	return s.key
 }
 
-// apply does something with the machine, and queues what follows. What is to be told to the engine it returns.
+// apply calls do with the machine and queues the resulting messages. It returns the effects for the engine.
 func (n *Node) apply(do func(m *union.Machine, now time.Time) union.Effects) union.Effects {
 	s := &n.sets
 	s.mu.Lock()
@@ -59,7 +59,7 @@ func (n *Node) apply(do func(m *union.Machine, now time.Time) union.Effects) uni
 	for _, out := range e.Send {
 		s.queue = append(s.queue, job{Outgoing: out})
 	}
-	if len(s.queue) > most { // NATS does not take them: they will be asked for
+	if len(s.queue) > most { // NATS does not take them; the other nodes will request the sets
 		s.queue = slices.DeleteFunc(s.queue, func(j job) bool { return j.do == nil })
 		s.machine.Lost(time.Now())
 	}
@@ -86,7 +86,7 @@ func (s *sets) wake() {
 	}
 }
 
-// know says that the users of the other nodes are known.
+// know marks the users of the other nodes as known.
 func (r *room) know() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -97,7 +97,7 @@ func (r *room) know() {
 	}
 }
 
-// tellEngine does what else follows. It is for the backend's own goroutines.
+// tellEngine passes the effects to the engine. Only the backend's own goroutines may call it.
 func (n *Node) tellEngine(e union.Effects) {
 	for _, l := range e.Leave {
 		if r := n.roomOf(l.Room); r != nil {
@@ -111,7 +111,7 @@ func (n *Node) tellEngine(e union.Effects) {
 	}
 }
 
-// openSet begins with the set of a room, behind its subscription.
+// openSet opens the set of a room after the room's subscriptions.
 func (n *Node) openSet(r *room) {
 	n.apply(func(m *union.Machine, now time.Time) union.Effects {
 		key := n.sets.key
@@ -135,7 +135,7 @@ func (n *Node) closeSet(r *room) {
 // Changed is called when this node's users of the room may have changed.
 func (n *Node) Changed(room string) { n.update(room) }
 
-// update tells the machine what this node's users are, and returns how many there are on all nodes.
+// update passes this node's changes of users to the machine, and returns how many users all nodes have.
 func (n *Node) update(room string) (users int, open bool) {
 	token := token(room)
 	n.apply(func(m *union.Machine, now time.Time) (e union.Effects) {
@@ -149,7 +149,7 @@ func (n *Node) update(room string) (users int, open bool) {
 	return users, open
 }
 
-// Count returns how many users the room has on all nodes: at once for a room that is open here, else once it is.
+// Count returns how many users the room has on all nodes. For a room that is not open here it opens the room first.
 func (n *Node) Count(ctx context.Context, room string) int {
 	if users, open := n.update(room); open {
 		return users
@@ -157,20 +157,20 @@ func (n *Node) Count(ctx context.Context, room string) int {
 	if ctx.Err() != nil || !n.nc.IsConnected() {
 		return n.local.Users.Count(room)
 	}
-	r := n.local.Hub.Open(room) // and for a while from now on, for whoever asks again
+	r := n.local.Hub.Open(room) // it stays open for a while, because the client may ask again
 	defer n.local.Hub.Close(r)
 	n.Await(ctx, room, "")
 	users, _ := n.update(room)
 	return users
 }
 
-// Leave takes the ids out of the count on all nodes: now, or after grace unless they are back by then.
+// Leave removes the ids from the count on all nodes, now or after grace unless they reconnect before.
 func (n *Node) Leave(room string, ids []string, grace time.Duration) {
 	n.apply(func(m *union.Machine, now time.Time) union.Effects { return m.Leave(now, token(room), ids, grace) })
 }
 
-// Renew renews the leases of ids where they are held, and returns those that no other node holds. One that was not heard of
-// may have come to another node a moment ago: all that have the room open are asked for it.
+// Renew renews the leases of ids on the nodes that hold them, and returns the ids that no other node holds. An unknown
+// id may have come to another node a moment ago, so it asks all nodes that have the room open.
 func (n *Node) Renew(ctx context.Context, room string, ids []string) (unknown []string) {
 	ctx, cancel := context.WithTimeout(ctx, renewTime)
 	defer cancel()
@@ -188,7 +188,7 @@ func (n *Node) Renew(ctx context.Context, room string, ids []string) (unknown []
 	n.sets.mu.Unlock()
 	for to, some := range ask {
 		rest, err := n.askRenew(ctx, to, room, some)
-		if err == nil { // else it has them, as far as one can tell
+		if err == nil { // after an error, assume that the node holds them
 			unknown = append(unknown, rest...)
 		}
 	}
@@ -198,7 +198,8 @@ func (n *Node) Renew(ctx context.Context, room string, ids []string) (unknown []
 	return unknown
 }
 
-// askRenew asks one node, or all in a room, to renew the leases of ids, and returns those that are not said to be there.
+// askRenew asks one node, or all nodes in a room, to renew the leases of ids. It returns the ids that were not
+// confirmed.
 func (n *Node) askRenew(ctx context.Context, to union.To, room string, ids []string) (rest []string, err error) {
 	key, reply := n.sets.currentKey(), nats.NewInbox()
 	sub, err := n.nc.SubscribeSync(reply)
@@ -217,7 +218,7 @@ func (n *Node) askRenew(ctx context.Context, to union.To, room string, ids []str
 	}
 	for len(byHash) > 0 {
 		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil || len(m.Data) == 0 { // nobody is there
+		if err != nil || len(m.Data) == 0 { // no node is there
 			return slices.Collect(maps.Values(byHash)), err
 		}
 		msg, _, _ := union.Decode(m.Data)
@@ -232,7 +233,7 @@ func (n *Node) askRenew(ctx context.Context, to union.To, room string, ids []str
 	return slices.Collect(maps.Values(byHash)), nil
 }
 
-// onSets hears what other nodes say of their users.
+// onSets receives messages of other nodes about their users.
 func (n *Node) onSets(m *nats.Msg) {
 	for rest := m.Data; len(rest) > 0; {
 		msg, more, err := union.Decode(rest)
@@ -249,7 +250,8 @@ func (n *Node) onSets(m *nats.Msg) {
 	}
 }
 
-// renew renews the leases of users of this node, and says which those are. Where many are asked, who has none is silent.
+// renew renews the leases of users of this node, and responds with these users. If many nodes were asked, a node
+// without such users does not respond.
 func (n *Node) renew(m *nats.Msg, q union.Renew) {
 	r := n.roomOf(q.Room)
 	if r == nil || m.Reply == "" {
@@ -263,11 +265,11 @@ func (n *Node) renew(m *nats.Msg, q union.Renew) {
 		answer.Users = append(answer.Users, union.Hash(key, id))
 	}
 	if len(answer.Users) > 0 || strings.Contains(m.Subject, ".node.") {
-		_ = m.Respond(union.Append(nil, answer)) // who asked asks again
+		_ = m.Respond(union.Append(nil, answer)) // the other node repeats its request if this fails
 	}
 }
 
-// tick lets the machine know the time.
+// tick passes the time to the machine.
 func (n *Node) tick(ctx context.Context) {
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
@@ -281,7 +283,7 @@ func (n *Node) tick(ctx context.Context) {
 	}
 }
 
-// send does what is to be done on NATS, in order.
+// send does the queued work for NATS in order.
 func (n *Node) send(ctx context.Context) {
 	for {
 		select {
@@ -304,20 +306,20 @@ func (n *Node) sendAll() {
 			queue[i].do()
 			continue
 		}
-		// What goes to the same nodes goes together.
+		// Messages to the same nodes are sent together.
 		payload := union.Append(nil, queue[i].Message)
 		for i+1 < len(queue) && queue[i+1].do == nil && queue[i+1].To == queue[i].To && len(payload) < batch {
 			i++
 			payload = union.Append(payload, queue[i].Message)
 		}
 		if err := n.nc.Publish(n.names.sets(key, queue[i].To), payload); err != nil {
-			n.log.Debug("message did not go out", "error", err) // the others will ask for it
+			n.log.Debug("message did not go out", "error", err) // the other nodes will request it
 		}
 	}
 }
 
-// useKey begins to speak to the other nodes with a key, the one that they have in the bucket. With none it does so with one
-// that all know, unless it has one: then NATS has no JetStream, and nothing can be kept in it.
+// useKey starts to use the key from the bucket. Without a key it uses the one that follows from the prefix, unless it
+// already has a key. Then NATS has no JetStream, and no key can be stored.
 func (n *Node) useKey(key []byte) {
 	s := &n.sets
 	had := s.currentKey()
@@ -341,7 +343,7 @@ func (n *Node) useKey(key []byte) {
 	n.setConnected(n.nc.IsConnected())
 }
 
-// listen subscribes to what concerns the node as a whole.
+// listen subscribes to the messages for all nodes and for this node.
 func (n *Node) listen(key []byte) {
 	for _, to := range []union.To{{}, {Node: n.tag}} {
 		if _, err := n.nc.ChanSubscribe(n.names.sets(key, to), n.inbox); err != nil {
@@ -350,20 +352,20 @@ func (n *Node) listen(key []byte) {
 	}
 }
 
-// setConnected says whether messages get anywhere.
+// setConnected tells the machine whether messages can be sent.
 func (n *Node) setConnected(connected bool) {
 	known := n.sets.currentKey() != nil
 	n.tellEngine(n.apply(func(m *union.Machine, now time.Time) union.Effects { return m.Connect(now, connected && known) }))
 }
 
-// Release has Run end without a word to the others: another process goes on under the same name.
+// Release makes Run end without a goodbye, because another process continues under the same name.
 func (n *Node) Release() {
 	n.sets.mu.Lock()
 	defer n.sets.mu.Unlock()
 	n.sets.released = true
 }
 
-// stop says goodbye.
+// stop says goodbye to the other nodes.
 func (n *Node) stop() {
 	n.sets.mu.Lock()
 	released := n.sets.released
@@ -389,7 +391,7 @@ func (n *Node) stop() {
 	}
 }
 
-// Nodes returns all nodes that are alive, this one too.
+// Nodes returns all nodes that are alive, including this one.
 func (n *Node) Nodes() (list []engine.NodeStatus) {
 	n.sets.mu.Lock()
 	defer n.sets.mu.Unlock()

@@ -17,12 +17,12 @@ import (
 )
 
 const (
-	keyLife  = engine.KeyLife // how long an idempotency key is remembered
-	replicas = 3              // where NATS has as many servers
-	growing  = time.Minute    // between two attempts to have as many
+	keyLife  = engine.KeyLife // how long an idempotency key is kept
+	replicas = 3              // if NATS has that many servers
+	growing  = time.Minute    // between two attempts to increase the replicas
 )
 
-// streams is what is kept in JetStream. Nothing in it needs a NATS newer than 2.9.
+// streams holds the JetStream streams. They work with NATS 2.9 and later.
 type streams struct {
 	events, shared jetstream.Stream
 }
@@ -33,14 +33,14 @@ func (n *Node) eventsConfig() jetstream.StreamConfig {
 		Description:       "headcount: emitted events",
 		Subjects:          []string{n.names.emit(">")},
 		Storage:           jetstream.FileStorage,
-		MaxAge:            max(n.opt.HistoryAge, keyLife), // keys live no longer than events
+		MaxAge:            max(n.opt.HistoryAge, keyLife), // keys expire with the events
 		MaxMsgsPerSubject: int64(n.opt.History),
 		Duplicates:        keyLife,
 		RePublish:         &jetstream.RePublish{Source: n.names.emit(">"), Destination: n.names.live(">")},
 	}
 }
 
-// sharedConfig is a KV bucket as NATS makes it.
+// sharedConfig returns the configuration of a KV bucket, as NATS makes it.
 func (n *Node) sharedConfig() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name:              n.names.shared(),
@@ -55,7 +55,7 @@ func (n *Node) sharedConfig() jetstream.StreamConfig {
 	}
 }
 
-// shareKey begins to use the key of hashes that is in the bucket. If there is none, one node puts its own there, or a new one.
+// shareKey starts to use the hash key from the bucket. If there is none, it stores its own key or a new one.
 func (n *Node) shareKey(ctx context.Context, shared jetstream.Stream) error {
 	m, err := shared.GetLastMsgForSubject(ctx, n.names.entry("key"))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -63,7 +63,7 @@ func (n *Node) shareKey(ctx context.Context, shared jetstream.Stream) error {
 		if key == nil {
 			key = []byte(rand.Text())
 		}
-		// Of several at the same time, one is the first.
+		// If several nodes do this at the same time, NATS accepts only the first.
 		_, _ = n.js.PublishMsg(ctx, &nats.Msg{Subject: n.names.entry("key"), Data: key}, jetstream.WithExpectLastSequencePerSubject(0))
 		m, err = shared.GetLastMsgForSubject(ctx, n.names.entry("key"))
 	}
@@ -74,7 +74,7 @@ func (n *Node) shareKey(ctx context.Context, shared jetstream.Stream) error {
 	return nil
 }
 
-// provide finds the streams, makes those that are missing, and returns what NATS says of the events.
+// provide finds the streams and makes missing ones. It returns the state of the stream of events.
 func (n *Node) provide(ctx context.Context) (*jetstream.StreamInfo, error) {
 	var s streams
 	var err error
@@ -97,7 +97,7 @@ func (n *Node) provide(ctx context.Context) (*jetstream.StreamInfo, error) {
 	return s.events.CachedInfo(), n.shareKey(ctx, s.shared)
 }
 
-// withCure says what to do about a NATS that has no JetStream. Its own error is "no responders available for request".
+// withCure adds advice for a NATS without JetStream, whose own error is "no responders available for request".
 func withCure(err error) error {
 	for _, missing := range []error{nats.ErrNoResponders, jetstream.ErrJetStreamNotEnabled, jetstream.ErrJetStreamNotEnabledForAccount} {
 		if errors.Is(err, missing) {
@@ -107,8 +107,8 @@ func withCure(err error) error {
 	return err
 }
 
-// provideOne returns the stream as it is if there is one, but lets it keep as much as this node wants to keep, on as
-// many servers as it should.
+// provideOne returns an existing stream or makes it. It raises the limits of an existing stream to those of this node,
+// and its replicas if there are enough servers.
 func (n *Node) provideOne(ctx context.Context, want jetstream.StreamConfig, grow bool) (jetstream.Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -134,7 +134,7 @@ func (n *Node) provideOne(ctx context.Context, want jetstream.StreamConfig, grow
 		n.log.Info("stream keeps more now", "stream", want.Name, "age", grown.MaxAge, "per_room", grown.MaxMsgsPerSubject)
 	}
 	if grow && grown.Replicas < replicas && s.CachedInfo().Cluster != nil && s.CachedInfo().Cluster.Name != "" {
-		// It was made while fewer servers were there.
+		// The stream was made while there were fewer servers.
 		grown.Replicas = replicas
 		if more, err := n.js.UpdateStream(ctx, grown); err == nil {
 			n.log.Info("stream has more replicas now", "stream", want.Name, "replicas", replicas)
@@ -161,8 +161,8 @@ func (n *Node) create(ctx context.Context, want jetstream.StreamConfig) (jetstre
 	return s, err
 }
 
-// epochOf is what the sequence of a stream counts in: a stream that is made anew begins at 1 again, and one that drifts
-// counts anew with each leader.
+// epochOf returns the epoch of a stream's sequence. A stream that is made again starts at 1 again. The sequence of a
+// stream that drifts changes its meaning with each leader.
 func (n *Node) epochOf(info *jetstream.StreamInfo) string {
 	epoch := strconv.FormatInt(info.Created.UnixNano(), 36)
 	if n.drifts(info) {
@@ -173,24 +173,24 @@ func (n *Node) epochOf(info *jetstream.StreamInfo) string {
 	return epoch
 }
 
-// drifts says that the servers that have the stream may each number its events in their own way, as those of an old
-// NATS do once a leader was cut off from the others: it has taken for stored what they have not, and later finds some
-// of theirs there already.
+// drifts reports whether the servers of the stream may number its events differently. Old NATS servers do so after a
+// leader was cut off from the others. It reports messages as stored that the others do not have, and later finds other
+// messages at these sequences.
 func (n *Node) drifts(info *jetstream.StreamInfo) bool {
-	if v := n.nc.ConnectedServerVersion(); v != "" { // else there is no connection now
+	if v := n.nc.ConnectedServerVersion(); v != "" { // otherwise there is no connection now
 		n.unsound.Store(older(v, firstSound))
 	}
 	return n.unsound.Load() && info.Config.Replicas > 1 && info.Cluster != nil
 }
 
-// firstSound is the first NATS whose servers agree, see docs/decisions/0031.
+// firstSound is the first version of NATS whose servers agree, see docs/decisions/0031.
 var firstSound = [3]int{2, 11, 0}
 
-// older compares a version such as 2.9.10 or 2.14.0-preview.1.
+// older reports whether a version such as 2.9.10 or 2.14.0-preview.1 is older than another one.
 func older(version string, than [3]int) bool {
 	var v [3]int
 	if _, err := fmt.Sscanf(version, "%d.%d.%d", &v[0], &v[1], &v[2]); err != nil {
-		return false // a fork, with numbers of its own
+		return false // a fork with its own version numbers
 	}
 	return slices.Compare(v[:], than[:]) < 0
 }

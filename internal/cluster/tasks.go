@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// tasks is what is to be done without waiting for it. Each runs with the context of run, which waits for all.
+// tasks runs functions in the background. Each gets the context of run, which waits for all.
 type tasks struct {
 	more chan struct{}
 
@@ -42,7 +42,7 @@ func (t *tasks) run(ctx context.Context) {
 	}
 }
 
-// slot waits until a request to NATS may be made. The caller must call what it returns when it is done.
+// slot waits until a request to NATS may start. The caller must call the returned function when the request is done.
 func slot(ctx context.Context, slots chan struct{}) (func(), error) {
 	select {
 	case slots <- struct{}{}:

@@ -1,8 +1,8 @@
-// Package doctor is the server's side of "client doctor" and of the page's: probes that show what
-// the path to this server does to streams. They count nobody and touch no room.
+// Package doctor is the server's side of "client doctor" and of the page's doctor. Its probes show what the network
+// path to this server does to streams. They count nobody and touch no room.
 //
-// A [Doctor] may be used by any goroutine. [Doctor.Stop] ends the probes that are under way.
-// The tests of it run in a testing/synctest bubble.
+// A [Doctor] may be used from any goroutine. [Doctor.Stop] ends the running probes. Its tests run in a testing/synctest
+// bubble.
 package doctor
 
 import (
@@ -25,9 +25,9 @@ import (
 	"headcount/internal/sse"
 )
 
-// Bounds of the probes: anyone may ask for them.
+// Limits of the probes, because anybody may start them.
 const (
-	maxProbes    = 64 // under way at once
+	maxProbes    = 64 // running at once
 	maxProbeTime = 120 * time.Second
 	maxGaps      = 64
 	probeWrite   = 10 * time.Second // for one write
@@ -43,12 +43,12 @@ type Doctor struct {
 	stopped bool
 }
 
-// New returns a doctor of a server with that heartbeat and grace period.
+// New returns a doctor for a server with that heartbeat and grace period.
 func New(heartbeat, linger time.Duration) *Doctor {
 	return &Doctor{heartbeat: heartbeat, linger: linger, stop: make(chan struct{})}
 }
 
-// Stop ends the probes that are under way. It may be called more than once.
+// Stop ends the running probes. It may be called more than once.
 func (d *Doctor) Stop() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -58,7 +58,7 @@ func (d *Doctor) Stop() {
 	}
 }
 
-// enter reports whether there is room for another probe.
+// enter reports whether another probe may start.
 func (d *Doctor) enter() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -75,7 +75,7 @@ func (d *Doctor) leave() {
 	d.open--
 }
 
-// Probe serves GET /doctor/…, of which name is the rest.
+// Probe serves GET /doctor/…. name is the rest of the path.
 func (d *Doctor) Probe(w http.ResponseWriter, r *http.Request, name string) error {
 	probes := map[string]func(http.ResponseWriter, *http.Request) error{
 		"path": d.probePath, "stream": d.probeStream, "socket": probeSocket,
@@ -91,19 +91,20 @@ func (d *Doctor) Probe(w http.ResponseWriter, r *http.Request, name string) erro
 	return probe(w, r)
 }
 
-// probePath answers how a request arrived, and what of this server the doctor must know to judge the rest.
+// probePath reports how a request arrived, and the settings of this server that the doctor needs to judge the rest.
 func (d *Doctor) probePath(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Cache-Control", "no-store")
 	return httpapi.WriteJSON(w, struct {
 		Proto     string  `json:"proto"`
-		Proxied   bool    `json:"proxied"`   // a proxy on the way has said so
+		Proxied   bool    `json:"proxied"`   // a proxy has added a header
 		Heartbeat float64 `json:"heartbeat"` // seconds
 		Linger    float64 `json:"linger"`    // seconds
 	}{r.Proto, httpapi.Forwarded(r), d.heartbeat.Seconds(), d.linger.Seconds()})
 }
 
-// probeStream answers a stream whose events come at known times: one at once, and one after each of the gaps that the
-// query asks for, in seconds. The first one says which Last-Event-ID came, the last one what was sent.
+// probeStream responds with a stream whose events come at known times. It sends one event at once, and one after each
+// of the gaps that the query lists in seconds. The first event contains the received Last-Event-ID. The last one
+// contains what was sent.
 func (d *Doctor) probeStream(w http.ResponseWriter, r *http.Request) error {
 	gaps, err := parseGaps(r.URL.Query().Get("gaps"))
 	if err != nil {
@@ -119,13 +120,13 @@ func (d *Doctor) probeStream(w http.ResponseWriter, r *http.Request) error {
 	out := &probeWriter{w: w, control: http.NewResponseController(w), begin: time.Now()}
 	// The connection may serve another request.
 	defer func() { _ = out.control.SetWriteDeadline(time.Time{}) }()
-	// A comment, and letters beyond ASCII, for those who change streams on the way to show themselves.
+	// A comment and letters beyond ASCII reveal software that changes streams on the way.
 	out.text = append(out.text, ": headcount, für 🩺\n\n"...)
 	cursor := r.Header.Get("Last-Event-ID")
 	w.WriteHeader(http.StatusOK)
 	for n := 0; ; n++ {
 		if err := out.event(n, cursor[:min(len(cursor), 100)]); err != nil {
-			return nil // the reader has gone: nobody to answer
+			return nil // the client has gone
 		}
 		if n == len(gaps) {
 			break
@@ -134,7 +135,7 @@ func (d *Doctor) probeStream(w http.ResponseWriter, r *http.Request) error {
 			return nil
 		}
 	}
-	_ = out.end() // the reader may have gone
+	_ = out.end() // the client may have gone
 	return nil
 }
 
@@ -170,13 +171,13 @@ func parseGaps(list string) ([]time.Duration, error) {
 	return gaps, nil
 }
 
-// probeWriter writes a probe's events, each in one write.
+// probeWriter writes the events of a probe, each in one write.
 type probeWriter struct {
 	w       io.Writer
 	control *http.ResponseController
 	begin   time.Time
-	text    []byte // all that was sent, and what goes before the next event
-	sent    int    // bytes of text that are sent
+	text    []byte // all that was sent, and the text before the next event
+	sent    int    // bytes of text that were sent
 }
 
 func (p *probeWriter) event(n int, cursor string) error {
@@ -191,7 +192,7 @@ func (p *probeWriter) event(n int, cursor string) error {
 	return p.send(&sse.Event{ID: strconv.AppendInt(nil, int64(n), 10), Event: []byte("io:probe"), Data: data})
 }
 
-// end says what was sent, so that a reader can compare.
+// end sends what was sent so far, so that the client can compare it.
 func (p *probeWriter) end() error {
 	sum := sha256.Sum256(p.text)
 	data, err := json.Marshal(struct {
@@ -214,8 +215,8 @@ func (p *probeWriter) send(e *sse.Event) error {
 	return errors.Join(err, p.control.Flush())
 }
 
-// probeSocket answers a WebSocket handshake and says goodbye at once. It is there to be blocked: headcount itself has
-// no use for WebSockets.
+// probeSocket accepts a WebSocket handshake and closes the connection at once. It only shows whether WebSockets are
+// blocked. headcount itself does not use them.
 func probeSocket(w http.ResponseWriter, r *http.Request) error {
 	key := r.Header.Get("Sec-WebSocket-Key")
 	if r.ProtoMajor != 1 || key == "" || !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
@@ -237,9 +238,9 @@ func probeSocket(w http.ResponseWriter, r *http.Request) error {
 		"Sec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(sum[:]) + "\r\n\r\n" +
 		"\x88\x02\x03\xe8" // a close frame, 1000: "the purpose for which the connection was established has been fulfilled"
 	if _, err := io.WriteString(conn, answer); err != nil {
-		return nil // the reader has gone: nobody to answer
+		return nil // the client has gone
 	}
-	// Closing first could overtake what was written.
+	// Closing first could overtake the written bytes.
 	_, _ = io.CopyN(io.Discard, conn, 64)
 	return nil
 }

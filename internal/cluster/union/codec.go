@@ -7,8 +7,8 @@ import (
 	"reflect"
 )
 
-// A payload is any number of messages, one behind the other. Each is its tag, a byte, and its fields in their order: a
-// number is a varint, a hash 8 bytes, and in front of what has a length is the length.
+// A payload is a sequence of messages. Each message is its tag, which is one byte, and its fields in order. A number is
+// a varint, and a hash is 8 bytes. A value of variable length begins with its length.
 
 var errMalformed = errors.New("message is not well formed")
 
@@ -52,7 +52,7 @@ func appendValue(b []byte, v reflect.Value) []byte {
 	return b
 }
 
-// Decode takes the first message of a payload, and returns the rest.
+// Decode decodes the first message of a payload and returns the rest.
 func Decode(b []byte) (msg Message, rest []byte, err error) {
 	all := kinds()
 	if len(b) == 0 || int(b[0]) >= len(all) {
@@ -67,7 +67,7 @@ func Decode(b []byte) (msg Message, rest []byte, err error) {
 	return v.Interface(), r.b, nil
 }
 
-// reader takes values off a payload. Once one is missing, all are zero.
+// reader reads values from a payload. After the first missing value all values are zero.
 type reader struct {
 	b      []byte
 	failed bool
@@ -94,7 +94,7 @@ func (r *reader) value(v reflect.Value) {
 		}
 	default:
 		if v.CanInt() {
-			v.SetInt(int64(r.number() & (1<<40 - 1))) // nothing that is counted is larger
+			v.SetInt(int64(r.number() & (1<<40 - 1))) // no count is larger
 			return
 		}
 		for i := range v.NumField() {

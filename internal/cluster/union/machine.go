@@ -10,70 +10,71 @@ import (
 
 const (
 	heartbeatEvery = 500 * time.Millisecond
-	// silentAfter is how long a node may not be heard of before its users leave the count: they do 4.2 to 4.7 s after it
-	// has crashed, and never while messages are held back for less than 4 s.
+	// silentAfter is how long a node may be silent before its users leave the count. They leave 4.2 to 4.7 s after a
+	// crash, and never while messages are delayed by less than 4 s.
 	silentAfter = 4700 * time.Millisecond
-	// goodbyeTime is how long a goodbye holds: a node that has not heard it by then is silent.
+	// goodbyeTime is how long a goodbye holds. A node that has not received it by then counts as silent.
 	goodbyeTime = silentAfter + 500*time.Millisecond
-	onTheWay    = 500 * time.Millisecond  // a goodbye that another node has heard
-	frozenAfter = 1500 * time.Millisecond // without a tick: this node has not run, and must listen first
-	forgetAfter = time.Minute             // the sets of a silent node; it may come back with the same ones
-	scanEvery   = 500 * time.Millisecond  // of all rooms for what is due
-	askAgain    = time.Second             // where there was no answer
-	readyAfter  = time.Second             // though not all nodes have answered
+	onTheWay    = 500 * time.Millisecond  // for a goodbye that another node has received
+	frozenAfter = 1500 * time.Millisecond // without a tick; this node was frozen and must listen first
+	forgetAfter = time.Minute             // for the sets of a silent node, which may come back with the same sets
+	scanEvery   = 500 * time.Millisecond  // how often all rooms are checked for work that is due
+	askAgain    = time.Second             // if there was no answer
+	readyAfter  = time.Second             // even if not all nodes have answered
 	digestAfter = time.Second             // since the last change
 	digestEvery = 45 * time.Second        // and up to 15 s more
-	staleAfter  = 70 * time.Second        // without one: the node may have closed the room, and that was lost
+	staleAfter  = 70 * time.Second        // without a digest; perhaps a Closed was lost
 )
 
-// Options of a [Machine].
+// Options are the options of a [Machine].
 type Options struct {
-	Node        string        // its name, which no other has at the same time
-	Incarnation uint64        // of that name: a later process has a greater one, and greater than all instances until then
-	Key         []byte        // of the hashes, the same on all nodes
-	Pace        time.Duration // how often a room is told of changes at most; default 100 ms
+	Node        string        // name of the node, unique among the running nodes
+	Incarnation uint64        // larger than all earlier incarnations and instances of the name
+	Key         []byte        // key of the hashes, the same on all nodes
+	Pace        time.Duration // shortest time between two deltas of a room; default 100 ms
 	Chunk       int           // users in one message; default 50,000
 }
 
-// Effects is what is to be done about what was applied.
+// Effects is the work that follows from a call.
 type Effects struct {
 	Send    []Outgoing
-	Changed []string  // rooms whose count is another one now
-	Ready   []string  // rooms that were opened: their count is known now
-	Leave   []Leaving // users of this node who have said goodbye at another one
-	Heard   []string  // nodes that are there
-	Silent  []string  // nodes that are not heard of any more
+	Changed []string  // rooms whose count has changed
+	Ready   []string  // opened rooms whose count is now known
+	Leave   []Leaving // users of this node who said goodbye on another node
+	Heard   []string  // nodes that were heard again
+	Silent  []string  // nodes that have become silent
 }
 
-// Leaving is users who leave a room, by their ids: see [Goodbye].
+// Leaving lists the ids of users who leave a room, see [Goodbye].
 type Leaving struct {
 	Room  string
 	IDs   []string
 	Grace time.Duration
 }
 
-// Machine is what one node knows of the users on all nodes. It is not safe for concurrent use. Make one with [New].
+// Machine is the knowledge of one node about the users on all nodes. It is not safe for concurrent use. Make one with
+// [New].
 type Machine struct {
-	Mismatches int // digests that were of another set than the one that was known
+	Mismatches int // digests that did not match the known set
 
 	opt       Options
-	instance  uint64 // that was used last
-	goodbyes  uint64 // that were sent
+	instance  uint64 // the last instance that was used
+	goodbyes  uint64 // number of goodbyes that were sent
 	connected bool
 	rooms     map[string]*room
-	order     []*room // in which they were opened
+	order     []*room // in the order in which they were opened
 	peers     map[string]*peer
-	untold    map[string]*room               // with changes that are due later
-	kept      map[string]map[string]keeping  // by room and node, also of rooms that are not open
-	gone      map[string]map[uint64]*goodbye // by room and hash, likewise
-	closed    []Closed                       // that the others have not been told
+	untold    map[string]*room               // rooms with changes to send later
+	kept      map[string]map[string]keeping  // by room and node; includes rooms that are not open
+	gone      map[string]map[uint64]*goodbye // by room and hash; includes rooms that are not open
+	closed    []Closed                       // Closed messages that still have to be sent
 	touched   map[*room]struct{}
 	effects   Effects
 
-	now, ticked, scanned, beaten, since time.Time // since is when it was connected
+	now, ticked, scanned, beaten, since time.Time // since is the time of the connection
 }
 
-// New returns a machine without rooms, which is not connected.
+// New returns a machine without rooms. It is not connected.
 func New(opt Options) *Machine {
 	if opt.Pace == 0 {
 		opt.Pace = 100 * time.Millisecond
@@ -88,7 +89,7 @@ func New(opt Options) *Machine {
 	}
 }
 
-// Hash returns what stands for a client id between nodes: the ids never leave theirs.
+// Hash returns the hash of a client id for messages between nodes. The ids never leave their node.
 func Hash(key []byte, id string) uint64 {
 	sum := sha256.Sum256(append(append(make([]byte, 0, 128), key...), id...))
 	return binary.BigEndian.Uint64(sum[:])
@@ -102,11 +103,11 @@ func (m *Machine) hashes(ids ...string) []uint64 {
 	return list
 }
 
-// sorted returns the keys of a map in an order that is always the same.
+// sorted returns the keys of a map in sorted order.
 func sorted[V any](all map[string]V) []string { return slices.Sorted(maps.Keys(all)) }
 
-// end settles the rooms that were touched. All that is done to a machine ends with it. To count all users of a room anew
-// takes a while: if the users of many nodes come back at the same time, that waits for the next tick.
+// end updates the counts of all rooms that have changed. Every operation of the machine ends with it. A full recount of
+// a room is slow. If the users of many nodes come back at the same time, it waits for the next tick.
 func (m *Machine) end(now bool) Effects {
 	for r := range m.touched {
 		if r.stale() && !now {
@@ -126,7 +127,7 @@ func (m *Machine) end(now bool) Effects {
 	return effects
 }
 
-// answered reports whether it is known of all nodes whom they hold in the room.
+// answered reports whether the sets of all nodes in the room are known.
 func (m *Machine) answered(r *room) bool {
 	if m.now.Sub(r.since) >= readyAfter {
 		return true
@@ -136,10 +137,10 @@ func (m *Machine) answered(r *room) bool {
 			return false
 		}
 	}
-	return m.connected && m.now.Sub(m.since) > heartbeatEvery // else not all nodes are known
+	return m.connected && m.now.Sub(m.since) > heartbeatEvery // before that, not all nodes are known
 }
 
-// touched returns the room if it is open, and has it settled at the end.
+// touch returns the room if it is open, and marks it for end.
 func (m *Machine) touch(key string) *room {
 	r := m.rooms[key]
 	if r != nil {
@@ -154,7 +155,7 @@ func (m *Machine) send(to To, msg Message) {
 	}
 }
 
-// Open says that this node has a room open from now on, with these users.
+// Open opens a room on this node with these users.
 func (m *Machine) Open(now time.Time, key string, ids []string, anonymous int) Effects {
 	m.now = now
 	m.instance++
@@ -171,7 +172,7 @@ func (m *Machine) Open(now time.Time, key string, ids []string, anonymous int) E
 	return m.Local(now, key, nil, ids, anonymous)
 }
 
-// Close says that this node has the room open no more.
+// Close closes a room on this node.
 func (m *Machine) Close(now time.Time, key string) Effects {
 	m.now = now
 	if r := m.rooms[key]; r != nil {
@@ -186,7 +187,7 @@ func (m *Machine) Close(now time.Time, key string) Effects {
 	return m.end(false)
 }
 
-// sendClosed says which rooms this node has closed, as soon as it can.
+// sendClosed sends which rooms this node has closed, as soon as it can.
 func (m *Machine) sendClosed() {
 	for _, c := range m.closed {
 		m.send(To{Room: c.Room}, c)
@@ -196,7 +197,8 @@ func (m *Machine) sendClosed() {
 	}
 }
 
-// Local says who left this node's set and who joined it, in this order, and how many users without an id it has now.
+// Local updates this node's set, first by the users who left and then by those who joined, and its number of users
+// without an id.
 func (m *Machine) Local(now time.Time, key string, left, joined []string, anonymous int) Effects {
 	m.now = now
 	if r := m.touch(key); r != nil {
@@ -212,7 +214,7 @@ func (m *Machine) Local(now time.Time, key string, left, joined []string, anonym
 	return m.end(true)
 }
 
-// tell tells the others of changes: at once if the room was quiet, and else when its pace allows.
+// tell sends the changes to the other nodes. It sends them at once if the room was quiet, and otherwise at its pace.
 func (m *Machine) tell(r *room) {
 	switch {
 	case !r.news():
@@ -223,7 +225,7 @@ func (m *Machine) tell(r *room) {
 	}
 }
 
-// flush tells the others of all changes: this node's set is then what they know of it.
+// flush sends all changes to the other nodes, so that they know the whole set of this node.
 func (m *Machine) flush(r *room) {
 	for r.news() {
 		m.send(To{Room: r.key}, r.next(m.opt.Chunk))
@@ -232,7 +234,7 @@ func (m *Machine) flush(r *room) {
 	delete(m.untold, r.key)
 }
 
-// Leave takes users out of a room on all nodes: see [Goodbye].
+// Leave removes users from a room on all nodes, see [Goodbye].
 func (m *Machine) Leave(now time.Time, key string, ids []string, grace time.Duration) Effects {
 	m.now = now
 	m.goodbyes++
@@ -242,7 +244,7 @@ func (m *Machine) Leave(now time.Time, key string, ids []string, grace time.Dura
 	return m.end(false)
 }
 
-// Connect says whether messages can be sent. When they can, some may have been lost before.
+// Connect sets whether messages can be sent. After a reconnect, messages may have been lost.
 func (m *Machine) Connect(now time.Time, connected bool) Effects {
 	m.now, m.connected = now, connected
 	if connected {
@@ -254,7 +256,7 @@ func (m *Machine) Connect(now time.Time, connected bool) Effects {
 	return m.end(false)
 }
 
-// Lost says that messages may have been lost, those of others and its own.
+// Lost reports that messages may have been lost, in both directions.
 func (m *Machine) Lost(now time.Time) Effects {
 	m.now = now
 	m.doubt()
@@ -272,7 +274,7 @@ func (m *Machine) doubt() {
 	}
 }
 
-// Tick lets time pass. It is to be called every 20 ms or so.
+// Tick advances the time. Call it about every 20 ms.
 func (m *Machine) Tick(now time.Time) Effects {
 	m.now = now
 	if !m.ticked.IsZero() && now.Sub(m.ticked) >= frozenAfter {
@@ -301,7 +303,7 @@ func (m *Machine) Tick(now time.Time) Effects {
 	return m.end(true)
 }
 
-// goneFrom returns who has said goodbye to a room a moment ago, and where that is to be noted.
+// goneFrom returns the map of recent goodbyes of a room, to read and to write.
 func (m *Machine) goneFrom(key string) map[uint64]*goodbye {
 	if m.gone[key] == nil {
 		m.gone[key] = make(map[uint64]*goodbye)
@@ -309,7 +311,7 @@ func (m *Machine) goneFrom(key string) map[uint64]*goodbye {
 	return m.gone[key]
 }
 
-// tidy forgets what is over in rooms that are not open: see scan for those that are.
+// tidy removes what has expired in rooms that are not open. scan does the same for open rooms.
 func (m *Machine) tidy() {
 	for key, gone := range m.gone {
 		if m.rooms[key] == nil {
@@ -332,7 +334,7 @@ func (m *Machine) tidy() {
 	}
 }
 
-// scan does what is due in a room.
+// scan does the work that is due in a room.
 func (m *Machine) scan(r *room) {
 	if r.expire(m.now) || !r.ready {
 		m.touch(r.key)
@@ -349,8 +351,8 @@ func (m *Machine) scan(r *room) {
 	}
 }
 
-// Stop asks the others to keep the users of this node who are on no other, each for as long as left says, and says that
-// it stops.
+// Stop ends this node. It asks the other nodes to keep this node's users that are on no other node, each for the time
+// that left returns. Then it announces the stop.
 func (m *Machine) Stop(now time.Time, left func(room, id string) time.Duration) Effects {
 	m.now = now
 	for _, r := range m.order {
@@ -363,7 +365,7 @@ func (m *Machine) Stop(now time.Time, left func(room, id string) time.Duration) 
 		}
 		m.sendKept(To{}, m.opt.Node, r.key, mine, r.answered())
 	}
-	for _, key := range sorted(m.kept) { // there may be nobody else who has heard it
+	for _, key := range sorted(m.kept) { // perhaps no other node has received it
 		for _, node := range sorted(m.kept[key]) {
 			m.sendKept(To{}, node, key, m.kept[key][node], nil)
 		}
@@ -381,7 +383,7 @@ func (m *Machine) Count(key string) (users int, open bool) {
 	return 0, false
 }
 
-// Holders returns the other nodes that hold a user and can be asked about it.
+// Holders returns the other nodes that hold a user and can be asked to renew its lease.
 func (m *Machine) Holders(key, id string) (nodes []string) {
 	if r := m.rooms[key]; r != nil {
 		for _, s := range r.slots {

@@ -2,12 +2,12 @@ package union
 
 import "time"
 
-// Message is what nodes tell each other: one of the types below. In each, Node is who says it, and Room is where.
+// Message is a message between nodes. It is one of the types below. In each, Node is the sender and Room is the room.
 type Message any
 
-// State says what a set is like at one place in the sequence of its node's deltas. Equal states mean equal sets.
+// State describes a set at one position in the sequence of its node's deltas. Equal states mean equal sets.
 type State struct {
-	Instance  uint64 // which opening of the room by the node; later ones are greater
+	Instance  uint64 // counts the openings of the room by the node; later ones are greater
 	Seq       uint64 // of the last delta, 0 before the first
 	Size      int    // users in the set
 	Xor       uint64 // of their hashes
@@ -15,15 +15,15 @@ type State struct {
 }
 
 type (
-	// Heartbeat says to all nodes that one is alive, how many rooms it has open, and how many users in them.
+	// Heartbeat tells all nodes that a node is alive, how many rooms it has open, and how many users are in them.
 	Heartbeat struct {
 		Node         string
 		Incarnation  uint64
 		Rooms, Users int
 	}
 
-	// Delta says to a room who left a set and who joined it, in this order. A user in both has come again after the node
-	// had heard its goodbye. The first delta of an instance follows an empty set.
+	// Delta tells a room which users left a set and then which users joined it. A user in both lists came back after
+	// the node received its goodbye. The first delta of an instance follows an empty set.
 	Delta struct {
 		Node, Room    string
 		Instance, Seq uint64
@@ -31,22 +31,23 @@ type (
 		Left, Joined  []uint64
 	}
 
-	// Digest says what a set is like now: to a room when it has been quiet, and to a node whose Sync was right.
+	// Digest describes a set as it is now. It goes to a room after the room was quiet, and to a node whose Sync
+	// matched.
 	Digest struct {
 		Node, Room string
 		State
 	}
 
-	// Sync asks a node to compare what is known of its set with what it is. It answers with Digest, Set or Closed, and
-	// with what it keeps of stopped nodes if Kept asks for that.
+	// Sync asks a node to compare its set with what the sender knows of it. The answer is Digest, Set or Closed. If
+	// Kept is set, the node also sends what it keeps of stopped nodes.
 	Sync struct {
 		Node, Room string
 		Kept       bool
 		State
 	}
 
-	// Set is a part of a whole set. Back is those whose goodbye the node has
-	// heard: if they are in the set, they have come again since.
+	// Set is a part of a whole set. Back lists the users whose goodbye the node has received. If such a user is in the
+	// set, it came back after the goodbye.
 	Set struct {
 		Node, Room string
 		State
@@ -60,44 +61,45 @@ type (
 		Instance   uint64
 	}
 
-	// Goodbye takes users out of a room on every node: now, or after Grace unless they are back by then. It goes to all
-	// nodes: one that opens the room a moment later knows that its users have come since.
+	// Goodbye removes users from a room on every node, now or after Grace unless they reconnect before. It goes to all
+	// nodes, so that a node that opens the room a moment later knows which users came back after it.
 	Goodbye struct {
 		Node, Room string
-		Number     uint64 // of Node's
+		Number     uint64 // number of the goodbye on Node
 		Grace      time.Duration
 		Users      []uint64
 	}
 
-	// Kept asks all nodes to go on counting users of a node that stops, each for so many seconds. Back is as in Set.
+	// Kept asks all nodes to keep counting users of a node that stops, each for a number of seconds. Back is as in Set.
 	Kept struct {
 		Node, Room  string
 		Back, Users []uint64
 		Seconds     []byte
 	}
 
-	// Stopped is the last message of a node, behind all that it wants to be kept.
+	// Stopped is the last message of a node. It follows all its Kept messages.
 	Stopped struct {
 		Node        string
 		Incarnation uint64
 	}
 
-	// Renew asks a node to renew the leases of users, and is answered by a Renew with those that it holds.
+	// Renew asks a node to renew the leases of users. The answer is a Renew with the users that it holds.
 	Renew struct {
 		Room  string
 		Users []uint64
 	}
 )
 
-// kinds is all messages. The place of one is its tag on the wire: new ones come last, and none is ever taken out.
+// kinds returns all messages. The index of a message is its tag on the wire. Add new messages at the end, and never
+// remove one.
 func kinds() []Message {
 	return []Message{Heartbeat{}, Delta{}, Digest{}, Sync{}, Set{}, Closed{}, Goodbye{}, Kept{}, Stopped{}, Renew{}}
 }
 
-// To is who a message goes to: one node, all that have a room open, or all nodes.
+// To is the destination of a message: one node, all nodes that have a room open, or all nodes.
 type To struct{ Node, Room string }
 
-// Outgoing is a message that is to be sent.
+// Outgoing is a message to send.
 type Outgoing struct {
 	To      To
 	Message Message

@@ -11,19 +11,19 @@ type peer struct {
 	state       peerState
 	incarnation uint64
 	users       int
-	known       time.Time // since when
-	heard       time.Time // when last
+	known       time.Time // time of its first message
+	heard       time.Time // time of its last message
 }
 
 type peerState int
 
 const (
-	unheard peerState = iota // for silentAfter: its sets do not count
+	unheard peerState = iota // silent for silentAfter; its sets do not count
 	alive
-	stopped // it has said so: what it asked to be kept counts, and nothing else that it has said
+	stopped // it has announced its stop; only the users that it asked to keep count
 )
 
-// Apply takes a message of another node.
+// Apply handles a message of another node.
 func (m *Machine) Apply(now time.Time, msg Message) Effects {
 	m.now = now
 	switch msg := msg.(type) {
@@ -57,8 +57,8 @@ func (m *Machine) alive(node string) bool {
 	return m.peers[node] != nil && m.peers[node].state == alive
 }
 
-// hear notes a sign of life, and reports whether there may be one. A node that was not heard of is compared with, unless
-// it has just started and has nothing open.
+// hear records a sign of life, and reports whether the node may still send. A node that was silent is asked to compare
+// its sets, unless it has just started and has no open rooms.
 func (m *Machine) hear(node string, empty bool) bool {
 	p := m.peers[node]
 	switch {
@@ -81,7 +81,7 @@ func (m *Machine) hear(node string, empty bool) bool {
 	return true
 }
 
-// from has a message of a node about its set in an open room looked at.
+// from passes a node's message about its set in an open room to take.
 func (m *Machine) from(node, key string, take func(*room, *set)) {
 	if m.hear(node, false) {
 		if r := m.touch(key); r != nil {
@@ -94,7 +94,7 @@ func (m *Machine) from(node, key string, take func(*room, *set)) {
 
 func (m *Machine) heartbeat(b Heartbeat) {
 	if p := m.peers[b.Node]; p != nil && p.state == stopped && b.Incarnation > p.incarnation {
-		p.state, p.known = unheard, m.now // until a line later: this is a new process of the same name
+		p.state, p.known = unheard, m.now // until the next line, because this is a new process with the same name
 	}
 	if m.hear(b.Node, b.Rooms == 0 && b.Users == 0) {
 		p := m.peers[b.Node]
@@ -111,7 +111,7 @@ func (m *Machine) beat() {
 	m.send(To{}, Heartbeat{m.opt.Node, m.opt.Incarnation, len(m.rooms), users})
 }
 
-// watch finds out which nodes are not heard of any more.
+// watch detects nodes that have become silent.
 func (m *Machine) watch() {
 	for _, name := range sorted(m.peers) {
 		p := m.peers[name]
@@ -138,7 +138,7 @@ func (m *Machine) forget(node string) {
 	}
 }
 
-// stopped hears the last of a node. What it wanted to be kept it has said before.
+// stopped handles the last message of a node. The node has already sent the users to keep.
 func (m *Machine) stopped(s Stopped) {
 	if m.hear(s.Node, true) {
 		m.peers[s.Node] = &peer{state: stopped, incarnation: s.Incarnation, heard: m.now}
@@ -146,11 +146,11 @@ func (m *Machine) stopped(s Stopped) {
 	}
 }
 
-// keeping is until when users of a node that has stopped are counted.
+// keeping maps users of a stopped node to the end of the time in which they count.
 type keeping map[uint64]time.Time
 
-// keepUsers keeps users of a node that stops, also of rooms that are opened later. What others say of it, behind its own
-// last word, is passed over: some of the users may be back by now.
+// keepUsers keeps users of a node that stops, also in rooms that are opened later. It ignores such messages of other
+// nodes after the node's own last message, because some of the users may have come back.
 func (m *Machine) keepUsers(k Kept) {
 	if p := m.peers[k.Node]; k.Node == m.opt.Node || len(k.Users) != len(k.Seconds) || p != nil && p.state == stopped {
 		return
@@ -174,7 +174,7 @@ func (m *Machine) keepUsers(k Kept) {
 	}
 }
 
-// sendKept asks others to keep users.
+// sendKept asks other nodes to keep users.
 func (m *Machine) sendKept(to To, node, key string, all keeping, back []uint64) {
 	list := slices.Sorted(maps.Keys(all))
 	for part := range slices.Chunk(list, m.opt.Chunk) {
@@ -186,7 +186,8 @@ func (m *Machine) sendKept(to To, node, key string, all keeping, back []uint64) 
 	}
 }
 
-// goodbye hears that users have said goodbye, also to rooms that are opened later: whoever is there then, has come since.
+// goodbye handles a goodbye of users, also for rooms that are opened later. A user that is in such a room then came
+// back after its goodbye.
 func (m *Machine) goodbye(g Goodbye) {
 	r := m.touch(g.Room)
 	for _, h := range g.Users {
@@ -205,17 +206,17 @@ func (m *Machine) goodbye(g Goodbye) {
 	}
 }
 
-// Status is what this node knows of one that is alive.
+// Status is what this node knows about a node that is alive.
 type Status struct {
 	Node  string
 	Self  bool
-	Users int           // in all its rooms
-	Heard time.Duration // ago
-	Fresh time.Duration // ago: when that of its sets was told or confirmed which was so longest ago; of rooms open here
-	Lag   int           // rooms open here in which something may be missing of its set
+	Users int           // sum over all its rooms
+	Heard time.Duration // time since its last message
+	Fresh time.Duration // age of the oldest of its sets for rooms open here, since it was sent or confirmed
+	Lag   int           // rooms open here whose set from that node may be incomplete
 }
 
-// Nodes returns this node and the others that are alive.
+// Nodes returns this node and all other nodes that are alive.
 func (m *Machine) Nodes(now time.Time) []Status {
 	all := map[string]*Status{m.opt.Node: {Node: m.opt.Node, Self: true}}
 	for name, p := range m.peers {

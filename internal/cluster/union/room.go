@@ -6,62 +6,62 @@ import (
 	"time"
 )
 
-// room is a room that this node has open: its own set, and what it knows of the others'.
+// room is a room that this node has open. It holds this node's set, and what the node knows of the other nodes' sets.
 type room struct {
 	key   string
-	ready bool // the others' sets are known, or were waited for long enough
+	ready bool // the others' sets are known, or the wait for them is over
 	since time.Time
 
 	users users
-	sets  map[string]*set // by node; those that are kept of a stopped node by keptOf(node)
-	slots []*set          // the same; nil is free
+	sets  map[string]*set // by node; the sets kept of a stopped node are under keptOf(node)
+	slots []*set          // the same sets by slot; nil is free
 	gone  map[uint64]*goodbye
-	count int // users, as they were last settled
+	count int // users after the last settle
 
-	removed slots // to be cleared before they are free
-	recount bool  // users.size is not right any more
+	removed slots // slots to clear before they are free
+	recount bool  // users.size is out of date
 
 	mine   *set
-	ids    map[uint64]string   // of mine, by hash
-	joined map[uint64]struct{} // of mine: the others have not been told of it
-	left   map[uint64]struct{} // likewise: not of mine any more
-	anon   int                 // users without an id that the others have been told of
-	told   time.Time           // when they were last told of changes
-	digest time.Time           // when they are to be told a digest
+	ids    map[uint64]string   // this node's users by hash
+	joined map[uint64]struct{} // of this node's users, those that were not sent yet
+	left   map[uint64]struct{} // former users of this node whose leaving was not sent yet
+	anon   int                 // number of users without an id, as it was last sent
+	told   time.Time           // time of the last delta
+	digest time.Time           // time of the next digest
 }
 
-// set is the set of one node. Its users are in room.users, under its slot.
+// set is the set of one node. room.users holds its users under its slot.
 type set struct {
 	node  string
 	slot  int
 	state state
-	State // what the users are like that are known
+	State // the state of the known users
 
-	parts []Set     // of a whole set that is on its way
-	keep  keeping   // if it is kept
-	known time.Time // when its node was first heard of
+	parts []Set     // parts of a whole set that have arrived so far
+	keep  keeping   // only for kept sets
+	known time.Time // when its node was first heard
 	asked time.Time // when its node was last asked
 	fresh time.Time // when it was last known to be right
 }
 
-// state is how a set stands. It says whether its users count.
+// state is the state of a set. It decides whether its users count.
 type state int
 
 const (
-	loading state = iota // nothing is known; it was asked for. Does not count.
-	current              // as its node has told it. Counts.
-	behind               // something may be missing; it was asked for. What is known counts.
-	silent               // its node was not heard of, or has not confirmed it since. Does not count.
-	kept                 // its node has stopped. Each user counts until its time is over or it is back elsewhere.
+	loading state = iota // nothing is known, and it was requested. It does not count.
+	current              // it is what its node sent. It counts.
+	behind               // a change may be missing, and it was requested. The known users count.
+	silent               // its node is silent, or has not confirmed it since. It does not count.
+	kept                 // its node has stopped. Each user counts until its time ends or it comes back elsewhere.
 )
 
-// goodbye is a user who has said goodbye a moment ago.
+// goodbye is a recent goodbye of a user.
 type goodbye struct {
-	node     string    // who said so; empty if it was not heard, and may be on the way
-	number   uint64    // of the node's
-	until    time.Time // when it holds no more
-	masked   slots     // of nodes that hold the user and may not have heard of it: the user does not count there
-	answered slots     // of nodes that have: they hold whom they say they hold
+	node     string    // the node that sent it; empty if it was not received and may still come
+	number   uint64    // its number on that node
+	until    time.Time // when it expires
+	masked   slots     // nodes that hold the user and may not have received it; the user does not count there
+	answered slots     // nodes that have received it; the users that they report count
 }
 
 func keptOf(node string) string { return node + " kept" }
@@ -81,7 +81,7 @@ func newRoom(key, node string, instance uint64, now time.Time, gone map[uint64]*
 	return r
 }
 
-// set returns the set of a node, which is loading if it is new.
+// set returns the set of a node. A new set is loading.
 func (r *room) set(name string) *set {
 	s := r.sets[name]
 	if s == nil {
@@ -96,7 +96,7 @@ func (r *room) set(name string) *set {
 	return s
 }
 
-// enter has a set enter a state.
+// enter changes the state of a set.
 func (r *room) enter(s *set, to state) {
 	s.state = to
 	counts := to != loading && to != silent
@@ -111,7 +111,7 @@ func (r *room) enter(s *set, to state) {
 	r.recount = r.recount || s.Size > 0
 }
 
-// remove forgets a set.
+// remove deletes a set.
 func (r *room) remove(name string) {
 	if s := r.sets[name]; s != nil && s != r.mine {
 		delete(r.sets, name)
@@ -120,10 +120,10 @@ func (r *room) remove(name string) {
 	}
 }
 
-// stale reports whether users.size is not right any more.
+// stale reports whether users.size is out of date.
 func (r *room) stale() bool { return r.recount || r.removed != nil }
 
-// settle brings the count up to date, and reports whether it is another one.
+// settle updates the count, and reports whether it has changed.
 func (r *room) settle() bool {
 	if r.stale() {
 		r.users.recount(r.removed)
@@ -144,7 +144,7 @@ func (r *room) settle() bool {
 	return r.count != before
 }
 
-// hold says that a node holds a user.
+// hold records that a node holds a user.
 func (r *room) hold(s *set, h uint64) {
 	g := r.gone[h]
 	if r.users.has(h, s.slot) || g != nil && g.masked.has(s.slot) {
@@ -159,7 +159,7 @@ func (r *room) hold(s *set, h uint64) {
 	}
 }
 
-// release says that a node does not hold a user.
+// release records that a node does not hold a user.
 func (r *room) release(s *set, h uint64) {
 	g := r.gone[h]
 	held := r.users.has(h, s.slot)
@@ -177,7 +177,7 @@ func (r *room) release(s *set, h uint64) {
 	delete(s.keep, h)
 }
 
-// empty says that a node holds nobody, for the moment.
+// empty removes all users of a node, for the moment.
 func (r *room) empty(s *set) {
 	if s.Size > 0 {
 		var one slots
@@ -190,11 +190,11 @@ func (r *room) empty(s *set) {
 	s.State = State{}
 }
 
-// join says that this node holds a user.
+// join adds a user to this node's set.
 func (r *room) join(h uint64, id string) {
 	if g := r.gone[h]; g != nil && g.node != "" && !g.answered.has(r.mine.slot) {
 		r.release(r.mine, h)
-		r.left[h] = struct{}{} // the others see by it that the user has come behind its goodbye
+		r.left[h] = struct{}{} // this tells the other nodes that the user came back after its goodbye
 	}
 	if _, here := r.ids[h]; !here {
 		r.joined[h] = struct{}{}
@@ -204,7 +204,7 @@ func (r *room) join(h uint64, id string) {
 	r.back(h)
 }
 
-// leave says that this node does not hold a user any more.
+// leave removes a user from this node's set.
 func (r *room) leave(h uint64) {
 	if _, here := r.ids[h]; !here {
 		return
@@ -218,7 +218,7 @@ func (r *room) leave(h uint64) {
 	}
 }
 
-// back ends the waiting for a user of a node that has stopped: it has come to another one.
+// back removes a user from the sets of stopped nodes, because it has come back to another node.
 func (r *room) back(h uint64) {
 	for _, s := range r.slots {
 		if s != nil && s.state == kept {
@@ -227,7 +227,8 @@ func (r *room) back(h uint64) {
 	}
 }
 
-// goodbye takes a user who says goodbye out of the others' sets. This node's own table does the same for its set.
+// goodbye removes a user who says goodbye from the other nodes' sets. This node's own table does the same for its own
+// set.
 func (r *room) goodbye(h uint64, said Goodbye, now time.Time) {
 	if said.Grace > 0 {
 		for _, s := range r.slots {
@@ -235,7 +236,7 @@ func (r *room) goodbye(h uint64, said Goodbye, now time.Time) {
 				s.keep[h] = now.Add(said.Grace)
 			}
 		}
-		return // the nodes that hold the user wait, and then say that it has left
+		return // the nodes that hold the user wait, and send a delta when it has left
 	}
 	r.back(h)
 	g := r.gone[h]
@@ -244,7 +245,7 @@ func (r *room) goodbye(h uint64, said Goodbye, now time.Time) {
 		g = &goodbye{}
 		r.gone[h] = g
 	case g.node != "" && (g.node != said.Node || g.number != said.Number):
-		g.answered = nil // that was another one
+		g.answered = nil // this is another goodbye
 	}
 	g.node, g.number, g.until = said.Node, said.Number, now.Add(goodbyeTime)
 	for _, s := range r.slots {
@@ -255,7 +256,8 @@ func (r *room) goodbye(h uint64, said Goodbye, now time.Time) {
 	}
 }
 
-// answer says that a node has heard the goodbye of a user, or that the user has left it. This node may be about to hear it.
+// answer records that a node has received the goodbye of a user, or that the user has left it. The goodbye may still
+// arrive at this node.
 func (r *room) answer(s *set, h uint64, now time.Time) {
 	if r.gone[h] == nil {
 		r.gone[h] = &goodbye{until: now.Add(onTheWay)}
@@ -263,7 +265,7 @@ func (r *room) answer(s *set, h uint64, now time.Time) {
 	r.gone[h].answered.add(s.slot)
 }
 
-// answered returns the users whose goodbye this node has heard, and said so.
+// answered returns the users whose goodbye this node has received and acknowledged.
 func (r *room) answered() (back []uint64) {
 	for h, g := range r.gone {
 		if g.answered.has(r.mine.slot) {
@@ -281,23 +283,23 @@ func (r *room) keep(node string, all keeping) {
 	s.keep = all
 	for h := range all {
 		if g := r.gone[h]; g != nil {
-			g.answered.add(s.slot) // it has come behind it, or would not be kept
+			g.answered.add(s.slot) // the user came after the goodbye, or the node would not ask to keep it
 		}
 		r.hold(s, h)
 	}
 }
 
-// elsewhere reports whether another node holds a user, too.
+// elsewhere reports whether another node also holds a user.
 func (r *room) elsewhere(h uint64) bool {
 	return slices.ContainsFunc(r.slots, func(s *set) bool { return s != nil && s != r.mine && r.users.has(h, s.slot) })
 }
 
-// expire forgets goodbyes and kept users whose time is over, and reports whether there may have been any.
+// expire removes expired goodbyes and kept users, and reports whether there may have been any.
 func (r *room) expire(now time.Time) (some bool) {
 	some = len(r.gone) > 0
 	for h, g := range r.gone {
 		if !now.Before(g.until) {
-			g.masked.each(func(slot int) { r.users.set(h, slot, true) }) // who have said so all the time
+			g.masked.each(func(slot int) { r.users.set(h, slot, true) }) // they have reported the user all along
 			delete(r.gone, h)
 		}
 	}
@@ -318,12 +320,12 @@ func (r *room) expire(now time.Time) (some bool) {
 	return some
 }
 
-// news reports whether there is anything that the others have not been told.
+// news reports whether there are changes that were not sent yet.
 func (r *room) news() bool {
 	return len(r.left) > 0 || len(r.joined) > 0 || r.mine.Anonymous != r.anon
 }
 
-// next returns the next delta, with up to limit changes. Who has left and joined again stays in one.
+// next returns the next delta with at most limit changes. A user who left and joined again stays in one delta.
 func (r *room) next(limit int) Delta {
 	r.mine.Seq++
 	r.anon = r.mine.Anonymous

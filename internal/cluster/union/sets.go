@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-// delta takes a change of a node's set. One that is missing before it leads to a question, whose answer has both.
+// delta applies a change of a node's set. If a previous delta is missing, it asks the node, and the answer contains
+// both.
 func (m *Machine) delta(r *room, s *set, d Delta) {
 	if d.Instance < s.Instance || d.Instance == s.Instance && d.Seq <= s.Seq {
-		return // known
+		return // already known
 	}
 	for _, h := range d.Left {
 		r.answer(s, h, m.now)
@@ -33,18 +34,18 @@ func (m *Machine) delta(r *room, s *set, d Delta) {
 	s.Seq, s.Anonymous, s.fresh = d.Seq, d.Anonymous, m.now
 }
 
-// verify says that what is known of a set is what its node says.
+// verify records that the known set matches the set of its node.
 func (m *Machine) verify(r *room, s *set) {
 	s.fresh, s.parts = m.now, nil
 	r.enter(s, current)
 }
 
-// digest compares what is known with what its node says, in answer to a question or by itself.
+// digest compares the known set with a digest of its node, whether it was requested or not.
 func (m *Machine) digest(r *room, s *set, g Digest) {
 	switch {
 	case g.State == s.State && s.state != loading:
 		m.verify(r, s)
-	case g.Instance < s.Instance || g.Instance == s.Instance && g.Seq < s.Seq: // it was on its way for long
+	case g.Instance < s.Instance || g.Instance == s.Instance && g.Seq < s.Seq: // it was delayed
 	default:
 		if g.Instance == s.Instance && g.Seq == s.Seq {
 			m.Mismatches++
@@ -53,7 +54,7 @@ func (m *Machine) digest(r *room, s *set, g Digest) {
 	}
 }
 
-// ask has a node compare its set with what is known of it, unless it was asked a moment ago.
+// ask asks a node to compare its set with the known one, unless it was asked a moment ago.
 func (m *Machine) ask(r *room, s *set) {
 	if s.state == current {
 		r.enter(s, behind)
@@ -64,8 +65,8 @@ func (m *Machine) ask(r *room, s *set) {
 	}
 }
 
-// oldest returns the node that has been there for longest, besides this one. It knows what is kept of all that stopped
-// since.
+// oldest returns the node that has been there for the longest time, besides this one. It knows the kept users of all
+// nodes that have stopped since.
 func (m *Machine) oldest() string {
 	oldest := ""
 	for _, name := range sorted(m.peers) {
@@ -76,7 +77,7 @@ func (m *Machine) oldest() string {
 	return oldest
 }
 
-// compare has a node compare all its sets with what is known of them.
+// compare asks a node to compare all its sets with the known ones.
 func (m *Machine) compare(node string) {
 	if !m.alive(node) {
 		return
@@ -88,7 +89,7 @@ func (m *Machine) compare(node string) {
 	}
 }
 
-// sync compares this node's set with what another one knows of it.
+// sync compares this node's set with what another node knows of it.
 func (m *Machine) sync(s Sync) {
 	if !m.hear(s.Node, false) {
 		return
@@ -116,7 +117,7 @@ func (m *Machine) sync(s Sync) {
 	}
 }
 
-// set takes a whole set when the last of its parts has come. They come in order, or it is asked for again.
+// set takes over a whole set when its last part has arrived. The parts must arrive in order, otherwise it asks again.
 func (m *Machine) set(r *room, s *set, t Set) {
 	if t.Instance < s.Instance || t.Instance == s.Instance && t.Seq < s.Seq {
 		return
@@ -133,7 +134,7 @@ func (m *Machine) set(r *room, s *set, t Set) {
 	}
 	r.empty(s)
 	parts := s.parts
-	m.verify(r, s) // while it is empty: nobody has to be counted anew
+	m.verify(r, s) // while the set is empty, so that no recount is needed
 	s.Instance, s.Seq, s.Anonymous = t.Instance, t.Seq, t.Anonymous
 	for _, h := range t.Back {
 		r.answer(s, h, m.now)

@@ -2,7 +2,7 @@ package union
 
 import "math/bits"
 
-// slots is a set of the slots that a room gives to nodes.
+// slots is a set of the slots that a room assigns to nodes.
 type slots []uint64
 
 func (s slots) has(i int) bool { return i/64 < len(s) && s[i/64]>>(i%64)&1 == 1 }
@@ -28,11 +28,11 @@ func (s slots) each(f func(slot int)) {
 	}
 }
 
-// users is who is in a room: of each user, by its hash, the slots of the nodes that hold it. However many these are, a
-// user is one map entry of 16 bytes, and the size of the union is at hand. 64 slots share a map.
+// users are the users in a room. It maps the hash of each user to the slots of the nodes that hold it. A user is one
+// map entry of 16 bytes for any number of nodes, and the size of the union is always known. 64 slots share a map.
 type users struct {
-	held    []map[uint64]uint64 // by slot/64 and hash: the slots that hold it
-	counted slots               // that are in the union
+	held    []map[uint64]uint64 // by slot/64 and hash; the slots that hold the user
+	counted slots               // slots that are in the union
 	size    int                 // users that a counted slot holds
 }
 
@@ -50,14 +50,14 @@ func (u *users) has(h uint64, slot int) bool {
 	return slot/64 < len(u.held) && u.held[slot/64][h]>>(slot%64)&1 == 1
 }
 
-// grow makes room for a slot.
+// grow adds space for a slot.
 func (u *users) grow(slot int) {
 	for len(u.held) <= slot/64 {
 		u.held = append(u.held, make(map[uint64]uint64))
 	}
 }
 
-// set says whether the node of that slot holds the user.
+// set records whether the node in that slot holds the user.
 func (u *users) set(h uint64, slot int, holds bool) {
 	held, bit, before := u.held[slot/64], uint64(1)<<(slot%64), u.counts(h, len(u.held))
 	if holds {
@@ -73,7 +73,7 @@ func (u *users) set(h uint64, slot int, holds bool) {
 	}
 }
 
-// recount takes everybody from the slots that are gone, and counts the rest anew.
+// recount removes all users from the slots in gone, and counts the others again.
 func (u *users) recount(gone slots) {
 	u.size = 0
 	for i, held := range u.held {
