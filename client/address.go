@@ -7,11 +7,10 @@ import (
 	"strings"
 )
 
-// defaultURL is the server when none is named.
+// defaultURL is the server to use if the command names none.
 const defaultURL = "http://localhost:8080"
 
-// parseURL reads the address of a server as people write it: with or without scheme, with or without the path of the
-// stream.
+// parseURL parses the address of a server. The scheme and the path of the stream may be missing.
 func parseURL(s string) (*url.URL, error) {
 	if !strings.Contains(s, "://") {
 		if !strings.ContainsAny(s, ".:/") && s != "localhost" {
@@ -22,7 +21,7 @@ func parseURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
-		return nil, usageError{err} // url.Error names the URL and what is wrong with it
+		return nil, usageError{err} // url.Error contains the URL and the reason
 	case u.Scheme != "http" && u.Scheme != "https":
 		return nil, usageError{fmt.Errorf("URL %q begins with %s; give one that begins with http or https", s, u.Scheme)}
 	case u.Hostname() == "":
@@ -36,13 +35,13 @@ func parseURL(s string) (*url.URL, error) {
 	return u, nil
 }
 
-// isPort reports whether a server can listen there, or none is named.
+// isPort reports whether s is empty or a port on which a server can listen.
 func isPort(s string) bool {
 	n, err := strconv.ParseUint(s, 10, 16)
 	return s == "" || err == nil && n > 0
 }
 
-// looksLikeURL reports whether s has a scheme or a port, or is the host that everybody has.
+// looksLikeURL reports whether s has a scheme or a port, or is localhost.
 func looksLikeURL(s string) bool {
 	port, _, _ := strings.Cut(s[strings.LastIndexByte(s, ':')+1:], "/")
 	hasPort := strings.Contains(s, ":") && port != "" && strings.Trim(port, "0123456789") == ""

@@ -11,19 +11,19 @@ import (
 	"headcount/client/terminal"
 )
 
-// What people read on standard error is in this file. Each message is one line and begins with "client:". One that tells of
-// trouble also says what happens next or what to do.
+// This file has all messages on standard error. Each message is one line and begins with "client:". A message about a
+// problem also says what happens next or what to do.
 
-// console tells how the connection is doing. It repeats no reason: it speaks when something changes. It is for one
+// console reports the state of the connection. It prints only changes and never repeats a reason. Use it from one
 // goroutine.
 type console struct {
 	w      io.Writer
 	server *remote.Server
 	room   string
-	reason string // why there is trouble, as last told; empty while all is well
+	reason string // the reason printed last; empty without a problem
 }
 
-// notify tells of a change of a subscription.
+// notify reports a change of a subscription.
 func (c *console) notify(change subscribe.Change) {
 	switch change.Kind {
 	case subscribe.Connecting:
@@ -53,14 +53,14 @@ func (c *console) notify(change subscribe.Change) {
 	}
 }
 
-// retrying tells of an attempt to emit that failed and is made again.
+// retrying reports a failed attempt to emit that is repeated.
 func (c *console) retrying(err error) {
 	if c.isNew(err) {
 		c.say("event not accepted by %s yet: %s; trying again for up to %.0f s", c.server, c.reason, emit.Limit.Seconds())
 	}
 }
 
-// accepted tells that the server has accepted an event, if there was trouble before.
+// accepted reports that the server has accepted an event after a problem.
 func (c *console) accepted() {
 	if c.reason != "" {
 		c.say("event accepted by %s now", c.server)
@@ -68,12 +68,12 @@ func (c *console) accepted() {
 	c.reason = ""
 }
 
-// quoted tells of data that looks like JSON and is none.
+// quoted reports data that looks like JSON but is not valid.
 func (c *console) quoted(err error) {
 	c.say("the data is not JSON (%s), so it is sent as a string", terminal.OneLine(err.Error()))
 }
 
-// isNew notes a reason and reports whether it differs from the last one.
+// isNew stores a reason and reports whether it differs from the last one.
 func (c *console) isNew(err error) bool {
 	before := c.reason
 	c.reason = remote.Reason(err)
@@ -84,7 +84,7 @@ func (c *console) say(format string, args ...any) {
 	fmt.Fprintf(c.w, "client: "+format+"\n", args...)
 }
 
-// hopeless is the error of a subscription that ended because waiting cannot help.
+// hopeless returns the error of a subscription that ended because a retry cannot help.
 func (c *console) hopeless(err error) error {
 	var refusal *remote.Refusal
 	hint := ""

@@ -18,7 +18,7 @@ func doctorCommand() command {
 	}
 }
 
-// runDoctor examines the connection to a server and reports.
+// runDoctor examines the connection to a server and prints a report.
 func runDoctor(ctx context.Context, o *options, args []string, std streams) error {
 	if len(args) > 1 {
 		return usageError{fmt.Errorf("doctor takes one URL, got %d arguments", len(args))}

@@ -21,7 +21,7 @@ func emitCommand() command {
 	}
 }
 
-// runEmit sends one event, or one for each line of standard input, and prints what the server calls it.
+// runEmit sends one event, or one for each line of standard input, and prints the id of each.
 func runEmit(ctx context.Context, o *options, args []string, std streams) error {
 	given := len(args)
 	base, args, err := cutURL(args)
@@ -65,14 +65,14 @@ func runEmit(ctx context.Context, o *options, args []string, std streams) error 
 	case errors.Is(err, emit.ErrInDoubt):
 		told.say("ended before %s said whether it accepted the event", server)
 		return statusError(statusInDoubt)
-	case errors.Is(err, context.Canceled): // while nothing was to be answered
+	case errors.Is(err, context.Canceled): // no event was in doubt
 		return nil
 	}
 	return err
 }
 
-// cutURL takes the URL off the arguments, or the default one. Where it may be left out it must look like one: an event
-// may be called build.done.
+// cutURL removes the URL from the arguments, or returns the default URL. An optional URL must look like one, because an
+// event may have the name build.done.
 func cutURL(args []string) (*url.URL, []string, error) {
 	maybe := len(args) > 0 && (looksLikeURL(args[0]) || len(args) == 3 && strings.ContainsAny(args[0], "./"))
 	if !maybe {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// helpText is the answer to -h. A line that begins with a dash and the name of a flag is filled in from the flag.
+// helpText is the answer to -h. A line that begins with a dash and the name of a flag gets its text from the flag.
 const helpText = `Watch and send the events of a headcount server.
 
 Usage:

@@ -1,8 +1,8 @@
-// Command client is headcount on a terminal and for scripts. It shows a server's events, sends new ones, and finds out
-// what the network does to event streams.
+// Command client is headcount for terminals and scripts. It shows a server's events, sends new ones, and finds out what
+// the network does to event streams.
 //
-// This package reads the command line and writes messages. The work is done by the packages below: subscribe follows a
-// room, emit sends events, doctor examines the connection to the server, plot draws. All of them reach the server by remote.
+// This package parses the command line and writes messages. Package subscribe follows a room, emit sends events, doctor
+// examines the connection to the server, and plot draws. All of them use package remote to reach the server.
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 )
 
 func main() {
-	// Ignored, a write to a closed pipe is an error that run can turn into a quiet end instead of a death by signal.
+	// With SIGPIPE ignored, a write to a closed pipe returns an error and run ends without a message.
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	ended := make(chan int, 1)
@@ -31,16 +31,16 @@ func main() {
 		os.Exit(status)
 	case <-ctx.Done():
 	}
-	stop() // a second ctrl-C ends the process the hard way
+	stop() // a second ctrl-C ends the process at once
 	select {
 	case status := <-ended:
 		os.Exit(status)
 	case <-time.After(leaveTime):
-		os.Exit(statusOK) // a write to standard output hangs: nobody reads it
+		os.Exit(statusOK) // a write to standard output hangs because nobody reads it
 	}
 }
 
-// leaveTime is what a command gets to end after ctrl-C: enough for the goodbye to the server.
+// leaveTime is how long a command has to end after ctrl-C. It is enough for the goodbye to the server.
 const leaveTime = time.Second
 
 // Exit statuses.
@@ -48,23 +48,24 @@ const (
 	statusOK      = 0
 	statusFailed  = 1
 	statusUsage   = 2
-	statusPolling = 3 // doctor: streams do not work, polling does
-	// emit, ended by ctrl-C or the like before the answer: 0 would say that the event is accepted. What shells make of SIGINT.
+	statusPolling = 3 // doctor: streams do not work, but polling does
+	// emit was ended by ctrl-C or another signal before the answer. 0 would mean that the event is accepted. 130 is the
+	// status that shells use for SIGINT.
 	statusInDoubt = 130
 )
 
-// statusError ends a command that has said all there was to say.
+// statusError ends a command that has already printed its messages.
 type statusError int
 
 func (e statusError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
-// streams are where a command reads and writes.
+// streams are the standard streams of a command.
 type streams struct {
 	in       io.Reader
 	out, err io.Writer
 }
 
-// command is what the first argument names.
+// command is a sub-command.
 type command struct {
 	name  string
 	args  string   // its arguments, for -h
@@ -72,12 +73,12 @@ type command struct {
 	run   func(ctx context.Context, o *options, args []string, std streams) error
 }
 
-// commands returns all commands. The first one is meant when none is named.
+// commands returns all commands. The first one is the default.
 func commands() []command {
 	return []command{watchCommand(), emitCommand(), doctorCommand()}
 }
 
-// run is the whole program; it returns the exit status.
+// run is the whole program. It returns the exit status.
 func run(ctx context.Context, args []string, std streams) int {
 	all := commands()
 	cmd, o, args, err := parse(all, args)

@@ -13,7 +13,7 @@ import (
 	"github.com/peterbourgon/ff/v3"
 )
 
-// envPrefix begins the names of the environment variables that stand for flags.
+// envPrefix is the prefix of the environment variables for flags.
 const envPrefix = "HEADCOUNT"
 
 // options holds the flags of all sub-commands.
@@ -30,10 +30,10 @@ type options struct {
 	version bool
 }
 
-// newFlags returns the flags of all sub-commands, which set o.
+// newFlags returns the flags of all sub-commands. They set the fields of o.
 func newFlags(o *options) *flag.FlagSet {
 	fs := flag.NewFlagSet("client", flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // errors are printed in one place, in one line
+	fs.SetOutput(io.Discard) // errors are printed in one place and in one line
 	fs.StringVar(&o.room, "room", "lobby", "name of the `ROOM`")
 	fs.Var(&o.events, "event", "print only events called `NAME`; may be repeated")
 	fs.BoolVar(&o.once, "once", false, "end after the first event")
@@ -46,14 +46,14 @@ func newFlags(o *options) *flag.FlagSet {
 	return fs
 }
 
-// errVersion reports that the version was asked for.
+// errVersion means that the user asked for the version.
 var errVersion = errors.New("version asked for")
 
-// usageError is a mistake on the command line or in the environment: exit status 2.
+// usageError is a mistake on the command line or in the environment. The exit status is 2.
 type usageError struct{ error }
 
-// parse finds the sub-command, its options and its arguments. Flags may stand before and behind the others; those that
-// are not on the command line are taken from the environment.
+// parse returns the sub-command, its options and its arguments. Flags may stand before, between and behind the
+// arguments. Environment variables set the flags that the command line does not set.
 func parse(all []command, args []string) (command, *options, []string, error) {
 	o := &options{}
 	fs := newFlags(o)
@@ -79,18 +79,18 @@ func parse(all []command, args []string) (command, *options, []string, error) {
 	if err != nil {
 		return command{}, nil, nil, err
 	}
-	// All arguments are parsed; what is left to do is the environment.
+	// All arguments are parsed. This call reads only the environment.
 	if err := ff.Parse(fs, nil, ff.WithEnvVarPrefix(envPrefix)); err != nil {
 		return command{}, nil, nil, usageError{trimParse(err)}
 	}
 	return cmd, o, rest, nil
 }
 
-// parseMixed parses flags wherever they stand, where package flag stops at the first argument that is none, and returns
-// the others. As everywhere, what follows "--" is no flag.
+// parseMixed parses flags at any position and returns the other arguments. Package flag would stop at the first
+// argument that is not a flag. Arguments after "--" are not flags.
 func parseMixed(fs *flag.FlagSet, args []string) (others []string, err error) {
 	for len(args) > 0 {
-		// No flag is called -5: it is DATA.
+		// No flag looks like -5, so it is DATA.
 		if _, err := strconv.ParseFloat(args[0], 64); err == nil {
 			others, args = append(others, args[0]), args[1:]
 			continue
@@ -113,7 +113,7 @@ func parseMixed(fs *flag.FlagSet, args []string) (others []string, err error) {
 	return others, nil
 }
 
-// trimParse drops what ff says before the error of a flag.
+// trimParse removes the prefix that ff adds to the error of a flag.
 func trimParse(err error) error {
 	if inner := errors.Unwrap(err); inner != nil {
 		return inner

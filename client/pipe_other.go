@@ -4,6 +4,6 @@ package main
 
 import "io"
 
-// Elsewhere only the next write tells that the reader of a pipe has gone.
+// On this system only the next write shows that the pipe's other end is closed.
 func isPipe(io.Writer) bool     { return false }
 func readerGone(io.Writer) bool { return false }

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isPipe says whether w is a pipe of which readerGone can tell something.
+// isPipe reports whether w is a pipe that readerGone can check.
 func isPipe(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {
@@ -19,7 +19,7 @@ func isPipe(w io.Writer) bool {
 	return err == nil && info.Mode()&(os.ModeNamedPipe|os.ModeSocket) != 0
 }
 
-// readerGone says whether the other end of the pipe w is closed. poll(2): "POLLERR [...] is also set for a file
+// readerGone reports whether the other end of the pipe w is closed. poll(2): "POLLERR [...] is also set for a file
 // descriptor referring to the write end of a pipe when the read end has been closed."
 func readerGone(w io.Writer) bool {
 	conn, err := w.(*os.File).SyscallConn()

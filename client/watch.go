@@ -28,7 +28,7 @@ func watchCommand() command {
 	}
 }
 
-// errOnce ends a subscription that has done what was asked of it.
+// errOnce ends a subscription after the one event that was requested.
 var errOnce = errors.New("one event was enough")
 
 // watch prints the events of a room until ctx ends.
@@ -70,7 +70,7 @@ func watch(ctx context.Context, o *options, args []string, std streams) error {
 	return endOfWatch(ctx, told, err)
 }
 
-// endOfWatch is the error to end with: none after ctrl-C, or when all that was asked for is done.
+// endOfWatch returns the error of the command. It is nil after ctrl-C and after all requested events.
 func endOfWatch(ctx context.Context, told *console, err error) error {
 	var output *outputError
 	switch {
@@ -116,7 +116,7 @@ func watchPlot(ctx context.Context, o *options, server *remote.Server, std strea
 	return endOfWatch(ctx, told, err)
 }
 
-// eventName is the event's name as a handler would get it: "Otherwise [...] initialize event's type attribute to
+// eventName returns the event's name as a handler would get it: "Otherwise [...] initialize event's type attribute to
 // "message"".
 func eventName(e *sse.Event) string {
 	if len(e.Event) == 0 {
@@ -125,7 +125,7 @@ func eventName(e *sse.Event) string {
 	return string(e.Event)
 }
 
-// printer writes events, one a line and each in one write, so that a reader at the other end of a pipe gets it at once.
+// printer writes one event per line, each in one write, so that the next program in a pipe gets it at once.
 type printer struct {
 	w    io.Writer
 	room string
@@ -133,7 +133,7 @@ type printer struct {
 }
 
 func (p *printer) print(e *sse.Event) error {
-	data, _ := remote.Value(e.Data) // what is not JSON becomes a string
+	data, _ := remote.Value(e.Data) // text that is not JSON becomes a string
 	if !p.json {
 		_, err := fmt.Fprintf(p.w, "%s %s\n", terminal.OneLine(eventName(e)), terminal.OneLine(string(data)))
 		return err
@@ -154,8 +154,8 @@ func (p *printer) print(e *sse.Event) error {
 	return err
 }
 
-// whenReaderGone calls gone once the reader of the pipe w has closed it. A write would say so too, but the next one may
-// be hours away, and "client | head -1" should end when head does. The function it returns ends the looking.
+// whenReaderGone calls gone once the other end of the pipe w is closed. A write would show this too, but the next one
+// may be hours away, and "client | head -1" should end when head does. stop ends the checks.
 func whenReaderGone(w io.Writer, gone func()) (stop func()) {
 	if !isPipe(w) {
 		return func() {}

@@ -1,6 +1,6 @@
 package doctor
 
-// Advice, in whole sentences. The page has the same in assets/src/diagnosis.mjs.
+// Advice in whole sentences. The page uses the same sentences, in assets/src/diagnosis.mjs.
 const (
 	adviceReach = "Is the address right, and is the server running? Try: curl -v %s/healthz"
 	adviceHeld  = "Something keeps each answer until it is complete. If it is a proxy of yours: nginx needs \"proxy_buffering off;\"" +

@@ -12,10 +12,10 @@ import (
 	"headcount/client/terminal"
 )
 
-// The doctor of the page says the same of the same facts, in assets/src/diagnosis.mjs. A test in test/browser holds the two
-// together.
+// The doctor of the page draws the same conclusions from the same facts, in assets/src/diagnosis.mjs. A test in
+// test/browser compares the two.
 
-// The names of the findings.
+// Names of the findings.
 const (
 	nameReachable = "reachable"
 	nameVersion   = "HTTP version"
@@ -32,7 +32,7 @@ const (
 
 const noProbes = "the server does not answer the doctor's probes"
 
-// diagnosePath says who answers, and how.
+// diagnosePath reports who answers, and how.
 func diagnosePath(f *facts) []finding {
 	p := f.path
 	if p.err != nil {
@@ -66,12 +66,12 @@ func diagnosePath(f *facts) []finding {
 	return []finding{{nameReachable, isOK, words, ""}, {nameVersion, isOK, version, ""}}
 }
 
-// nameOf is a version of HTTP as people say it.
+// nameOf returns a readable name of a version of HTTP.
 func nameOf(proto string) string {
 	return strings.NewReplacer("HTTP/2.0", "HTTP/2", "HTTP/3.0", "HTTP/3").Replace(proto)
 }
 
-// diagnoseStreams says what becomes of a stream.
+// diagnoseStreams reports what happens to a stream.
 func diagnoseStreams(f *facts) []finding {
 	return []finding{
 		diagnoseSocket(f), diagnoseLive(f), diagnosePieces(f), diagnoseUnchanged(f), diagnoseCursor(f), diagnosePost(f), diagnosePolling(f),
@@ -144,7 +144,7 @@ func isManner(f *facts, p *probe, want manner) bool {
 	return got == want
 }
 
-// adviceOrPlain is advice, but where a stream is live without compression: then that is the reason.
+// adviceOrPlain returns advice. But if a stream without compression is live, it returns the advice about compression.
 func adviceOrPlain(f *facts, advice string) string {
 	if f.plain != nil && f.plain.complete && isManner(f, f.plain, live) {
 		return adviceUnpack
@@ -165,7 +165,7 @@ func diagnoseUnchanged(f *facts) finding {
 	var refused *remote.Refusal
 	otherType := err != nil || media != "text/event-stream"
 	switch {
-	case errors.As(probe.err, &refused) && refused.Status != 0: // an answer of somebody else
+	case errors.As(probe.err, &refused) && refused.Status != 0: // the response of a middlebox
 		return finding{nameUnchanged, isUnknown, noStream(f), ""}
 	case otherType:
 		return finding{nameUnchanged, isChanged, fmt.Sprintf("no: its type arrives as %q", kind), adviceOtherType}
@@ -182,7 +182,7 @@ func diagnoseUnchanged(f *facts) finding {
 	return finding{nameUnchanged, isOK, "yes: every byte arrives as it was sent", ""}
 }
 
-// noStream says why the probe of a stream tells nothing.
+// noStream returns why the probe of a stream shows nothing.
 func noStream(f *facts) string {
 	if f.path.noProbes != nil {
 		return noProbes
@@ -219,7 +219,7 @@ func diagnosePolling(f *facts) finding {
 	return finding{namePolling, isOK, words, ""}
 }
 
-// adviceOnRefusal is what helps against somebody who answers in the server's place, or other advice.
+// adviceOnRefusal returns advice about a middlebox that answers in the server's place, or else other.
 func adviceOnRefusal(err error, other string) string {
 	var refused *remote.Refusal
 	switch {
@@ -233,7 +233,7 @@ func adviceOnRefusal(err error, other string) string {
 	return adviceRefused
 }
 
-// diagnoseTime says what only time shows.
+// diagnoseTime reports what only becomes visible over time.
 func diagnoseTime(f *facts) []finding {
 	return []finding{diagnoseSilence(f), diagnoseClosed(f)}
 }
@@ -249,7 +249,7 @@ func diagnoseSilence(f *facts) finding {
 	switch {
 	case s.complete:
 		return finding{nameSilence, isOK, fmt.Sprintf("at least %s allowed (-silence tries more)", span(f.silence)), ""}
-	case errors.As(s.err, &refused) && s.took < time.Second: // not by time
+	case errors.As(s.err, &refused) && s.took < time.Second: // not because of time
 		return finding{nameSilence, isUnknown, remote.Reason(s.err), ""}
 	case len(s.arrivals) == 0:
 		return finding{nameSilence, isCut, fmt.Sprintf("an answer is given up after %s: %s", span(s.took), remote.Reason(s.err)), adviceGivenUp}
@@ -278,7 +278,7 @@ func diagnoseClosed(f *facts) finding {
 	return finding{nameClosed, isOK, words, ""}
 }
 
-// span is a time as people say it.
+// span formats a time with a unit.
 func span(d time.Duration) string {
 	switch {
 	case d < 10*time.Millisecond:

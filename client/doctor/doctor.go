@@ -1,8 +1,9 @@
-// Package doctor finds out what the network between here and a headcount server does to event streams, and says what to do about it.
+// Package doctor finds out what the network between this machine and a headcount server does to event streams, and
+// gives advice.
 //
-// It asks the server's probes (docs/decisions/0015-doctor-probes.md), and subscribes and polls as a page does, in a room
-// that nobody else knows. What it found becomes facts, diagnosis.go turns facts into findings, and report.go prints them.
-// Only the diagnosis has words, so it is tested without a network.
+// It uses the server's probes (docs/decisions/0015-doctor-probes.md), and subscribes and polls as a page does, in a
+// private random room. It stores its results as facts. diagnosis.go turns facts into findings, and report.go prints
+// them. Only the diagnosis contains sentences, so it is tested without a network.
 package doctor
 
 import (
@@ -21,13 +22,14 @@ import (
 )
 
 const (
-	// patience is how long the doctor waits for what should come at once, beside the round trips: see patient.
+	// patience is how long the doctor waits for an answer that should come at once, without the round trips, see
+	// patient.
 	patience = 4 * time.Second
-	// MaxSilence is what a server gives.
+	// MaxSilence is the longest silence that a server offers.
 	MaxSilence = 2 * time.Minute
 )
 
-// Outcome is what works between here and a server.
+// Outcome is what works between this machine and a server.
 type Outcome int
 
 const (
@@ -36,18 +38,18 @@ const (
 	NothingWorks
 )
 
-// Options say what to examine.
+// Options selects what to examine.
 type Options struct {
 	Server  *remote.Server
-	Silence time.Duration // how long to listen to silence, up to MaxSilence
+	Silence time.Duration // how long to test silence, up to MaxSilence
 	JSON    bool          // one object instead of lines
 	Out     io.Writer     // gets the report
-	Console io.Writer     // shows what the doctor is doing, if it is a terminal
-	// Exit is the exit status that the JSON report names for an outcome.
+	Console io.Writer     // shows the progress if it is a terminal
+	// Exit returns the exit status for an outcome, for the JSON report.
 	Exit func(Outcome) int
 }
 
-// Run examines the connection to a server and reports. At the end of ctx it just ends.
+// Run examines the connection to a server and prints a report. At the end of ctx it stops without a report.
 func Run(ctx context.Context, o Options) (Outcome, error) {
 	d := &doctor{server: o.Server}
 	defer d.server.Close()
@@ -77,53 +79,54 @@ func Run(ctx context.Context, o Options) (Outcome, error) {
 	return outcome, report.end(outcome)
 }
 
-// gaps are those of the probe that shows how events arrive: different ones, so that what comes late shows by how much.
+// gaps returns the gaps of the probe that shows how events arrive. They differ, so that a late event shows its delay.
 func gaps() []time.Duration {
 	return []time.Duration{500 * time.Millisecond, 300 * time.Millisecond, 800 * time.Millisecond, 400 * time.Millisecond}
 }
 
-// doctor finds out what happens to streams between here and a server.
+// doctor examines what happens to streams between this machine and a server.
 type doctor struct {
 	server    *remote.Server
 	roundTrip time.Duration // the shortest so far
 }
 
-// patient is how long the doctor waits at this distance. A new connection takes one round trip more.
+// patient returns how long the doctor waits on this connection. A new connection takes one more round trip.
 func (d *doctor) patient() time.Duration { return patience + 4*d.roundTrip }
 
-// facts are what the doctor has found; the words come later.
+// facts are the results of the doctor. The diagnosis turns them into sentences.
 type facts struct {
 	path    pathFacts
-	silence time.Duration // how long it listens to silence
+	silence time.Duration // how long the silence lasts
 
 	socket  error  // why there is no WebSocket
-	browser *probe // as a browser asks
+	browser *probe // requested as a browser does
 	plain   *probe // without compression, if the browser's was compressed
 	stream  streamFacts
 	poll    pollFacts
-	post    error // why no POST passes
+	post    error // why no POST gets through
 
 	silent  *probe
 	beating *probe
 	noticed time.Duration // how long a closed stream was counted, 0 = longer than the doctor watched
 }
 
-// unanswered reports whether the server ends streams because no answer to its pings gets there.
+// unanswered reports whether the server ends streams because the answers to its pings do not arrive.
 func (f *facts) unanswered() bool { return f.stream.asked && f.post != nil }
 
-// watch is how long the doctor watches whether a closed stream is noticed: the server is not to blame for its linger time.
+// watch returns how long the doctor watches until a closed stream is noticed. It includes the server's grace period,
+// which is not an error.
 func (f *facts) watch() time.Duration { return f.silence + seconds(f.path.server.Linger) }
 
-// pathFacts are what one request shows.
+// pathFacts are the results of one simple request.
 type pathFacts struct {
 	err       error
-	url       string        // as the user gave it
-	moved     string        // where it redirects to, if it does
-	roundTrip time.Duration // the shortest
-	proto     string        // between here and whoever answers
-	alpn      string        // what TLS settled on, empty without TLS or ALPN
-	proxy     *url.URL      // the environment's
-	noProbes  error         // why the server gives no probes, nil if it does
+	url       string        // as the user wrote it
+	moved     string        // the target of a redirect, if any
+	roundTrip time.Duration // the shortest round trip
+	proto     string        // between this machine and the next HTTP hop
+	alpn      string        // the protocol that TLS negotiated, empty without TLS or ALPN
+	proxy     *url.URL      // the proxy of the environment
+	noProbes  error         // why the server offers no probes, or nil
 	server    struct {
 		Proto             string
 		Proxied           bool
@@ -134,16 +137,16 @@ type pathFacts struct {
 type streamFacts struct {
 	err         error
 	began, news time.Duration
-	asked       bool // the server wants its pings answered
+	asked       bool // the server asks for answers to its pings
 }
 
 type pollFacts struct {
 	err   error
-	typed error // why no poll arrives as text/event-stream, if streams are refused
+	typed error // why polls as text/event-stream fail, if streams are refused
 	news  time.Duration
 }
 
-// examine tries everything at once. It calls told when all is known but what takes the whole silence.
+// examine runs all tests at once. It calls told when all results are known except those that take the whole silence.
 func (d *doctor) examine(ctx context.Context, f *facts, told func()) {
 	var quick, slow sync.WaitGroup
 	var session *session
@@ -152,7 +155,7 @@ func (d *doctor) examine(ctx context.Context, f *facts, told func()) {
 		f.stream = streamFacts{session.err, session.began, session.news, session.asked.Load()}
 	})
 	quick.Go(func() { f.poll.news, f.poll.err = d.tryPolling(ctx) })
-	// A goodbye for a user who does not exist.
+	// A goodbye of a user who does not exist.
 	quick.Go(func() { f.post = d.post(ctx, "leave", "doctor-"+rand.Text(), rand.Text()) })
 	if f.path.noProbes == nil {
 		quick.Go(func() { f.socket = d.handshake(ctx) })
@@ -179,8 +182,8 @@ func (d *doctor) examine(ctx context.Context, f *facts, told func()) {
 	slow.Wait()
 }
 
-// probeTwice asks as a browser does. Where events are late it asks again, and takes the better probe: what is late only
-// once was busy, be it this machine.
+// probeTwice sends a probe as a browser does. If events are late, it sends another one and keeps the better result. A
+// delay in only one probe comes from load, perhaps on this machine.
 func (d *doctor) probeTwice(ctx context.Context, roundTrip time.Duration) *probe {
 	ask := func() *probe { return d.runProbe(ctx, "gzip", "doctor-"+rand.Text(), gaps()...) }
 	first := ask()
@@ -201,11 +204,11 @@ func (d *doctor) probeTwice(ctx context.Context, roundTrip time.Duration) *probe
 	return second
 }
 
-// beatOf is the pace of the stream that runs beside one that is silent for d: if it breaks too, silence was not the
-// reason. A server gives no more than 64 events.
+// beatOf returns the interval of the stream that runs beside one that is silent for d. If that stream breaks too, the
+// silence was not the reason. A server sends no more than 64 events.
 func beatOf(d time.Duration) time.Duration { return max(time.Second, d/32) }
 
-// beats fills d with gaps of at most a beat.
+// beats splits d into gaps of at most one beat.
 func beats(d time.Duration) []time.Duration {
 	var all []time.Duration
 	for beat := beatOf(d); d > 0; d -= beat {
@@ -214,7 +217,7 @@ func beats(d time.Duration) []time.Duration {
 	return all
 }
 
-// path asks who is there, a few times, for the shortest time that an answer takes.
+// path tests who answers, several times, to find the shortest round trip.
 func (d *doctor) path(ctx context.Context) (p pathFacts) {
 	p.url = d.server.String()
 	for range 4 {
@@ -228,11 +231,11 @@ func (d *doctor) path(ctx context.Context) (p pathFacts) {
 			d.roundTrip = took
 		}
 		if p.noProbes != nil || took > time.Second {
-			break // at a long distance one answer is enough
+			break // one answer is enough on a slow connection
 		}
 	}
 	if p.noProbes != nil {
-		// Something answers. Is it a headcount server?
+		// Check that the answer comes from a headcount server.
 		_, p.err = d.count(ctx, "lobby")
 	}
 	return p
@@ -246,7 +249,7 @@ func (d *doctor) ask(ctx context.Context, p *pathFacts) (took time.Duration, err
 		return 0, err
 	}
 	if proxyOf := d.server.HTTP.Transport.(*http.Transport).Proxy; proxyOf != nil {
-		p.proxy, _ = proxyOf(req) // an error comes again with the request
+		p.proxy, _ = proxyOf(req) // the request reports the same error
 	}
 	resp, wrote, err := d.send(req)
 	if err != nil {
@@ -273,7 +276,7 @@ func (d *doctor) ask(ctx context.Context, p *pathFacts) (took time.Duration, err
 	return took, nil
 }
 
-// outcomeOf says what works on this connection.
+// outcomeOf returns what works on this connection.
 func outcomeOf(f *facts) Outcome {
 	switch {
 	case f.path.err != nil || f.stream.err != nil && f.poll.err != nil:

@@ -21,28 +21,29 @@ import (
 	"headcount/client/remote"
 )
 
-// maxProbe is the longest probe that is read, in bytes: far more than a server sends.
+// maxProbe is the longest probe to read, in bytes. A server sends far less.
 const maxProbe = 1 << 20
 
-// lateLimit is how late an event may be and still count as live.
+// lateLimit is how late an event may arrive and still count as live.
 const lateLimit = 150 * time.Millisecond
 
-// arrival is an event of a probe: when it came, and when it was sent, both since the beginning.
+// arrival is the time at which an event of a probe arrived, and the time at which it was sent. Both count from the
+// start of the stream.
 type arrival struct{ at, sent time.Duration }
 
-// probe is what came of a stream whose events the server sends at known times.
+// probe is the result of a stream whose events the server sends at known times.
 type probe struct {
-	err      error // why it is not complete, if it is not
+	err      error // why it is not complete, or nil
 	header   http.Header
 	arrivals []arrival
-	took     time.Duration // until the end, or the error
-	cursor   string        // the Last-Event-ID that the server got
-	packed   string        // how it was compressed on the way, if it was
-	complete bool          // the end came, behind one event at least
-	changed  bool          // other bytes came than were sent
+	took     time.Duration // until the end or the error
+	cursor   string        // the Last-Event-ID that the server received
+	packed   string        // the compression of the response, if any
+	complete bool          // the end arrived after at least one event
+	changed  bool          // the bytes differ from those that were sent
 }
 
-// runProbe has the server send events with gaps between, asking as a browser does, or without compression.
+// runProbe requests events with these gaps in between. encoding is Accept-Encoding, which is that of a browser or none.
 func (d *doctor) runProbe(ctx context.Context, encoding, cursor string, gaps ...time.Duration) *probe {
 	var total time.Duration
 	var list []string
@@ -54,7 +55,7 @@ func (d *doctor) runProbe(ctx context.Context, encoding, cursor string, gaps ...
 	defer cancel()
 
 	p := &probe{}
-	// Each probe has a URL of its own: a cache may have one answer for all that ask for the same.
+	// Each probe has its own URL, because a cache may have one answer for equal URLs.
 	req, err := d.get(ctx, "doctor/stream", "gaps", strings.Join(list, ","))
 	if err != nil {
 		p.err = err
@@ -79,7 +80,7 @@ func (d *doctor) runProbe(ctx context.Context, encoding, cursor string, gaps ...
 	return p
 }
 
-// read takes the stream apart. Times count from begin.
+// read reads the stream and splits it into events. Times count from begin.
 func (p *probe) read(resp *http.Response, begin time.Time) error {
 	if err := remote.CheckStream(resp, false); err != nil {
 		return err
@@ -97,7 +98,7 @@ func (p *probe) read(resp *http.Response, begin time.Time) error {
 	return err
 }
 
-// unpack returns the text of an answer, and how it was compressed, if it was.
+// unpack returns the text of a response, and its compression, if any.
 func unpack(resp *http.Response) (text io.Reader, packed string, err error) {
 	switch packed = resp.Header.Get("Content-Encoding"); packed {
 	case "", "identity":
@@ -112,7 +113,7 @@ func unpack(resp *http.Response) (text io.Reader, packed string, err error) {
 	return nil, packed, fmt.Errorf("it is compressed with %s, which nobody asked for", packed)
 }
 
-// take looks at one block. Raw holds all bytes up to it, at least.
+// take handles one block. raw holds at least all bytes up to the block.
 func (p *probe) take(b remote.Block, begin time.Time, raw *bytes.Buffer) {
 	switch b.Name {
 	case "io:probe":
@@ -139,7 +140,7 @@ func (p *probe) take(b remote.Block, begin time.Time, raw *bytes.Buffer) {
 	}
 }
 
-// last is when the last event came, since the request was sent.
+// last returns when the last event arrived, counted from the request.
 func (p *probe) last() time.Duration {
 	if len(p.arrivals) == 0 {
 		return 0
@@ -152,13 +153,13 @@ type manner int
 
 const (
 	live   manner = iota
-	late          // after a while
+	late          // after a delay
 	behind        // each with the next one
 	held          // all at the end
 )
 
-// manner judges a complete probe by the time that an answer takes at least, so that no clock is compared with another.
-// It returns the median and the greatest lateness too.
+// manner judges a complete probe. It compares the delays with the shortest round trip, so no two clocks are compared.
+// It also returns the median and the maximum of the delays.
 func (p *probe) manner(roundTrip time.Duration) (m manner, median, most time.Duration) {
 	lateness := make([]time.Duration, len(p.arrivals))
 	isBehind := len(p.arrivals) > 1
@@ -183,9 +184,9 @@ func (p *probe) manner(roundTrip time.Duration) (m manner, median, most time.Dur
 	return live, median, most
 }
 
-// send does a request and says when it was written.
+// send sends a request and returns the time at which it was written.
 func (d *doctor) send(req *http.Request) (*http.Response, time.Time, error) {
-	var wrote atomic.Pointer[time.Time] // a connection is written to by a goroutine of its own
+	var wrote atomic.Pointer[time.Time] // a connection has its own goroutine for writes
 	begin := time.Now()
 	wrote.Store(&begin)
 	trace := &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { now := time.Now(); wrote.Store(&now) }}
@@ -196,5 +197,5 @@ func (d *doctor) send(req *http.Request) (*http.Response, time.Time, error) {
 	return resp, *wrote.Load(), nil
 }
 
-// seconds is at most a day: what a server says may be too much for a duration.
+// seconds returns at most a day, because a value of the server may be too large for a duration.
 func seconds(s float64) time.Duration { return time.Duration(min(s, 86400) * float64(time.Second)) }

@@ -8,11 +8,11 @@ import (
 	"headcount/client/terminal"
 )
 
-// progress shows on a terminal what the doctor is doing, in one line that is erased afterwards. Elsewhere it shows nothing.
-// It is for one goroutine.
+// progress shows on a terminal what the doctor is doing, in one line that is erased afterwards. Without a terminal it
+// shows nothing. Use it from one goroutine.
 type progress struct {
 	w     io.Writer
-	done  chan struct{} // closed to end the line; nil while there is none
+	done  chan struct{} // closed to end the line; nil if there is none
 	ended chan struct{}
 }
 
@@ -23,7 +23,7 @@ func newProgress(w io.Writer) *progress {
 	return &progress{w: w}
 }
 
-// start shows a line that counts seconds, out of total at most, if that is known.
+// start shows a line that counts seconds, up to total if that is known.
 func (p *progress) start(words string, total time.Duration) {
 	p.stop()
 	if p.w == nil {

@@ -8,22 +8,22 @@ import (
 	"headcount/client/terminal"
 )
 
-// verdict is what a finding amounts to, in one word.
+// verdict is the result of a finding in one word.
 type verdict string
 
 const (
 	isOK      verdict = "OK"
-	isLate    verdict = "LATE"    // events come after a while
-	isHeld    verdict = "HELD"    // events come when the answer is complete
-	isBlocked verdict = "BLOCKED" // it does not go through
-	isChanged verdict = "CHANGED" // something on the way rewrites it
-	isCut     verdict = "CUT"     // something on the way ends it
-	isUnseen  verdict = "UNSEEN"  // the server does not hear of it
+	isLate    verdict = "LATE"    // events arrive after a delay
+	isHeld    verdict = "HELD"    // events arrive when the response is complete
+	isBlocked verdict = "BLOCKED" // it does not get through
+	isChanged verdict = "CHANGED" // a middlebox rewrites it
+	isCut     verdict = "CUT"     // a middlebox ends it
+	isUnseen  verdict = "UNSEEN"  // the server does not notice it
 	isFailed  verdict = "FAILED"
-	isUnknown verdict = "UNKNOWN" // it could not be found out
+	isUnknown verdict = "UNKNOWN" // it could not be tested
 )
 
-// color is the terminal's for a verdict.
+// color returns the terminal color of a verdict.
 func (v verdict) color() string {
 	switch v {
 	case isOK:
@@ -46,7 +46,7 @@ type finding struct {
 	Advice  string  `json:"advice,omitempty"`
 }
 
-// maxWidth is the longest line on a wide terminal: longer ones are hard to read.
+// maxWidth is the longest line on a wide terminal, because longer lines are hard to read.
 const maxWidth = 100
 
 // The columns of a finding.
@@ -55,14 +55,14 @@ const (
 	verdictColumn = 9
 )
 
-// report prints findings as they come, or, as JSON, all at the end.
+// report prints findings as they come, or all at the end as JSON.
 type report struct {
 	Options
 	progress *progress
 	color    bool
 	width    int // of a line
 	findings []finding
-	err      error // the first one of writing
+	err      error // the first write error
 }
 
 func newReport(o Options, p *progress) *report {
@@ -90,7 +90,7 @@ func (r *report) add(findings ...finding) {
 	}
 }
 
-// end prints what the findings mean together, and what to do about them.
+// end prints what the findings mean together and what to do about them.
 func (r *report) end(outcome Outcome) error {
 	diagnosis := diagnosisOf(outcome)
 	if r.JSON {
@@ -124,7 +124,7 @@ func (r *report) end(outcome Outcome) error {
 	return r.err
 }
 
-// diagnosisOf is the outcome in a sentence.
+// diagnosisOf returns a sentence for the outcome.
 func diagnosisOf(outcome Outcome) string {
 	switch outcome {
 	case StreamsWork:
@@ -135,7 +135,7 @@ func diagnosisOf(outcome Outcome) string {
 	return "Nothing works on this connection."
 }
 
-// polls reports whether polling was found to work.
+// polls reports whether polling works.
 func (r *report) polls() bool {
 	for _, f := range r.findings {
 		if f.Name == namePolling {

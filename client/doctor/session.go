@@ -16,28 +16,28 @@ import (
 	"headcount/internal/sse"
 )
 
-// asBrowser is the doctor's name where it wants to be treated as a page is.
+// asBrowser is the doctor's User-Agent for requests that should be treated like those of a page.
 const asBrowser = "Mozilla/5.0 (compatible; headcount doctor)"
 
-// errNoEvent is a stream or poll that is open and gives nothing.
+// errNoEvent means that a stream or poll is open but delivers nothing.
 var errNoEvent = errors.New("it is open, but its events do not come")
 
-// session is a real stream in a room that nobody else knows.
+// session is a real stream in a private random room.
 type session struct {
 	d        *doctor
 	room, id string
 	cancel   context.CancelFunc
 	ended    chan struct{}
-	end      error // of the stream; read it after ended
+	end      error // error of the stream; read it after ended
 
-	asked atomic.Bool   // the server wants its pings answered
-	told  atomic.Bool   // all that the stream had to tell
-	err   error         // why no events came, if so
-	began time.Duration // until the first user count
-	news  time.Duration // from the time another user joined until the stream told so
+	asked atomic.Bool   // the server asks for answers to its pings
+	told  atomic.Bool   // the stream has delivered all that it should
+	err   error         // why no events came, or nil
+	began time.Duration // time until the first user count
+	news  time.Duration // time from the join of another user until the stream delivered the count
 }
 
-// openSession opens a stream as a page does, and has another user join its room.
+// openSession opens a stream as a page does, and lets another user join its room.
 func (d *doctor) openSession(ctx context.Context) *session {
 	s := &session{d: d, room: "doctor-" + rand.Text(), id: rand.Text(), ended: make(chan struct{})}
 	ctx, s.cancel = context.WithCancel(ctx)
@@ -70,7 +70,7 @@ func (d *doctor) openSession(ctx context.Context) *session {
 	return s
 }
 
-// read passes the user counts on, and answers where the server wants to know whether its stream arrives.
+// read passes the user counts on, and answers the server's pings.
 func (s *session) read(ctx context.Context, counts chan<- remote.Block) error {
 	req, err := s.d.get(ctx, "events", "room", s.room, "id", s.id)
 	if err != nil {
@@ -97,7 +97,7 @@ func (s *session) read(ctx context.Context, counts chan<- remote.Block) error {
 			if b.Asks() {
 				s.asked.Store(true)
 			}
-			// A POST /alive under way when the stream is closed would keep its user counted.
+			// A POST /alive in progress would keep the user counted after the stream is closed.
 			if !s.told.Load() {
 				_ = s.d.post(ctx, "alive", s.room, s.id)
 			}
@@ -110,7 +110,7 @@ func (s *session) read(ctx context.Context, counts chan<- remote.Block) error {
 	})
 }
 
-// await returns how long after begin the count came, 0 if it did not come in time.
+// await returns how long after begin the count came, or 0 if it did not come in time.
 func (s *session) await(counts <-chan remote.Block, want string, begin time.Time) time.Duration {
 	timeout := time.After(s.d.patient())
 	for {
@@ -128,8 +128,8 @@ func (s *session) await(counts <-chan remote.Block, want string, begin time.Time
 	}
 }
 
-// close closes the stream without a word and returns how long the server counted it after that, 0 if it did so until
-// limit was over.
+// close closes the stream without a goodbye. It returns how long the server counted the user after that, or 0 if the
+// server still counted it after limit.
 func (s *session) close(ctx context.Context, limit time.Duration) (noticed time.Duration) {
 	s.cancel()
 	<-s.ended
@@ -148,17 +148,16 @@ func (s *session) close(ctx context.Context, limit time.Duration) (noticed time.
 	return 0
 }
 
-// leave takes the user out of the count, whatever the server has noticed.
+// leave removes the user from the count, even if the server has noticed nothing.
 func (s *session) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
 	defer cancel()
 	_ = s.d.post(ctx, "leave", s.room, s.id)
 }
 
-// tryPolling asks in poll mode, as often as it takes, until the joining of another user is told. It returns how long
-// that took.
+// tryPolling polls until it gets the count with another user that has joined. It returns how long that took.
 func (d *doctor) tryPolling(ctx context.Context) (time.Duration, error) {
-	ctx, end := context.WithTimeout(ctx, 3*d.patient()) // over all polls
+	ctx, end := context.WithTimeout(ctx, 3*d.patient()) // for all polls
 	defer end()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -175,10 +174,10 @@ func (d *doctor) tryPolling(ctx context.Context) (time.Duration, error) {
 	joined := make(chan time.Time, 1)
 	go func() {
 		defer close(joined)
-		time.Sleep(settle) // so that the poll that it ends is under way
+		time.Sleep(settle) // so that the poll in progress has arrived
 		begin := time.Now()
 		if _, err := d.poll(ctx, room, other, "", false); err != nil {
-			cancel(err) // nobody will be told of it
+			cancel(err) // the poll can never get the count
 			return
 		}
 		joined <- begin
@@ -201,21 +200,21 @@ func (d *doctor) tryPolling(ctx context.Context) (time.Duration, error) {
 	}
 	begin, ok := <-joined
 	if !ok {
-		return 0, errNoEvent // cannot happen: somebody else has joined
+		return 0, errNoEvent // cannot happen, because the other user has joined
 	}
 	return time.Since(begin), nil
 }
 
-// leaveTime is the time for a goodbye.
+// leaveTime is the time limit for a goodbye.
 const leaveTime = 500 * time.Millisecond
 
-// settle is the time given to a request to arrive.
+// settle is the time that a request gets to arrive.
 const settle = 300 * time.Millisecond
 
-// polled is what a poll answered.
+// polled is the answer to a poll.
 type polled struct{ cursor, count string }
 
-// poll asks as a page does, which accepts text/plain, or, typed, as an EventSource does.
+// poll sends a poll as a page does, which accepts text/plain. With typed it polls as an EventSource does.
 func (d *doctor) poll(ctx context.Context, room, id, cursor string, typed bool) (polled, error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*d.patient())
 	defer cancel()
@@ -251,7 +250,7 @@ func (d *doctor) poll(ctx context.Context, room, id, cursor string, typed bool) 
 	return p, err
 }
 
-// count is how many users a room has.
+// count returns how many users a room has.
 func (d *doctor) count(ctx context.Context, room string) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.patient())
 	defer cancel()
@@ -278,7 +277,7 @@ func (d *doctor) post(ctx context.Context, path, room string, ids ...string) err
 	return d.server.PostUsers(ctx, path, room, ids...)
 }
 
-// get makes a request that no cache has an answer for; query is pairs of names and values.
+// get makes a request that no cache can answer. query is pairs of names and values.
 func (d *doctor) get(ctx context.Context, path string, query ...string) (*http.Request, error) {
 	q := url.Values{"t": {rand.Text()}}
 	for i := 0; i < len(query); i += 2 {

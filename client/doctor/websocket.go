@@ -14,14 +14,14 @@ import (
 	"headcount/client/remote"
 )
 
-// Why there is no WebSocket.
+// Reasons why there is no WebSocket.
 var (
 	errNoFrame   = errors.New("it opens, but nothing comes through")
 	errImposter  = errors.New("something else than the server answers")
 	errNoUpgrade = errors.New("the handshake loses its headers")
 )
 
-// handshake tries to open a WebSocket, which the server closes at once. It returns nil if that went well.
+// handshake tries to open a WebSocket, which the server closes at once. It returns nil if that succeeded.
 func (d *doctor) handshake(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, d.patient())
 	defer cancel()
@@ -37,7 +37,7 @@ func (d *doctor) handshake(ctx context.Context) error {
 	} {
 		req.Header.Set(name, value)
 	}
-	// WebSockets begin with HTTP/1.1.
+	// The handshake of a WebSocket needs HTTP/1.1.
 	transport := d.server.HTTP.Transport.(*http.Transport).Clone()
 	transport.Protocols = new(http.Protocols)
 	transport.Protocols.SetHTTP1(true)
@@ -49,18 +49,18 @@ func (d *doctor) handshake(ctx context.Context) error {
 	defer resp.Body.Close()
 	switch resp.StatusCode {
 	case http.StatusSwitchingProtocols:
-	case http.StatusUpgradeRequired: // the server's own word for what arrived there
+	case http.StatusUpgradeRequired: // the server itself reports what arrived there
 		return errNoUpgrade
 	default:
 		return remote.NewRefusal(resp)
 	}
-	// RFC 6455, section 4.1: "the base64-encoded SHA-1 of the concatenation of the |Sec-WebSocket-Key| [...] with the string
-	// "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"".
+	// RFC 6455, section 4.1: "the base64-encoded SHA-1 of the concatenation of the |Sec-WebSocket-Key| [...] with the
+	// string "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"".
 	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	if resp.Header.Get("Sec-WebSocket-Accept") != base64.StdEncoding.EncodeToString(sum[:]) {
 		return errImposter
 	}
-	// The body of such an answer is the connection, which knows nothing of ctx.
+	// The body of such a response is the connection, which ignores ctx.
 	late := time.AfterFunc(d.patient(), func() { resp.Body.Close() })
 	defer late.Stop()
 	frame := make([]byte, 4)

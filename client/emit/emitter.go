@@ -1,7 +1,7 @@
 // Package emit sends events to a headcount server, each exactly once and in order.
 //
-// An Emitter is for one goroutine. Each event is sent again until the server has accepted or refused it, and only then
-// comes the next one.
+// Use an Emitter from one goroutine. It sends each event again until the server has accepted or refused it, and only
+// then sends the next one.
 package emit
 
 import (
@@ -24,7 +24,7 @@ import (
 )
 
 const (
-	// Limit is the time for one event, over all attempts.
+	// Limit is the time for one event over all attempts.
 	Limit       = 30 * time.Second
 	attemptTime = 10 * time.Second // for one attempt
 	retryBase   = 500 * time.Millisecond
@@ -33,35 +33,36 @@ const (
 var (
 	// ErrInDoubt means that emit ended before the answer came. The event may have been sent or not.
 	ErrInDoubt = errors.New("ended before the answer")
-	// ErrNotUTF8 and ErrLongInput are mistakes in the data.
+	// ErrNotUTF8 and ErrLongInput are errors in the data.
 	ErrNotUTF8   = errors.New("the data is not UTF-8")
 	ErrLongInput = errors.New("more than 16 MiB for one event, which no server takes")
 )
 
-// UnansweredError says what the last attempt failed with, once the time for an event is over.
+// UnansweredError wraps the error of the last attempt after the time for an event is over.
 type UnansweredError struct{ Err error }
 
 func (e *UnansweredError) Error() string {
 	return fmt.Sprintf("event not accepted within %.0f s: %s; is the server up?", Limit.Seconds(), remote.Reason(e.Err))
 }
 
-// Emitter sends events of one name to one room.
+// Emitter sends events with one name to one room.
 type Emitter struct {
 	Server *remote.Server
 	Room   string
 	Event  string
 	JSON   bool      // prints the whole answer instead of the id
 	Out    io.Writer // gets a line for each accepted event
-	// Retrying is told of each attempt that failed and is made again, Accepted of each event that the server has accepted.
+	// Retrying is called for each failed attempt that is repeated. Accepted is called for each event that the server
+	// has accepted.
 	Retrying func(err error)
 	Accepted func()
-	// Quoted is told of the first text that looks like JSON, is none, and so was sent as a string.
+	// Quoted is called for the first text that looks like JSON but is not valid, and so was sent as a string.
 	Quoted func(err error)
 
 	quoted bool
 }
 
-// Lines emits each line of in until its end, ctx's end, or the first line that is refused.
+// Lines emits each line of in until its end, the end of ctx, or the first refused line.
 func (e *Emitter) Lines(ctx context.Context, in io.Reader) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -81,7 +82,7 @@ func (e *Emitter) Lines(ctx context.Context, in io.Reader) error {
 	}
 }
 
-// All emits what in holds, without the line end at its end, as a shell would.
+// All emits the whole content of in without its last line end, as a shell would.
 func (e *Emitter) All(ctx context.Context, in io.Reader) error {
 	text, err := readAll(ctx, in)
 	if err != nil {
@@ -90,7 +91,7 @@ func (e *Emitter) All(ctx context.Context, in io.Reader) error {
 	return e.Text(ctx, text)
 }
 
-// Text emits text that is JSON as JSON, and other text as a string.
+// Text emits valid JSON as JSON, and other text as a string.
 func (e *Emitter) Text(ctx context.Context, text []byte) error {
 	if !utf8.Valid(text) {
 		return ErrNotUTF8
@@ -103,11 +104,11 @@ func (e *Emitter) Text(ctx context.Context, text []byte) error {
 	return e.emit(ctx, data)
 }
 
-// emit sends one event until the server has accepted or refused it or Limit is over.
+// emit sends one event until the server has accepted or refused it, or Limit is over.
 func (e *Emitter) emit(ctx context.Context, data json.RawMessage) error {
 	var body bytes.Buffer
 	enc := json.NewEncoder(&body)
-	enc.SetEscapeHTML(false) // it would make long data longer
+	enc.SetEscapeHTML(false) // escaping would make long data longer
 	err := enc.Encode(struct {
 		Event string          `json:"event"`
 		Data  json.RawMessage `json:"data"`
@@ -142,14 +143,14 @@ func (e *Emitter) emit(ctx context.Context, data json.RawMessage) error {
 		e.Retrying(err)
 		e.Server.Reset()
 		select {
-		case <-ctx.Done(): // the next attempt says so
+		case <-ctx.Done(): // the next attempt returns its error
 		case <-time.After(wait):
 		}
 	}
 }
 
-// retries reports whether the event may be accepted later. What stands between answers 502, 503, 504 or even 500 while
-// the server is away.
+// retries reports whether the event may be accepted later. While the server is away, a proxy responds with 502, 503,
+// 504 or even 500.
 func retries(err error) bool {
 	var refusal *remote.Refusal
 	if errors.As(err, &refusal) {
@@ -158,8 +159,8 @@ func retries(err error) bool {
 	return remote.Waiting(err, false)
 }
 
-// post is one attempt. A key makes it safe to try again what may have arrived: the server answers the same key with the
-// same id, and does not send the event again.
+// post is one attempt. The key makes a repeated attempt safe. The server answers the same key with the same id, and
+// does not send the event again.
 func (e *Emitter) post(ctx context.Context, key string, body []byte) (answer []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTime)
 	defer cancel()
@@ -186,7 +187,7 @@ func (e *Emitter) post(ctx context.Context, key string, body []byte) (answer []b
 	return answer, nil
 }
 
-// print writes one line for an accepted event: its id, or the whole answer.
+// print writes one line for an accepted event, which is its id or the whole answer.
 func (e *Emitter) print(answer []byte) error {
 	line, err := remote.Value(answer)
 	if !e.JSON {
@@ -203,14 +204,14 @@ func (e *Emitter) print(answer []byte) error {
 	return nil
 }
 
-// readAll reads in to its end, and takes the line end there away, as a shell does.
+// readAll reads in to its end and removes the last line end, as a shell does.
 func readAll(ctx context.Context, in io.Reader) ([]byte, error) {
 	type result struct {
 		text []byte
 		err  error
 	}
 	done := make(chan result, 1)
-	// Nobody can end a read of standard input, so nobody waits for this goroutine once ctx is done.
+	// A read of standard input cannot be interrupted, so this goroutine may outlive ctx.
 	go func() {
 		text, err := io.ReadAll(io.LimitReader(in, remote.MaxEvent+1))
 		done <- result{text, err}
@@ -229,8 +230,8 @@ func readAll(ctx context.Context, in io.Reader) ([]byte, error) {
 	}
 }
 
-// readLines reads one line ahead of whoever takes them. At the end it closes the lines and says why; like readAll's, its
-// goroutine may be left behind in a read.
+// readLines reads one line ahead. At the end it closes lines and sends the error on failed. Its goroutine may outlive
+// ctx in a read, like that of readAll.
 func readLines(ctx context.Context, in io.Reader) (lines <-chan []byte, failed <-chan error) {
 	out, end := make(chan []byte), make(chan error, 1)
 	go func() {

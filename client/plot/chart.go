@@ -12,7 +12,7 @@ import (
 	"headcount/client/terminal"
 )
 
-// frame is what to write to draw the whole window anew: no erasing first, which would flicker.
+// frame returns the text that redraws the whole window. It does not erase first, because that would flicker.
 func (p *Plot) frame(columns, rows int, now time.Time) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -37,7 +37,7 @@ func (p *Plot) frame(columns, rows int, now time.Time) string {
 	return frame
 }
 
-// chart draws rows lines.
+// chart returns rows lines of the chart.
 func (p *Plot) chart(columns, rows int, span time.Duration, peak float64, now time.Time) []string {
 	peak = max(peak, 1)
 	step := roundStep(peak * 4 / float64(rows))
@@ -57,7 +57,7 @@ func (p *Plot) chart(columns, rows int, span time.Duration, peak float64, now ti
 	if p.color {
 		options = append(options, asciigraph.SeriesColors(asciigraph.Green))
 	}
-	// Before the first value, which is drawn on the axis, come a blank and the label.
+	// The label and a blank come before the first value, which is drawn on the axis.
 	values := p.values(max(1, columns-labels-1), span, now)
 	lines := strings.Split(asciigraph.Plot(values, options...), "\n")
 	for len(lines) < rows {
@@ -66,7 +66,7 @@ func (p *Plot) chart(columns, rows int, span time.Duration, peak float64, now ti
 	return lines[:rows]
 }
 
-// roundStep is the least of 1, 2, 5, 10, 20, 50 and so on that is not below least.
+// roundStep returns the smallest of 1, 2, 5, 10, 20, 50 and so on that is at least least.
 func roundStep(least float64) float64 {
 	for power := 1.0; ; power *= 10 {
 		for _, digit := range []float64{1, 2, 5} {
@@ -77,7 +77,8 @@ func roundStep(least float64) float64 {
 	}
 }
 
-// values are n counts over the span until now: of each part the highest, since that would be missed most.
+// values returns n counts over the span until now. Each is the highest of its part, because users would miss a peak
+// most.
 func (p *Plot) values(n int, span time.Duration, now time.Time) []float64 {
 	values := make([]float64, n)
 	next, current := 0, math.NaN()
@@ -98,7 +99,7 @@ func (p *Plot) values(n int, span time.Duration, now time.Time) []float64 {
 	return values
 }
 
-// now is the last count, NaN if it is not known.
+// now returns the last count, NaN if it is unknown.
 func (p *Plot) now() float64 {
 	if len(p.samples) == 0 {
 		return math.NaN()
@@ -106,7 +107,7 @@ func (p *Plot) now() float64 {
 	return p.samples[len(p.samples)-1].users
 }
 
-// peak is the highest count since a time, 0 if none is known.
+// peak returns the highest count since a time, 0 if none is known.
 func (p *Plot) peak(since time.Time) float64 {
 	peak := 0.0
 	for i, s := range p.samples {
@@ -118,8 +119,8 @@ func (p *Plot) peak(since time.Time) float64 {
 	return peak
 }
 
-// fit shortens a line to a number of letters, or erases what is behind it. Codes of color count as no letters. Behind a
-// line that is as wide as the window nothing is left to erase, and the code for it would erase the last letter.
+// fit shortens a line to a number of letters, or erases the rest of the line. Color codes do not count as letters. It
+// erases nothing behind a line that is as wide as the window, because the code would erase the last letter.
 func fit(line string, columns int) string {
 	var b strings.Builder
 	left, inCode := columns, false
@@ -150,7 +151,7 @@ func titleOfPlot(room, server string, users, peak float64) string {
 	return fmt.Sprintf("user count %s · peak %.0f · room %s at %s", now, peak, terminal.OneLine(room), terminal.OneLine(server))
 }
 
-// footOfPlot is the axis of time.
+// footOfPlot returns the time axis.
 func footOfPlot(columns int, span time.Duration) string {
 	begin, end := fmt.Sprintf("%.0f min ago", span.Minutes()), "now"
 	if span < 2*time.Minute {

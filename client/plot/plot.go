@@ -1,6 +1,6 @@
-// Package plot draws the user count of a room on a terminal, as a line chart that follows the window's size.
+// Package plot draws the user count of a room on a terminal. The line chart follows the size of the window.
 //
-// Take, Lost and Write may be called by any goroutine while Draw runs in one.
+// Draw runs in one goroutine. Take, Lost and Write may be called from any other goroutine meanwhile.
 package plot
 
 import (
@@ -20,18 +20,19 @@ import (
 	"headcount/internal/sse"
 )
 
-// A chart shows the time since it began, from a minute on up to ten.
+// A chart shows the time since its start, at least one minute and at most ten.
 const (
 	minSpan = time.Minute
 	maxSpan = 10 * time.Minute
 )
 
 const (
-	lookEvery = 100 * time.Millisecond // for news and for another size of the window
-	drawEvery = time.Second            // time goes on without news
+	lookEvery = 100 * time.Millisecond // for changes and for another size of the window
+	drawEvery = time.Second            // the chart moves on without changes
 )
 
-// What takes a terminal over and gives it back: the second screen, no cursor, and no line that goes on in the next row.
+// Control codes that acquire the terminal and release it. They select the second screen, hide the cursor, and turn off
+// automatic line breaks.
 const (
 	takeTerminal = "\x1b[?1049h\x1b[?25l\x1b[?7l"
 	giveTerminal = "\x1b[?7h\x1b[?25h\x1b[?1049l"
@@ -39,7 +40,7 @@ const (
 
 var ErrNoTerminal = errors.New("-plot draws on a terminal, and standard output is none; leave -plot out")
 
-// sample is a count from a time on; NaN while nobody knows.
+// sample is a count from a time on. NaN means that the count is unknown.
 type sample struct {
 	at    time.Time
 	users float64
@@ -48,7 +49,7 @@ type sample struct {
 // Plot is a chart of a room's user count that fills a terminal.
 type Plot struct {
 	out      *os.File
-	messages io.Writer // gets messages too, nil if it is the same terminal
+	messages io.Writer // also gets the messages, nil if it is the same terminal
 	color    bool
 	room     string
 	server   string
@@ -56,12 +57,11 @@ type Plot struct {
 
 	mu      sync.Mutex
 	samples []sample // the oldest first
-	message string   // the last one of the console, until a count comes
-	news    bool     // since the last drawing
+	message string   // the last message of the console, until a count comes
+	news    bool     // something has changed since the last drawing
 }
 
-// New returns a chart that is drawn on out once Draw is called. Messages gets what Write is given, unless it is the same
-// terminal.
+// New returns a chart that Draw draws on out. messages gets the messages of Write too, unless it is the same terminal.
 func New(out, messages io.Writer, room, server string) (*Plot, error) {
 	f, ok := out.(*os.File)
 	if !ok || !terminal.Is(out) {
@@ -74,7 +74,7 @@ func New(out, messages io.Writer, room, server string) (*Plot, error) {
 	return p, nil
 }
 
-// Take notes a user count.
+// Take adds a user count.
 func (p *Plot) Take(e *sse.Event) error {
 	var users int
 	if string(e.Event) == sse.UserCount && json.Unmarshal(e.Data, &users) == nil {
@@ -83,7 +83,7 @@ func (p *Plot) Take(e *sse.Event) error {
 	return nil
 }
 
-// Lost notes that the count is not known from now on.
+// Lost records that the count is unknown from now on.
 func (p *Plot) Lost() { p.add(sample{time.Now(), math.NaN()}) }
 
 func (p *Plot) add(s sample) {
@@ -91,10 +91,10 @@ func (p *Plot) add(s sample) {
 	defer p.mu.Unlock()
 	p.news = true
 	if !math.IsNaN(s.users) {
-		p.message = "" // of trouble that is over
+		p.message = "" // about a problem that is over
 	}
 	p.samples = append(p.samples, s)
-	// The last one that is too old says how the chart begins.
+	// The last sample that is too old gives the value at the start of the chart.
 	old := 0
 	for old+1 < len(p.samples) && s.at.Sub(p.samples[old+1].at) > maxSpan {
 		old++
@@ -102,7 +102,7 @@ func (p *Plot) add(s sample) {
 	p.samples = slices.Delete(p.samples, 0, old)
 }
 
-// Write takes a message, which stands below the chart, which covers the terminal.
+// Write shows a message below the chart, because the chart covers the terminal.
 func (p *Plot) Write(message []byte) (int, error) {
 	p.mu.Lock()
 	p.message = strings.TrimPrefix(string(bytes.TrimSpace(message)), "client: ")
@@ -114,7 +114,7 @@ func (p *Plot) Write(message []byte) (int, error) {
 	return len(message), nil
 }
 
-// Draw draws until done is closed, and gives the terminal back.
+// Draw draws until done is closed, and then releases the terminal.
 func (p *Plot) Draw(done <-chan struct{}) (err error) {
 	defer func() {
 		if _, giveErr := io.WriteString(p.out, giveTerminal); err == nil && giveErr != nil {
@@ -143,7 +143,7 @@ func (p *Plot) Draw(done <-chan struct{}) (err error) {
 	}
 }
 
-// fresh reports whether there is news since it was asked last.
+// fresh reports whether something has changed since its last call.
 func (p *Plot) fresh() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

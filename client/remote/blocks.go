@@ -12,23 +12,23 @@ import (
 	"unicode"
 )
 
-// MaxEvent is the longest event that is read, in bytes: far more than the 64 KiB that a server takes by default.
+// MaxEvent is the longest event to read, in bytes. It is far more than the 64 KiB that a server accepts by default.
 const MaxEvent = 16 << 20
 
-// WholeEvents passes on the blocks of an event stream that are complete, with LF as the end of every line. The parser of
-// r3labs/sse dispatches what is left when a connection breaks, and would take half an id for a cursor; the standard says:
-// "Once the end of the file is reached, any pending data must be discarded." That parser also knows no field without a
-// colon but data, and takes every id.
+// WholeEvents passes on the complete blocks of an event stream, with LF as the end of every line. The parser of
+// r3labs/sse dispatches the rest when a connection breaks, and would use half an id as a cursor. But the standard says:
+// "Once the end of the file is reached, any pending data must be discarded." That parser also accepts only the data
+// field without a colon, and accepts every id.
 type WholeEvents struct {
 	r     io.Reader
 	err   error
 	chunk [4096]byte
 	block []byte // the block that is not complete yet
-	line  int    // where its last line begins
+	line  int    // start of its last line
 	ready []byte // complete blocks that are not read yet
 	begun bool   // the first line is complete
-	blank bool   // the line that is being read is empty so far
-	cr    bool   // the last byte was CR, so LF belongs to it
+	blank bool   // the current line is empty so far
+	cr    bool   // the last byte was CR, so a following LF belongs to it
 }
 
 func NewWholeEvents(r io.Reader) *WholeEvents { return &WholeEvents{r: r, blank: true} }
@@ -73,14 +73,15 @@ func (w *WholeEvents) take(p []byte) {
 
 func (w *WholeEvents) endLine() {
 	if !w.begun {
-		// "leading U+FEFF BYTE ORDER MARK characters" are no part of the first line.
+		// "leading U+FEFF BYTE ORDER MARK characters" do not belong to the first line.
 		w.block = bytes.TrimPrefix(w.block, []byte("\uFEFF"))
 		w.begun = true
 	}
 	line := w.block[w.line:]
 	switch {
 	case bytes.HasPrefix(line, []byte("id:")) && bytes.ContainsFunc(line, unicode.IsControl):
-		// "If the field value does not contain U+0000 NULL": and what else cannot go into a header cannot come back.
+		// "If the field value does not contain U+0000 NULL". An id that is invalid in a header cannot be sent back
+		// either.
 		w.block = w.block[:w.line]
 	case !bytes.Contains(line, []byte(":")):
 		// "the whole line as the field name, and the empty string as the field value"
@@ -97,19 +98,19 @@ func (w *WholeEvents) complete() {
 	w.block, w.line = w.block[:0], 0
 }
 
-// Block is one event, or comment, as it came.
+// Block is one event or comment as it was received.
 type Block struct {
 	Name, ID, Data string
 	At             time.Time
 }
 
-// Asks reports whether the server wants an answer to its pings.
+// Asks reports whether the server asks for answers to its pings.
 func (b *Block) Asks() bool {
 	var signal struct{ Ping float64 }
 	return json.Unmarshal([]byte(b.Data), &signal) == nil && signal.Ping > 0
 }
 
-// ReadBlocks calls got for each block of an event stream once it is complete, until the stream ends.
+// ReadBlocks calls got for each complete block of an event stream until the stream ends.
 func ReadBlocks(r io.Reader, got func(Block)) error {
 	in := bufio.NewReader(NewWholeEvents(r))
 	var b Block
@@ -139,7 +140,8 @@ func ReadBlocks(r io.Reader, got func(Block)) error {
 	}
 }
 
-// Value returns data as JSON in one line. Text that is not JSON becomes a string, and the error says what is wrong with it.
+// Value returns data as JSON in one line. Text that is not JSON becomes a string, and the error says why it is not
+// JSON.
 func Value(data []byte) (json.RawMessage, error) {
 	var b bytes.Buffer
 	notJSON := json.Compact(&b, data)
@@ -150,7 +152,7 @@ func Value(data []byte) (json.RawMessage, error) {
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(string(data)); err != nil {
-		return nil, err // cannot happen: every string can be encoded
+		return nil, err // cannot happen, because every string can be encoded
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), notJSON
 }

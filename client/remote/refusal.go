@@ -19,7 +19,7 @@ import (
 	"headcount/client/terminal"
 )
 
-// Why a connection is lost.
+// Reasons why a connection is lost.
 var (
 	ErrEnded   = errors.New("the stream ended")
 	ErrSilent  = errors.New("nothing came for too long")
@@ -27,25 +27,25 @@ var (
 	ErrTooLong = errors.New("an event of more than 16 MiB came")
 )
 
-// Refusal is an answer that is not the one that was asked for.
+// Refusal is a response that differs from the requested one.
 type Refusal struct {
 	Why    string
 	After  time.Duration // Retry-After, 0 if there was none
-	Status int           // of the answer that said so, 0 if it was 200
-	Own    bool          // the server itself says so, in a sentence
+	Status int           // of the response, 0 if it was 200
+	Own    bool          // the server itself refused, with a sentence
 	// WantsTLS reports whether the server speaks TLS only.
 	WantsTLS bool
 }
 
 func (r *Refusal) Error() string { return r.Why }
 
-// NewRefusal reads an answer that is not a good one.
+// NewRefusal makes a refusal from a response, and reads its body.
 func NewRefusal(resp *http.Response) *Refusal {
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 4096)) // what was read of it has to do
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 4096)) // a partial body is good enough
 	return Refuse(resp, body)
 }
 
-// Refuse makes a refusal of an answer whose body was read.
+// Refuse makes a refusal from a response whose body was read.
 func Refuse(resp *http.Response, body []byte) *Refusal {
 	r := &Refusal{
 		Why: "it answers " + resp.Status, Status: resp.StatusCode, After: retry.ParseAfter(resp.Header, time.Now()),
@@ -62,13 +62,15 @@ func Refuse(resp *http.Response, body []byte) *Refusal {
 	return r
 }
 
-// speaksOfTLS reports whether the body of a 400 is what Go, nginx and Apache answer to plain HTTP on the port of TLS.
+// speaksOfTLS reports whether body is the response of Go, nginx or Apache to plain HTTP on a TLS port. Its status is
+// 400.
 func speaksOfTLS(body []byte) bool {
 	text := strings.ToLower(string(body))
 	return strings.Contains(text, "https") || strings.Contains(text, "ssl-enabled")
 }
 
-// CheckStream returns an error unless resp holds events: as text/event-stream, or, if it may be plain, as text/plain.
+// CheckStream returns an error unless resp holds events. Their type is text/event-stream, or with plain also
+// text/plain.
 func CheckStream(resp *http.Response, plain bool) error {
 	if resp.StatusCode != http.StatusOK {
 		return NewRefusal(resp)
@@ -81,9 +83,9 @@ func CheckStream(resp *http.Response, plain bool) error {
 	return &Refusal{Why: fmt.Sprintf("it answers with %q, not with events; is it a headcount server?", kind)}
 }
 
-// Waiting reports whether the same request may succeed later. It does not where the server itself refuses it. Before
-// anything worked, it does not where nobody knows the address, or one side speaks TLS and the other does not, or the
-// certificate is wrong.
+// Waiting reports whether the same request may succeed later. It cannot if the server itself refuses it. Before the
+// first success, it cannot either if the host name is unknown, if only one side uses TLS, or if the certificate is
+// invalid.
 func Waiting(err error, worked bool) bool {
 	var refused *Refusal
 	var certificate *tls.CertificateVerificationError
@@ -97,8 +99,8 @@ func Waiting(err error, worked bool) bool {
 	return worked || !errors.Is(err, http.ErrSchemeMismatch) && !errors.As(err, &certificate)
 }
 
-// Reason says in a few words why there is no connection. It leaves out what differs from one attempt to the next, such as
-// port numbers, because a reason is told only once.
+// Reason returns in a few words why there is no connection. It omits values that differ between attempts, such as port
+// numbers, because each reason is printed only once.
 func Reason(err error) string {
 	var (
 		refused   *Refusal

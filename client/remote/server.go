@@ -1,6 +1,6 @@
-// Package remote is a headcount server as its clients see it: requests, redirects, refusals and event streams.
+// Package remote is the client's view of a headcount server. It has requests, redirects, refusals and event streams.
 //
-// A Server may be used by many goroutines. Tests replace the transport of its HTTP client.
+// A Server may be used from many goroutines. Tests replace the transport of its HTTP client.
 package remote
 
 import (
@@ -18,21 +18,21 @@ import (
 // maxMoves is how many redirects in a row are followed.
 const maxMoves = 5
 
-// Server is where the requests go. Where something redirects them, for instance from http to https, it goes on with the
-// address that it was sent to.
+// Server sends requests to a headcount server. After a redirect, for instance from http to https, it continues with the
+// new address.
 type Server struct {
 	HTTP  *http.Client
 	Token string // for private rooms and emits, "" = none
 
-	named *url.URL // as the user gave it
+	named *url.URL // as the user wrote it
 	mu    sync.Mutex
-	base  *url.URL // where it is now
+	base  *url.URL // the current address
 }
 
-// New returns the server at an address without query.
+// New returns a server for an address without a query.
 func New(base *url.URL, token string) *Server {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.DisableCompression = true // a compressed stream is a late one
+	transport.DisableCompression = true // compression delays events
 	s := &Server{Token: token, named: base, base: base}
 	s.HTTP = &http.Client{Transport: transport, CheckRedirect: s.checkRedirect}
 	return s
@@ -41,21 +41,21 @@ func New(base *url.URL, token string) *Server {
 // String returns the address that the user gave, without its password.
 func (s *Server) String() string { return s.named.Redacted() }
 
-// Base returns the address where the server is now.
+// Base returns the current address of the server.
 func (s *Server) Base() *url.URL {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.base
 }
 
-// URL returns the address of a path with a query.
+// URL returns the URL of a path with a query.
 func (s *Server) URL(path string, query url.Values) string {
 	u := s.Base().JoinPath(path)
 	u.RawQuery = query.Encode()
 	return u.String()
 }
 
-// Reset forgets where redirects led to and which connections are open. Both may be out of date once a connection is lost.
+// Reset forgets redirects and open connections. Both may be outdated after a connection was lost.
 func (s *Server) Reset() {
 	s.mu.Lock()
 	s.base = s.named
@@ -63,25 +63,25 @@ func (s *Server) Reset() {
 	s.HTTP.CloseIdleConnections()
 }
 
-// Close closes what is open.
+// Close closes idle connections.
 func (s *Server) Close() { s.HTTP.CloseIdleConnections() }
 
-// Header returns what every request bears. Referer tells the server under which address it was asked for, so it notices
-// that something in between passed the request on, also where that puts another address into Host.
+// Header returns the header of every request. Referer holds the address that the client used. With it the server
+// detects that a relay passed the request on, even if the relay puts another address into Host.
 func (s *Server) Header() http.Header {
 	base := s.Base()
-	from := url.URL{Scheme: base.Scheme, Host: base.Host, Path: "/"} // and no password
+	from := url.URL{Scheme: base.Scheme, Host: base.Host, Path: "/"} // without the password
 	h := http.Header{"Referer": {from.String()}}
 	switch {
 	case s.Token != "" && base.User != nil:
-		h.Set("Headcount-Token", s.Token) // Authorization has the password of the URL
+		h.Set("Headcount-Token", s.Token) // Authorization holds the password of the URL
 	case s.Token != "":
 		h.Set("Authorization", "Bearer "+s.Token)
 	}
 	return h
 }
 
-// Get does a GET request that the caller has made. It goes on where a redirect leads.
+// Get sends a GET request of the caller. It follows redirects.
 func (s *Server) Get(req *http.Request) (*http.Response, error) {
 	resp, err := s.HTTP.Do(req)
 	if err != nil {
@@ -91,8 +91,8 @@ func (s *Server) Get(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// Post sends a body to a path. It follows redirects with the same method and body, because a POST that becomes a GET does
-// nothing.
+// Post sends a body to a path. It follows redirects with the same method and body, because a POST that turns into a GET
+// does nothing.
 func (s *Server) Post(ctx context.Context, path string, header http.Header, body []byte) (*http.Response, error) {
 	for moves := 0; ; moves++ {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL(path, nil), bytes.NewReader(body))
@@ -134,12 +134,12 @@ func (s *Server) PostUsers(ctx context.Context, path, room string, ids ...string
 	if resp.StatusCode >= 300 {
 		return NewRefusal(resp)
 	}
-	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, 4096)) // so that the connection can be used again
+	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, 4096)) // so that the connection can be reused
 	return err
 }
 
-// Follow goes on with the address that a request was redirected to. It reports whether there was one: the same path on
-// another host, scheme or base path.
+// Follow takes over the address of a redirect. It reports whether the redirect leads to the same path on another host,
+// scheme or base path.
 func (s *Server) Follow(from, to *url.URL) bool {
 	base := s.Base()
 	path := strings.TrimPrefix(from.Path, strings.TrimSuffix(base.Path, "/"))
@@ -157,7 +157,8 @@ func (s *Server) Follow(from, to *url.URL) bool {
 	return true
 }
 
-// checkRedirect lets a GET be redirected, unless that would show the token to another host. Post follows by itself.
+// checkRedirect allows a GET to be redirected unless that would send the token to another host. Post follows redirects
+// itself.
 func (s *Server) checkRedirect(req *http.Request, via []*http.Request) error {
 	if via[0].Method != http.MethodGet || len(via) > maxMoves || s.Token != "" && !trusts(via[0].URL, req.URL) {
 		return http.ErrUseLastResponse
@@ -165,8 +166,8 @@ func (s *Server) checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// trusts reports whether what was meant for one host may be sent to another: to itself or below it, and never without TLS
-// if it was meant to go over TLS.
+// trusts reports whether a secret for one host may be sent to another. It may be sent to the same host or a subdomain,
+// and never without TLS if the first host uses TLS.
 func trusts(from, to *url.URL) bool {
 	if from.Scheme == "https" && to.Scheme != "https" {
 		return false

@@ -7,17 +7,17 @@ import (
 
 const (
 	aliveTime = 5 * time.Second        // for one POST /alive; the next ping asks again
-	leaveTime = 500 * time.Millisecond // for the goodbye: nobody wants to wait for it after ctrl-C
+	leaveTime = 500 * time.Millisecond // for the goodbye, because nobody wants to wait for it after ctrl-C
 )
 
-// lease keeps the client counted over one connection, where the server asks for it.
+// lease keeps the client counted over one connection if the server asks for answers.
 type lease struct {
 	s      *subscription
-	needed bool          // what the server said in its hello; only the goroutine that reads events touches it
-	wanted chan struct{} // holds one wish: pings that come while an answer is on its way need no second one
+	needed bool          // from the server's hello; only the goroutine that reads events uses it
+	wanted chan struct{} // buffers one request; pings that come during an answer need no second one
 }
 
-// ask wants an answer to be sent, without waiting for it: reading must go on meanwhile.
+// ask requests an answer without waiting for it, because reading must continue.
 func (l *lease) ask() {
 	if !l.needed {
 		return
@@ -28,7 +28,7 @@ func (l *lease) ask() {
 	}
 }
 
-// renew answers until ctx ends. An answer that is lost is not sent again: the server asks again.
+// renew sends the answers until ctx ends. It does not repeat a lost answer, because the server asks again.
 func (l *lease) renew(ctx context.Context) {
 	for {
 		select {
@@ -42,8 +42,8 @@ func (l *lease) renew(ctx context.Context) {
 	}
 }
 
-// leave says goodbye, so that others see at once that this client has gone. It is sent after the end of ctx, once, and
-// may be lost: then the server waits its linger time.
+// leave says goodbye, so that the count drops at once. It is sent once, after the end of ctx, and may be lost. Then the
+// server waits for the grace period.
 func (s *subscription) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
 	defer cancel()

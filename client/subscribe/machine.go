@@ -7,21 +7,21 @@ import (
 	"headcount/client/remote"
 )
 
-// state is what a subscription is doing. The states, events and delays are those of docs/transport.md.
+// state is the state of a subscription. docs/transport.md describes the states, events and delays.
 type state string
 
 const (
-	connecting state = "connecting" // a stream was asked for, and no event has come
+	connecting state = "connecting" // a stream was requested, and no event has come
 	streaming  state = "streaming"  // a stream delivers events
 	asking     state = "asking"     // a poll was sent, and none has worked since the last stream
 	polling    state = "polling"    // polls work
-	checking   state = "checking"   // the last poll failed, and the ones before it worked
+	checking   state = "checking"   // the last poll failed, but earlier ones worked
 )
 
 // polls reports whether the next request of a state is a poll.
 func (s state) polls() bool { return s == asking || s == polling || s == checking }
 
-// event is what can happen in a state.
+// event is an event of the state machine.
 type event string
 
 const (
@@ -37,7 +37,7 @@ const (
 	proved      event = "trial"
 )
 
-// pause is how long to wait before the request of the next state.
+// pause is the kind of delay before the request of the next state.
 type pause string
 
 const (
@@ -46,7 +46,7 @@ const (
 	backOff pause = "back-off"
 )
 
-// next is the whole machine.
+// next is the whole state machine.
 func next(s state, e event) (state, pause) {
 	switch {
 	case s == connecting && e == arrived:
@@ -54,7 +54,7 @@ func next(s state, e event) (state, pause) {
 	case s == connecting && (e == silent || e == ended || e == blocked), s == streaming && e == unanswered:
 		return asking, none
 	case s == streaming && e == silent:
-		// Something may let the first words of a stream pass, and no more. The next stream has to prove more: see trial.
+		// A middlebox may let only the first bytes of a stream pass. The next stream has to prove more, see trial.
 		return asking, backOff
 	case s.polls() && e == answered:
 		return polling, soon
@@ -63,14 +63,14 @@ func next(s state, e event) (state, pause) {
 	case s == polling && e == refused, s == checking:
 		return polling, backOff
 	case s == polling:
-		// Something may cut what takes long. The next poll is answered at once, if the server is there.
+		// A middlebox may cut long requests. The next poll is answered at once if the server is there.
 		return checking, soon
 	}
 	return connecting, backOff
 }
 
-// eventOf says what the end of an attempt is in a state. Heard reports whether an event came, unheard whether the server
-// waited in vain for the answer to a ping.
+// eventOf returns the event for the end of an attempt. heard reports whether an event came. unheard reports whether the
+// answer to a ping did not reach the server.
 func eventOf(s state, heard, unheard bool, err error) event {
 	var refusal *remote.Refusal
 	switch {
@@ -89,5 +89,5 @@ func eventOf(s state, heard, unheard bool, err error) event {
 	case errors.Is(err, remote.ErrHeld), errors.Is(err, remote.ErrSilent) && s != connecting:
 		return silent
 	}
-	return broken // also where the request itself could not be sent in time
+	return broken // also if the request could not be sent in time
 }

@@ -1,9 +1,9 @@
-// Package subscribe follows a room of a headcount server, over as many connections as it takes: streams, or polls where
-// no stream arrives. It is the only package that knows the client of r3labs/sse, which reads one stream each time.
+// Package subscribe follows a room of a headcount server over any number of connections. It uses streams, or polls if
+// streams do not work. It is the only package that knows the client of r3labs/sse, which reads one stream each time.
 //
-// Follow is the whole of it. It calls Handle and Notify one at a time, from its own goroutine, and reads nothing while
-// they run. All that it starts has ended when it returns. Tests run it in a synctest bubble against a real HTTP server,
-// and hold its machine against docs/transport.json.
+// Follow is the main function. It calls Handle and Notify one at a time from its own goroutine, and reads nothing while
+// they run. All its goroutines have ended when it returns. Tests run it in a synctest bubble against a real HTTP
+// server, and compare its state machine with docs/transport.json.
 package subscribe
 
 import (
@@ -29,65 +29,65 @@ import (
 )
 
 const (
-	// silence is how many heartbeats may fail to come before a connection counts as lost.
+	// silence is how many heartbeats may be missing before a connection counts as lost.
 	silence = 2.5
-	// defaultHeartbeat is the longest silence of a server that does not say its own.
+	// defaultHeartbeat is the longest silence for a server that does not send its own value.
 	defaultHeartbeat = 10 * time.Second
-	// pollLimit is how long an answer to a poll may take: a server takes up to 20 s.
+	// pollLimit is how long the answer to a poll may take. A server takes up to 20 s.
 	pollLimit = 30 * time.Second
-	// The bases of delays until the server says otherwise.
+	// Bases of the delays until the server sends its own.
 	streamBase = time.Second
 	pollBase   = 200 * time.Millisecond
 )
 
-// Options say what to follow.
+// Options selects what to follow.
 type Options struct {
 	Server *remote.Server
 	Room   string
 	ID     string // client id; empty = a random one
-	// Handle gets each event but the server's own signals. An error ends the subscription.
+	// Handle gets each event except the server's own signals. An error ends the subscription.
 	Handle func(*sse.Event) error
-	// Notify is told how the connection is doing; nil = nobody wants to know.
+	// Notify gets each change of the connection; nil = not called.
 	Notify func(Change)
 }
 
-// Kind says what has changed.
+// Kind is the kind of a change.
 type Kind int
 
 const (
-	Connecting Kind = iota // the beginning
-	Connected              // the first event of a connection is here
+	Connecting Kind = iota // the start
+	Connected              // the first event of a connection has come
 	Lost                   // there is no connection, and the next attempt has to wait
-	Polling                // streams do not arrive, and polls do
-	Streaming              // streams arrive again
-	Missing                // events are missing
+	Polling                // streams do not work, but polls do
+	Streaming              // streams work again
+	Missing                // events were missed
 )
 
-// Change is something about the connection.
+// Change is a change of the connection.
 type Change struct {
 	Kind   Kind
-	Err    error         // why it is lost
+	Err    error         // why the connection is lost
 	Wait   time.Duration // until the next attempt
-	Missed int           // how many events are missing, -1 = the server does not know
+	Missed int           // number of missed events, -1 = the server does not know
 }
 
-// subscription is one room's events. One client id for all connections makes them one user.
+// subscription is the subscription to one room. It has one client id for all connections, so they count as one user.
 type subscription struct {
 	Options
 	state    state
 	failures int  // back-offs in a row
 	worked   bool // an event has come at least once
-	unheard  bool // the last POST /alive of this attempt did not arrive; read it after the attempt
+	unheard  bool // the last POST /alive of this attempt failed; read it after the attempt
 
 	cursor     string        // the id of the last event
 	counted    string        // the version of the last user count
-	streamBase time.Duration // the server's wish for the time between streams
-	pollBase   time.Duration // and between polls
+	streamBase time.Duration // base of the delay between streams, from the server
+	pollBase   time.Duration // base of the delay between polls, from the server
 	trial      trial
 }
 
-// Follow connects, and connects again for ever, until Handle returns an error, or ctx ends, or waiting cannot help. It
-// returns that error, or the cause of ctx's end. At the end it says goodbye to the server.
+// Follow connects and reconnects until Handle returns an error, ctx ends, or a retry cannot help. It returns that
+// error, or the cause of ctx's end. At the end it says goodbye to the server.
 func Follow(ctx context.Context, o Options) error { return newSubscription(o).follow(ctx) }
 
 func newSubscription(o Options) *subscription {
@@ -126,7 +126,7 @@ func (s *subscription) follow(ctx context.Context) error {
 	}
 }
 
-// step goes to the next state and says how long to wait there. It returns an error if waiting cannot help.
+// step enters the next state and returns how long to wait there. It returns an error if a retry cannot help.
 func (s *subscription) step(trials context.Context, e event, why error) (time.Duration, error) {
 	before := s.state
 	if e == answered && before == polling && s.trial.succeeded() {
@@ -159,16 +159,16 @@ func (s *subscription) step(trials context.Context, e event, why error) (time.Du
 	}
 	wait := retry.Delay(s.streamBase, s.failures, after, mathrand.Float64())
 	s.failures++
-	s.trial.due = time.Time{} // the network may be another one
+	s.trial.due = time.Time{} // the network may have changed
 	s.Notify(Change{Kind: Lost, Err: why, Wait: wait})
 	s.Server.Reset()
 	return wait, nil
 }
 
-// handleError is an error of Handle, as opposed to one of the connection.
+// handleError is an error of Handle, not one of the connection.
 type handleError struct{ error }
 
-// attempt is one request, from its beginning to the end of its answer. It reports whether an event came.
+// attempt is one request from its start to the end of its answer. heard reports whether an event came.
 func (s *subscription) attempt(ctx context.Context) (heard bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	poll := s.state.polls()
@@ -192,7 +192,7 @@ func (s *subscription) attempt(ctx context.Context) (heard bool, err error) {
 
 	err = s.read(sending, poll, dog, func(e *sse.Event) {
 		if ctx.Err() != nil {
-			return // the library passes on what it has read already
+			return // the library delivers what it has already read
 		}
 		if !heard {
 			heard, s.worked = true, true
@@ -216,22 +216,22 @@ func (s *subscription) attempt(ctx context.Context) (heard bool, err error) {
 	return heard, err
 }
 
-// read does the request and calls got for each event.
+// read makes the request and calls got for each event.
 func (s *subscription) read(ctx context.Context, poll bool, dog *watchdog, got func(*sse.Event)) error {
 	cursor := s.cursor
 	if s.state == checking {
-		// A cursor that lacks its last part, the version of the states, is answered at once.
+		// A cursor without its last part, the version of the states, is answered at once.
 		cursor = cursor[:strings.LastIndexByte(cursor, '.')+1]
 	}
 	address := s.address(cursor, poll)
 	client := r3labs.NewClient(address, r3labs.ClientMaxBufferSize(remote.MaxEvent))
 	client.Connection = s.Server.HTTP
-	client.ReconnectStrategy = &backoff.StopBackOff{} // one attempt: the loop around it is ours
+	client.ReconnectStrategy = &backoff.StopBackOff{} // one attempt, because follow does the retries
 	for name, values := range s.Server.Header() {
 		client.Headers[name] = values[0]
 	}
 	if poll {
-		client.Headers["Accept"] = "text/plain" // what refuses event streams lets it pass
+		client.Headers["Accept"] = "text/plain" // networks that block event streams let this pass
 	}
 	if cursor != "" {
 		client.LastEventID.Store([]byte(cursor))
@@ -241,7 +241,7 @@ func (s *subscription) read(ctx context.Context, poll bool, dog *watchdog, got f
 			s.Server.Follow(asked, resp.Request.URL)
 		}
 		if err := remote.CheckStream(resp, poll); err != nil {
-			resp.Body.Close() // the library does not
+			resp.Body.Close() // the library does not close it
 			return err
 		}
 		resp.Body = newBody(resp.Body, dog)
@@ -250,7 +250,7 @@ func (s *subscription) read(ctx context.Context, poll bool, dog *watchdog, got f
 	return client.SubscribeRawWithContext(ctx, got)
 }
 
-// take looks at one event and hands it on if it is for the user.
+// take handles one event and passes it on if it is for the user.
 func (s *subscription) take(e *sse.Event, dog *watchdog, lease *lease) error {
 	if len(e.ID) > 0 {
 		s.cursor = string(e.ID)
@@ -272,7 +272,7 @@ func (s *subscription) take(e *sse.Event, dog *watchdog, lease *lease) error {
 			dog.setLimit(limitOf(seconds(hello.Heartbeat)))
 		}
 		lease.needed = hello.Ping > 0
-		lease.ask() // the first answer confirms that the stream arrives
+		lease.ask() // the first answer confirms that the stream works
 	case sse.Ping:
 		lease.ask()
 	case sse.Gap:
@@ -283,8 +283,9 @@ func (s *subscription) take(e *sse.Event, dog *watchdog, lease *lease) error {
 		}
 		s.Notify(Change{Kind: Missing, Missed: *gap.Missed})
 	default:
-		// A comment, and a block with nothing but "retry:", comes as an event that has at most an id. "If the data buffer is
-		// an empty string, set the data buffer and the event type buffer to the empty string and return."
+		// The library passes a comment, and a block with nothing but "retry:", as an event that has at most an id. "If
+		// the data buffer is an empty string, set the data buffer and the event type buffer to the empty string and
+		// return."
 		if len(e.Data) == 0 || strings.HasPrefix(name, sse.SignalPrefix) || name == sse.UserCount && s.isKnown(e) {
 			return nil
 		}
@@ -293,7 +294,7 @@ func (s *subscription) take(e *sse.Event, dog *watchdog, lease *lease) error {
 	return nil
 }
 
-// isKnown reports whether a poll brings the same user count once more.
+// isKnown reports whether a poll repeats the last user count.
 func (s *subscription) isKnown(e *sse.Event) bool {
 	parts := strings.SplitN(string(e.ID), ".", 3)
 	version := parts[len(parts)-1] // of the states
@@ -302,8 +303,8 @@ func (s *subscription) isKnown(e *sse.Event) bool {
 	return known
 }
 
-// address is another one each time: something on the way may have one answer for all that ask for the same. The cursor is
-// in it too, for boxes that pass on only the headers they know.
+// address returns a different URL each time, because a cache may have one answer for equal URLs. The URL contains the
+// cursor too, for proxies that pass on only the headers that they know.
 func (s *subscription) address(cursor string, poll bool) string {
 	q := url.Values{"room": {s.Room}, "id": {s.ID}, "try": {rand.Text()}}
 	if cursor != "" {
@@ -319,7 +320,7 @@ func limitOf(heartbeat time.Duration) time.Duration {
 	return time.Duration(silence * float64(heartbeat))
 }
 
-// seconds is at most a day: what a server says may be too much for a duration.
+// seconds returns at most a day, because a value of the server may be too large for a duration.
 func seconds(s float64) time.Duration {
 	return time.Duration(math.Min(s, 86400) * float64(time.Second))
 }

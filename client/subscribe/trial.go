@@ -13,25 +13,25 @@ import (
 )
 
 const (
-	// firstEvent is how long the first event of a stream may take once the request is sent: a server sends it at once.
+	// firstEvent is how long the first event of a stream may take after the request. A server sends it at once.
 	firstEvent = 3 * time.Second
-	// trialAfter is how long polls go on until a stream is tried, the first time. Then it is twice as long each time.
+	// trialAfter is how long polls run before the first trial of a stream. The time doubles after each trial.
 	trialAfter = time.Minute
 	maxTrial   = time.Hour
-	// provedAfter is how long behind the first event another one has to come for a stream to be better than polls.
+	// provedAfter is how long after the first event another one must come to prove that streams work.
 	provedAfter = time.Second
 )
 
-// trial is a stream that is tried beside the polls.
+// trial is a stream that is opened while polls run, to find out whether streams work again.
 type trial struct {
-	patience time.Duration // until the next one
-	due      time.Time     // when it is
+	patience time.Duration // until the next trial
+	due      time.Time     // time of the next trial
 	running  sync.WaitGroup
 	trying   atomic.Bool
-	proved   atomic.Bool // it went well
+	proved   atomic.Bool // the trial succeeded
 }
 
-// succeeded reports whether a stream arrives by now.
+// succeeded reports whether a trial has shown that streams work.
 func (t *trial) succeeded() bool {
 	if !t.proved.Swap(false) {
 		return false
@@ -54,8 +54,8 @@ func (s *subscription) tryStream(ctx context.Context) {
 	})
 }
 
-// arrives opens a stream with the same id, so that nobody is counted twice. Only one that says something again later is
-// better than polls, and only if answers to its pings get back.
+// arrives reports whether streams work. It opens a stream with the same id, so that nobody is counted twice. The stream
+// must deliver a later event too, and answers to its pings must reach the server.
 func (s *subscription) arrives(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, limitOf(defaultHeartbeat))
 	defer cancel()
@@ -89,8 +89,8 @@ func (s *subscription) arrives(ctx context.Context) bool {
 	return arrived && heard
 }
 
-// awaitEvent returns a context for one request. Held is called when the first event had its time to come after that
-// was sent, unless the function that it returns was called before.
+// awaitEvent returns a context for one request. It calls held if the first event does not come in time after the
+// request was sent. The caller calls came when the event comes.
 func awaitEvent(ctx context.Context, held func()) (_ context.Context, came func()) {
 	var mu sync.Mutex
 	var timer *time.Timer
@@ -98,7 +98,7 @@ func awaitEvent(ctx context.Context, held func()) (_ context.Context, came func(
 	trace := &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) {
 		mu.Lock()
 		defer mu.Unlock()
-		if timer == nil && !done { // an answer may be quicker than this
+		if timer == nil && !done { // the answer may come earlier than this
 			timer = time.AfterFunc(firstEvent, held)
 		}
 	}}

@@ -8,8 +8,8 @@ import (
 	"headcount/client/remote"
 )
 
-// watchdog calls bark when a read takes longer than the limit: then nothing came, not even a comment. The time between
-// two reads, in which the reader itself is busy, does not count.
+// watchdog calls bark when a read takes longer than the limit, because then nothing came, not even a comment. It does
+// not count the time between two reads, in which the program is busy.
 type watchdog struct {
 	timer *time.Timer
 
@@ -18,7 +18,7 @@ type watchdog struct {
 	waiting bool
 }
 
-// newWatchdog returns a watchdog that is waiting already: for the answer to the request.
+// newWatchdog returns a watchdog that already waits for the answer to the request.
 func newWatchdog(limit time.Duration, bark func()) *watchdog {
 	return &watchdog{timer: time.AfterFunc(limit, bark), limit: limit, waiting: true}
 }
@@ -34,7 +34,7 @@ func (d *watchdog) wait(on bool) {
 	}
 }
 
-// setLimit changes the limit, also of a read that waits already.
+// setLimit changes the limit, also for a read in progress.
 func (d *watchdog) setLimit(limit time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -57,7 +57,7 @@ func (w *watched) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// body is what the parser reads: the whole events of a watched response.
+// body is what the parser reads. It has only the complete events of a watched response.
 type body struct {
 	io.Reader
 	io.Closer

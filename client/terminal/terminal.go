@@ -1,4 +1,4 @@
-// Package terminal knows what a terminal can do, and keeps text from others from doing anything with it.
+// Package terminal detects the abilities of a terminal, and protects it from control characters in untrusted text.
 package terminal
 
 import (
@@ -10,7 +10,7 @@ import (
 	"golang.org/x/term"
 )
 
-// The size of a window that does not tell its own, or where there is none.
+// The size to use if a window does not report its own, or if there is none.
 const (
 	Columns = 80
 	Rows    = 24
@@ -32,12 +32,12 @@ func Size(w io.Writer) (columns, rows int) {
 	return Columns, Rows
 }
 
-// HasColor reports whether w is a terminal with colors whose user has not refused them.
+// HasColor reports whether w is a terminal with colors whose user has not disabled them.
 func HasColor(w io.Writer) bool {
 	return Is(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
-// OneLine keeps text from others from breaking out of its line or steering the terminal.
+// OneLine replaces control characters, so that untrusted text cannot leave its line or control the terminal.
 func OneLine(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r >= 0x7f && r <= 0x9f {
@@ -47,8 +47,8 @@ func OneLine(s string) string {
 	}, s)
 }
 
-// Wrap breaks text into lines of at most width columns. Lines after the first begin with indent, and the first one is as
-// much shorter. Words that are too long stand alone.
+// Wrap breaks text into lines of at most width columns. Lines after the first begin with indent, and the first line is
+// shorter by its length. A word that is too long gets its own line.
 func Wrap(text, indent string, width int) string {
 	var b strings.Builder
 	column := len(indent)

@@ -1,5 +1,5 @@
-// Package remotetest gives a remote.Server a real HTTP server at the other end of net.Pipe, so that both live in a synctest
-// bubble, where time passes at once when all wait.
+// Package remotetest connects a remote.Server to a real HTTP server over net.Pipe. Both run in a synctest bubble, in
+// which time advances at once when all goroutines wait.
 package remotetest
 
 import (
@@ -11,7 +11,7 @@ import (
 	"headcount/client/remote"
 )
 
-// Start serves whatever s asks for, whichever host it names. Stop closes the connections too.
+// Start serves all requests of s for any host. stop closes the connections too.
 func Start(s *remote.Server, h http.Handler) (stop func()) {
 	listener := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 	server := &http.Server{Handler: h}
@@ -25,7 +25,7 @@ func Start(s *remote.Server, h http.Handler) (stop func()) {
 	}
 }
 
-// pipes hands the far ends of net.Pipe to a server.
+// pipes is a listener that accepts the other ends of net.Pipe.
 type pipes struct {
 	conns  chan net.Conn
 	once   sync.Once

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Table is the machine that docs/transport.md describes. Times are in milliseconds.
+// Table is the state machine that docs/transport.md describes. Times are in milliseconds.
 type Table struct {
 	Events map[string]string
 	Limits map[string]struct {
@@ -36,7 +36,7 @@ type Table struct {
 	}
 }
 
-// Read reads the table from a file, in which nothing may be that this package does not know.
+// Read reads the table from a file. The file must not contain anything that this package does not know.
 func Read(t *testing.T, path string) *Table {
 	t.Helper()
 	text, err := os.ReadFile(path)

@@ -1,4 +1,4 @@
-// Package terminaltest is a terminal that tests can look at. It knows the few codes that this program writes.
+// Package terminaltest simulates a terminal for tests. It knows the few control codes that this program writes.
 package terminaltest
 
 import (
@@ -8,12 +8,12 @@ import (
 	"unicode/utf8"
 )
 
-// Screen shows what was written to it, as a terminal without automatic line ends does: what does not fit stays in the
-// last column, and so does the cursor, so erasing from there on takes the last letter away.
+// Screen shows what was written to it, as a terminal without automatic line breaks does. Text that does not fit
+// overwrites the last column, and the cursor stays there. So erasing from the cursor removes the last letter.
 type Screen struct {
 	mu          sync.Mutex
 	all         []byte
-	rest        []byte // of a code or letter that is not complete
+	rest        []byte // the start of an incomplete code or letter
 	cells       [][]rune
 	row, column int
 }
@@ -25,7 +25,7 @@ func New(columns, rows int) *Screen {
 	return s
 }
 
-// Resize changes the size of the window. What does not fit any more is gone.
+// Resize changes the size of the window. Text that no longer fits is lost.
 func (s *Screen) Resize(columns, rows int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -40,7 +40,7 @@ func (s *Screen) Resize(columns, rows int) {
 	s.row, s.column = min(s.row, rows-1), min(s.column, columns-1)
 }
 
-// Lines returns what is to be seen, without the blanks at the end of each line.
+// Lines returns the visible lines without blanks at their ends.
 func (s *Screen) Lines() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,7 +68,7 @@ func (s *Screen) Write(p []byte) (int, error) {
 		end = i // the code is not complete
 	}
 	for end > 0 && !utf8.Valid(s.rest[:end]) {
-		end-- // nor is the letter
+		end-- // the letter is not complete either
 	}
 	s.show(string(s.rest[:end]))
 	s.rest = bytes.Clone(s.rest[end:])
