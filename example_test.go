@@ -17,7 +17,7 @@ import (
 	"headcount"
 )
 
-// A program that has an HTTP server already mounts headcount under a path of it.
+// A program that already has an HTTP server mounts headcount under a path.
 func Example() {
 	live, err := headcount.New(headcount.Options{})
 	if err != nil {
@@ -30,14 +30,14 @@ func Example() {
 
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
-	fmt.Println(live.Shutdown(ctx)) // before the server, which would wait for streams
+	fmt.Println(live.Shutdown(ctx)) // shut down headcount before the server, which would wait for streams
 	fmt.Println(server.Shutdown(ctx))
 	// Output:
 	// <nil>
 	// <nil>
 }
 
-// With Echo, streams pass its middleware: they are neither compressed nor cut.
+// With Echo, streams pass through its middleware without compression or time limits.
 func ExampleServer_echo() {
 	live, err := headcount.New(headcount.Options{})
 	if err != nil {
@@ -64,10 +64,9 @@ func ExampleServer_echo() {
 	// Output: user count 1
 }
 
-// Rooms whose names begin with "team-" are for those who are logged in, and only the program
-// itself emits.
+// Only logged-in users may subscribe to rooms whose names begin with "team-". Only the program itself emits.
 func ExampleOptions_authorize() {
-	user := func(r *http.Request) string { // your session, say
+	user := func(r *http.Request) string { // for example from your session
 		if c, err := r.Cookie("session"); err == nil {
 			return c.Value
 		}
@@ -83,7 +82,7 @@ func ExampleOptions_authorize() {
 			}
 			return nil
 		},
-		Identify: user, // one user, however many tabs
+		Identify: user, // one user, however many tabs it has
 	})
 	if err != nil {
 		log.Fatal(err)

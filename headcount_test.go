@@ -28,7 +28,7 @@ type server struct {
 func inBubble(t *testing.T, opt headcount.Options, test func(*testing.T, *server)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		opt.Writer = headcount.Portable // the kernel's sockets are outside of the bubble
+		opt.Writer = headcount.Portable // the kernel's sockets are outside the bubble
 		live, err := headcount.New(opt)
 		if err != nil {
 			t.Fatal(err)
@@ -42,7 +42,7 @@ func inBubble(t *testing.T, opt headcount.Options, test func(*testing.T, *server
 	})
 }
 
-// What strangers import must not bring a web framework, a metrics library or a message broker along.
+// The imports of the library must not include a web framework, a metrics library or a message broker.
 func TestDependencies(t *testing.T) {
 	out, err := exec.Command("go", "list", "-deps", ".").Output()
 	if err != nil {
@@ -100,7 +100,7 @@ func TestEmit(t *testing.T) {
 	})
 }
 
-// OnJoin and OnLeave hear of every change, in order, and the last number is the true one.
+// OnJoin and OnLeave get every change in order, and the last number is right.
 func TestJoinAndLeave(t *testing.T) {
 	var mu sync.Mutex
 	var got []string
@@ -161,7 +161,7 @@ func TestCountAndWatch(t *testing.T) {
 	})
 }
 
-// Shutdown ends the streams cleanly and a watch, and can be called again; afterwards nothing is let in.
+// Shutdown ends streams and watches cleanly, and can be called again. Afterwards new streams are refused.
 func TestShutdown(t *testing.T) {
 	inBubble(t, headcount.Options{Drain: time.Second}, func(t *testing.T, s *server) {
 		streams := []*bubble.Stream{s.Open(""), s.Open("id=abcdefgh1")}
@@ -196,7 +196,7 @@ func TestShutdown(t *testing.T) {
 	})
 }
 
-// A reader that takes nothing is cut, and Shutdown says so.
+// Shutdown cuts a client that reads nothing, and returns an error.
 func TestShutdownOfStalledReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		live, err := headcount.New(headcount.Options{Writer: headcount.Portable, Drain: time.Second})
@@ -220,7 +220,7 @@ func TestShutdownOfStalledReader(t *testing.T) {
 	})
 }
 
-// A user whom the program knows by name is one user, whatever its tabs say.
+// A user whose name the program knows is one user, whatever its tabs send.
 func TestIdentify(t *testing.T) {
 	opt := headcount.Options{Identify: func(r *http.Request) string { return r.Header.Get("User") }, Linger: time.Second}
 	inBubble(t, opt, func(t *testing.T, s *server) {

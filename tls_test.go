@@ -17,7 +17,8 @@ import (
 	"headcount/internal/tlsconn/tlstest"
 )
 
-// A host that serves TLS itself gets streams that cost as little as plain ones by one line, and works without it.
+// With TLSListener, a host that serves TLS itself gets streams that cost as little as plain ones. Without it, streams
+// work too.
 func TestTLSListener(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -33,7 +34,7 @@ func TestTLSListener(t *testing.T) {
 				t.Fatal(err)
 			}
 			if live.Stats().Writer == headcount.Portable && tt.want == engine.ByEpollTLS {
-				tt.want = engine.ByStream // not Linux
+				tt.want = engine.ByStream // on other systems than Linux
 			}
 			server, client := tlstest.Configs(t)
 			server.NextProtos = []string{"h2", "http/1.1"}

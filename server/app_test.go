@@ -27,7 +27,7 @@ type site struct {
 func inBubble(t *testing.T, cfg config, log io.Writer, test func(*testing.T, *site)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		cfg.writer = string(headcount.Portable) // the kernel's sockets are outside of the bubble
+		cfg.writer = string(headcount.Portable) // the kernel's sockets are outside the bubble
 		app, err := newApp(&cfg, nil, slog.New(newRateLimited(slog.NewTextHandler(log, nil))))
 		if err != nil {
 			t.Fatal(err)
@@ -46,8 +46,7 @@ func inBubble(t *testing.T, cfg config, log io.Writer, test func(*testing.T, *si
 	})
 }
 
-// A panic ends one request, with an answer, and is told to the log; the streams that
-// are open do not notice.
+// A panic ends one request with a response and is logged. Open streams are not affected.
 func TestPanic(t *testing.T) {
 	var log strings.Builder
 	inBubble(t, config{}, &log, func(t *testing.T, b *site) {
@@ -90,7 +89,7 @@ func TestHealth(t *testing.T) {
 	})
 }
 
-// The page of a private room is for those who have a token for it.
+// The page of a private room requires a token for the room.
 func TestPrivatePage(t *testing.T) {
 	inBubble(t, config{token: "secret", private: []string{"team-*"}}, io.Discard, func(t *testing.T, b *site) {
 		if a := b.Do("GET", "/?room=team-a", ""); a.StatusCode != 401 || a.Header.Get("WWW-Authenticate") == "" {
@@ -106,8 +105,7 @@ func TestPrivatePage(t *testing.T) {
 	})
 }
 
-// What strangers do wrong is not worth a line, and what they may make the server log is
-// bounded.
+// Mistakes of strangers are not logged, and the log lines that strangers can cause are limited.
 func TestLogFlood(t *testing.T) {
 	var log bytes.Buffer
 	cfg := config{token: "secret", private: []string{"boss"}, maxStreams: 1}

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// FuzzValues: the values of flags that are parsed here are themselves when printed.
+// FuzzValues checks that a parsed flag value prints as a value that parses to itself.
 func FuzzValues(f *testing.F) {
 	for _, text := range []string{"", "64KiB", "1e3", "-1", "1TiB", "99999999999999999999", "10.0.0.0/8, ::1", "10.0.0.1/33", "fe80::1%eth0", "0x10", " 5 ", "NaN", "1.5MB"} {
 		f.Add(text)

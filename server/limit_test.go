@@ -16,13 +16,13 @@ import (
 	"time"
 )
 
-// As many streams as the server says at the start fit into its open files, however few those are.
+// The number of streams that the server announces at the start fits into its open files, however few these are.
 func TestStreamsFit(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := filepath.Join(t.TempDir(), "server") // the name has TestMain run the command
+	server := filepath.Join(t.TempDir(), "server") // because of this name TestMain runs the command
 	if err := os.Symlink(self, server); err != nil {
 		t.Fatal(err)
 	}

@@ -10,17 +10,17 @@ import (
 )
 
 var (
-	inBrackets = regexp.MustCompile(` \(\[[^]]*\]\([^)]*\)\)`) // a link for further reading
+	inBrackets = regexp.MustCompile(` \(\[[^]]*\]\([^)]*\)\)`) // a link to more documentation
 	optionName = regexp.MustCompile("`-([a-z0-9-]+)`")
 )
 
-// Every option is in one group, and README.md has the same groups, options, defaults and texts as -h. Where an option has a
-// row of its own, the text of -h begins as the row does.
+// Every option is in one group, and README.md has the same groups, options, defaults and texts as -h. If an option has
+// its own row, the text of -h begins like the row.
 func TestHelpIsREADME(t *testing.T) {
 	fs := flag.NewFlagSet("server", flag.ContinueOnError)
 	new(config).declare(fs)
-	fs.Bool("h", false, "print this help and exit") // package flag has it
-	var want []string                               // "*group" and names of options
+	fs.Bool("h", false, "print this help and exit") // package flag provides it
+	var want []string                               // "*group" and the names of options
 	for _, g := range optionGroups() {
 		want = append(append(want, "*"+g.title), g.options...)
 	}

@@ -18,7 +18,7 @@ import (
 	"headcount"
 )
 
-// pipes is a listener, and the way to it.
+// pipes is a listener and its dialer.
 type pipes struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -47,7 +47,7 @@ func (p *pipes) dialFrom(address string) net.Conn {
 	return client
 }
 
-// from is a connection from an address.
+// from is a connection with a remote address.
 type from struct {
 	net.Conn
 	address string
@@ -57,13 +57,13 @@ func (f from) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.ParseIP(f.addr
 
 const (
 	mostIdle = 5
-	proxy    = "192.0.2.99" // which is trusted
+	proxy    = "192.0.2.99" // a trusted proxy
 )
 
-// onPublic runs the test with the server of the public listener, in a bubble.
+// onPublic runs the test in a bubble with the server of the public listener.
 func onPublic(t *testing.T, test func(*testing.T, *pipes)) {
 	synctest.Test(t, func(t *testing.T) {
-		// The kernel's sockets are outside of the bubble.
+		// The kernel's sockets are outside the bubble.
 		log := slog.New(slog.DiscardHandler)
 		app, err := newApp(&config{writer: string(headcount.Portable)}, nil, log)
 		if err != nil {
@@ -87,11 +87,11 @@ func onPublic(t *testing.T, test func(*testing.T, *pipes)) {
 		if err := app.live.Shutdown(t.Context()); err != nil {
 			t.Error(err)
 		}
-		time.Sleep(time.Second) // net/http closes what it has answered 431 half a second later
+		time.Sleep(time.Second) // net/http closes a connection half a second after a 431
 	})
 }
 
-// watched is a connection that knows when the other side has closed it.
+// watched is a connection that records when the other side has closed it.
 type watched struct {
 	net.Conn
 	closed chan time.Time
@@ -106,7 +106,7 @@ func (w *watched) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// A connection may be idle for two minutes, and any time with requests on it.
+// A connection may be idle for two minutes, and is never cut during a request.
 func TestIdleConnections(t *testing.T) {
 	for _, row := range []struct {
 		name string
@@ -153,7 +153,8 @@ func TestIdleConnections(t *testing.T) {
 	}
 }
 
-// Of connections without a request an address may have so many. The oldest goes, and nobody else's.
+// The number of connections without a request is limited for each address. The oldest is closed, and other addresses
+// are not affected.
 func TestIdleConnectionsOfOneAddress(t *testing.T) {
 	onPublic(t, func(t *testing.T, l *pipes) {
 		open := func(address, request string) *watched {
@@ -194,7 +195,7 @@ func TestIdleConnectionsOfOneAddress(t *testing.T) {
 	})
 }
 
-// The header of a request has ten seconds, on a connection that was used before, too.
+// The header of a request has a limit of ten seconds, also on a reused connection.
 func TestSlowHeader(t *testing.T) {
 	for _, row := range []struct{ name, first string }{
 		{"nothing", ""},
@@ -243,7 +244,7 @@ func TestLargeHeader(t *testing.T) {
 	})
 }
 
-// A connection ends with a request that may have two lengths, and so two ends.
+// The connection closes after a request that may have two lengths, and so two ends.
 func TestTwoLengths(t *testing.T) {
 	onPublic(t, func(t *testing.T, l *pipes) {
 		for _, row := range []struct {

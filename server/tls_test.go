@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// blocked is a log that takes no line until it is opened.
+// blocked is a log that blocks until it is opened.
 type blocked struct {
 	slog.Handler
 	lines chan string
@@ -28,7 +28,7 @@ func (b blocked) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// writeCertificate writes a new certificate and its key, which are as old as the given time.
+// writeCertificate writes a new certificate and its key with the given modification time.
 func writeCertificate(t *testing.T, certFile, keyFile string, at time.Time) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -54,8 +54,8 @@ func writeCertificate(t *testing.T, certFile, keyFile string, at time.Time) {
 	}
 }
 
-// A certificate is read again when its files change, and stays when they are broken. A log that is stuck meanwhile holds
-// up the handshake that has something to say, and no other.
+// A certificate is read again when its files change, and the old one stays if they are broken. A log that blocks delays
+// only the handshake that logs.
 func TestCertificate(t *testing.T) {
 	dir := t.TempDir()
 	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
@@ -73,7 +73,7 @@ func TestCertificate(t *testing.T) {
 			t.Fatal(err)
 		}
 		go c.get(nil)
-		synctest.Wait() // it is stuck in the log
+		synctest.Wait() // it is blocked in the log
 		if now, _ := c.get(nil); now != first {
 			t.Error("another certificate is used, want the one that was good")
 		}

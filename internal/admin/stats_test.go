@@ -23,14 +23,14 @@ import (
 	"headcount/internal/page"
 )
 
-// options of a node in a test.
+// options are the options of a node in a test.
 type options struct {
 	MaxStreams    int
 	Drain         time.Duration
 	Name, Version string
 }
 
-// rig is a node that answers strangers, and what its operator sees.
+// rig is a node with its public and its private handler.
 type rig struct {
 	*bubble.Bubble
 	engine *engine.Engine
@@ -67,8 +67,7 @@ func start(t testing.TB, opt options) (e *engine.Engine, public http.Handler, pr
 	}
 }
 
-// inBubble runs the test with a node of its own, and a second bubble whose requests go to the
-// admin listener.
+// inBubble runs the test in a bubble with its own node. The second rig sends its requests to the admin listener.
 func inBubble(t *testing.T, opt options, test func(t *testing.T, b, admin *rig)) {
 	t.Helper()
 	opt.Name = cmp.Or(opt.Name, "headcount.test")
@@ -83,7 +82,7 @@ func inBubble(t *testing.T, opt options, test func(t *testing.T, b, admin *rig))
 func (b *rig) watch(query string) *bubble.Stream { return b.OpenAt("/stats/events?" + query) }
 
 func askAdmin(h http.Handler, path string, header ...string) *httptest.ResponseRecorder {
-	// A stream or a profile that should have been refused is not to last.
+	// A stream or a profile that should have been refused must end soon.
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	r := httptest.NewRequest("GET", path, nil).WithContext(ctx)
@@ -99,10 +98,10 @@ func askAdmin(h http.Handler, path string, header ...string) *httptest.ResponseR
 	return w
 }
 
-// firefox is what Firefox accepts of a page.
+// firefox is the Accept header of Firefox for a page.
 const firefox = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
-// /stats is JSON to programs and the page to browsers.
+// Programs get /stats as JSON, and browsers get the page.
 func TestStatsAsWhat(t *testing.T) {
 	inBubble(t, options{}, func(t *testing.T, b, _ *rig) {
 		admin := b.admin
@@ -124,7 +123,7 @@ func TestStatsAsWhat(t *testing.T) {
 	})
 }
 
-// What is so now is counted from what is there; what has happened is there by reason.
+// Current values are counted, and totals are listed by reason.
 func TestStats(t *testing.T) {
 	opt := options{MaxStreams: 3, Version: "headcount 1"}
 	inBubble(t, opt, func(t *testing.T, b, admin *rig) {
@@ -163,7 +162,7 @@ func TestStats(t *testing.T) {
 	})
 }
 
-// A hundred rooms are listed, those with the most users, whatever the others are called.
+// /stats lists the hundred rooms with the most users, whatever their names.
 func TestStatsListsTheBusiest(t *testing.T) {
 	inBubble(t, options{}, func(t *testing.T, b, _ *rig) {
 		for i := range 250 {
@@ -196,7 +195,7 @@ func TestStatsListsTheBusiest(t *testing.T) {
 	})
 }
 
-// The names of rooms come from strangers.
+// Strangers choose the names of rooms, so the page must escape them.
 func TestStatsPageEscapes(t *testing.T) {
 	inBubble(t, options{}, func(t *testing.T, b, _ *rig) {
 		for _, name := range []string{`</script><script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `{{.Users}}`, "\u202eevil"} {
@@ -220,7 +219,7 @@ func TestStatsPageEscapes(t *testing.T) {
 		if !strings.HasPrefix(policy, "default-src 'none'; script-src 'self';") || strings.Contains(policy, "unsafe") || w.Header().Get("X-Frame-Options") != "DENY" {
 			t.Errorf("got header %v", w.Header())
 		}
-		// It loads what the same listener serves.
+		// The page loads only what the same listener serves.
 		head, _, _ := strings.Cut(w.Body.String(), "<body")
 		urls := regexp.MustCompile(`(?:src|href)="(assets/[^"]+)"`).FindAllStringSubmatch(head, -1)
 		if len(urls) != 5 {
@@ -234,8 +233,8 @@ func TestStatsPageEscapes(t *testing.T) {
 	})
 }
 
-// Who watches gets the stats at once and when they have changed, and heartbeats while they
-// have not; and is neither a user nor a stream.
+// A watcher gets the stats at once and after each change, and heartbeats in between. It is not counted as a user or a
+// stream.
 func TestStatsEvents(t *testing.T) {
 	inBubble(t, options{}, func(t *testing.T, b, admin *rig) {
 		plain, named := admin.watch(""), admin.watch("id=operator-1")
@@ -279,7 +278,7 @@ func TestStatsEvents(t *testing.T) {
 	})
 }
 
-// Stopping ends it last, and does not wait for it.
+// Stop ends the streams last, and does not wait for them.
 func TestStatsEventsEnd(t *testing.T) {
 	inBubble(t, options{Drain: 2 * time.Second}, func(t *testing.T, b, admin *rig) {
 		s := admin.watch("")
@@ -305,7 +304,7 @@ func TestStatsEventsEnd(t *testing.T) {
 	})
 }
 
-// However many watch, not more than so many.
+// The number of watchers is limited.
 func TestStatsEventsAreBounded(t *testing.T) {
 	inBubble(t, options{}, func(t *testing.T, b, admin *rig) {
 		var last *bubble.Stream
@@ -323,7 +322,7 @@ func TestStatsEventsAreBounded(t *testing.T) {
 	})
 }
 
-// The admin listener is not for pages of other sites, nor under names that may be theirs.
+// The admin listener refuses pages of other sites, and names that may belong to strangers.
 func TestAdminGuard(t *testing.T) {
 	inBubble(t, options{Name: "ops.example.com"}, func(t *testing.T, b, _ *rig) {
 		admin := b.admin
@@ -372,7 +371,7 @@ func TestAdminGuard(t *testing.T) {
 	})
 }
 
-// What operators look at costs little, also with as many rooms as there may be streams.
+// The stats are cheap, even with as many rooms as there may be streams.
 func BenchmarkStats(b *testing.B) {
 	e, _, admin, stop := start(b, options{})
 	defer stop()

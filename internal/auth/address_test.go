@@ -13,7 +13,7 @@ import (
 	"headcount/internal/auth"
 )
 
-// counted returns what a request from remote with that X-Forwarded-For counts under.
+// counted returns the prefix under which limits count a request from remote with that X-Forwarded-For.
 func counted(trusted []netip.Prefix, remote, forwardedFor string) netip.Prefix {
 	r := httptest.NewRequest("GET", "/events", nil)
 	r.RemoteAddr = remote
@@ -23,10 +23,10 @@ func counted(trusted []netip.Prefix, remote, forwardedFor string) netip.Prefix {
 	return auth.Address(r, trusted)
 }
 
-// Clients count by their own address, which only a trusted proxy can say.
+// Limits count clients by their own address. Only a trusted proxy can report another one.
 func TestAddress(t *testing.T) {
 	for _, row := range []struct {
-		name, peer, forwarded string // %d is another one each time
+		name, peer, forwarded string // %d differs for each request
 		one                   bool   // all count as one
 	}{
 		{"by itself", "192.0.2.1:1", "", true},
@@ -59,7 +59,7 @@ func TestAddress(t *testing.T) {
 	}
 }
 
-// What comes by a Unix socket is on this machine, and believed if that is.
+// A Unix socket counts as loopback, and its header is trusted if loopback is trusted.
 func TestAddressOfUnixSocket(t *testing.T) {
 	r := httptest.NewRequest("GET", "/events", nil)
 	r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, &net.UnixAddr{Name: "/run/headcount", Net: "unix"}))
@@ -72,9 +72,8 @@ func TestAddressOfUnixSocket(t *testing.T) {
 	}
 }
 
-// FuzzForwardedFor: whatever a client writes into X-Forwarded-For, it counts as the
-// address that the trusted proxy has seen; without such a proxy, as that of the
-// connection.
+// FuzzForwardedFor checks that a client cannot choose its prefix with X-Forwarded-For. Behind a trusted proxy it is the
+// address that the proxy has seen. Without one it is the address of the connection.
 func FuzzForwardedFor(f *testing.F) {
 	for _, text := range []string{
 		"", ",", "192.0.2.1", "127.0.0.1", "10.0.0.1, 127.0.0.1", "unknown", "[2001:db8::1]:80", "192.0.2.1:80", "192.0.2.1:", ":80", "192.0.2.1:99999", "[::1", "::ffff:127.0.0.1", "fe80::1%eth0", " , ,", "\x00", "256.1.1.1", "0x7f.1",
@@ -102,6 +101,6 @@ func FuzzForwardedFor(f *testing.F) {
 		if got := counted(trusted, netip.AddrPortFrom(client, 1).String(), text); got != want {
 			t.Errorf("X-Forwarded-For %q of an untrusted client: got %v, want %v", text, got, want)
 		}
-		counted(trusted, "127.0.0.1:1234", text) // any answer but a panic
+		counted(trusted, "127.0.0.1:1234", text) // must not panic
 	})
 }

@@ -10,7 +10,7 @@ import (
 	"headcount/internal/auth"
 )
 
-// What no browser sends is refused, with a line that says why.
+// An origin that no browser sends is refused with a reason.
 func TestOriginsThatMatchNothing(t *testing.T) {
 	for list, want := range map[string]string{
 		"https://example.com:443":     "omit the port",
@@ -39,7 +39,7 @@ func TestOriginsThatMatchNothing(t *testing.T) {
 	}
 }
 
-// The address that a page shows is where its browser came, whatever is in front.
+// The page shows the address that its browser used, with any proxy in front.
 func TestPublicOrigin(t *testing.T) {
 	for _, row := range []struct{ name, url, proto, host, want string }{
 		{"direct", "http://a.test:8080/", "", "", "http://a.test:8080"},
@@ -61,8 +61,7 @@ func TestPublicOrigin(t *testing.T) {
 	}
 }
 
-// FuzzOrigins: what is taken for an origin is one as a browser sends it, or "*"; it
-// can go into a header.
+// FuzzOrigins checks that every accepted origin has the form that browsers send, or is "*", and is valid in a header.
 func FuzzOrigins(f *testing.F) {
 	for _, list := range []string{
 		"", "*", "https://example.com", "https://example.com, http://a:80", "https://example.com/", "https://u@example.com", "null", "//a", "https://a\r\nX: y", "https://[::1]:8080",

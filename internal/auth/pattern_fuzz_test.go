@@ -9,15 +9,14 @@ import (
 	"headcount/internal/auth"
 )
 
-// A pattern is what a regular expression would be in which each * is .* and nothing else
-// has a meaning.
+// FuzzPattern compares a pattern with the regular expression in which each * is .* and everything else is literal.
 func FuzzPattern(f *testing.F) {
 	for _, s := range [][2]string{{"team-*", "team-a/b"}, {"*", ""}, {"a*a", "a"}, {"*a*b*", "xaxbx"}, {"a**b", "ab"}, {"[a]", "a"}, {"*ab*ba*", "aba"}, {"", ""}} {
 		f.Add(s[0], s[1])
 	}
 	f.Fuzz(func(t *testing.T, pattern, name string) {
 		if !utf8.ValidString(pattern) || !utf8.ValidString(name) {
-			return // no names
+			return // not valid names
 		}
 		want := regexp.MustCompile(`(?s)^` + strings.ReplaceAll(regexp.QuoteMeta(pattern), `\*`, `.*`) + `$`).MatchString(name)
 		if got := auth.Match(pattern, name); got != want {

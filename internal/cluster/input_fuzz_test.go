@@ -19,8 +19,7 @@ import (
 	"headcount/internal/presence"
 )
 
-// FuzzServers: whatever -nats says, the answer is addresses or one sentence, and no
-// password in it.
+// FuzzServers checks that any value of -nats gives addresses or an error of one sentence without a password.
 func FuzzServers(f *testing.F) {
 	for _, list := range []string{
 		"", "localhost", "nats://a:1,tls://b", "nats://me:PASS@a", "me:PASS@a", "nats://a?password=PASS", "ws://PASS@[::1]:80/x", "http://x:PASS@a", ",", "nats://",
@@ -44,7 +43,7 @@ func FuzzServers(f *testing.F) {
 		}
 		hidden := secrets(urls)
 		for _, s := range hidden {
-			// One may be a part of another's replacement.
+			// One secret may be a part of the replacement of another.
 			if len(s) > 5 && len(hidden) == 3 && strings.Contains(scrub(errors.New("bad password "+s), hidden).Error(), s) {
 				t.Errorf("%q: %q stays in an error", list, s)
 			}
@@ -52,7 +51,7 @@ func FuzzServers(f *testing.F) {
 	})
 }
 
-// FuzzStored: an event comes out of NATS as it went in: the same name, the same JSON.
+// FuzzStored checks that an event comes out of NATS with the same name and the same JSON.
 func FuzzStored(f *testing.F) {
 	for _, data := range []string{
 		"null", `"a\nb"`, `"\u0000\u2028\ufeff<>&"`, "\"\u2028\ufeff\u0085\"", "{\n\"a\":\r\n[\r1,\n\n2]\n}", "1e400", "-0", "12345678901234567890.10", `{"a":1,"a":2}`, `"\ud800"`,
@@ -72,7 +71,7 @@ func FuzzStored(f *testing.F) {
 	})
 }
 
-// exactly decodes JSON to the last digit.
+// exactly decodes JSON without a loss of digits.
 func exactly(t *testing.T, text string) any {
 	t.Helper()
 	in := json.NewDecoder(strings.NewReader(text))
@@ -84,8 +83,7 @@ func exactly(t *testing.T, text string) any {
 	return v
 }
 
-// FuzzMessage: no message on NATS, whatever subject it comes on, ends a node, or takes out of the count anybody without
-// its goodbye.
+// FuzzMessage checks that no message on any subject crashes a node, or removes users from the count without a goodbye.
 func FuzzMessage(f *testing.F) {
 	for _, data := range []string{
 		"", "null", "{}", "[]", `{"room":"lobby","event":"news","data":1}`, `{"event":"news"}`, `{"event":"io:gap","data":{"missed":1}}`, `{"event":"","data":1}`,
@@ -105,7 +103,7 @@ func FuzzMessage(f *testing.F) {
 		f.Add(uint8(2), "", "", union.Append(nil, m))
 	}
 	f.Add(uint8(0), "18446744073709551615", "18446744073709551614", []byte(`{"event":"news","data":1}`))
-	f.Add(uint8(0), "9", "8", []byte(`{"event":"news","data":1}`)) // something is missing before it
+	f.Add(uint8(0), "9", "8", []byte(`{"event":"news","data":1}`)) // an event before it is missing
 	f.Add(uint8(0), "x", "", []byte(`{}`))
 	f.Fuzz(func(t *testing.T, kind uint8, seq, before string, data []byte) {
 		n, reader := newAlone(t)
@@ -133,7 +131,7 @@ func FuzzMessage(f *testing.F) {
 	})
 }
 
-// FuzzAwait: whatever cursor a reader comes with, it does not wait where there is no NATS.
+// FuzzAwait checks that a subscriber with any cursor does not wait without NATS.
 func FuzzAwait(f *testing.F) {
 	for _, cursor := range []string{
 		"", "17", "e1.6.beefbeef.2", "e1.7.beefbeef.2", "e1.18446744073709551615.beefbeef.1", "e1.99999999999999999999.beefbeef.1", "e2.6.beefbeef.2", "....", ".1.beefbeef.0", "e1.6.beefbeef.2.YUXH3CAV", "\x00",
@@ -151,8 +149,8 @@ func FuzzAwait(f *testing.F) {
 	})
 }
 
-// newAlone returns a node that has no NATS, with the room lobby loaded up to event 6, a reader of it, and two users, of
-// which one has the client id client-0001.
+// newAlone returns a node without NATS. Its room lobby is loaded up to event 6, and has a subscriber and two users. One
+// of them has the client id client-0001.
 func newAlone(t testing.TB) (*Node, *hub.Sub) {
 	t.Helper()
 	n, err := New(Options{Servers: "127.0.0.1:1"})

@@ -41,7 +41,7 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// A node of a NATS that is not there starts, says why it is not ready, and how old it is in a list of one.
+// A node whose NATS cannot be reached starts, says why it is not ready, and lists itself.
 func TestWithoutNATS(t *testing.T) {
 	n, err := cluster.New(cluster.Options{Servers: "nats://me:s3cret@127.0.0.1:1"})
 	if err != nil {

@@ -11,11 +11,12 @@ import (
 	"headcount/internal/hub"
 )
 
-// An event that was passed over, because whoever said how far the room is did not know of it, is told by an io:gap.
+// An event that was skipped, because another node did not know it when it reported the room's position, leads to an
+// io:gap.
 func TestPassedOver(t *testing.T) {
 	n, reader := newAlone(t)
 	f := &n.room("lobby").feed
-	// The room is up to date until 6, the last event that it had is 3; then one says that 5 was before it.
+	// The room is up to date until 6, and its last event is 3. Then a message says that 5 was before it.
 	f.link = 3
 	f.onLive(live{Event: hub.Event{Seq: 8, Name: "news", Data: []byte("8")}, before: 5})
 	f.onLive(live{Event: hub.Event{Seq: 9, Name: "news", Data: []byte("9")}, before: 8})
@@ -28,7 +29,7 @@ func TestPassedOver(t *testing.T) {
 	}
 }
 
-// The servers of an old NATS each have a sequence of their own; those of a newer one, and a single one, have the same.
+// Each server of an old NATS has its own sequence. Newer servers, and a single server, agree.
 func TestEpoch(t *testing.T) {
 	n, _ := newAlone(t)
 	info := func(leader string, replicas int) *jetstream.StreamInfo {
@@ -56,7 +57,7 @@ func TestEpoch(t *testing.T) {
 	}
 }
 
-// Without NATS nobody waits for a room, which cannot be loaded; and the node tries to reach NATS again for ever.
+// Without NATS nobody waits for a room, because it cannot be loaded. The node keeps trying to reach NATS.
 func TestAlone(t *testing.T) {
 	n, _ := newAlone(t)
 	begin := time.Now()

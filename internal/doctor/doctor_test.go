@@ -25,7 +25,7 @@ type rig struct {
 	doctor *doctor.Doctor
 }
 
-// inBubble runs the test with a doctor of its own.
+// inBubble runs the test in a bubble with its own doctor.
 func inBubble(t *testing.T, test func(*testing.T, *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -38,7 +38,7 @@ func inBubble(t *testing.T, test func(*testing.T, *rig)) {
 	})
 }
 
-// A probe's events come when it was asked for, the last one says what was sent, and nobody is counted.
+// The events of a probe come at the requested times, the last one contains what was sent, and nobody is counted.
 func TestProbeStream(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *rig) {
 		req, err := http.NewRequestWithContext(t.Context(), "GET", "http://headcount.test/doctor/stream?gaps=0.5,35", nil)
@@ -128,7 +128,7 @@ func TestProbeMistakes(t *testing.T) {
 	}
 }
 
-// However many ask for probes, only so many are under way; the others are told to come back. One that goes makes room.
+// The number of running probes is limited. Further requests are told to retry, and a probe that ends makes room.
 func TestProbesAreBounded(t *testing.T) {
 	const maxProbes = 64
 	inBubble(t, func(t *testing.T, b *rig) {
@@ -168,7 +168,7 @@ func TestProbesEndWithStop(t *testing.T) {
 		synctest.Wait()
 		begin := time.Now()
 		b.doctor.Stop()
-		b.doctor.Stop() // twice is as once
+		b.doctor.Stop() // a second call does nothing
 		a := <-done
 		if took := time.Since(begin); took != 0 || strings.Contains(a.Body, "io:end") {
 			t.Errorf("the probe ended after %v with %q, want at once and without its end", took, a.Body)
@@ -193,7 +193,7 @@ func TestProbePath(t *testing.T) {
 	}
 }
 
-// The handshake is that of RFC 6455, whose example this is, and the connection ends with a close frame.
+// The handshake is the example of RFC 6455, and the connection ends with a close frame.
 func TestProbeSocket(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *rig) {
 		conn, err := b.Dial(t.Context())
@@ -201,7 +201,7 @@ func TestProbeSocket(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		// A proxy may have given it another host than the page had.
+		// A proxy may have changed Host.
 		if _, err := io.WriteString(conn, "GET /doctor/socket HTTP/1.1\r\nHost: headcount.test\r\nOrigin: https://example.com\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"+
 			"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"); err != nil {
 			t.Fatal(err)
@@ -218,7 +218,7 @@ func TestProbeSocket(t *testing.T) {
 		if _, err := io.ReadFull(in, frame); err != nil || fmt.Sprintf("%x", frame) != "880203e8" {
 			t.Errorf("got frame %x, %v; want 880203e8", frame, err)
 		}
-		// A reader that neither closes nor speaks does not keep it.
+		// A client that neither closes nor sends anything does not hold the connection.
 		begin := time.Now()
 		if n, err := io.Copy(io.Discard, in); n != 0 || err != nil || time.Since(begin) > 10*time.Second {
 			t.Errorf("got %d bytes, %v, after %v; want the end within 10 s", n, err, time.Since(begin))
@@ -226,7 +226,7 @@ func TestProbeSocket(t *testing.T) {
 	})
 }
 
-// A probe over HTTP/2 bears silence, too: the doctor wants to know how long the path bears silence.
+// A probe over HTTP/2 survives silence too, because the doctor tests how the path handles silence.
 func TestProbeOverHTTP2(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *rig) {
 		b.OverHTTP2()

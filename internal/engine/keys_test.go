@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// Of 300,000 keys the last 100,000 are remembered, each for two minutes; one that is
-// known pushes out no other.
+// Of 300,000 keys the last 100,000 are kept, each for two minutes. A known key does not displace another one.
 func TestKeysAreBounded(t *testing.T) {
 	const most = 100_000
 	synctest.Test(t, func(t *testing.T) {
@@ -25,7 +24,7 @@ func TestKeysAreBounded(t *testing.T) {
 		if size() != most || calls != 3*most {
 			t.Fatalf("got %d keys after %d calls, want %d after %d", size(), calls, most, 3*most)
 		}
-		for _, n := range []int{3*most - 1, 2 * most, 2 * most} { // the oldest, too, and again
+		for _, n := range []int{3*most - 1, 2 * most, 2 * most} { // the oldest too, and a repeated one
 			if got := once(n); got != fmt.Sprint("id ", n) || calls != 3*most {
 				t.Errorf("key %d of those that are remembered: got %s and %d calls, want its id and no other", n, got, calls)
 			}
@@ -41,7 +40,7 @@ func TestKeysAreBounded(t *testing.T) {
 	})
 }
 
-// What is remembered of an event is small, however large its body was.
+// The record of an event is small, however large its body was.
 func TestKeysKeepNoBodies(t *testing.T) {
 	e, err := New(Options{History: 1, Writer: Portable})
 	if err != nil {

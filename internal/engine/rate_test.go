@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// However many addresses come, not more than so many are remembered.
+// The number of stored addresses is limited.
 func TestRatesAreBounded(t *testing.T) {
 	r, now := rates{perSecond: 1}, time.Now()
 	for i := range 1 << 15 {

@@ -17,7 +17,7 @@ import (
 
 const soonEnough = 15 * time.Second
 
-// process is an engine that runs.
+// process is a running engine.
 type process struct {
 	*engine.Engine
 	stop func()
@@ -78,7 +78,7 @@ type reader struct {
 	in   *bufio.Reader
 }
 
-// until reads up to the event with that name and data, and returns the events before.
+// until reads up to the event with that name and data, and returns the events before it.
 func (r *reader) until(event string) (before string) {
 	r.t.Helper()
 	_ = r.conn.SetReadDeadline(time.Now().Add(soonEnough))
@@ -104,7 +104,7 @@ func (r *reader) until(event string) (before string) {
 	}
 }
 
-// next is the process that goes on with p, over the bytes of the snapshot.
+// next returns the process that takes over from p with the bytes of the snapshot.
 func (p *process) next(t *testing.T, opt engine.Options, streams bool) *process {
 	t.Helper()
 	s := p.Freeze()
@@ -147,8 +147,8 @@ func (p *process) emit(t *testing.T, data, key string) string {
 	return id
 }
 
-// Streams with and without ids go from process to process: each event comes once, the count does not move, a key is
-// known, a user who leaves has left.
+// Streams with and without ids move from process to process. Each event comes once, the count does not change, a key
+// stays known, and a user who has left stays away.
 func TestResume(t *testing.T) {
 	p := start(t, engine.Options{})
 	anonymous := p.subscribe(t, engine.Request{})
@@ -184,7 +184,7 @@ func TestResume(t *testing.T) {
 	leased.until("user count 1")
 }
 
-// A stream whose permission ends has it end in the next process, and a lease that nobody renews runs out there.
+// After a takeover a stream still ends with its permission, and a lease without renewal still expires.
 func TestResumeOfTimes(t *testing.T) {
 	p := start(t, engine.Options{Linger: time.Millisecond})
 	limited := p.subscribe(t, engine.Request{ClientID: "abcdefgh", Until: time.Now().Add(time.Second)})
@@ -200,7 +200,7 @@ func TestResumeOfTimes(t *testing.T) {
 	other.until("user count 1")
 }
 
-// If the next process does not come up, this one goes on, and what was asked meanwhile is done.
+// If the next process does not start, this one resumes and handles the waiting requests.
 func TestThaw(t *testing.T) {
 	p := start(t, engine.Options{})
 	r := p.subscribe(t, engine.Request{})
@@ -222,7 +222,7 @@ func TestThaw(t *testing.T) {
 	r.until("user count 2")
 }
 
-// Once another process goes on, this one refuses.
+// After another process has taken over, this one refuses requests.
 func TestReleased(t *testing.T) {
 	p := start(t, engine.Options{})
 	p.Freeze()
@@ -240,7 +240,7 @@ func TestReleased(t *testing.T) {
 	}
 }
 
-// Readers whose streams did not come along are waited for: the count stays, and they miss nothing.
+// Users whose streams were not handed over get a grace period. The count stays, and they miss nothing.
 func TestResumeWithoutStreams(t *testing.T) {
 	p := start(t, engine.Options{})
 	p.subscribe(t, engine.Request{}).until("user count 1")

@@ -7,14 +7,13 @@ import (
 	"headcount/internal/wire"
 )
 
-// asked is a writer that notes what it is asked for.
+// asked is a writer that records the calls to it.
 type asked struct{ ends, pings int }
 
 func (a *asked) End(time.Duration) { a.ends++ }
 func (a *asked) Ping()             { a.pings++ }
 
-// A stream's state only moves on, whatever comes in which order, and its writer is asked to end
-// once.
+// A stream's state only moves forward, for any order of calls, and its writer is asked to end once.
 func TestStates(t *testing.T) {
 	out := &asked{}
 	attach := func(st *Stream) { st.attach(out, ByStream) }
@@ -61,7 +60,7 @@ func TestStates(t *testing.T) {
 	}
 }
 
-// A stream that is told to leave at the very moment that it is counted ends when it is written.
+// A stream that is told to end while it is counted ends when it gets its writer.
 func TestLeftWhileCounted(t *testing.T) {
 	e, err := New(Options{Writer: Portable})
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"headcount/internal/auth"
 )
 
-// Bad input is one sentence, and disturbs nobody.
+// Bad input gets one sentence and disturbs nobody else.
 func TestBadInput(t *testing.T) {
 	many := strings.TrimSuffix(strings.Repeat(`"abcdefgh",`, 101), ",")
 	inBubble(t, options{}, func(t *testing.T, b *rig) {
@@ -58,8 +58,8 @@ func TestBadInput(t *testing.T) {
 	})
 }
 
-// A client that writes all of a body that is too large, and reads then, sees why it is
-// refused; one that asks first is told at once.
+// A client that writes a body that is too large before it reads the response still sees the reason. A client with
+// Expect gets the refusal at once.
 func TestHugeBody(t *testing.T) {
 	const size = 10 << 20
 	for name, tt := range map[string]struct{ header, body string }{
@@ -157,7 +157,7 @@ func TestOrigins(t *testing.T) {
 					if !strings.Contains(fmt.Sprint(a.Header.Values("Vary")), "Origin") {
 						t.Errorf("%s does not vary by Origin: %v", path, a.Header)
 					}
-					// "if credentials mode is "include", then" it has to say so.
+					// "if credentials mode is "include", then" the response has to allow it.
 					if credentials := a.Header.Get("Access-Control-Allow-Credentials"); (credentials == "true") != (tt.allow != "") {
 						t.Errorf("%s: got credentials %q with allowed %q", path, credentials, tt.allow)
 					}
@@ -167,7 +167,7 @@ func TestOrigins(t *testing.T) {
 	}
 }
 
-// A page of another origin that is refused hears the sentence, and whoever runs the server one line for each origin.
+// A page of another origin gets the reason of the refusal, and the log gets one line for each origin.
 func TestRefusedOriginIsTold(t *testing.T) {
 	var log bytes.Buffer
 	inBubble(t, options{Log: slog.New(slog.NewTextHandler(&log, nil))}, func(t *testing.T, b *rig) {
@@ -193,7 +193,7 @@ func TestRefusedOriginIsTold(t *testing.T) {
 	}
 }
 
-// What EventSource libraries send that read by fetch may come from the origins that are named, and from no other.
+// Named origins may send the headers of EventSource libraries that use fetch. Other origins may not.
 func TestPreflight(t *testing.T) {
 	inBubble(t, options{Origins: auth.Origins{"https://friend.test"}}, func(t *testing.T, b *rig) {
 		for _, tt := range []struct {
@@ -205,9 +205,9 @@ func TestPreflight(t *testing.T) {
 			{"/alive", "POST", "https://friend.test", 204},
 			{"/leave", "POST", "https://friend.test", 204},
 			{"/events", "GET", "https://evil.test", 405},
-			{"/events", "GET", "http://headcount.test", 405}, // its own pages need none
+			{"/events", "GET", "http://headcount.test", 405}, // the server's own pages need no preflight
 			{"/events", "GET", "", 405},
-			{"/events", "", "https://friend.test", 405}, // that asks for nothing
+			{"/events", "", "https://friend.test", 405}, // it names no method
 			{"/emit", "POST", "https://friend.test", 405},
 		} {
 			header := []string{"Access-Control-Request-Headers", "last-event-id"}
@@ -238,7 +238,7 @@ func TestPreflight(t *testing.T) {
 	})
 }
 
-// A page of another origin may read when to come back.
+// A page of another origin may read Retry-After.
 func TestRetryAfterOfOtherOrigin(t *testing.T) {
 	inBubble(t, options{Origins: auth.Origins{"*"}, MaxStreams: 1}, func(t *testing.T, b *rig) {
 		b.Open("")

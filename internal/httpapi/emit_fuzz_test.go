@@ -52,8 +52,7 @@ func wantRefusal(t *testing.T, w *httptest.ResponseRecorder) {
 	}
 }
 
-// after returns the one event that the room has behind the one before that of the
-// answer, as a reader gets it.
+// after returns the single event of the room that follows the one before the response's id, as a subscriber gets it.
 func (s fuzzed) after(t *testing.T, answer []byte) (room string, event ssetest.Event) {
 	t.Helper()
 	var done struct{ ID, Room string }
@@ -68,7 +67,7 @@ func (s fuzzed) after(t *testing.T, answer []byte) (room string, event ssetest.E
 	if err != nil {
 		t.Fatal(err)
 	}
-	place := strings.Join(part[:2], ".") + "." // the rest says what else the poller has seen
+	place := strings.Join(part[:2], ".") + "." // the rest is the version of the states
 	part[1] = strconv.FormatUint(seq-1, 10)
 	w := s.do("GET", "/events?poll=1&"+url.Values{"room": {done.Room}}.Encode(), "", "Last-Event-ID", strings.Join(part, "."))
 	var events []ssetest.Event
@@ -83,7 +82,7 @@ func (s fuzzed) after(t *testing.T, answer []byte) (room string, event ssetest.E
 	return done.Room, events[0]
 }
 
-// value decodes JSON to the last digit.
+// value decodes JSON without a loss of digits.
 func value(t *testing.T, text string) any {
 	t.Helper()
 	in := json.NewDecoder(strings.NewReader(text))
@@ -98,7 +97,7 @@ func value(t *testing.T, text string) any {
 	return v
 }
 
-// hostile is data that has broken encoders.
+// hostile returns data that has broken encoders.
 func hostile() []string {
 	return []string{
 		"null", `""`, `"a\nb"`, `"\u0000\u2028\ufeff"`, "\"\u2028\ufeff\u0085\"", "{\n\"a\":\r\n[\r1,\n\n2]\n}", "1e400", "-0", "12345678901234567890",
@@ -107,8 +106,7 @@ func hostile() []string {
 	}
 }
 
-// FuzzEmitBody: any body of any kind is one event with a name that may travel and with
-// JSON as data, or one sentence.
+// FuzzEmitBody checks that a body of any kind gives one event with a valid name and JSON data, or one sentence.
 func FuzzEmitBody(f *testing.F) {
 	for _, data := range hostile() {
 		f.Add(`{"event":"news","room":"a","data":`+data+`}`, false)
@@ -140,8 +138,8 @@ func FuzzEmitBody(f *testing.F) {
 	})
 }
 
-// FuzzEmit: what is a name, a room and JSON comes out as it went in, as JSON and as a
-// form, and nothing else is accepted.
+// FuzzEmit checks that a valid name, room and JSON value arrive unchanged, as JSON and as a form. Anything else is
+// refused.
 func FuzzEmit(f *testing.F) {
 	for _, data := range hostile() {
 		f.Add("news", "lobby", data)
@@ -160,7 +158,7 @@ func FuzzEmit(f *testing.F) {
 		} {
 			form := kind != "application/json"
 			isJSON := json.Valid([]byte(data))
-			// Whatever is no JSON may still end the object, and begin another field.
+			// Invalid JSON may close the object and begin another field.
 			if !form && !isJSON {
 				continue
 			}
@@ -199,7 +197,7 @@ func FuzzEmit(f *testing.F) {
 	})
 }
 
-// quoted is text as JSON, or, if it is not UTF-8, something that is not either.
+// quoted returns text as JSON, or invalid JSON if text is not UTF-8.
 func quoted(text string) string {
 	if strings.ToValidUTF8(text, "") != text {
 		return `"` + text + `"`

@@ -15,7 +15,7 @@ import (
 
 var bearer = []string{"Authorization", "Bearer secret"}
 
-// emit posts a body and returns the answer; form means that it is a form.
+// emit posts a body and returns the response. form sends it as a form.
 func (b *rig) emit(body string, form bool, header ...string) bubble.Answer {
 	b.T.Helper()
 	kind := "application/json"
@@ -25,7 +25,7 @@ func (b *rig) emit(body string, form bool, header ...string) bubble.Answer {
 	return b.Do("POST", "/emit", body, append([]string{"Content-Type", kind}, header...)...)
 }
 
-// A request without a token, or with a wrong one, emits nothing. Where emit is off, no request does.
+// A request without a valid token emits nothing. If emit is off, every request is refused.
 func TestEmitToken(t *testing.T) {
 	inBubble(t, options{Token: "secret"}, func(t *testing.T, b *rig) {
 		reader := b.Open("")
@@ -60,8 +60,7 @@ func TestEmitToken(t *testing.T) {
 	})
 }
 
-// What is emitted arrives as the same JSON value, once, in its room only, under the id
-// of the answer.
+// Emitted data arrives as the same JSON value, once, only in its room, and under the id of the response.
 func TestEmitData(t *testing.T) {
 	deep := strings.Repeat("[", 1000) + strings.Repeat("]", 1000)
 	long, _ := json.Marshal(strings.Repeat("ü", 30_000))
@@ -81,7 +80,7 @@ func TestEmitData(t *testing.T) {
 		{"64 KiB to the byte", `"` + strings.Repeat("x", 64<<10-2) + `"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			// The default is for the whole body; data of 64 KiB needs a little more.
+			// The default limit applies to the whole body, so data of 64 KiB needs a little more.
 			inBubble(t, options{Token: "secret", MaxEvent: 64<<10 + 100}, func(t *testing.T, b *rig) {
 				reader, other := b.Open("room=a"), b.Open("room=b")
 				bodies := []struct {
@@ -127,7 +126,7 @@ func TestEmitData(t *testing.T) {
 	}
 }
 
-// The forms that people type.
+// Bodies that users type.
 func TestEmitBodies(t *testing.T) {
 	inBubble(t, options{Token: "secret"}, func(t *testing.T, b *rig) {
 		reader := b.Open("")
@@ -240,14 +239,14 @@ func TestEmitRefuses(t *testing.T) {
 		if got := reader.Got(); len(got) != 1 { // the count
 			t.Errorf("the reader got %v, want nothing of all that", got)
 		}
-		// As large as may be, to the byte.
+		// A body of exactly the limit is accepted.
 		if a := b.emit(`{"event":"news","data":"`+strings.Repeat("x", 174)+`"}`, false, bearer...); a.StatusCode != 200 {
 			t.Errorf("200 bytes: got %s, want 200", a.Status)
 		}
 	})
 }
 
-// The same key is one event for two minutes, whatever comes with it.
+// The same key is one event for two minutes, whatever the rest of the request is.
 func TestIdempotencyKey(t *testing.T) {
 	inBubble(t, options{Token: "secret"}, func(t *testing.T, b *rig) {
 		reader := b.Open("")
@@ -279,7 +278,7 @@ func TestIdempotencyKey(t *testing.T) {
 	})
 }
 
-// Many who send the same key at the same time get one event's id, and there is one event.
+// Many concurrent requests with the same key get one event's id, and there is one event.
 func TestKeyAtOnce(t *testing.T) {
 	inBubble(t, options{Token: "secret"}, func(t *testing.T, b *rig) {
 		reader := b.Open("")

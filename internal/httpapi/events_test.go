@@ -21,8 +21,7 @@ const (
 	idB = "bbbbbbbb"
 )
 
-// The lesson: a newcomer's first count includes itself, everybody hears of every
-// change, and the last value is the true one.
+// A new subscriber's first count includes itself, everybody gets every change, and the last value is right.
 func TestCount(t *testing.T) {
 	inBubble(t, options{}, func(t *testing.T, b *rig) {
 		one := b.Open("")
@@ -47,8 +46,8 @@ func TestCount(t *testing.T) {
 	})
 }
 
-// The answer begins with one write of header and opening, less than 512 bytes of it
-// body, and says all that makes proxies pass it on.
+// The response begins with one write of header and opening, with less than 512 bytes of body. It has all headers that
+// make proxies pass it on.
 func TestOpening(t *testing.T) {
 	inBubble(t, options{}, func(t *testing.T, b *rig) {
 		conn := dial(t, b)
@@ -85,8 +84,8 @@ func dial(t *testing.T, b *rig) net.Conn {
 	return conn
 }
 
-// The opening of a stream: a retry of 1 to 3 s, io:hello first and only for who gave
-// an id, and an id: with each event.
+// A stream begins with a retry of 1 to 3 s. io:hello comes first, only for a subscriber with an id. Each event has an
+// id.
 func TestHello(t *testing.T) {
 	inBubble(t, options{}, func(t *testing.T, b *rig) {
 		for _, query := range []string{"", "id=" + idA} {
@@ -118,7 +117,7 @@ func TestHello(t *testing.T) {
 	})
 }
 
-// One client id is one user, however many streams it has; two are two.
+// One client id is one user, however many streams it has. Two ids are two users.
 func TestClientIDs(t *testing.T) {
 	inBubble(t, options{Linger: 2 * time.Second}, func(t *testing.T, b *rig) {
 		first := b.Open("id=" + idA)
@@ -158,7 +157,7 @@ func TestLinger(t *testing.T) {
 	})
 }
 
-// The end of a short time is told as exactly as that of a long one.
+// The end of a short grace period is as exact as that of a long one.
 func TestShortLinger(t *testing.T) {
 	inBubble(t, options{Linger: 300 * time.Millisecond}, func(t *testing.T, b *rig) {
 		watcher := b.Open("")
@@ -182,8 +181,7 @@ func TestNoLinger(t *testing.T) {
 	})
 }
 
-// A goodbye counts at once, ends all streams of the id cleanly, and concerns nobody
-// else and no other room.
+// A goodbye takes effect at once and ends all streams of the id cleanly. It affects no other user and no other room.
 func TestLeave(t *testing.T) {
 	inBubble(t, options{Linger: time.Minute}, func(t *testing.T, b *rig) {
 		watcher := b.Open("")
@@ -210,7 +208,7 @@ func TestLeave(t *testing.T) {
 		if got := watcher.Values("user count"); got[len(got)-1] != "2" {
 			t.Errorf("the last count is %s, want 2", got[len(got)-1])
 		}
-		// It may come again at once, and then lingers as always.
+		// The user may come back at once, and then has a normal grace period.
 		again := b.Open("id=" + idA)
 		b.WantUsers("lobby", 3)
 		again.Cancel()
@@ -221,8 +219,8 @@ func TestLeave(t *testing.T) {
 	})
 }
 
-// A page says goodbye without knowing whether it is closed or loaded again: with a grace, it is gone unless it is back
-// before, directly, behind a proxy that keeps its old stream open, and by polls.
+// A page says goodbye without knowing whether it is closed or reloaded. With a grace period it leaves unless it
+// reconnects before. This holds for direct connections, behind a proxy that keeps its old stream open, and for polls.
 func TestLeaveWithGrace(t *testing.T) {
 	inBubble(t, options{Linger: 2 * time.Second}, func(t *testing.T, b *rig) {
 		for _, tt := range []struct {
@@ -266,7 +264,7 @@ func TestLeaveWithGrace(t *testing.T) {
 	})
 }
 
-// A goodbye while the id lingers takes it out at once.
+// A goodbye during the grace period of an id takes effect at once.
 func TestLeaveWhileLingering(t *testing.T) {
 	inBubble(t, options{Linger: time.Minute}, func(t *testing.T, b *rig) {
 		watcher := b.Open("")
@@ -280,7 +278,7 @@ func TestLeaveWhileLingering(t *testing.T) {
 	})
 }
 
-// No silence is longer than the heartbeat: a comment, or io:ping for who gave an id.
+// No silence is longer than the heartbeat. A subscriber gets a comment, or io:ping if it has an id.
 func TestHeartbeat(t *testing.T) {
 	inBubble(t, options{Heartbeat: 10 * time.Second}, func(t *testing.T, b *rig) {
 		plain, named := b.Open("room=a"), b.Open("room=b&id="+idA)
@@ -308,7 +306,7 @@ func TestHeartbeat(t *testing.T) {
 	})
 }
 
-// A reader that does not read is given up, and not counted any more.
+// A client that does not read is given up and leaves the count.
 func TestStalledReader(t *testing.T) {
 	inBubble(t, options{Heartbeat: 10 * time.Second}, func(t *testing.T, b *rig) {
 		conn := dial(t, b)
@@ -326,8 +324,8 @@ func TestStalledReader(t *testing.T) {
 	})
 }
 
-// Drain ends every stream cleanly within its time, tells each when to come back, takes
-// no new ones, and changes nobody's count.
+// Drain ends every stream cleanly within its time, tells each client when to reconnect, refuses new streams, and
+// changes no count.
 func TestDrain(t *testing.T) {
 	const streams = 50
 	inBubble(t, options{Drain: 10 * time.Second}, func(t *testing.T, b *rig) {
@@ -375,7 +373,7 @@ func TestDrain(t *testing.T) {
 	})
 }
 
-// A reader that does not read cannot keep Drain from ending.
+// A client that does not read cannot keep Drain from ending.
 func TestDrainWithStalledReader(t *testing.T) {
 	inBubble(t, options{Drain: 5 * time.Second}, func(t *testing.T, b *rig) {
 		conn := dial(t, b)
@@ -405,7 +403,7 @@ func TestDrainOfNobody(t *testing.T) {
 	})
 }
 
-// What a cursor missed comes with header and query alike; what is no cursor is a gap.
+// Missed events come for a cursor in the header and in the query. An invalid cursor is a gap.
 func TestResume(t *testing.T) {
 	inBubble(t, options{Token: "secret"}, func(t *testing.T, b *rig) {
 		emit := func(n int) {

@@ -27,7 +27,7 @@ func TestMethods(t *testing.T) {
 	})
 }
 
-// HEAD answers the headers and counts nobody.
+// HEAD returns the headers and counts nobody.
 func TestHead(t *testing.T) {
 	inBubble(t, options{}, func(t *testing.T, b *rig) {
 		watcher := b.Open("")
@@ -45,7 +45,7 @@ func TestHead(t *testing.T) {
 	})
 }
 
-// Beyond the limit: 503 with a Retry-After; a place that is given back can be had.
+// Streams beyond the limit get 503 with a Retry-After. A stream that ends makes room.
 func TestMaxStreams(t *testing.T) {
 	inBubble(t, options{MaxStreams: 2}, func(t *testing.T, b *rig) {
 		b.Open("")

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// A stream over HTTP/2 lives on through silences that are longer than a write may take.
+// A stream over HTTP/2 survives silences that are longer than a write may take.
 func TestSilenceOverHTTP2(t *testing.T) {
 	inBubble(t, options{Heartbeat: 2 * time.Minute, Token: "secret"}, func(t *testing.T, b *rig) {
 		b.OverHTTP2()
@@ -29,8 +29,8 @@ func TestSilenceOverHTTP2(t *testing.T) {
 	})
 }
 
-// Who does not read an answer, or not fast enough, is cut off after a minute. A connection that is used again later has
-// a minute again.
+// A client that does not read a response, or reads too slowly, is cut off after a minute. A reused connection has a
+// minute again.
 func TestSlowAnswers(t *testing.T) {
 	inBubble(t, options{}, func(t *testing.T, b *rig) {
 		for _, path := range []string{"/count", "/badge.svg", "/events?poll=1&room=slow"} {
@@ -57,7 +57,7 @@ func TestSlowAnswers(t *testing.T) {
 	})
 }
 
-// Over HTTP/2 it is the stream that is reset, of one who allows nothing to be sent; its connection goes on.
+// Over HTTP/2 only the stream of a client that allows no data is reset. Its connection stays.
 func TestSlowAnswersOverHTTP2(t *testing.T) {
 	inBubble(t, options{}, func(t *testing.T, b *rig) {
 		conn, err := b.Dial(t.Context())

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// FuzzUsers: a body of /alive or /leave concerns those that it names, and nobody else.
+// FuzzUsers checks that a body of /alive or /leave affects only the users that it names.
 func FuzzUsers(f *testing.F) {
 	for _, body := range []string{
 		"", "null", "{}", "[]", `{"ids":["bystander"]}`, `{"ids":["stranger1"]}`, `{"room":"a","ids":["bystander"]}`, `{"ids":["stranger1","x"]}`,
@@ -60,8 +60,8 @@ func FuzzUsers(f *testing.F) {
 	})
 }
 
-// FuzzAccept: GET /count answers with JSON or with the bare number, which it never
-// does unless text is asked for.
+// FuzzAccept checks that GET /count responds with JSON or the bare number, and with the number only if text is
+// requested.
 func FuzzAccept(f *testing.F) {
 	for _, accept := range []string{
 		"", "*/*", ",*/*;q=0", "text/plain", "TEXT/*;q=0.5", "text/plain;q=NaN", "text/plain;q=-1", "text/plain;q=1e400", ",", ";", "text/plain;q=0,*/*", `text/plain;a="b,c"`, "text/plain;q=0x1p-2",

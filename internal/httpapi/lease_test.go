@@ -17,8 +17,8 @@ import (
 	"headcount/internal/bubble"
 )
 
-// A reader behind a proxy counts while it answers, in a busy room too; when it falls
-// silent, its stream ends and it is gone within a minute; it comes back by answering.
+// A client behind a proxy counts while it answers, in a busy room too. When it stops answering, its stream ends and it
+// leaves the count within a minute. It comes back with the next answer.
 func TestLease(t *testing.T) {
 	inBubble(t, options{Linger: 2 * time.Second, Token: "secret"}, func(t *testing.T, b *rig) {
 		s := b.Open("id="+idA, "Via", "1.1 proxy")
@@ -49,9 +49,8 @@ func TestLease(t *testing.T) {
 	})
 }
 
-// A stream behind a proxy that is never answered is held back on the way: it ends
-// soon, which hands over what it holds, and its reader, told to be back at once, makes
-// no flicker.
+// A stream behind a proxy that is never answered is probably buffered on the way. It ends soon, so that the proxy
+// delivers the buffer. Its client reconnects at once, and the count does not flicker.
 func TestLeaseNeverAnswered(t *testing.T) {
 	inBubble(t, options{Linger: 2 * time.Second}, func(t *testing.T, b *rig) {
 		watcher := b.Open("")
@@ -79,8 +78,8 @@ func TestLeaseNeverAnswered(t *testing.T) {
 	})
 }
 
-// Who asked for another address than the one at which the request arrived may sit behind a relay of TCP. Nothing is taken
-// from those who do not answer; those who do are held to it.
+// A client that asked for another address than the one at which its request arrived may be behind a TCP relay. It stays
+// counted without answers. After its first answer it must keep answering.
 func TestLeaseBehindRelay(t *testing.T) {
 	inBubble(t, options{Linger: 2 * time.Second}, func(t *testing.T, b *rig) {
 		answers := b.Open("room=answers&id="+idA, "Host", "headcount.test:8000")
@@ -108,7 +107,7 @@ func TestLeaseBehindRelay(t *testing.T) {
 	})
 }
 
-// The address that a client asked for, and whether it can be that of the server itself, which has 127.0.0.1:80.
+// relayed compares the address that a client asked for with that of the server, 127.0.0.1:80.
 func TestRelayed(t *testing.T) {
 	inBubble(t, options{MaxAge: time.Minute}, func(t *testing.T, b *rig) {
 		for host, asked := range map[string]bool{
@@ -140,7 +139,7 @@ func TestRelayed(t *testing.T) {
 	})
 }
 
-// Who polls by way of a proxy is given longer to come back: a slow one is not to drop anybody.
+// A client that polls through a proxy gets more time to reconnect, because the proxy may be slow.
 func TestDetour(t *testing.T) {
 	inBubble(t, options{Linger: 2 * time.Second}, func(t *testing.T, b *rig) {
 		for via, longest := range map[string]time.Duration{"": 9 * time.Second, "1.1 slow": 12 * time.Second} {
@@ -157,8 +156,8 @@ func TestDetour(t *testing.T) {
 	})
 }
 
-// Who polls by way of a slow proxy, and tries a stream beside, is not dropped because that ends while an
-// answer is on its way; nor who reads a stream that the proxy hands over slowly, when the server has ended it.
+// A client that polls through a slow proxy and tries a stream at the same time stays counted when the stream ends while
+// a response is in transit. So does a client whose stream the server has ended and the proxy delivers slowly.
 func TestDetourOfTwo(t *testing.T) {
 	const proxy = "1.1 slow"
 	inBubble(t, options{Linger: 2 * time.Second}, func(t *testing.T, b *rig) {
@@ -183,7 +182,7 @@ func TestDetourOfTwo(t *testing.T) {
 	})
 }
 
-// A poller that came back and then left, which the proxy says, is not waited for any longer than others.
+// A polling client that came back and then left gets no longer grace period, because the proxy reports that it left.
 func TestDetourDone(t *testing.T) {
 	inBubble(t, options{Linger: 2 * time.Second}, func(t *testing.T, b *rig) {
 		first := b.poll("id="+idA, "")
@@ -213,8 +212,8 @@ func TestDetourDone(t *testing.T) {
 	})
 }
 
-// A poll that its reader's goodbye has overtaken on the way is answered at once, as a newcomer's, and
-// nobody comes again: it is a ghost for no longer than a slow reader is waited for.
+// A goodbye may overtake a poll. Then the poll is answered at once as that of a new user, and nobody reconnects. The
+// user leaves the count after the grace period for slow clients.
 func TestGoodbyeOvertakesPoll(t *testing.T) {
 	inBubble(t, options{Linger: 2 * time.Second}, func(t *testing.T, b *rig) {
 		first := b.poll("id="+idA, "")
@@ -230,7 +229,7 @@ func TestGoodbyeOvertakesPoll(t *testing.T) {
 	})
 }
 
-// A tab that follows another one by now stays, though a proxy says only late that its own stream has ended.
+// A tab that follows another one by now stays counted, although a proxy reports the end of its own stream late.
 func TestLateEndOfFollower(t *testing.T) {
 	inBubble(t, options{Linger: 2 * time.Second}, func(t *testing.T, b *rig) {
 		watcher := b.Open("")
@@ -250,8 +249,7 @@ func TestLateEndOfFollower(t *testing.T) {
 	})
 }
 
-// The answers of one stream of an id come while the next one is about to open: for the
-// race detector.
+// Answers for one stream of an id arrive while the next stream opens. This is a test for the race detector.
 func TestAliveWhileJoining(t *testing.T) {
 	e, app, _, end := start(t, options{})
 	defer end()

@@ -12,8 +12,7 @@ import (
 	"time"
 )
 
-// Of an address so many streams a second, and ten times as many at once; the others notice
-// nothing of one that brings more.
+// An address may open a number of streams per second, and ten times as many at once. Other addresses are not affected.
 func TestMaxRate(t *testing.T) {
 	opt := options{MaxRate: 2}
 	inBubble(t, opt, func(t *testing.T, b *rig) {
@@ -49,7 +48,7 @@ func TestMaxRate(t *testing.T) {
 	})
 }
 
-// alive renews a hundred made-up ids, of which each number has others. It comes from an address, without a network.
+// alive renews a hundred made-up ids, different ones for each number. The request comes from address without a network.
 func (b *rig) alive(address, room string, number int) *httptest.ResponseRecorder {
 	r := httptest.NewRequest("POST", "/alive", strings.NewReader(b.hundred(room, number)))
 	r.RemoteAddr = address
@@ -58,7 +57,7 @@ func (b *rig) alive(address, room string, number int) *httptest.ResponseRecorder
 	return w
 }
 
-// hundred is the body of a request that names a hundred made-up ids.
+// hundred returns the body of a request that names a hundred made-up ids.
 func (b *rig) hundred(room string, number int) string {
 	ids := make([]string, 100)
 	for i := range ids {
@@ -68,8 +67,8 @@ func (b *rig) hundred(room string, number int) string {
 	return string(text)
 }
 
-// A stranger who makes up ids, a hundred at a time, moves the count by a hundred, and by a hundred more with each stream.
-// Nobody else notices, and the ids that are known go on.
+// A stranger who makes up ids, a hundred at a time, moves the count by a hundred, and by a hundred more with each
+// stream. Other users are not affected, and known ids stay.
 func TestMadeUpUsersOfOneAddress(t *testing.T) {
 	inBubble(t, options{Linger: 2 * time.Second}, func(t *testing.T, b *rig) {
 		attack := func(want int) {
@@ -99,7 +98,7 @@ func TestMadeUpUsersOfOneAddress(t *testing.T) {
 		attack(100)
 		time.Sleep(56 * time.Second)
 
-		for n := range 20 { // those who say goodbye make room
+		for n := range 20 { // goodbyes make room
 			if w := b.alive("192.0.2.1:1", "lobby", n); w.Code != 204 {
 				t.Errorf("after goodbyes: got %d, want 204", w.Code)
 			}
@@ -118,8 +117,8 @@ func TestMadeUpUsersOfOneAddress(t *testing.T) {
 	})
 }
 
-// Whoever makes up ids, from as many addresses as they like, makes no more of them than there may be. Those who
-// are known go on, streams come and go, and after a minute there is room again.
+// The number of made-up ids is limited, for any number of addresses. Known ids stay, streams come and go, and after a
+// minute there is room again.
 func TestMadeUpUsers(t *testing.T) {
 	inBubble(t, options{Linger: 2 * time.Second}, func(t *testing.T, b *rig) {
 		alive := func(i int) *httptest.ResponseRecorder {
@@ -151,7 +150,7 @@ func TestMadeUpUsers(t *testing.T) {
 	})
 }
 
-// The observer hears why requests were refused, in few words that no stranger makes.
+// The observer gets the reasons of refusals from a fixed set that no stranger can extend.
 func TestRefusalReasons(t *testing.T) {
 	opt := privateRooms(t)
 	opt.MaxPerIP = 1

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// A name without a port stands for 443 where there is TLS.
+// With TLS, a name without a port means port 443.
 func TestRelayedWithTLS(t *testing.T) {
 	for port, want := range map[int]bool{443: false, 80: true} {
 		ctx := context.WithValue(t.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})

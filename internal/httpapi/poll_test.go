@@ -12,10 +12,10 @@ import (
 	"headcount/internal/sse/ssetest"
 )
 
-// polled is an answer to a poll, as an EventSource takes it.
+// polled is the response to a poll, as an EventSource reads it.
 type polled struct {
 	events []string // "name data"
-	cursor string   // that it is left with
+	cursor string   // the cursor after the response
 	took   time.Duration
 }
 
@@ -51,8 +51,8 @@ func (p polled) want(t *testing.T, what string, took time.Duration, events ...st
 	}
 }
 
-// "The response has a length and ends after the first event(s) newer than the cursor, or after
-// 20 s": each event once, and one user all the time.
+// "The response has a length and ends after the first event(s) newer than the cursor, or after 20 s": each event comes
+// once, and the client is one user all the time.
 func TestPoll(t *testing.T) {
 	inBubble(t, options{Token: "secret", History: 3, Linger: 2 * time.Second}, func(t *testing.T, b *rig) {
 		news := func(n int) { b.emit(fmt.Sprintf(`{"event":"news","data":%d}`, n), false, bearer...) }
@@ -80,8 +80,8 @@ func TestPoll(t *testing.T) {
 	})
 }
 
-// "A newcomer sees a count that includes itself as its first count", also one that was away for so
-// long that it is one again, in a room where the count has just been shown.
+// "A newcomer sees a count that includes itself as its first count". This includes a client that was away so long that
+// it is new again, in a room whose count was just sent.
 func TestPollAfterLinger(t *testing.T) {
 	for _, query := range []string{"", "id=abcdefgh"} {
 		inBubble(t, options{Token: "secret", Linger: 2 * time.Second}, func(t *testing.T, b *rig) {
@@ -102,7 +102,8 @@ func TestPollAfterLinger(t *testing.T) {
 	}
 }
 
-// Filters that refuse or rewrite event streams go by the type: only who asks for an event stream is told that it is one.
+// Filters that refuse or rewrite event streams recognize them by the content type. The response has this type only if
+// the client asks for it.
 func TestPollType(t *testing.T) {
 	inBubble(t, options{}, func(t *testing.T, b *rig) {
 		for accept, want := range map[string]string{
@@ -117,7 +118,8 @@ func TestPollType(t *testing.T) {
 	})
 }
 
-// A page with many rooms asks for them in turn, by polls that do not wait; it is counted all the time, and gone in the end.
+// A page with many rooms asks for them in turn, with polls that do not wait. It is counted all the time, and leaves in
+// the end.
 func TestPollWithoutWaiting(t *testing.T) {
 	inBubble(t, options{Token: "secret", Linger: 2 * time.Second}, func(t *testing.T, b *rig) {
 		for _, way := range []struct {

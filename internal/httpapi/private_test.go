@@ -27,7 +27,7 @@ import (
 
 const secret = "0123456789abcdef0123456789abcdef"
 
-// sign returns a token with what headcount reads, which is over in life; 0 = never.
+// sign returns a token with headcount's claim that expires after life; 0 = never.
 func sign(t *testing.T, method jwt.SigningMethod, key any, life time.Duration, grant map[string]any) string {
 	t.Helper()
 	c := jwt.MapClaims{"headcount": grant}
@@ -41,7 +41,7 @@ func sign(t *testing.T, method jwt.SigningMethod, key any, life time.Duration, g
 	return token
 }
 
-// member returns a token for the rooms of the team, good for a minute.
+// member returns a token for the team's rooms that is valid for a minute.
 func member(t *testing.T) string {
 	return sign(t, jwt.SigningMethodHS256, []byte(secret), time.Minute, map[string]any{"subscribe": []string{"team-*"}})
 }
@@ -59,7 +59,7 @@ func privateRooms(t *testing.T) options {
 	return options{Key: keyOf(t, secret), Private: []string{"team-*", "boss"}, Token: "static", Linger: 2 * time.Second}
 }
 
-// Nothing that knows of a private room says anything without a token, or changes anything.
+// Without a token, no request about a private room gets an answer or changes anything.
 func TestPrivateWays(t *testing.T) {
 	inBubble(t, privateRooms(t), func(t *testing.T, b *rig) {
 		token := member(t)
@@ -96,7 +96,7 @@ func TestPrivateWays(t *testing.T) {
 				t.Errorf("%s with a token: got %d %s, want 200", path, a.StatusCode, a.Body)
 			}
 		}
-		// The others stay as they are.
+		// Other rooms are not affected.
 		b.Open("").WantCounts("1")
 		b.Open("room=team").WantCounts("1")
 		for _, path := range []string{"/alive", "/leave"} {
@@ -110,7 +110,7 @@ func TestPrivateWays(t *testing.T) {
 	})
 }
 
-// A token comes in the header, the query or a cookie, and the first of them counts.
+// A token comes in the header, the query or a cookie, and the first of them is used.
 func TestTokenPlaces(t *testing.T) {
 	inBubble(t, privateRooms(t), func(t *testing.T, b *rig) {
 		token := member(t)
@@ -149,7 +149,7 @@ func TestTokenExpiry(t *testing.T) {
 		in := ssetest.NewReader(strings.NewReader(first.Body))
 		in.Next()
 		a := b.Do("GET", "/events?room=team-a&poll=1&token="+token, "", "Last-Event-ID", in.LastEventID())
-		// The poller lingers and so changes no count; its poll would take 20 s.
+		// The polling client is in its grace period, so the count does not change, and its poll would take 20 s.
 		if d := time.Since(polled); a.StatusCode != 200 || d < 14*time.Second || d > 16*time.Second {
 			t.Errorf("the poll was answered with %d after %v, want 200 after 15 s", a.StatusCode, d)
 		}
@@ -163,14 +163,14 @@ func TestTokenExpiry(t *testing.T) {
 		if !strings.Contains(words, "expired") {
 			t.Errorf("got %q, want that it has expired", words)
 		}
-		time.Sleep(10 * time.Second) // the poll's reader was told to come back
+		time.Sleep(10 * time.Second) // the poll's client was told to reconnect
 		if n := b.users("team-a"); n != 0 {
 			t.Errorf("got %d users, want 0", n)
 		}
 	})
 }
 
-// Tokens that somebody has made or changed without the key let nobody in.
+// Tokens that were made or changed without the key are refused.
 func TestForgedTokens(t *testing.T) {
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -230,12 +230,12 @@ func TestForgedTokens(t *testing.T) {
 	}
 }
 
-// part is the beginning of what text is in a token.
+// part returns the beginning of text as it is encoded in a token.
 func part(text string) string { return encode(text)[:len(text)] }
 
 func encode(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
 
-// Each kind of key takes the tokens that are signed with it, and only by its algorithms.
+// Each kind of key accepts only tokens that are signed with it, and only with its algorithms.
 func TestKeys(t *testing.T) {
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -288,7 +288,7 @@ func publicPEM(t *testing.T, key crypto.PublicKey) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 }
 
-// What is no key is told in a sentence that does not show it.
+// An invalid key gives a sentence that does not show it.
 func TestNoKeys(t *testing.T) {
 	small, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
@@ -314,7 +314,7 @@ func TestNoKeys(t *testing.T) {
 	}
 }
 
-// A token may be for some rooms and some events only; the server's own is for all.
+// A token may be restricted to some rooms and events. The server's own token allows everything.
 func TestEmitTokens(t *testing.T) {
 	inBubble(t, privateRooms(t), func(t *testing.T, b *rig) {
 		signed := func(grant map[string]any) string {
@@ -343,12 +343,12 @@ func TestEmitTokens(t *testing.T) {
 			if a.StatusCode != tt.want {
 				t.Errorf("%s: got %d %s, want %d", tt.name, a.StatusCode, a.Body, tt.want)
 			}
-			// A cookie or an address could be another site's doing.
+			// Another site could send a cookie or a URL.
 			if a := b.Do("POST", "/emit?token="+tt.token, body, "Cookie", "headcount_token="+tt.token); a.StatusCode != 401 {
 				t.Errorf("%s, not in the header: got %d, want 401", tt.name, a.StatusCode)
 			}
 		}
-		// Somebody else's key neither tells of the event nor swallows one.
+		// A key of another token neither reveals the event nor suppresses one.
 		emit := func(token, room string) string {
 			return b.Do("POST", "/emit", `{"event":"news","room":"`+room+`"}`, "Authorization", "Bearer "+token, "Idempotency-Key", "k").Body
 		}

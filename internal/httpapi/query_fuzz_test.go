@@ -10,8 +10,7 @@ import (
 	"headcount/internal/sse"
 )
 
-// FuzzSubscription: whatever the query is, the answer is a valid subscription or one
-// sentence.
+// FuzzSubscription checks that any query gives a valid subscription or one sentence.
 func FuzzSubscription(f *testing.F) {
 	for _, q := range []string{
 		"", "room=a&id=abcdefgh", "stream=messages", "room=", "room=%00", "room=%ff", "id=short", "id=",

@@ -11,8 +11,7 @@ import (
 	"testing"
 )
 
-// FuzzRequest: no request, to whatever path and with whatever header, makes a handler
-// panic or fail; what is refused is refused in one sentence.
+// FuzzRequest checks that no path and no header makes a handler panic or fail. Each refusal is one sentence.
 func FuzzRequest(f *testing.F) {
 	for _, head := range []string{
 		"GET / HTTP/1.1", "HEAD /events HTTP/1.1", "GET /events?room=a&id=abcdefgh HTTP/1.0", "GET /events?poll=1&lastEventId=%zz HTTP/1.1\r\nLast-Event-ID: \x01", "GET /count?room=%ff HTTP/1.1\r\nAccept: text/plain;q=1e9",
@@ -47,14 +46,14 @@ func FuzzRequest(f *testing.F) {
 				t.Errorf("header %q: %q", name, values)
 			}
 		}
-		// A page that is refused may read why, and nothing else.
+		// The page of a refused origin may read the reason and nothing else.
 		if origin := w.Header().Get("Access-Control-Allow-Origin"); w.Header().Get("Access-Control-Allow-Credentials") != "" && origin != "https://named.test" && w.Code != http.StatusForbidden {
 			t.Errorf("pages of %q are trusted", origin)
 		}
 	})
 }
 
-// hijackable gives away a connection whose other end is closed.
+// hijackable returns a connection whose other end is closed.
 type hijackable struct{ *httptest.ResponseRecorder }
 
 func (hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {

@@ -17,7 +17,7 @@ import (
 	"headcount/internal/httpapi"
 )
 
-// options of a server in a test.
+// options are the options of a server in a test.
 type options struct {
 	Heartbeat, Linger, Drain, MaxAge time.Duration
 	History, MaxStreams              int
@@ -31,7 +31,7 @@ type options struct {
 	Log                              *slog.Logger
 }
 
-// refusals is an observer that counts what was refused, and why streams ended.
+// refusals is an observer that counts refusals and the reasons of ended streams.
 type refusals struct {
 	engine.Unobserved
 	mu    sync.Mutex
@@ -54,15 +54,14 @@ func (r *refusals) of(what string) int {
 	return r.count[what]
 }
 
-// start returns an engine that runs until stop is called, and its handler: behind the policy
-// that the command has.
+// start returns an engine that runs until stop is called, and its handler with the command's policy.
 func start(t testing.TB, opt options) (e *engine.Engine, h http.Handler, seen *refusals, stop func()) {
 	t.Helper()
 	seen = &refusals{count: make(map[string]int)}
 	e, err := engine.New(engine.Options{
 		Heartbeat: opt.Heartbeat, Linger: opt.Linger, Drain: opt.Drain, MaxAge: opt.MaxAge, History: opt.History,
 		MaxStreams: opt.MaxStreams, MaxPerIP: opt.MaxPerIP, MaxRate: opt.MaxRate, Log: opt.Log, Observer: seen,
-		Writer: engine.Portable, // the kernel's sockets are outside of a bubble
+		Writer: engine.Portable, // the kernel's sockets are outside the bubble
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +97,7 @@ type rig struct {
 
 func (b *rig) users(room string) int { return b.engine.Users().Count(room) }
 
-// inBubble runs the test with a server of its own, and expects that nothing is left.
+// inBubble runs the test in a bubble with its own server, and expects that nothing is left.
 func inBubble(t *testing.T, opt options, test func(*testing.T, *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

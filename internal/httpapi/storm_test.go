@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// What a storm of newcomers leaves is given back to the system once it is calm, and only
-// then.
+// The memory of a storm is returned to the system after the storm, and only then.
 func TestStorm(t *testing.T) {
 	inBubble(t, options{}, func(t *testing.T, b *rig) {
 		forced := func() uint32 {

@@ -14,8 +14,8 @@ import (
 	"headcount/internal/auth"
 )
 
-// FuzzSignedToken: of tokens that are signed, only one that has not ended and names the
-// room opens a private room, whatever else it says.
+// FuzzSignedToken checks that of all signed tokens only one that has not expired and lists the room opens a private
+// room.
 func FuzzSignedToken(f *testing.F) {
 	good := `{"exp":32503680000,"headcount":{"subscribe":["boss"]}}`
 	for _, head := range []string{`{"alg":"HS256","typ":"JWT"}`, `{"alg":"none"}`, `{"alg":"HS512"}`, `{"alg":"ES256"}`, `{"alg":["HS256"]}`, `{"alg":"HS256","crit":["b64"],"b64":false}`, `{}`, ``, "\xff", `{"alg":"hs256"}`} {
@@ -66,8 +66,8 @@ func FuzzSignedToken(f *testing.F) {
 	})
 }
 
-// Whatever is sent as a token, it is a 401 that does not show it; nothing that is put
-// together without the key lets anybody in.
+// FuzzToken checks that any invalid token gets a 401 that does not show it, and that nobody can make a token without
+// the key.
 func FuzzToken(f *testing.F) {
 	key, err := auth.ParseKey(secret)
 	if err != nil {

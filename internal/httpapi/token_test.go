@@ -11,7 +11,7 @@ import (
 	"headcount/internal/auth"
 )
 
-// What a token says and the server does not understand grants nothing.
+// A claim that the server does not understand grants nothing.
 func TestTokenNotUnderstood(t *testing.T) {
 	inBubble(t, privateRooms(t), func(t *testing.T, b *rig) {
 		emit := func(token string) (status int, words string) {
@@ -59,7 +59,7 @@ func TestTokenNotUnderstood(t *testing.T) {
 		if status, body := emit(text); status != 401 {
 			t.Errorf("with crit: got %d %s, want 401", status, body)
 		}
-		// A claim of another name is another service's.
+		// A claim with another name belongs to another service.
 		text, err = jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"exp": time.Now().Add(time.Minute).Unix(), "HEADCOUNT": map[string]any{"emit": []string{"*"}}}).SignedString([]byte(secret))
 		if err != nil {
 			t.Fatal(err)
@@ -70,7 +70,7 @@ func TestTokenNotUnderstood(t *testing.T) {
 	})
 }
 
-// The cookie speaks for pages of this site and of named origins, not for those that may come because all may.
+// The cookie is valid for pages of this site and of named origins, but not for pages that only "*" allows.
 func TestCookieOfOtherOrigins(t *testing.T) {
 	opt := privateRooms(t)
 	opt.Origins = auth.Origins{"*", "https://friend.test"}

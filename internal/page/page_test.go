@@ -16,7 +16,7 @@ import (
 	"headcount/internal/page"
 )
 
-// newPagesServer serves pages alone, as the server mounts them.
+// newPagesServer serves only the pages, as the server mounts them.
 func newPagesServer(t *testing.T, cfg page.Options) (http.Handler, *page.Pages) {
 	t.Helper()
 	if cfg.Count == nil {
@@ -70,7 +70,7 @@ func TestHome(t *testing.T) {
 	if !strings.HasPrefix(policy, "default-src 'none'; script-src 'self';") || strings.Contains(policy, "unsafe") {
 		t.Errorf("policy %q", policy)
 	}
-	// The policy would forbid them, and the page would be broken.
+	// The policy forbids these, so they would break the page.
 	for _, inline := range []string{`<style`, ` style=`, ` onclick=`, `<script>`} {
 		if strings.Contains(w.Body.String(), inline) {
 			t.Errorf("the page has %s inline", inline)
@@ -114,7 +114,7 @@ func TestHomeOfRoom(t *testing.T) {
 	}
 }
 
-// A page must not be rebuilt from parts that another version of the server had.
+// A page must not be combined from parts of different versions of the server.
 func TestHomeNamesAssetsByHash(t *testing.T) {
 	h, _ := newPagesServer(t, page.Options{})
 	head, _, _ := strings.Cut(get(h, "/").Body.String(), "<body>")

@@ -8,7 +8,7 @@ import (
 )
 
 func TestTrend(t *testing.T) {
-	start := time.Unix(1_000_000_000, 0) // the beginning of a step
+	start := time.Unix(1_000_000_000, 0) // the start of a step
 	type change struct {
 		after time.Duration
 		users int
@@ -64,7 +64,8 @@ func TestTrendForgetsAfterTenMinutes(t *testing.T) {
 	}
 }
 
-// Strangers name rooms: they can neither fill the memory nor push out the lobby or, by empty rooms, those in use.
+// Strangers choose the names of rooms. They cannot fill the memory, and cannot displace the lobby. Empty rooms do not
+// displace rooms in use.
 func TestTrendKeepsFewRooms(t *testing.T) {
 	now := time.Unix(1_000_000_000, 0)
 	tr := NewTrend("lobby", now)

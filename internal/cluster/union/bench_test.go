@@ -9,7 +9,7 @@ import (
 	"headcount/internal/cluster/union"
 )
 
-// BenchmarkMillion has a node hear of a million users of 49 others, lose sight of all of them, and see them again.
+// BenchmarkMillion lets a node receive a million users of 49 other nodes, lose all these nodes, and receive them again.
 func BenchmarkMillion(b *testing.B) {
 	const nodes, each = 49, 20_000
 	random := rand.New(rand.NewPCG(1, 2))

@@ -8,7 +8,7 @@ import (
 	"headcount/internal/cluster/union"
 )
 
-// samples is a message of each kind, with no field empty.
+// samples returns a message of each kind without empty fields.
 func samples() []union.Message {
 	s := union.State{Instance: 1 << 60, Seq: 2, Size: 3, Xor: 1<<64 - 1, Anonymous: 4}
 	return []union.Message{
@@ -25,7 +25,7 @@ func samples() []union.Message {
 	}
 }
 
-// Every message comes out of a payload as it went in, one behind the other.
+// A payload of several messages decodes to the same messages.
 func TestCodec(t *testing.T) {
 	var b []byte
 	for _, m := range samples() {
@@ -43,7 +43,7 @@ func TestCodec(t *testing.T) {
 	}
 }
 
-// A user is 8 bytes of a whole set.
+// A user takes 8 bytes of a whole set.
 func TestSizeOfSet(t *testing.T) {
 	users := make([]uint64, 1000)
 	if got := len(union.Append(nil, union.Set{Node: "abcdefgh", Room: "lobby", Users: users})); got > 8*len(users)+100 {
@@ -51,7 +51,7 @@ func TestSizeOfSet(t *testing.T) {
 	}
 }
 
-// FuzzMessages: whatever comes as a message, a machine goes on, and counts no less than its own users and no user twice.
+// FuzzMessages checks that a machine survives any message. It counts at least its own users, and no user twice.
 func FuzzMessages(f *testing.F) {
 	for _, m := range samples() {
 		f.Add(union.Append(nil, m))

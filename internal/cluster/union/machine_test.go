@@ -9,7 +9,7 @@ import (
 	"headcount/internal/cluster/union"
 )
 
-// pair is two machines whose messages go where they should at once, unless lose says otherwise.
+// pair is two machines. Their messages arrive at once, unless lose drops them.
 type pair struct {
 	t    *testing.T
 	now  time.Time
@@ -61,7 +61,7 @@ func (p *pair) want(what string, a, b int) {
 	}
 }
 
-// said returns how many messages of a type were sent since the last call, and forgets all.
+// said returns how many messages of a type were sent since the last call, and forgets all of them.
 func said[M any](p *pair) (n int) {
 	for _, m := range p.sent {
 		if _, ok := m.(M); ok {
@@ -79,8 +79,8 @@ func ids(n int) (list []string) {
 	return list
 }
 
-// A delta that is missing is noticed with the next one, a changed one with the next digest; then the whole set is told, in
-// parts if it is large.
+// A missing delta is detected with the next delta, and a changed one with the next digest. Then the whole set is sent,
+// in parts if it is large.
 func TestRepair(t *testing.T) {
 	p := newPair(t, 3)
 	for _, name := range []string{"a", "b"} {
@@ -118,7 +118,7 @@ func TestRepair(t *testing.T) {
 	}
 }
 
-// A node that was not heard of does not count, and counts again when it is, without its set being told once more.
+// A silent node does not count. When it is heard again it counts again, and its set is not sent again.
 func TestSilence(t *testing.T) {
 	p := newPair(t, 0)
 	for _, name := range []string{"a", "b"} {
@@ -143,7 +143,7 @@ func TestSilence(t *testing.T) {
 	}
 }
 
-// A room that is opened is ready when the others have answered, and not before.
+// An opened room is ready when the other nodes have answered, and not before.
 func TestReady(t *testing.T) {
 	p := newPair(t, 0)
 	p.do("a", p.m["a"].Open(p.now, "r", ids(3), 0))
@@ -166,7 +166,7 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// Who comes and leaves again before the others were told is no news to them.
+// A user who joins and leaves between two deltas is not sent to the other nodes.
 func TestPassing(t *testing.T) {
 	p := newPair(t, 0)
 	for _, name := range []string{"a", "b"} {
@@ -182,7 +182,7 @@ func TestPassing(t *testing.T) {
 	}
 }
 
-// The users of a node that stops are kept for their time, and no longer than until they have come to another node.
+// The users of a node that stops are kept for their time, or until they have come to another node.
 func TestStop(t *testing.T) {
 	p := newPair(t, 0)
 	p.do("b", p.m["b"].Open(p.now, "r", nil, 0))

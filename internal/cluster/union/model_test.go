@@ -7,12 +7,12 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Whatever users do on whichever node, and whatever happens to nodes and messages: who is there all the time is in every
-// count at every moment, nobody is in one twice, who has said goodbye does not come up again, and at rest all counts are
-// the truth. What a node cannot know, or could not be told yet, it need not know: see check.
+// TestModel checks the invariants of the machine for any actions of users and any trouble of nodes and messages. A user
+// who is there all the time is in every count at every moment. No user counts twice. A user who has said goodbye does
+// not reappear. At rest all counts are right. check excludes what a node cannot know yet.
 func TestModel(t *testing.T) { rapid.Check(t, model) }
 
-// FuzzModel is TestModel for longer.
+// FuzzModel runs TestModel for a longer time.
 func FuzzModel(f *testing.F) { f.Fuzz(rapid.MakeFuzz(model)) }
 
 func model(t *rapid.T) {
@@ -36,7 +36,7 @@ func model(t *rapid.T) {
 	w.rest()
 }
 
-// pick returns one of those that are fit, or skips the step.
+// pick returns one of the elements for which fit returns true, or skips the step.
 func pick[T any](t *rapid.T, name string, all []T, fit func(T) bool) T {
 	var some []T
 	for _, one := range all {
@@ -100,7 +100,7 @@ func (w *world) streams() (all []stream) {
 	return all
 }
 
-// move has a user come to another node: before its stream ends, or a moment after.
+// move moves a user to another node. Its old stream ends after the move or a moment before.
 func (w *world) move(t *rapid.T) {
 	s := pick(t, "stream", w.streams(), func(stream) bool { return true })
 	to := pick(t, "node", w.places, func(p *place) bool { return p.serves() && p != s.p })
@@ -123,7 +123,7 @@ func (w *world) close(t *rapid.T) {
 	w.pause(t, 100)
 }
 
-// closeAt ends a stream. A node that is frozen hears of it later.
+// closeAt ends a stream. A frozen node notices it later.
 func (w *world) closeAt(p *place, id string) {
 	if len(p.streams[id]) == 0 {
 		return
@@ -141,7 +141,7 @@ func (w *world) closeAt(p *place, id string) {
 	}
 }
 
-// goodbye has a user say goodbye on some node: at once, or with grace.
+// goodbye lets a user say goodbye on some node, at once or with a grace period.
 func (w *world) goodbye(t *rapid.T) {
 	p, id := pick(t, "node", w.places, (*place).serves), rapid.SampledFrom(clients).Draw(t, "user")
 	grace := rapid.SampledFrom([]time.Duration{0, 0, time.Second}).Draw(t, "grace")
@@ -155,7 +155,7 @@ func (w *world) goodbye(t *rapid.T) {
 	w.pause(t, 200)
 }
 
-// alive has a sign of life of a user come to some node, which finds out who holds it.
+// alive renews the lease of a user on some node, which finds out which node holds the user.
 func (w *world) alive(t *rapid.T) {
 	p, id := pick(t, "node", w.places, (*place).serves), rapid.SampledFrom(clients).Draw(t, "user")
 	renew := func(q *place) bool {
@@ -172,7 +172,7 @@ func (w *world) alive(t *rapid.T) {
 	for _, holder := range p.machine.Holders(room, id) {
 		for _, q := range w.places {
 			if q.name == holder && q.up && !p.cut && (q.frozen || q.cut || renew(q)) {
-				return // one that does not answer is taken for one that has it
+				return // a node that does not answer is assumed to hold the user
 			}
 		}
 	}
@@ -187,7 +187,7 @@ func (w *world) closeRoom(t *rapid.T) {
 	w.do(p, p.machine.Close(w.now, room))
 }
 
-// stop has a node end its streams, and its users kept: they come to another node or do not.
+// stop lets a node end its streams and ask the others to keep its users. They come to another node or not.
 func (w *world) stop(t *rapid.T) {
 	if w.serving() < 2 {
 		t.Skip("the last one")
@@ -285,7 +285,7 @@ func (w *world) heal(t *rapid.T) {
 	}
 }
 
-// rest has everything settle, and looks whether all nodes say the truth.
+// rest lets everything settle and checks that all nodes have the right count.
 func (w *world) rest() {
 	w.heal(nil)
 	w.step = 100 * time.Millisecond
@@ -325,7 +325,7 @@ func (w *world) rest() {
 	}
 }
 
-// check looks whether every node that can know it says the truth.
+// check checks every node that can know the right count.
 func (w *world) check() {
 	if w.lossy || w.now.Sub(w.lost) < healedBy && !w.lost.IsZero() {
 		return
@@ -341,7 +341,7 @@ func (w *world) check() {
 			case counts && !w.may(id, o):
 				w.Fatalf("%s counts %s, which is nowhere", o.name, id)
 			case counts && o.heard[id].After(w.joined[id]) && o.heard[id].Sub(o.since) > time.Second && w.bade[id].After(w.joined[id]) && w.bade[id].After(w.cutOff) && w.noneCut() &&
-				w.bade[id].Sub(w.before[id]) > 6*time.Second && w.bade[id].Sub(w.joined[id]) > w.again(id) && !w.startedAt(w.bade[id]): // else it may have come again behind the one before: see room.again
+				w.bade[id].Sub(w.before[id]) > 6*time.Second && w.bade[id].Sub(w.joined[id]) > w.again(id) && !w.startedAt(w.bade[id]): // otherwise it may have come back after the earlier goodbye, see room.again
 				w.Fatalf("%s counts %s, and has heard its goodbye", o.name, id)
 			case !counts && w.must(id, o):
 				w.Fatalf("%s does not count %s, which is there", o.name, id)
@@ -357,25 +357,25 @@ func (w *world) check() {
 	}
 }
 
-// must reports whether a node that can know all has to count the user.
+// must reports whether a node with complete knowledge must count the user.
 func (w *world) must(id string, o *place) bool {
 	bade := w.bade[id]
 	if o.heard[id].Sub(bade) > maxDelay && w.now.Sub(o.heard[id]) < 6*time.Second {
-		return false // it heard the goodbye when it thawed, and cannot know how old it was
+		return false // it received the goodbye when it thawed, and cannot know its age
 	}
 	if (!w.noneCut() || w.cutOff.After(bade)) && w.now.Sub(bade) < 6*time.Second {
-		return false // not all have heard the goodbye
+		return false // not all nodes have received the goodbye
 	}
 	for _, p := range w.places {
 		since, holds := p.held[id]
-		knows := p.since.Before(bade) || w.now.Sub(bade) > 6*time.Second // and tells so, or the goodbye holds no more
+		knows := p.since.Before(bade) || w.now.Sub(bade) > 6*time.Second // it sends this, or the goodbye has expired
 		if holds && w.reliable(p) && since.After(bade) && (knows || p.began.Sub(bade) > maxDelay) && (p == o || w.now.Sub(since) >= w.toldBy()) {
 			return true
 		}
 	}
 	k, joined := w.kept[id], w.joined[id]
 	if o.openedAt.After(k.from) && w.trouble.After(k.from) {
-		return false // the node that could have told it may have ended meanwhile
+		return false // the node that could have sent it may have ended in the meantime
 	}
 	return w.noneCut() && w.cutOff.Before(k.from) && w.now.Sub(k.from) > maxDelay+w.step && w.now.Before(k.until) && !bade.After(k.from) &&
 		(!joined.After(k.from) || w.now.Sub(joined) < w.toldBy())
@@ -389,7 +389,7 @@ func (w *world) may(id string, o *place) bool {
 	for _, p := range w.places {
 		switch {
 		case p.up && p.serves() && !p.cut && !w.reliable(p):
-			return true // nobody needs to know yet what it has
+			return true // the others need not know its set yet
 		case !p.serves() && !p.stopped || p.cut:
 			if !w.dead(p) && (p.holds(id, p.good.Add(-w.toldBy())) || o.since.Add(reliableBy).After(p.ended)) {
 				return true

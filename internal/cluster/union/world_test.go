@@ -17,72 +17,73 @@ const (
 	maxDelay  = 120 * time.Millisecond
 	linger    = 2 * time.Second
 	lease     = 6 * time.Second
-	comesBack = 4 * time.Second // of those whose node stops
+	comesBack = 4 * time.Second // time for users to come back after their node stops
 
-	// deadBy is when nobody counts the users of a node any more that is not heard of.
+	// deadBy is the time after which nobody counts the users of a silent node.
 	deadBy = 4700*time.Millisecond + maxDelay + 100*time.Millisecond
-	// healedBy is when a node has found out what it missed, by a digest or because there is none.
+	// healedBy is the time after which a node has found out what it missed, by a digest or because there is none.
 	healedBy = 75 * time.Second
-	// reliableBy is when a node that starts, thaws, or is connected again knows all, and the others what it has.
+	// reliableBy is the time after which a node that starts, thaws or reconnects knows everything, and the others know
+	// its set.
 	reliableBy = 2500 * time.Millisecond
 )
 
 var clients = []string{"client-0", "client-1", "client-2", "client-3", "client-4"}
 
-// world is the nodes, the network between them, and what is true.
+// world is the nodes, the network between them, and the truth.
 type world struct {
 	*rapid.T
 	random  *rand.Rand
 	now     time.Time
 	step    time.Duration // between two ticks
 	places  []*place
-	letters []letter // by when they are due
-	lossy   bool     // messages are lost, come twice, or overtake each other
+	letters []letter // sorted by their due time
+	lossy   bool     // messages are lost, duplicated or reordered
 	lost    time.Time
 	trouble time.Time // when a node last stopped, crashed or froze
-	thawed  time.Time // when a node last ran again, and heard old heartbeats
-	cutOff  time.Time // when a node was last cut off, or connected again
+	thawed  time.Time // when a node last thawed and received old heartbeats
+	cutOff  time.Time // when a node was last cut off or reconnected
 
 	joined map[string]time.Time // when a user last came to any node
 	bade   map[string]time.Time // when it last said goodbye
-	before map[string]time.Time // when the time before
-	kept   map[string]keep      // who is to be counted though its node has stopped
-	most   map[string]time.Time // until when such a one may be
+	before map[string]time.Time // the goodbye before that
+	kept   map[string]keep      // users that must be counted although their node has stopped
+	most   map[string]time.Time // until when such a user may be counted
 }
 
-// keep is how long a user of a node that has stopped is to be counted.
+// keep is how long a user of a stopped node must be counted.
 type keep struct{ from, until time.Time }
 
-// place is where a node runs, or has run.
+// place is a position where a node runs or has run.
 type place struct {
 	name    string
 	machine *union.Machine
 	table   *presence.Table
 	up      bool
 	frozen  bool
-	cut     bool // off from the network
+	cut     bool // cut off from the network
 	stopped bool
 	began   time.Time // when it started
-	since   time.Time // when it started, thawed, or was connected
+	since   time.Time // when it started, thawed or reconnected
 	ended   time.Time // when that ended
-	good    time.Time // when the others last knew what it had: then, if it was reliable
+	good    time.Time // when the others last knew its set, if it was reliable then
 
-	opened   bool // the room
+	opened   bool // the room is open
 	openedAt time.Time
 	streams  map[string][]*presence.Ticket
 	unnamed  []*presence.Ticket
 	settled  time.Time            // when their number last changed
 	held     map[string]time.Time // since when the table has a user
-	dropped  map[string]time.Time // when it last had it no more
-	heard    map[string]time.Time // when the node heard its goodbye
-	leaves   map[string]time.Time // when a goodbye with grace is due
+	dropped  map[string]time.Time // when the table last lost a user
+	heard    map[string]time.Time // when the node received its goodbye
+	leaves   map[string]time.Time // when a goodbye with a grace period is due
 
-	late    []func()             // what it hears when it thaws
-	backlog []letter             // likewise
-	last    map[string]time.Time // when the last message of a node is due here
+	late    []func()             // events that it handles when it thaws
+	backlog []letter             // messages that it receives when it thaws
+	last    map[string]time.Time // when the last message of a node arrives here
 }
 
-// letter is a message on its way.
+// letter is a message in transit.
 type letter struct {
 	at       time.Time
 	from     string
@@ -91,7 +92,7 @@ type letter struct {
 	payload  []byte
 }
 
-// toldBy is when all have been told of what a node says: its pace, a tick, and the way.
+// toldBy is the time until a node's change has reached all others. It is the pace, a tick and the delay.
 func (w *world) toldBy() time.Duration { return 110*time.Millisecond + w.step + maxDelay }
 
 type quiet struct{}
@@ -124,12 +125,12 @@ func (w *world) startOne() {
 
 func (p *place) serves() bool { return p.up && !p.frozen }
 
-// reliable reports whether what a node says is heard, and what it knows can be right.
+// reliable reports whether a node's messages arrive, and whether its knowledge can be right.
 func (w *world) reliable(p *place) bool {
 	return p.serves() && !p.cut && w.now.Sub(p.since) >= reliableBy
 }
 
-// end notes that something happens to a node.
+// end records a disturbance of a node.
 func (w *world) end(p *place) {
 	if w.reliable(p) {
 		p.good = w.now
@@ -137,7 +138,7 @@ func (w *world) end(p *place) {
 	p.ended = w.now
 }
 
-// dead reports whether nobody counts the users any more of a node that has ended, or is not heard of.
+// dead reports whether nobody counts the users of a node that has ended or is silent.
 func (w *world) dead(p *place) bool {
 	return w.now.Sub(p.ended) >= deadBy && w.now.Sub(w.thawed) >= deadBy
 }
@@ -155,9 +156,9 @@ func (w *world) noneCut() bool {
 	return !slices.ContainsFunc(w.places, func(p *place) bool { return p.cut })
 }
 
-// again is how long a user who has said goodbye before, and came again, may not have said goodbye since.
+// again is how long a user who came back after a goodbye must wait before the next goodbye.
 func (w *world) again(id string) time.Duration {
-	if w.bade[id].Sub(w.before[id]) < 30*time.Second { // a node may have been frozen when it heard the first
+	if w.bade[id].Sub(w.before[id]) < 30*time.Second { // a node may have been frozen when it received the first
 		return 600 * time.Millisecond
 	}
 	return 0
@@ -178,7 +179,7 @@ func (p *place) holds(id string, since time.Time) bool {
 	return now || p.dropped[id].After(since)
 }
 
-// unnamed returns how many readers without an id there are, if all nodes have been told.
+// unnamed returns how many subscribers without an id there are, if all nodes know the number.
 func (w *world) unnamed() (sum int, ok bool) {
 	for _, p := range w.places {
 		if p.machine != nil && (!p.up && !w.dead(p) || p.up && (!w.reliable(p) || w.now.Sub(p.settled) < w.toldBy())) {
@@ -191,7 +192,7 @@ func (w *world) unnamed() (sum int, ok bool) {
 	return sum, true
 }
 
-// told tells the node's machine what its table says, as the engine does after each change.
+// told passes the table of the node to its machine, as the engine does after each change.
 func (w *world) told(p *place) {
 	left, joined, unnamed := p.table.TakeChanges(room)
 	if !p.opened && p.table.Count(room) > 0 {
@@ -216,7 +217,7 @@ func (w *world) told(p *place) {
 	}
 }
 
-// leaveAt takes a user out of a node's table, now or when the grace is over.
+// leaveAt removes a user from a node's table, now or after the grace period.
 func (w *world) leaveAt(p *place, id string, grace time.Duration) {
 	if grace > 0 {
 		p.leaves[id] = w.now.Add(grace)
@@ -228,7 +229,7 @@ func (w *world) leaveAt(p *place, id string, grace time.Duration) {
 	w.told(p)
 }
 
-// do does what the node's machine wants done.
+// do performs the effects of the node's machine.
 func (w *world) do(p *place, e union.Effects) {
 	for _, out := range e.Send {
 		for _, to := range w.places {
@@ -245,7 +246,7 @@ func (w *world) do(p *place, e union.Effects) {
 	}
 }
 
-// post puts a message on its way. Those of one node to another come in their order, as long as nothing goes wrong.
+// post sends a message. Messages from one node to another stay in order unless the network is lossy.
 func (w *world) post(p, to *place, payload []byte) {
 	times := 1
 	if w.lossy {
@@ -266,13 +267,13 @@ func (w *world) post(p, to *place, payload []byte) {
 			if a.at.After(b.at) {
 				return 1
 			}
-			return -1 // behind those of the same time
+			return -1 // after others with the same time
 		})
 		w.letters = slices.Insert(w.letters, i, l)
 	}
 }
 
-// deliver has a message received.
+// deliver delivers a message.
 func (w *world) deliver(l letter) {
 	p := l.to
 	if !p.up || p.cut || p.name != l.receiver {
@@ -304,7 +305,7 @@ func (w *world) thaw(p *place) {
 	}
 }
 
-// advance lets time pass.
+// advance advances the time.
 func (w *world) advance(d time.Duration) {
 	for end := w.now.Add(d); ; {
 		next := w.now.Truncate(w.step).Add(w.step)
