@@ -26,7 +26,7 @@ func TestScripts(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build server: %v\n%s", err, out)
 	}
-	// The scripts are in a subtest, because they run in parallel with each other and the directory must outlive them.
+	// The scripts run in parallel. They are in a subtest, so that the directory is removed after all of them.
 	t.Run("testdata", func(t *testing.T) {
 		testscript.Run(t, testscript.Params{
 			Dir: "testdata",
@@ -36,7 +36,7 @@ func TestScripts(t *testing.T) {
 			},
 			Cmds:                script.Commands(),
 			RequireExplicitExec: true,
-			Deadline:            time.Now().Add(4 * time.Minute), // a command that does not end is an error, not a long wait
+			Deadline:            time.Now().Add(4 * time.Minute), // an endless command fails the test
 		})
 	})
 }

@@ -11,7 +11,7 @@ import (
 	"headcount/client/subscribe"
 )
 
-// The same trouble is told once, and its end too.
+// The same problem is reported once, and so is its end.
 func TestConsole(t *testing.T) {
 	var out strings.Builder
 	base, err := url.Parse("http://name:secret@headcount.test")

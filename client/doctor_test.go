@@ -20,7 +20,7 @@ import (
 	"headcount/client/remote"
 )
 
-// healthy is what the doctor finds where nothing is wrong.
+// healthy returns the findings for a connection without problems.
 func healthy() map[string]string {
 	return map[string]string{
 		"reachable": "OK", "HTTP version": "OK", "WebSockets": "OK", "live": "OK", "arrives piece by piece": "OK", "unchanged": "OK",
@@ -28,7 +28,7 @@ func healthy() map[string]string {
 	}
 }
 
-// finding is a line of the report.
+// finding is one line of the report.
 type finding struct{ Name, Verdict, Words, Advice string }
 
 type result struct {
@@ -36,7 +36,7 @@ type result struct {
 	findings map[string]finding
 }
 
-// examineBy runs the doctor as a script would, and returns what it found.
+// examineBy runs the doctor as a script would, and returns its findings.
 func examineBy(t *testing.T, url string, silence time.Duration) result {
 	var stdout, stderr strings.Builder
 	status := run(context.Background(), []string{"doctor", "-json", "-silence", silence.String(), url},
@@ -55,7 +55,7 @@ func examineBy(t *testing.T, url string, silence time.Duration) result {
 	return result{status, findings}
 }
 
-// Nothing is wrong with a direct connection, and nobody is left behind on it.
+// A direct connection has no problems, and no user stays on the server.
 func TestDoctorDirect(t *testing.T) {
 	admin := freeAddrs(t, 1)[0]
 	server := startServer(t, "-linger", "200ms", "-admin", admin)
@@ -71,7 +71,7 @@ func TestDoctorDirect(t *testing.T) {
 	wantNobody(t, admin)
 }
 
-// wantNobody waits until a server has neither users nor streams, for less than a lease lasts.
+// wantNobody waits until a server has neither users nor streams. It waits for less time than a lease lasts.
 func wantNobody(t *testing.T, admin string) {
 	t.Helper()
 	var stats struct{ Users, Streams *int }
@@ -92,7 +92,7 @@ func wantNobody(t *testing.T, admin string) {
 	t.Errorf("%d users and %d streams are left, want none", *stats.Users, *stats.Streams)
 }
 
-// HTTP/2 to a proxy and HTTP/1.1 from there on is as good, also for WebSockets.
+// HTTP/2 to a proxy and HTTP/1.1 behind it cause no problems, also for WebSockets.
 func TestDoctorOverHTTP2(t *testing.T) {
 	front := httptest.NewUnstartedServer(httputil.NewSingleHostReverseProxy(mustParse(t, startServer(t, "-linger", "200ms"))))
 	front.EnableHTTP2 = true
@@ -153,7 +153,7 @@ func buildCommand(t *testing.T, name string) string {
 	return bin
 }
 
-// freeAddrs returns n different addresses at which nobody listens.
+// freeAddrs returns n different free addresses.
 func freeAddrs(t *testing.T, n int) []string {
 	t.Helper()
 	var addrs []string
@@ -162,7 +162,7 @@ func freeAddrs(t *testing.T, n int) []string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close() // not before the last one is open
+		defer l.Close() // only after the last one is open
 		addrs = append(addrs, l.Addr().String())
 	}
 	return addrs

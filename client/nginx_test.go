@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// nginxConf proxies three ports to a server: as nginx does by default, deaf to X-Accel-Buffering, and eager to compress.
+// nginxConf makes nginx a proxy on three ports. One has the defaults, one ignores X-Accel-Buffering, and one
+// compresses.
 const nginxConf = `
 daemon off;
 pid nginx.pid;
@@ -30,7 +31,7 @@ http {
 }
 `
 
-// A real proxy: what the doctor says of nginx is what networks of nginx do.
+// The doctor's findings behind a real nginx match the known effects of nginx.
 func TestDoctorBehindNginx(t *testing.T) {
 	nginx, err := exec.LookPath("nginx")
 	if err != nil {
@@ -42,7 +43,7 @@ func TestDoctorBehindNginx(t *testing.T) {
 	conf := filepath.Join(dir, "nginx.conf")
 	text := fmt.Sprintf(nginxConf, server, addrs[0], addrs[1], addrs[2])
 	if os.Getuid() == 0 {
-		text = "user root;" + text // the directory is root's
+		text = "user root;" + text // the directory belongs to root
 	}
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -75,7 +75,7 @@ func TestParseURL(t *testing.T) {
 	}
 }
 
-// Every mistake is one line on standard error that says what is wrong, and exit status 2.
+// Every mistake gives one line on standard error that describes it, and exit status 2.
 func TestMistakes(t *testing.T) {
 	tests := []struct {
 		name string

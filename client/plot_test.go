@@ -13,7 +13,7 @@ import (
 	"headcount/client/terminal/terminaltest"
 )
 
-// The chart follows the count and the size of the window, and ctrl-C gives the terminal back.
+// The chart follows the count and the size of the window, and ctrl-C releases the terminal.
 func TestPlot(t *testing.T) {
 	server := startServer(t)
 	cmd := exec.Command(buildCommand(t, "client"), "-plot", server)
@@ -84,7 +84,7 @@ func TestPlot(t *testing.T) {
 	}
 	<-read
 	text := out.Written()
-	// The second screen, no cursor, and no line that goes on in the next row.
+	// Control codes for the second screen, the cursor, and automatic line breaks.
 	const takeTerminal, giveTerminal = "\x1b[?1049h\x1b[?25l\x1b[?7l", "\x1b[?7h\x1b[?25h\x1b[?1049l"
 	if !strings.HasPrefix(text, takeTerminal) || !strings.HasSuffix(text, giveTerminal) || strings.Count(text, takeTerminal) != 1 {
 		t.Errorf("got a beginning %q and an end %q; want the terminal taken once and given back", text[:30], text[len(text)-30:])

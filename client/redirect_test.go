@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// Where http redirects to https, everything goes on there: streams, polls, goodbyes, emits, probes. And http to a port that
-// speaks TLS is one sentence.
+// If http redirects to https, all requests use https afterwards. These are streams, polls, goodbyes, emits and probes.
+// http to a port that requires TLS gives an error of one sentence.
 func TestRedirectToTLS(t *testing.T) {
 	server := startServer(t, "-linger", "4s", "-token", "secret")
 	proxy := httputil.NewSingleHostReverseProxy(mustParse(t, server))
@@ -54,7 +54,7 @@ func TestRedirectToTLS(t *testing.T) {
 			cmd := exec.Command(client, strings.Fields(tt.args)...)
 			cmd.Env = append(cmd.Environ(), "SSL_CERT_FILE="+trusted)
 			cmd.Stdout, cmd.Stderr = &stdout, &stderr
-			_ = cmd.Run() // its status is looked at
+			_ = cmd.Run() // the test checks its status
 			if got := cmd.ProcessState.ExitCode(); got != tt.status || !strings.Contains(stdout.String(), tt.out) || !strings.Contains(stderr.String(), tt.stderr) {
 				t.Errorf("got status %d, output %q, standard error %q; want %d, %q, %q", got, stdout.String(), stderr.String(), tt.status, tt.out, tt.stderr)
 			}

@@ -24,6 +24,6 @@ func TestScripts(t *testing.T) {
 		Setup:               script.Setup,
 		Cmds:                script.Commands(),
 		RequireExplicitExec: true,
-		Deadline:            time.Now().Add(4 * time.Minute), // an endless command fails the test instead of blocking it
+		Deadline:            time.Now().Add(4 * time.Minute), // an endless command fails the test
 	})
 }

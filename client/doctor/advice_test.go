@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// The doctor of the page gives the same advice in the same words, which are in another language and so written twice.
+// The doctor of the page gives the same advice in the same words. They are in another language, and so written twice.
 func TestAdviceOfPage(t *testing.T) {
 	page, err := os.ReadFile("../../assets/src/diagnosis.mjs")
 	if err != nil {
@@ -22,7 +22,7 @@ func TestAdviceOfPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conf := types.Config{Error: func(error) {}} // what this file uses of others is missing; its constants are all that is asked for
+	conf := types.Config{Error: func(error) {}} // the constants do not need the other files
 	pkg, _ := conf.Check("doctor", fset, []*ast.File{file}, nil)
 	var found int
 	for _, name := range pkg.Scope().Names() {

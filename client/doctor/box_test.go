@@ -13,18 +13,18 @@ import (
 	"time"
 )
 
-// box is something between a client and a server that does what boxes do to streams. Its zero value passes all on, but
-// WebSockets, as most do by default.
+// box is a middlebox between a client and a server. Its zero value passes on everything except WebSockets, as most do
+// by default.
 type box struct {
-	// answer may answer a request itself; then it returns true.
+	// answer may answer a request itself. Then it returns true.
 	answer func(w http.ResponseWriter, r *http.Request) bool
-	// header may change what the server gets; the box says who it is in any case.
+	// header may change the request header. The box adds its own header in any case.
 	header func(h http.Header)
-	// response may change the header of what the client gets.
+	// response may change the response header.
 	response func(h http.Header)
-	// pass hands the body over, in pieces as they come; without it each piece goes on at once.
+	// pass writes the body from its pieces as they come. Without it each piece is passed on at once.
 	pass func(w http.ResponseWriter, r *http.Request, pieces <-chan []byte)
-	// deaf boxes do not tell the server that the client has gone.
+	// deaf boxes do not report to the server that the client has gone.
 	deaf bool
 }
 
@@ -61,7 +61,7 @@ func (b box) serve(w http.ResponseWriter, r *http.Request, transport http.RoundT
 			if n > 0 {
 				select {
 				case pieces <- piece[:n]:
-				case <-r.Context().Done(): // a deaf box reads on
+				case <-r.Context().Done(): // a deaf box continues to read
 				}
 			}
 			if err != nil {
@@ -83,7 +83,7 @@ func (b box) serve(w http.ResponseWriter, r *http.Request, transport http.RoundT
 	passAt(w, pieces, 0)
 }
 
-// passAt hands each piece over after a delay.
+// passAt passes each piece on after a delay.
 func passAt(w http.ResponseWriter, pieces <-chan []byte, delay time.Duration) {
 	for piece := range pieces {
 		time.Sleep(delay)
@@ -92,7 +92,7 @@ func passAt(w http.ResponseWriter, pieces <-chan []byte, delay time.Duration) {
 	}
 }
 
-// hold hands all over when it is complete.
+// hold passes everything on when it is complete.
 func hold(w http.ResponseWriter, _ *http.Request, pieces <-chan []byte) {
 	var all []byte
 	for piece := range pieces {
@@ -101,7 +101,7 @@ func hold(w http.ResponseWriter, _ *http.Request, pieces <-chan []byte) {
 	w.Write(all)
 }
 
-// oneBehind hands each piece over when the next one comes.
+// oneBehind passes each piece on when the next one comes.
 func oneBehind(w http.ResponseWriter, _ *http.Request, pieces <-chan []byte) {
 	var before []byte
 	for piece := range pieces {
@@ -112,7 +112,7 @@ func oneBehind(w http.ResponseWriter, _ *http.Request, pieces <-chan []byte) {
 	w.Write(before)
 }
 
-// twoBehind hands each piece over when two others have come.
+// twoBehind passes each piece on when two more have come.
 func twoBehind(w http.ResponseWriter, _ *http.Request, pieces <-chan []byte) {
 	var before [][]byte
 	for piece := range pieces {
@@ -125,7 +125,7 @@ func twoBehind(w http.ResponseWriter, _ *http.Request, pieces <-chan []byte) {
 	w.Write(bytes.Join(before, nil))
 }
 
-// every hands over what has come, each time that d is over.
+// every passes on what has come, at intervals of d.
 func every(d time.Duration) func(http.ResponseWriter, *http.Request, <-chan []byte) {
 	return func(w http.ResponseWriter, _ *http.Request, pieces <-chan []byte) {
 		tick := time.NewTicker(d)
@@ -152,7 +152,7 @@ func lateBy(delay time.Duration) func(http.ResponseWriter, *http.Request, <-chan
 	return func(w http.ResponseWriter, _ *http.Request, pieces <-chan []byte) { passAt(w, pieces, delay) }
 }
 
-// zip compresses for those who can read it, each piece at once or all in one.
+// zip compresses for clients that accept it, each piece at once or all together.
 func zip(eager bool) func(http.ResponseWriter, *http.Request, <-chan []byte) {
 	return func(w http.ResponseWriter, r *http.Request, pieces <-chan []byte) {
 		if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
@@ -172,7 +172,7 @@ func zip(eager bool) func(http.ResponseWriter, *http.Request, <-chan []byte) {
 	}
 }
 
-// cutSilent breaks what says nothing for a time.
+// cutSilent breaks a response that was silent for a time.
 func cutSilent(limit time.Duration) func(http.ResponseWriter, *http.Request, <-chan []byte) {
 	return func(w http.ResponseWriter, _ *http.Request, pieces <-chan []byte) {
 		for {
@@ -190,7 +190,7 @@ func cutSilent(limit time.Duration) func(http.ResponseWriter, *http.Request, <-c
 	}
 }
 
-// cutOld breaks what has lasted for a time.
+// cutOld breaks a response that has lasted for a time.
 func cutOld(limit time.Duration) func(http.ResponseWriter, *http.Request, <-chan []byte) {
 	return func(w http.ResponseWriter, _ *http.Request, pieces <-chan []byte) {
 		end := time.After(limit)
@@ -209,7 +209,7 @@ func cutOld(limit time.Duration) func(http.ResponseWriter, *http.Request, <-chan
 	}
 }
 
-// giveUp holds all back and answers 504 when that lasts too long.
+// giveUp buffers everything and responds with 504 if that takes too long.
 func giveUp(limit time.Duration) func(http.ResponseWriter, *http.Request, <-chan []byte) {
 	return func(w http.ResponseWriter, _ *http.Request, pieces <-chan []byte) {
 		var all []byte
@@ -238,7 +238,7 @@ func rewrite(w http.ResponseWriter, _ *http.Request, pieces <-chan []byte) {
 	}
 }
 
-// refuse answers what begins with one of the paths.
+// refuse answers requests whose path begins with one of the paths.
 func refuse(status int, paths ...string) func(http.ResponseWriter, *http.Request) bool {
 	return func(w http.ResponseWriter, r *http.Request) bool {
 		if !slices.ContainsFunc(paths, func(p string) bool { return strings.HasPrefix(r.URL.RequestURI(), p) }) {

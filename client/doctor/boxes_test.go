@@ -21,10 +21,10 @@ import (
 	"headcount/internal/httpapi"
 )
 
-// finding is a line of the report.
+// finding is one line of the report.
 type finding struct{ Name, Verdict, Words, Advice string }
 
-// healthy is what the doctor finds where nothing is wrong.
+// healthy returns the findings for a connection without problems.
 func healthy() map[string]string {
 	return map[string]string{
 		"reachable": "OK", "HTTP version": "OK", "WebSockets": "OK", "live": "OK", "arrives piece by piece": "OK", "unchanged": "OK",
@@ -32,14 +32,14 @@ func healthy() map[string]string {
 	}
 }
 
-// What each box does is found, and nothing else.
+// The doctor finds what each box does, and nothing else.
 func TestDoctorFindsBoxes(t *testing.T) {
 	tests := []struct {
 		name   string
 		box    box
 		status int
-		found  map[string]string // what differs from a direct connection
-		words  string            // of the first of them
+		found  map[string]string // differences from a direct connection
+		words  string            // of the first difference
 		advice string
 	}{
 		{"nothing but no WebSockets", box{}, 0, map[string]string{"WebSockets": "BLOCKED"}, "loses its headers", ""},
@@ -131,7 +131,7 @@ func TestDoctorFindsBoxes(t *testing.T) {
 					t.Errorf("got exit status %d, want %d", status, tt.status)
 				}
 				want := healthy()
-				want["WebSockets"] = "BLOCKED" // by all boxes
+				want["WebSockets"] = "BLOCKED" // all boxes block them
 				maps.Copy(want, tt.found)
 				if tt.found["reachable"] == "FAILED" {
 					want = tt.found
@@ -156,12 +156,12 @@ func TestDoctorFindsBoxes(t *testing.T) {
 	}
 }
 
-// examineThrough runs the doctor as a script would, through a box in front of a server. Nobody may be left behind on the
-// server, whatever the box keeps from it.
+// examineThrough runs the doctor as a script would, through a box in front of a server. No user may stay on the server,
+// whatever the box blocks.
 func examineThrough(t *testing.T, b box) (status int, found map[string]finding) {
 	t.Helper()
 	live, err := headcount.New(headcount.Options{
-		Linger: 200 * time.Millisecond, Writer: headcount.Portable, // the kernel's sockets are outside of a bubble
+		Linger: 200 * time.Millisecond, Writer: headcount.Portable, // the kernel's sockets are outside the bubble
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -205,9 +205,9 @@ func examineThrough(t *testing.T, b box) (status int, found map[string]finding) 
 	for _, f := range report.Findings {
 		found[f.Name] = f
 	}
-	time.Sleep(5 * time.Second) // less than a lease lasts
+	time.Sleep(5 * time.Second) // shorter than a lease
 	if b.deaf || found["POST"].Verdict == "BLOCKED" {
-		time.Sleep(30 * time.Second) // no goodbye arrives through these
+		time.Sleep(30 * time.Second) // these boxes let no goodbye through
 	}
 	if s := live.Stats(); s.Users != 0 || s.Streams != 0 {
 		t.Errorf("%d users and %d streams are left, want none", s.Users, s.Streams)

@@ -18,7 +18,8 @@ var writeDiagnoses = flag.Bool("diagnoses", false, "write testdata/diagnoses.jso
 
 func ms(n float64) time.Duration { return time.Duration(n * float64(time.Millisecond)) }
 
-// times makes arrivals of pairs: when an event came, and when it was sent, in milliseconds.
+// times returns arrivals from pairs of numbers in milliseconds. The first is when an event arrived, and the second when
+// it was sent.
 func times(pairs ...float64) (all []arrival) {
 	for i := 0; i < len(pairs); i += 2 {
 		all = append(all, arrival{ms(pairs[i]), ms(pairs[i+1])})
@@ -38,7 +39,7 @@ func brokenProbe(took float64, err error, arrivals []arrival) *probe {
 	return &probe{err: err, header: streamHeader(), arrivals: arrivals, took: ms(took), cursor: "doctor-1"}
 }
 
-// newFacts are those of a connection on which all is well.
+// newFacts returns the facts of a connection without problems.
 func newFacts() *facts {
 	f := &facts{silence: 12 * time.Second, noticed: ms(2043)}
 	f.path.url, f.path.roundTrip, f.path.proto = "http://localhost:8080", ms(2.5), "HTTP/1.1"
@@ -51,7 +52,7 @@ func newFacts() *facts {
 	return f
 }
 
-// examples are facts by name, for all that the doctor can say.
+// examples returns facts by name for all findings of the doctor.
 func examples() map[string]*facts {
 	all := map[string]*facts{"all is well": newFacts()}
 	with := func(name string, change func(f *facts)) {
@@ -146,7 +147,7 @@ func examples() map[string]*facts {
 	return all
 }
 
-// What the doctor says of the examples is in a file, with which a test in test/browser compares what the page says of them.
+// The findings for the examples are in a file. A test in test/browser compares them with the findings of the page.
 func TestDiagnoses(t *testing.T) {
 	type said struct {
 		Facts     any       `json:"facts"`
@@ -180,7 +181,7 @@ func TestDiagnoses(t *testing.T) {
 	}
 }
 
-// forPage has the facts as assets/src/probe.mjs finds them. Errors become objects with words, status and own.
+// forPage returns the facts in the form of assets/src/probe.mjs. Errors become objects with words, status and own.
 func forPage(f *facts) any {
 	type object = map[string]any
 	fault := func(err error) any {

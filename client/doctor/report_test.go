@@ -17,7 +17,7 @@ import (
 	"headcount/client/terminal"
 )
 
-// arrivals makes a probe of pairs: sent and at, in milliseconds.
+// arrivals returns a probe from pairs of sent and at in milliseconds.
 func arrivals(pairs ...int) *probe {
 	p := &probe{complete: true}
 	for i := 0; i < len(pairs); i += 2 {
@@ -54,7 +54,7 @@ func TestManner(t *testing.T) {
 	}
 }
 
-// What the server never says becomes no panic and no wrong word.
+// Values that no server sends cause no panic and no wrong finding.
 func TestDiagnosisOfLittle(t *testing.T) {
 	tests := []struct {
 		name  string
@@ -84,7 +84,7 @@ func newServer(t *testing.T) *remote.Server {
 	return remote.New(base, "")
 }
 
-// Colors are for terminals, and for those who have not refused them; lines fit the terminal.
+// Colors appear only on a terminal whose user has not disabled them. Lines fit the terminal.
 func TestReport(t *testing.T) {
 	tests := []struct {
 		name     string
@@ -126,7 +126,7 @@ func TestReport(t *testing.T) {
 				t.Fatal(err)
 			}
 			_ = writer.Close()
-			// What was written stays to be read; a terminal ends with EIO instead of EOF.
+			// The output can still be read. A terminal ends with EIO instead of EOF.
 			all, err := io.ReadAll(reader)
 			if err != nil && !errors.Is(err, syscall.EIO) {
 				t.Fatal(err)
@@ -147,7 +147,7 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// A terminal shows what the doctor is doing, in a line that is gone afterwards; what is no terminal gets none of it.
+// A terminal shows the progress in a line that is erased afterwards. Other output shows no progress.
 func TestProgress(t *testing.T) {
 	reader, writer, err := pty.Open()
 	if err != nil {

@@ -18,9 +18,9 @@ import (
 	"headcount/client/remote/remotetest"
 )
 
-// post is what the server saw of one attempt.
+// post is one attempt as the server received it.
 type post struct {
-	at               time.Duration // since the beginning
+	at               time.Duration // since the start
 	key, token, kind string
 	body             struct {
 		Event, Room string
@@ -33,7 +33,7 @@ type scene struct {
 	*Emitter
 	out   bytes.Buffer
 	told  []string
-	posts []post // touched by one request at a time
+	posts []post // used by one request at a time
 	close func()
 }
 
@@ -63,13 +63,13 @@ func newScene(answer func(n int, w http.ResponseWriter)) *scene {
 
 func accept(w http.ResponseWriter) { io.WriteString(w, `{"id":"e.1", "room":"lobby"}`+"\n") }
 
-// What may have arrived is sent again with the same key, until the server says so.
+// An event that may have arrived is sent again with the same key until the server confirms it.
 func TestEmitRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(func(n int, w http.ResponseWriter) {
 			switch n {
 			case 0:
-				panic(http.ErrAbortHandler) // taken, and the answer lost
+				panic(http.ErrAbortHandler) // accepted, but the answer is lost
 			case 1:
 				w.WriteHeader(http.StatusBadGateway)
 			case 2:
@@ -114,7 +114,7 @@ func TestEmitRetries(t *testing.T) {
 	})
 }
 
-// A server that is away is given half a minute, told of once.
+// A server that is away gets half a minute, and is reported once.
 func TestEmitGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(func(n int, w http.ResponseWriter) {
@@ -143,7 +143,7 @@ func TestEmitGivesUp(t *testing.T) {
 	})
 }
 
-// What the server refuses is not sent again, and the error is the server's own sentence.
+// A refused event is not sent again, and the error is the server's own sentence.
 func TestEmitRefused(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -181,7 +181,8 @@ func TestEmitRefused(t *testing.T) {
 	}
 }
 
-// Each line is an event with a key of its own, sent when the one before is accepted; a refused one is the last.
+// Each line is an event with its own key. It is sent after the previous one was accepted. A refused event is the last
+// one.
 func TestEmitLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		under := 0
@@ -251,7 +252,7 @@ func TestEmitLinesEnds(t *testing.T) {
 	}
 }
 
-// Ctrl-C ends at once, whatever standard input and the server do, and reports an event in doubt.
+// Ctrl-C ends emit at once, whatever standard input and the server do, and reports an event in doubt.
 func TestEmitEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(func(_ int, w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) })
@@ -273,7 +274,7 @@ func TestEmitEnds(t *testing.T) {
 	})
 }
 
-// A server that has moved, for instance from http to https, gets the event at its new address. A stranger does not.
+// A server that has moved, for instance from http to https, gets the event at its new address. Another host does not.
 func TestEmitFollowsRedirects(t *testing.T) {
 	tests := []struct {
 		name, to string

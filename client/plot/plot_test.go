@@ -12,7 +12,7 @@ import (
 	"headcount/client/terminal/terminaltest"
 )
 
-// newTestPlot is a plot that began a minute before now, with counts at seconds since then.
+// newTestPlot returns a plot that began a minute before now. counts are pairs of a second since then and a count.
 func newTestPlot(counts ...float64) (p *Plot, now time.Time) {
 	begin := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	p = &Plot{room: "lobby", server: "http://localhost:8080", begin: begin}
@@ -57,7 +57,7 @@ func TestPlotValues(t *testing.T) {
 	}
 }
 
-// Whatever the window and the counts, the picture fits; from a certain size on it fills the window.
+// The picture fits any window and any counts. From a certain size on it fills the window.
 func TestPlotFits(t *testing.T) {
 	charts := map[string][]float64{
 		"no count": nil, "nobody": {0, 0}, "one": {0, 1}, "few": {0, 1, 20, 3, 40, 2}, "many": {0, 1, 20, 12345, 40, 2},
@@ -71,7 +71,7 @@ func TestPlotFits(t *testing.T) {
 				p.Write([]byte("client: " + strings.Repeat("a long message ", 20) + "\n"))
 				columns, rows := size[0], size[1]
 				screen := terminaltest.New(columns, rows)
-				screen.Write([]byte(strings.Repeat(strings.Repeat("x", columns)+"\r\n", rows))) // what stood there before
+				screen.Write([]byte(strings.Repeat(strings.Repeat("x", columns)+"\r\n", rows))) // earlier text
 				screen.Write([]byte(p.frame(columns, rows, now)))
 				lines := screen.Lines()
 				if strings.Contains(strings.Join(lines, ""), "xx") {
@@ -80,7 +80,7 @@ func TestPlotFits(t *testing.T) {
 				if columns < 24 || rows < 6 {
 					continue
 				}
-				// The axis of time ends in the last column, and so does the last count.
+				// The time axis and the last count end in the last column.
 				axis := lines[rows-2]
 				if utf8.RuneCountInString(axis) != columns || !strings.HasSuffix(axis, " now") {
 					t.Errorf("%s in %v: got the axis %q, want one that ends with now in the last column", name, size, axis)
@@ -127,7 +127,7 @@ func TestPlotAxis(t *testing.T) {
 	}
 }
 
-// A chart that runs for days holds ten minutes, and how they began.
+// A chart that runs for days keeps ten minutes, and the count at their start.
 func TestPlotForgets(t *testing.T) {
 	p, now := newTestPlot()
 	for i := range 10_000 {
@@ -138,7 +138,7 @@ func TestPlotForgets(t *testing.T) {
 	}
 }
 
-// Without a connection the picture does not pretend to know; what the console says of it stands there until a count comes.
+// Without a connection the picture shows no count. The message of the console stays until a count comes.
 func TestPlotSaysWhatIsWrong(t *testing.T) {
 	p, now := newTestPlot(0, 7)
 	p.Lost()

@@ -19,7 +19,7 @@ func parse(t *testing.T, s string) *url.URL {
 	return u
 }
 
-// A password in the URL and a token both arrive.
+// A password in the URL and a token both reach the server.
 func TestCredentials(t *testing.T) {
 	tests := []struct{ name, base, token, user, bearer, header string }{
 		{"none", "http://headcount.test", "", "", "", ""},
@@ -53,7 +53,7 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
-// A server is followed to another scheme, host or base path, and nowhere else.
+// A server may redirect to another scheme, host or base path, and nowhere else.
 func TestFollow(t *testing.T) {
 	const base = "http://me:pass@headcount.test/sub"
 	tests := []struct{ name, to, want string }{

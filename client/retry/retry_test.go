@@ -9,7 +9,7 @@ import (
 	"headcount/client/subscribe/transporttest"
 )
 
-// The delays are those of the table that io.js is tested with too.
+// The delays match the table that is also used to test io.js.
 func TestDelay(t *testing.T) {
 	for _, tt := range transporttest.Read(t, "../../docs/transport.json").Delays {
 		t.Run(tt.Name, func(t *testing.T) {

@@ -19,16 +19,16 @@ import (
 	"headcount/internal/sse"
 )
 
-// scene is a subscription and a real HTTP server that speak over net.Pipe, so that both live in a synctest bubble, where
-// time passes at once when all wait.
+// scene is a subscription and a real HTTP server that are connected by net.Pipe. Both run in a synctest bubble, in
+// which time advances at once when all goroutines wait.
 type scene struct {
 	*subscription
 	ctx    context.Context
 	cancel context.CancelFunc
-	out    []string // what handle got, "NAME DATA"; read it after end
-	told   []string // what Notify got, in words; read it after end
+	out    []string // events that Handle got, "NAME DATA"; read it after end
+	told   []string // changes that Notify got, in words; read it after end
 	begin  time.Time
-	refuse int // what every POST is answered with; 0 = nothing is wrong with it
+	refuse int // the status of every response to a POST; 0 = success
 
 	mu       sync.Mutex
 	requests []request
@@ -36,9 +36,9 @@ type scene struct {
 	closing  []func()
 }
 
-// request is what the server saw.
+// request is a request that the server received.
 type request struct {
-	at           time.Duration // since the beginning
+	at           time.Duration // since the start
 	method, path string
 	cursor       string
 	accept       string
@@ -51,7 +51,7 @@ type request struct {
 }
 
 // newScene starts a server with the given answer to the n-th GET /events, n from 0, and a subscription that follows it.
-// It must be called in a bubble and its end called there too.
+// Call it and end it in a bubble.
 func newScene(answer func(n int, w *stream)) *scene {
 	s := &scene{begin: time.Now(), done: make(chan error, 1)}
 	base, _ := url.Parse("http://headcount.test")
@@ -77,7 +77,7 @@ func newScene(answer func(n int, w *stream)) *scene {
 	return s
 }
 
-// words are what a change says.
+// words returns a change in words.
 func words(c Change) string {
 	switch c.Kind {
 	case Lost:
@@ -88,12 +88,12 @@ func words(c Change) string {
 	return map[Kind]string{Connecting: "connecting", Connected: "connected", Polling: "polling", Streaming: "streaming"}[c.Kind]
 }
 
-// start begins to follow; end is due afterwards.
+// start starts the subscription. The caller must call end.
 func (s *scene) start() {
 	go func() { s.done <- s.follow(s.ctx) }()
 }
 
-// end does what ctrl-C does, and says how long the subscription took to end.
+// end does what ctrl-C does, and returns how long the subscription took to end.
 func (s *scene) end() time.Duration {
 	begin := time.Now()
 	s.cancel()
@@ -105,7 +105,7 @@ func (s *scene) end() time.Duration {
 	return took
 }
 
-// saw notes a request and returns how many of GET /events came before it.
+// saw records a request and returns how many GET /events came before it.
 func (s *scene) saw(r *http.Request) int {
 	req := request{
 		at: time.Since(s.begin), method: r.Method, path: r.URL.Path,
@@ -137,20 +137,20 @@ func (s *scene) seen(path string) []request {
 	return slices.DeleteFunc(slices.Clone(s.requests), func(r request) bool { return r.path != path })
 }
 
-// stream is the answer to one GET /events.
+// stream is the response to one GET /events.
 type stream struct {
 	w http.ResponseWriter
 	r *http.Request
 }
 
-// send writes to an event stream, which begins with the first call.
+// send writes to an event stream. The first call starts the stream.
 func (s *stream) send(text string) {
 	s.w.Header().Set("Content-Type", "text/event-stream")
 	io.WriteString(s.w, text)
 	s.w.(http.Flusher).Flush()
 }
 
-// hold sends heartbeats until the client goes.
+// hold sends heartbeats until the client has gone.
 func (s *stream) hold() {
 	for {
 		select {
@@ -162,10 +162,10 @@ func (s *stream) hold() {
 	}
 }
 
-// mute sends nothing until the client goes.
+// mute sends nothing until the client has gone.
 func (s *stream) mute() { <-s.r.Context().Done() }
 
-// wait waits, unless the client goes before.
+// wait waits until the time is over or the client has gone.
 func (s *stream) wait(d time.Duration) {
 	select {
 	case <-s.r.Context().Done():
@@ -173,7 +173,7 @@ func (s *stream) wait(d time.Duration) {
 	}
 }
 
-// cut breaks the connection, without the end that HTTP would put there.
+// cut breaks the connection without a clean end.
 func (s *stream) cut() { panic(http.ErrAbortHandler) }
 
 // in runs f in a bubble with a scene that has started, and ends the scene.

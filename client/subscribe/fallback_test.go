@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// counted is what a server sends first, with a user count.
+// counted returns the first events of a server, with a user count.
 func counted(ping, version, users int) string {
 	return fmt.Sprintf("retry: 1000\n\nevent: io:hello\ndata: {\"id\":\"x\",\"ping\":%d,\"heartbeat\":10}\n\n", ping) +
 		fmt.Sprintf("id: a.1.b.%d\nevent: user count\ndata: %d\n\n", version, users)
 }
 
-// answerPoll answers a poll as a server does: at once if it has news, else after 20 s.
+// answerPoll answers a poll as a server does. It answers at once if it has news, and otherwise after 20 s.
 func answerPoll(w *stream, news string) {
 	if news == "" {
 		w.wait(20 * time.Second)
@@ -26,7 +26,7 @@ func answerPoll(w *stream, news string) {
 
 func isPoll(r request) bool { return r.query.Get("poll") == "1" }
 
-// What becomes of streams on the way, and how the client asks for events then.
+// TestFallback checks how the client asks for events when a middlebox disturbs its streams.
 func TestFallback(t *testing.T) {
 	passes := func(w *stream) {
 		w.send(counted(0, 1, 1))
@@ -35,7 +35,7 @@ func TestFallback(t *testing.T) {
 	tests := []struct {
 		name   string
 		stream func(w *stream)
-		polls  time.Duration // when the first poll comes; 0 = never
+		polls  time.Duration // time of the first poll; 0 = never
 	}{
 		{"passes", passes, 0},
 		{"is held back", func(w *stream) { w.mute() }, firstEvent},
@@ -74,7 +74,7 @@ func TestFallback(t *testing.T) {
 				if first < 0 {
 					t.Fatalf("got %d requests and no poll", len(got))
 				}
-				// Behind a silence the client waits as it does behind every break.
+				// After a silence the client waits as after any other loss.
 				if late := got[first].at - tt.polls; late < -time.Millisecond || late > 600*time.Millisecond {
 					t.Errorf("the first poll came at %v, want %v", got[first].at, tt.polls)
 				}
@@ -99,7 +99,7 @@ func TestFallback(t *testing.T) {
 	}
 }
 
-// Where no POST passes the server ends each stream that it asked on. Polls need no answer.
+// If no POST gets through, the server ends each stream on which it asks for answers. Polls need no answer.
 func TestFallbackWithoutPost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(func(_ int, w *stream) {
@@ -122,16 +122,16 @@ func TestFallbackWithoutPost(t *testing.T) {
 	})
 }
 
-// While polls work a stream is tried beside them, less and less often, and taken when it says something twice.
+// While polls work, the client tries a stream at growing intervals. It uses streams again after two events of a trial.
 func TestTrials(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var opened time.Time // since then streams pass
+		var opened time.Time // streams work after this time
 		s := newScene(func(_ int, w *stream) {
 			switch {
 			case w.r.URL.Query().Get("poll") == "1":
 				answerPoll(w, "")
 			case time.Now().Before(opened):
-				w.send(counted(0, 1, 1)) // the first words, and no more
+				w.send(counted(0, 1, 1)) // the first event only
 				w.mute()
 			default:
 				w.send(counted(0, 1, 1))
@@ -148,7 +148,8 @@ func TestTrials(t *testing.T) {
 				streams = append(streams, r.at.Round(time.Minute))
 			}
 		}
-		// The one that is mute, trials after 1, 2 and 4 minutes (of which the last succeeds), and the one that stays.
+		// These are the silent stream, the trials after 1, 2 and 4 minutes, of which the last succeeds, and the stream
+		// that stays.
 		if len(streams) != 5 {
 			t.Fatalf("streams were opened at %v, want 5", streams)
 		}
@@ -161,7 +162,7 @@ func TestTrials(t *testing.T) {
 	})
 }
 
-// After the server was away the network may be another one: a stream is tried with the first poll that works.
+// The network may have changed after the server was away. So a stream is tried with the first poll that works.
 func TestTrialAfterLoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var begin time.Time
@@ -183,15 +184,15 @@ func TestTrialAfterLoss(t *testing.T) {
 			}
 		})
 		begin = s.begin
-		in(t, s, func() { time.Sleep(13 * time.Minute) }) // without the loss the next trial would be due after 15
+		in(t, s, func() { time.Sleep(13 * time.Minute) }) // otherwise the next trial is after 15 minutes
 		if got := s.seen("/events"); isPoll(got[len(got)-1]) {
 			t.Errorf("the last request, at %v, is a poll; want a stream", got[len(got)-1].at)
 		}
 	})
 }
 
-// A poll that is cut is asked again so that it is answered at once, and nothing is told, nor printed twice; a server
-// that is away is told of.
+// After a poll that was cut, the client sends one that is answered at once. It reports nothing, and no event is printed
+// twice. It does report a server that is away.
 func TestPollsThatAreCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var away time.Time

@@ -17,7 +17,7 @@ import (
 
 const table = "../../docs/transport.json"
 
-// Each row of the table is what the machine does, and the machine does nothing else.
+// The state machine does exactly what the rows of the table say.
 func TestTransitions(t *testing.T) {
 	rows := transporttest.Read(t, table)
 	seen := map[string]bool{}
@@ -64,7 +64,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// The page that people read has the rows of the table that programs read.
+// docs/transport.md has the same rows as docs/transport.json.
 func TestDocument(t *testing.T) {
 	page, err := os.ReadFile("../../docs/transport.md")
 	if err != nil {

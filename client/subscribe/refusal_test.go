@@ -11,7 +11,7 @@ import (
 	"headcount/client/remote"
 )
 
-// What answers with something else than events is no headcount server, or not now.
+// A response without events does not come from a headcount server, or not at this time.
 func TestNoStream(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -42,7 +42,7 @@ func TestNoStream(t *testing.T) {
 	}
 }
 
-// Where waiting cannot help, the subscription ends with what is wrong, and asks no more.
+// If a retry cannot help, the subscription ends with the reason and sends no more requests.
 func TestGivesUp(t *testing.T) {
 	own := func(status int) func(n int, w *stream) {
 		return func(_ int, w *stream) { http.Error(w.w, `{"error":"this room is private"}`, status) }
@@ -62,7 +62,7 @@ func TestGivesUp(t *testing.T) {
 	tests := []struct {
 		name   string
 		answer func(n int, w *stream)
-		want   string // empty: it goes on
+		want   string // empty: the subscription continues
 	}{
 		{"the server wants a token", own(401), "401 Unauthorized: this room is private"},
 		{"the server refuses", own(403), "403 Forbidden: this room is private"},
@@ -82,7 +82,7 @@ func TestGivesUp(t *testing.T) {
 				time.Sleep(time.Minute)
 				select {
 				case err := <-s.done:
-					s.done <- nil // for end
+					s.done <- nil // end reads it
 					if tt.want == "" || err == nil || !strings.Contains(remote.Reason(err), tt.want) {
 						t.Errorf("ended with %v, want %q", err, tt.want)
 					}
@@ -97,7 +97,7 @@ func TestGivesUp(t *testing.T) {
 	}
 }
 
-// Polls do not ask for an event stream, because some boxes refuse those.
+// Polls do not ask for an event stream, because some middleboxes refuse event streams.
 func TestAccept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(func(_ int, w *stream) {
@@ -116,7 +116,8 @@ func TestAccept(t *testing.T) {
 	})
 }
 
-// A redirect, such as from http to https, is followed by everything: the next streams, the answers to pings, the goodbye.
+// All later requests follow a redirect, for instance from http to https. These are streams, answers to pings and the
+// goodbye.
 func TestRedirect(t *testing.T) {
 	for _, status := range []int{301, 302, 307, 308} {
 		t.Run(http.StatusText(status), func(t *testing.T) {

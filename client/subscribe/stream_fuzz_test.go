@@ -17,8 +17,8 @@ import (
 	"headcount/internal/sse/ssetest"
 )
 
-// FuzzStream: whatever a server sends, watch shows the events that a browser would
-// dispatch, and comes back with the cursor that a browser would send.
+// FuzzStream checks that watch shows the events of any stream that a browser would dispatch, and reconnects with the
+// cursor that a browser would send.
 func FuzzStream(f *testing.F) {
 	for _, text := range []string{
 		"id: a.1\nevent: news\ndata: 1\n\n", "data:1\r\rdata:2\r\n\r\n", "\ufeffdata: 1\n\n\ufeffdata: 2\n\n", "data: 1\ndata:\ndata: 2\n\n",
@@ -31,7 +31,7 @@ func FuzzStream(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, stream []byte, slow bool) {
 		var got, want []ssetest.Event
-		var cursor string // of the last block, if it is sure
+		var cursor string // cursor of the last block, if it is certain
 		base, _ := url.Parse("http://headcount.test")
 		server := remote.New(base, "")
 		s := newSubscription(Options{Server: server, Room: "lobby", Handle: func(e *sse.Event) error {
@@ -80,7 +80,7 @@ func FuzzStream(f *testing.F) {
 	})
 }
 
-// text is what a browser makes of bytes.
+// text decodes bytes as a browser does.
 func text(s string) string { return string([]rune(s)) }
 
 type answerer func(*http.Request) *http.Response

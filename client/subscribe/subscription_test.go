@@ -15,8 +15,8 @@ import (
 
 const hello = "event: io:hello\ndata: {\"id\":\"x\",\"ping\":0,\"heartbeat\":10}\n\n"
 
-// Whatever ends a connection, the next one follows in the time that the server asks for, with the same client id and
-// with the cursor of the last whole event.
+// After any loss the next connection follows after the time that the server asks for. It has the same client id and the
+// cursor of the last whole event.
 func TestReconnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(func(n int, w *stream) {
@@ -39,7 +39,7 @@ func TestReconnect(t *testing.T) {
 		got := s.seen("/events")
 		wants := []struct {
 			name     string
-			min, max time.Duration // since the request before
+			min, max time.Duration // since the previous request
 			cursor   string
 		}{
 			{"first", 0, 0, ""},
@@ -75,7 +75,7 @@ func TestReconnect(t *testing.T) {
 	})
 }
 
-// A server that is away is asked less and less often, but for ever, and the same trouble is told once.
+// The client asks a server that is away at growing intervals, without an end. It reports the same problem only once.
 func TestServerAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const away = 100
@@ -106,8 +106,8 @@ func TestServerAway(t *testing.T) {
 	})
 }
 
-// Comments are heartbeats too. Two and a half heartbeats without a byte are the end of a connection, however healthy it
-// looks, and the heartbeat is what the server says.
+// Comments are heartbeats too. A connection counts as lost after two and a half heartbeats without a byte. The server
+// sets the heartbeat.
 func TestSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const beat = 40 * time.Second
@@ -140,7 +140,7 @@ func TestSilence(t *testing.T) {
 	})
 }
 
-// A server that takes the request and never answers is silent too.
+// A server that accepts the request and never answers is silent too.
 func TestSilenceBeforeAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(func(_ int, w *stream) { w.mute() })
@@ -151,7 +151,7 @@ func TestSilenceBeforeAnswer(t *testing.T) {
 	})
 }
 
-// While the client itself is busy, for instance because its output is not read, the connection is not silent.
+// The connection is not silent while the client is busy, for instance because nobody reads its output.
 func TestBusyIsNotSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(func(_ int, w *stream) {
@@ -173,7 +173,7 @@ func TestBusyIsNotSilent(t *testing.T) {
 	})
 }
 
-// Answers go out where the hello asks for them: one at once and one for each ping.
+// The client sends answers if the hello asks for them, one at once and one for each ping.
 func TestLease(t *testing.T) {
 	const ping = "event: io:ping\ndata: null\n\n"
 	tests := []struct {
@@ -228,7 +228,7 @@ func TestLeave(t *testing.T) {
 	})
 }
 
-// Nobody waits for the goodbye of a server that has gone.
+// The goodbye to a server that has gone has a time limit.
 func TestLeaveIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(func(_ int, w *stream) {
@@ -237,14 +237,14 @@ func TestLeaveIsBounded(t *testing.T) {
 		})
 		s.start()
 		synctest.Wait()
-		s.closing[0]() // connections are taken by nobody from now on
+		s.closing[0]() // no connection is accepted from now on
 		if took := s.end(); took > leaveTime {
 			t.Errorf("the end took %v, want at most %v", took, leaveTime)
 		}
 	})
 }
 
-// Only events are for the user: no signals, no comments, no bare retry, nothing without data.
+// The user gets only events, and no signals, no comments, no bare retry, and nothing without data.
 func TestSignals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(func(_ int, w *stream) {
@@ -267,7 +267,7 @@ func TestSignals(t *testing.T) {
 	})
 }
 
-// An error of the one who handles events, such as a closed pipe, ends the subscription and says goodbye.
+// An error of Handle, such as a closed pipe, ends the subscription with a goodbye.
 func TestHandleError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(func(_ int, w *stream) {
@@ -278,7 +278,7 @@ func TestHandleError(t *testing.T) {
 		s.Handle = func(*sse.Event) error { calls++; return enough }
 		s.start()
 		err := <-s.done
-		s.done <- nil // for end
+		s.done <- nil // end reads it
 		s.end()
 		if err != enough || calls != 1 || len(s.seen("/leave")) != 1 {
 			t.Errorf("got error %v after %d events and %d goodbyes, want %v after 1 and 1", err, calls, len(s.seen("/leave")), enough)
