@@ -25,7 +25,7 @@ func Forwarded(r *http.Request) bool {
 
 // silentlyForwarded detects proxies that by default add no header with their name. Nginx speaks HTTP/1.0. Every browser
 // asks for keep-alive, but nginx and Node's http-proxy turn it into "close", and HAProxy drops it. Privoxy cannot be
-// told from a browser. A program that connects in the same way cannot be told from these proxies.
+// distinguished from a browser, nor a program that connects in the same way from these proxies.
 func silentlyForwarded(r *http.Request) bool {
 	return !r.ProtoAtLeast(1, 1) || browser(r) && !strings.EqualFold(r.Header.Get("Connection"), "keep-alive")
 }
