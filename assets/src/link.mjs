@@ -5,7 +5,7 @@ import { memory, newId } from './tab.mjs'
 import { newTabs } from './tabs.mjs'
 import { now, within } from './time.mjs'
 import { newTransport } from './transport.mjs'
-import { old } from './wire.mjs'
+import { ahead } from './wire.mjs'
 
 export const newLink = (server, options) => {
   const GRACE = 1 // s; how long a page that says goodbye may take to be back: it cannot tell closing from reloading
@@ -68,10 +68,11 @@ export const newLink = (server, options) => {
     if (!way) due = 0
     if (event == 'io:hello') {
       if (!way) recovered = data.recovered
-      if ((ping = within(data.ping, 1, 600, 0))) due = 0
+      ping = within(data.ping, 1, 600, 0)
+      if (ping) due = 0
     }
-    tabs._post(at, event, data, recovered, server._polls)
-    cursor = at
+    tabs._post(at, event, data, recovered, server._polls, cursor || at)
+    if (event != 'user count') cursor = at // a follower takes none from a count either
     // Triggered by what comes, because timers of hidden tabs hardly run.
     if (!(now() < due)) {
       due = now() + 900 * (ping || 20)
@@ -85,7 +86,7 @@ export const newLink = (server, options) => {
   const gather = (whose, who, time, path, grace) => {
     if (!whose.size)
       setTimeout(() => {
-        if (leads) for (const ids = [...whose]; ids[0]; ) transport._say(path, ids.splice(0, 100), grace)
+        for (const ids = [...whose]; leads && ids[0]; ) transport._say(path, ids.splice(0, 100), grace)
         whose.clear()
       }, time)
     whose.add(who)
@@ -111,21 +112,20 @@ export const newLink = (server, options) => {
       leads = asked = 0
     },
     _follow(all) {
-      if (!asked) transport._start(id, '', true)
-      asked = true
+      asked ||= !transport._start(id, '', true)
       if (counted && all) tabs._call()
     },
-    _hear(at, event, data, again, polls) {
+    _hear(at, event, data, again, polls, from) {
       if (!at) {
-        transport._stop()
-        asked = 0
+        asked = transport._stop()
         return down(event, Error(data))
       }
       server._polls = polls
       if (!way) recovered = cursor && again
       if (event == 'user count') {
-        if (!counted || old(at, counted, 2)) return
-      } else if (old(at, cursor, 0)) return
+        if (!counted || ahead(at, counted, 2) <= 0) return
+      } else if (ahead(from, cursor, 0) > 0) return true
+      else if (ahead(at, cursor, 0) <= 0) return
       else cursor = at
       deliver('shared', event, data, at)
     },

@@ -9,7 +9,7 @@ import { channelOf } from './tab.mjs'
  *
  * - lead(): this tab leads now, until retire()
  * - follow(all): another one does, and it knows all names; with all set, followers are to say that they are there
- * - hear(...news): the news of the leader
+ * - hear(...news): the news of the leader; reports whether this tab missed others before
  * - listen(name): a tab listens for another name
  * - here(id), left(id): another tab is there, or says goodbye; joined(id): it follows this one
  */
@@ -33,15 +33,16 @@ export const newTabs = (name, names, tab) => {
   let heir // who is to lead next
   let waiting // an AbortController: ends the wait for the lock
   let release // gives the lock back
+  let known // the tab that led last knew all names that this one knows
   let watch // the timer that looks whether the leader is still there
 
-  const post = (kind, ...words) => channel && channel.postMessage([kind, leads ? term : id, [...names], ...words])
+  const post = (kind, ...words) => channel?.postMessage([kind, leads ? term : id, [...names], ...words])
 
   const lead = () => {
     clearTimeout(watch)
     // One more than the last, so that all agree on which is later; the id decides between two at once.
     term = (parseInt(term) || 1e9) + 1 + ' ' + id
-    leads = true
+    leads = known = true
     post(LEAD, true)
     tab._lead()
   }
@@ -63,7 +64,7 @@ export const newTabs = (name, names, tab) => {
         name,
         steal ? { steal } : mine,
         () =>
-          mine.signal.aborted ||
+          waiting == mine &&
           new Promise((resolve) => {
             release = resolve
             lead()
@@ -81,23 +82,23 @@ export const newTabs = (name, names, tab) => {
     }, time)
   }
 
-  const learn = (more) =>
-    more.forEach((one) => {
-      if (names.has(one)) return
-      names.add(one)
-      tab._listen(one)
-    })
+  const learn = (more) => more.forEach((one) => names.has(one) || tab._listen(one, names.add(one)))
 
+  // Only the leader learns names from all. So the others do not take it for one that knows less, until it had time to learn.
   const hear = ({ data: [kind, from, theirs, ...words] }) => {
-    learn(theirs)
+    if (leads || kind >= LEAD) learn(theirs)
     if (kind >= LEAD) {
       if (from < term) return leads && post(LEAD)
-      if (from > term && leads) retire()
+      if (leads) retire()
       term = from
       look(SILENCE * (1 + Math.random()))
-      // What the leader does not listen for, it would not post.
-      names.size > theirs.length ? post(ASK) : tab._follow(kind == LEAD && words[0])
-      if (kind == NEWS) tab._hear(...words)
+      // What the leader does not listen for, it does not post. Who missed something, or may have, reads it: it leads.
+      if (names.size > theirs.length) known ? queue(true) : post(ASK)
+      else {
+        known = true
+        tab._follow(kind == LEAD && words[0])
+        if (kind == NEWS && tab._hear(...words)) queue(true)
+      }
     } else if (kind == BYE) {
       tab._left(from)
       if (heir == from) post(LEAD, !(heir = 0))
@@ -116,7 +117,7 @@ export const newTabs = (name, names, tab) => {
      * others, reads from where it was, and they skip what they have. */
     _join(user, hasRead, alone) {
       id = user
-      channel = !alone && channelOf(name, hear)
+      if (!alone) channel = channelOf(name, hear)
       if (!channel) return lead()
       queue(hasRead)
       if (!hasRead) look(0, locks ? ANSWER : FIRST_ANSWER)
@@ -126,9 +127,8 @@ export const newTabs = (name, names, tab) => {
       const next = heir
       if (leads) retire()
       post(BYE, next)
-      if (channel) channel.close()
-      channel = null
-      waiting?.abort()
+      channel?.close()
+      channel = waiting = waiting?.abort()
       clearTimeout(watch)
     },
 
@@ -143,6 +143,7 @@ export const newTabs = (name, names, tab) => {
     _want(one) {
       if (names.has(one)) return
       learn([one])
+      known = leads
       post(leads ? LEAD : ASK)
     },
 

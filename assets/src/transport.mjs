@@ -38,8 +38,7 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
   let once // only one count is wanted
   let sits // 1: it has a seat; 2: it needs none, for no stream is wanted; else it takes turns
   let turn // when it may ask, without one
-  let current // ends the attempt under way
-  let listen // has its EventSource listen for another name
+  let current // the attempt under way: an EventSource, or what aborts a fetch
   let trial // a stream that is tried beside the polls
   let timer // of the attempt's silence; between attempts, of the next one
   let silence = 25000 // how long a stream may be silent: 2.5 heartbeats
@@ -63,8 +62,8 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
 
   const stop = () => {
     clearTimeout(timer)
-    current?.()
-    current = listen = turn = null
+    current?.abort()
+    current = turn = null
   }
 
   /** Goes on in another state, after a while. */
@@ -78,19 +77,19 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
   const begin = () => enter(server._polls ? ASKING : CONNECTING)
   const later = (next, base, failures) => enter(next, delay(base, failures, pause))
 
-  /** Opens a stream that gives what comes to take, and returns it and a function that has it listen for another name. */
+  /** Opens a stream that gives what comes to take. */
   const open = (cursor, take, end) => {
     const source = new EventSource(events(cursor))
-    const listen = (name) => source.addEventListener(name, (event) => take(name, event.data, event.lastEventId))
     source.onerror = end
-    names.forEach(listen)
-    return [source, listen]
+    source.abort = source.close
+    source._listen = (name) => source.addEventListener(name, (event) => take(name, event.data, event.lastEventId))
+    names.forEach(source._listen)
+    return source
   }
 
   const attempt = () => {
     let mine
     let works
-    let source
     const poll = state != CONNECTING
     const end = (error) =>
       current == mine && over('transport ' + (works ? 'close' : 'error'), error, poll && works && !error)
@@ -111,14 +110,12 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
     pause = refused = turn = 0
     limit(poll ? POLL_LIMIT : server._first)
     if (poll || names.has('')) {
-      const control = new AbortController()
-      const go = () => current == mine && load(poll, control, take).then(() => end(), end)
-      current = mine = () => control.abort()
+      current = mine = new AbortController()
+      const go = () => current == mine && load(poll, mine, take).then(() => end(), end)
       sits ? go() : (server._line = server._line.then(go))
     } else {
       unheard = 0
-      ;[source, listen] = open(cursor, take, () => end())
-      current = mine = () => source.close()
+      current = mine = open(cursor, take, () => end())
     }
   }
 
@@ -164,7 +161,7 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
    * later, and to which answers get through, is better than polls. */
   const tryStream = () => {
     server._try()
-    const end = () => source.close()
+    const end = () => source.abort()
     let first
     const take = (name, text) => {
       if (parse(text)?.ping) transport._say('alive', [id])
@@ -174,15 +171,12 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
       server._prefer(false)
       if (state == POLLING) enter(CONNECTING)
     }
-    const [source] = open('', take, end)
-    trial = source
+    const source = (trial = open('', take, end))
     setTimeout(end, silence)
   }
 
   const transport = {
-    get _state() {
-      return state
-    },
+    _state: () => state,
 
     /** Asks for events as this user, from where the cursor says; or only for one count, which includes it. */
     _start(user, from, one) {
@@ -197,8 +191,8 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
     },
 
     _stop() {
-      trial?.close()
       stop((state = IDLE))
+      trial?.abort()
       server._leave(transport)
     },
 
@@ -216,7 +210,7 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
 
     /** Somebody listens for another name. An EventSource cannot listen for everything. */
     _listen(name) {
-      if (listen) name ? listen(name) : enter(CONNECTING)
+      if (current?._listen) name ? current._listen(name) : enter(CONNECTING)
     },
 
     _say(path, ids, grace) {

@@ -22,9 +22,10 @@ export const read = async (response, receive) => {
   }
 }
 
-/** Reports whether cursor a is not past cursor b in what they count at part i: events at 0, states at 2. */
-export const old = (a, b, i) => {
+/** Returns how far cursor a is ahead of cursor b in what they count at part i: events at 0, states at 2. Nobody knows, and it
+ * is NaN, if they do not count the same. */
+export const ahead = (a, b, i) => {
   a = a.split('.')
   b = b.split('.')
-  return a[i] == b[i] && +a[i + 1] <= b[i + 1]
+  if (a[i] == b[i]) return a[++i] - b[i]
 }

@@ -66,7 +66,7 @@ const open = async (options = {}) => {
     return transport
   }
   page.transport = page.add('lobby')
-  Object.defineProperty(page, 'state', { get: () => STATES[page.transport._state] })
+  Object.defineProperty(page, 'state', { get: () => STATES[page.transport._state()] })
   page.transport._start('abcdefgh', '')
   return page
 }

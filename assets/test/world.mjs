@@ -1,41 +1,44 @@
 // A browser and a network that do not exist, with a clock of their own: what the client needs of the real ones, for its tests.
 // Nothing here waits. A world has tabs; whatever a tab starts belongs to it.
 
+import { setImmediate } from 'node:timers'
+
 const define = (name, value) => Object.defineProperty(globalThis, name, { value, configurable: true, writable: true })
 
 /** Lets all promises that can go on do so. */
-export const settle = async () => {
-  for (let i = 0; i < 20; i++) await null
-}
+export const settle = () => new Promise(setImmediate)
 
 export class World {
   now = 0
   wall = Date.UTC(2026, 0, 2, 3, 4, 5) // what Date.now says at time 0
   tabs = []
-  timers = []
+  timers = [] // in the order in which they are due
   locks = new Map() // name → the requests, the holder first
   apart = () => false // whether two tabs do not hear each other
   held = [] // what they have not heard
-  n = 0
+  moves = () => true // whether a tab that has just done something may have promises that go on
 
   constructor({ random = Math.random, locks = true, page } = {}) {
     const world = this
     const here = () => world.tab
     define('performance', { now: () => world.now, getEntriesByType: () => [page] })
-    define('setTimeout', (action, time, ...args) => {
-      const timer = {
-        tab: here(),
-        at: world.now + Math.max(0, +time || 0),
-        n: world.n++,
-        action: () => action(...args),
-      }
-      world.timers.push(timer)
-      return timer
-    })
+    define('setTimeout', (action, time, ...args) => world.after(here(), Math.max(0, +time || 0), () => action(...args)))
     define('clearTimeout', (timer) => {
-      world.timers = world.timers.filter((other) => other != timer)
+      const i = world.timers.indexOf(timer)
+      if (i >= 0) world.timers.splice(i, 1)
     })
+    define('crypto', { getRandomValues: (array) => array.map(() => random() * 2 ** 32) })
     define('navigator', { locks: locks ? { request: (...words) => world.lock(here(), ...words) } : undefined })
+    define(
+      'AbortController',
+      class {
+        signal = { aborted: false }
+        abort() {
+          this.signal.aborted = true
+          this.signal.onabort?.()
+        }
+      },
+    )
     define('addEventListener', (name, action) => here().handlers.push({ name, action }))
     define(
       'sessionStorage',
@@ -52,14 +55,13 @@ export class World {
           this.tab.channels.add(this)
         }
         postMessage(data) {
-          const text = JSON.stringify(data)
           for (const tab of world.tabs)
             for (const other of tab.channels)
               if (other != this && other.name == this.name) {
-                const deliver = () => tab.channels.has(other) && other.onmessage?.({ data: JSON.parse(text) })
+                const deliver = () => tab.channels.has(other) && other.onmessage?.({ data })
                 // Those who are apart hear of each other later: browsers keep what is posted, and its order.
-                world.apart(this.tab, tab) || world.held.length
-                  ? world.held.push([tab, deliver])
+                world.apart(this.tab, tab) || world.held.some(([from, to]) => from == this.tab && to == tab)
+                  ? world.held.push([this.tab, tab, deliver])
                   : world.after(tab, 1, deliver)
               }
         }
@@ -83,19 +85,21 @@ export class World {
   /** All tabs hear each other again, and what was held. */
   join() {
     this.apart = () => false
-    for (const [tab, deliver] of this.held) this.after(tab, 1, deliver)
+    for (const [, tab, deliver] of this.held) this.after(tab, 1, deliver)
     this.held = []
   }
 
   after(tab, time, action) {
-    this.timers.push({ tab, at: this.now + time, n: this.n++, action })
+    const timer = { tab, at: this.now + time, action }
+    this.timers.splice(this.timers.findLastIndex(({ at }) => at <= timer.at) + 1, 0, timer)
+    return timer
   }
 
   /** Does something as a tab. */
-  async as(tab, action) {
+  as(tab, action) {
     this.tab = tab
     action()
-    await settle()
+    if (this.moves(tab)) return settle()
   }
 
   fire(tab, name, event = {}) {
@@ -106,18 +110,13 @@ export class World {
   async pass(time) {
     const end = this.now + time
     for (;;) {
-      let next
-      for (const timer of this.timers)
-        if (
-          !timer.tab?.frozen &&
-          timer.at <= end &&
-          (!next || timer.at < next.at || (timer.at == next.at && timer.n < next.n))
-        )
-          next = timer
-      if (!next) break
-      this.timers = this.timers.filter((timer) => timer != next)
+      const i = this.timers.findIndex(({ tab }) => !tab?.frozen)
+      const next = this.timers[i]
+      if (!(next?.at <= end)) break
+      this.timers.splice(i, 1)
       this.now = Math.max(this.now, next.at)
-      if (this.tabs.includes(next.tab)) await this.as(next.tab, next.action)
+      const moves = this.tabs.includes(next.tab) && this.as(next.tab, next.action)
+      if (moves) await moves
     }
     this.now = end
   }
