@@ -72,7 +72,7 @@ export const newLink = (server, options) => {
       if (ping) due = 0
     }
     tabs._post(at, event, data, recovered, server._polls, cursor || at)
-    if (event != 'user count') cursor = at // a follower takes none from a count either
+    cursor = event == 'user count' ? cursor : at // a follower takes none from a count either
     // Triggered by what comes, because timers of hidden tabs hardly run.
     if (!(now() < due)) {
       due = now() + 900 * (ping || 20)

@@ -47,9 +47,9 @@ export const newTabs = (name, names, tab) => {
     tab._lead()
   }
 
+  /** Keeps the lock: the one that leads now may have come without, and then another would be next in line. */
   const retire = () => {
-    leads = heir = 0
-    release?.()
+    heir = leads = 0
     tab._retire()
     queue()
   }
@@ -126,6 +126,7 @@ export const newTabs = (name, names, tab) => {
     _leave() {
       const next = heir
       if (leads) retire()
+      release?.()
       post(BYE, next)
       channel?.close()
       channel = waiting = waiting?.abort()
@@ -136,6 +137,7 @@ export const newTabs = (name, names, tab) => {
     _freeze() {
       if (!heir) return
       retire()
+      release?.()
       look(0)
     },
 

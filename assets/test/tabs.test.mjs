@@ -111,19 +111,27 @@ const run = async (seed) => {
   world.tabs = []
   const server = new Server(world)
 
-  const open = async () => {
+  // Some listen for what the others, and so the one that leads, do not.
+  const open = async (names = random() < 0.5 ? ['news'] : ['news', 'more']) => {
     const tab = world.open()
+    tab.lag = 1 + Math.floor(random() * 40)
     tab.heard = {}
     await world.as(tab, () => {
       tab.link = newLink(newServer('http://here/'), { room: 'lobby' })
       tab.socket = newSocket(tab.link, '')
-      // Some listen for what the others, and so the one that leads, do not.
-      for (const name of random() < 0.5 ? ['news'] : ['news', 'more']) {
+      for (const name of names) {
         tab.heard[name] = []
         tab.socket.on(name, (data) => tab.heard[name].push(data))
       }
       tab.socket.connect()
     })
+  }
+  const thaw = async () => {
+    for (const tab of world.tabs) {
+      tab.frozen = false
+      if (tab.away) await world.fire(tab, 'pageshow')
+      tab.away = false
+    }
   }
   for (let n = 5 + Math.floor(random() * 8); n > 0; n--) {
     await open()
@@ -140,9 +148,11 @@ const run = async (seed) => {
       world.crash(tab)
     } else if (what < 0.36 && world.tabs.length > 2) world.crash(tab)
     else if (what < 0.5) {
-      if (random() < 0.5) await world.fire(tab, 'freeze')
+      const how = random()
+      tab.away ||= how < 0.4 && !tab.frozen
+      if (how < 0.7 && !tab.frozen) await world.fire(tab, how < 0.4 ? 'pagehide' : 'freeze')
       tab.frozen = true
-    } else if (what < 0.65) for (const other of world.tabs) other.frozen = false
+    } else if (what < 0.65) await thaw()
     else if (what < 0.75) {
       for (const other of world.tabs) other.side = random() < 0.5
       world.apart = (a, b) => a.side != b.side
@@ -151,16 +161,22 @@ const run = async (seed) => {
     await world.pass(Math.floor(random() * 12000))
   }
   world.join()
-  for (const tab of world.tabs) tab.frozen = false
+  await thaw()
   await world.pass(60000)
   const opened = server.opened
   server.emit('of no interest')
   await world.pass(10)
   for (const stream of server.streams) stream.say('user count', server.count())
+  await open(['news', 'late'])
+  for (let n = 0; n < 20; n++) {
+    server.emit('news')
+    await world.pass(10)
+  }
   server.emit('news')
   server.emit('more')
+  server.emit('late')
   await world.pass(LEASE + 10000)
-  assert.equal(server.opened, opened, 'the lead does not change when all is quiet')
+  assert.equal(server.opened, opened, 'nothing that is normal moves the lead')
   for (const [id, until] of server.leases) if (until < world.now) server.leases.delete(id)
 
   const transports = world.tabs.map((tab) => tab.socket.transport)

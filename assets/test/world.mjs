@@ -62,7 +62,7 @@ export class World {
                 // Those who are apart hear of each other later: browsers keep what is posted, and its order.
                 world.apart(this.tab, tab) || world.held.some(([from, to]) => from == this.tab && to == tab)
                   ? world.held.push([this.tab, tab, deliver])
-                  : world.after(tab, 1, deliver)
+                  : world.after(tab, tab.lag, deliver)
               }
         }
         close() {
@@ -77,7 +77,7 @@ export class World {
 
   /** A new tab; it is the one at work. */
   open() {
-    this.tab = { channels: new Set(), handlers: [], storage: {}, sources: new Set(), frozen: false }
+    this.tab = { channels: new Set(), handlers: [], storage: {}, sources: new Set(), frozen: false, lag: 1 }
     this.tabs.push(this.tab)
     return this.tab
   }
@@ -85,7 +85,7 @@ export class World {
   /** All tabs hear each other again, and what was held. */
   join() {
     this.apart = () => false
-    for (const [, tab, deliver] of this.held) this.after(tab, 1, deliver)
+    for (const [, tab, deliver] of this.held) this.after(tab, tab.lag, deliver)
     this.held = []
   }
 
