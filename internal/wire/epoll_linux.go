@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"headcount/internal/hub"
@@ -17,7 +18,7 @@ import (
 type Epoll struct {
 	loops []*loop
 	uring bool
-	halt  *halt // set while they are frozen
+	halt  atomic.Pointer[halt] // while they are frozen
 	wait  sync.WaitGroup
 }
 

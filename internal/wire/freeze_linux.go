@@ -15,37 +15,33 @@ type halt struct {
 	thaw     chan struct{}  // closed when they continue
 }
 
-// Freeze stops reading and writing, and returns when every loop stands still. Requests for a stream in the meantime are
-// carried out after [Epoll.Thaw].
+// Freeze stops reading and writing, and returns when every loop stands still or has ended by [Epoll.Close]. Requests made
+// before are carried out or in the stream's [ConnState]. Requests made meanwhile are carried out after [Epoll.Thaw].
 func (e *Epoll) Freeze() {
-	e.halt = &halt{thaw: make(chan struct{})}
-	e.halt.standing.Add(len(e.loops))
+	h := &halt{thaw: make(chan struct{})}
+	e.halt.Store(h)
+	h.standing.Add(len(e.loops))
 	for _, l := range e.loops {
 		l.tell(func() {
 			if l.over { // Close has ended it
-				e.halt.standing.Done()
+				h.standing.Done()
 			} else {
-				l.halt = e.halt
+				l.halt = h
 			}
 		})
 	}
-	e.halt.standing.Wait()
+	h.standing.Wait()
 }
 
 // Thaw continues where Freeze stopped.
 func (e *Epoll) Thaw() {
-	if e.halt != nil {
-		close(e.halt.thaw)
-		e.halt = nil
+	if h := e.halt.Swap(nil); h != nil {
+		close(h.thaw)
 	}
 }
 
-// stand stands still if Freeze was called. It returns false if the loop should stop.
-func (l *loop) stand() bool {
-	l.mu.Lock()
-	h := l.halt
-	l.halt = nil
-	l.mu.Unlock()
+// stand waits until h is thawed, or not at all if h is nil. It returns false if the loop should stop.
+func (l *loop) stand(h *halt) bool {
 	if h == nil {
 		return true
 	}

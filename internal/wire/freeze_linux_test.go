@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http/httputil"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -220,4 +221,67 @@ func TestCloseFrozen(t *testing.T) {
 	if got, err := io.ReadAll(client); err != nil || len(got) > 0 {
 		t.Errorf("got %q, %v, want the end of the connection", got, err)
 	}
+}
+
+// slow holds the loop up in Done.
+type slow struct{ called, goOn chan struct{} }
+
+func (s slow) Done(wire.Reason) { s.called <- struct{}{}; <-s.goOn }
+
+func newSlow() slow { return slow{make(chan struct{}, 1), make(chan struct{})} }
+
+// wait waits until a loop is held up, or another thing is done.
+func wait(t *testing.T, what string, done <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatal("it takes too long: " + what)
+	}
+}
+
+// What was told to a loop before Freeze is done when it stands, also while the loop is busy.
+func TestToldBeforeFreeze(t *testing.T) {
+	p := newProcess(t, time.Hour)
+	room := p.hub.Open("a")
+	busy := newSlow()
+	_, fd := pair(t)
+	p.epoll.Take(fd, room.Join(hub.JoinOptions{}), false, busy).End(time.Second)
+	_, fd = pair(t)
+	end := p.epoll.Take(fd, room.Join(hub.JoinOptions{}), false, p.ended)
+	wait(t, "a stream to end", busy.called)
+	end.End(time.Second)
+	_, fd = pair(t)
+	taken := p.epoll.Take(fd, room.Join(hub.JoinOptions{}), false, p.ended)
+	time.AfterFunc(50*time.Millisecond, func() { close(busy.goOn) }) // by when Freeze has begun
+	p.epoll.Freeze()
+	select {
+	case <-p.ended:
+	default:
+		t.Error("the end that was told before is not done")
+	}
+	if got := slices.Collect(p.epoll.Streams()); len(got) != 1 || got[0] != taken {
+		t.Errorf("got streams %v, want the one that was taken before: %v", got, taken)
+	}
+}
+
+// Freeze does not wait for a loop that is about to end.
+func TestFreezeDuringClose(t *testing.T) {
+	p := newProcess(t, time.Hour)
+	room := p.hub.Open("a")
+	first, second := newSlow(), newSlow()
+	_, fd := pair(t)
+	p.epoll.Take(fd, room.Join(hub.JoinOptions{}), false, first).End(time.Second)
+	_, fd = pair(t)
+	end := p.epoll.Take(fd, room.Join(hub.JoinOptions{}), false, second)
+	wait(t, "the first stream to end", first.called)
+	end.End(time.Second)
+	closed, frozen := make(chan struct{}), make(chan struct{})
+	go func() { defer close(closed); _ = p.epoll.Close() }()
+	time.AfterFunc(50*time.Millisecond, func() { close(first.goOn) }) // by when Close has begun: the loop hears of it with the second end
+	wait(t, "the second stream to end", second.called)
+	go func() { defer close(frozen); p.epoll.Freeze() }()
+	time.AfterFunc(50*time.Millisecond, func() { close(second.goOn) })
+	wait(t, "Close", closed)
+	wait(t, "Freeze", frozen)
 }

@@ -110,7 +110,7 @@ func (l *loop) run() {
 		for _, ev := range l.events[:n] {
 			l.handle(ev)
 		}
-		if !l.takeIn() || !l.stand() {
+		if !l.takeIn() {
 			return
 		}
 		now := time.Now()
@@ -204,11 +204,16 @@ func (c *Conn) interest() uint32 {
 	return events
 }
 
-// takeIn does what tell has queued. It returns false when the loop should stop.
+// takeIn does what tell has queued, and then stands still if Freeze was called. It returns false when the loop should
+// stop.
 func (l *loop) takeIn() bool {
 	l.mu.Lock()
 	joined, dirty, endings, pinged, closed := l.joined, l.dirty, l.ending, l.pinged, l.closed
 	l.joined, l.dirty, l.ending, l.pinged = nil, nil, nil, nil
+	var h *halt // together with the rest: what was told before Freeze is done before the loop stands
+	if !closed {
+		h, l.halt = l.halt, nil
+	}
 	for _, g := range dirty {
 		g.news = false
 	}
@@ -241,7 +246,7 @@ func (l *loop) takeIn() bool {
 			}
 		}
 	}
-	return !closed
+	return !closed && l.stand(h)
 }
 
 func (l *loop) join(c *Conn) {
@@ -404,6 +409,9 @@ func (l *loop) close() {
 		l.ring.close()
 	}
 	l.joined, l.over = nil, true
+	if l.halt != nil { // Freeze came too late, and does not wait for a loop that has ended
+		l.halt.standing.Done()
+	}
 	_ = unix.Close(l.wakeFD)
 	_ = l.set.Close()
 }

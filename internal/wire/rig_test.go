@@ -267,7 +267,7 @@ func (s *taken) wantEnd(t *testing.T, want wire.Reason) {
 			t.Errorf("stream ended as %s, want %s", got, want)
 		}
 	case <-time.After(patience):
-		t.Errorf("stream has not ended, want %s", want)
+		t.Fatalf("stream has not ended, want %s", want) // a test may have a thousand of them
 	}
 }
 

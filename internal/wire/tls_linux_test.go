@@ -224,7 +224,8 @@ func tlsPair(t testing.TB, serve func(net.Conn, *tls.Config) *tls.Conn, change f
 	if !ok {
 		server = serve(in, config)
 	}
-	if err := errors.Join(server.Handshake(), <-shaken); err != nil {
+	_ = in.SetDeadline(time.Now().Add(patience)) // a client that gives up does not close
+	if err := errors.Join(server.Handshake(), <-shaken, in.SetDeadline(time.Time{})); err != nil {
 		t.Fatal(err)
 	}
 	return server, client
