@@ -17,6 +17,14 @@ import (
 	"headcount/internal/tlsconn/tlstest"
 )
 
+// opened is told how each stream is written.
+type opened struct {
+	engine.Unobserved
+	by chan engine.Transport
+}
+
+func (o opened) Opened(by engine.Transport) { o.by <- by }
+
 // With TLSListener, a host that serves TLS itself gets streams that cost as little as plain ones. Without it, streams
 // work too.
 func TestTLSListener(t *testing.T) {
@@ -29,7 +37,8 @@ func TestTLSListener(t *testing.T) {
 		{"tls.NewListener", tls.NewListener, engine.ByStream},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			live, err := headcount.New(headcount.Options{})
+			streams := opened{by: make(chan engine.Transport, 1)}
+			live, err := headcount.New(headcount.Options{Observer: streams})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -66,8 +75,13 @@ func TestTLSListener(t *testing.T) {
 				}
 			}
 			until("data: 1")
-			if by := live.Stats().ByTransport; by[tt.want] != 1 {
-				t.Errorf("streams by transport: %v, want one by %s", by, tt.want)
+			select {
+			case by := <-streams.by:
+				if by != tt.want {
+					t.Errorf("the stream is written by %s, want %s", by, tt.want)
+				}
+			case <-time.After(15 * time.Second):
+				t.Error("nobody was told of the stream")
 			}
 			if _, err := live.Emit(t.Context(), headcount.Event{Room: "a", Name: "news", Data: "hi"}); err != nil {
 				t.Error(err)
