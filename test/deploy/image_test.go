@@ -95,7 +95,7 @@ func TestImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if page, _ := io.ReadAll(resp.Body); !strings.Contains(string(page), "<user-count") {
+	if page, _ := io.ReadAll(resp.Body); !strings.Contains(string(page), `id="users"`) {
 		t.Errorf("got %s %s, want the page", resp.Status, page)
 	}
 	watch := inside("/client", "watch", "-once", "http://"+addr)

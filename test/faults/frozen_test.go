@@ -26,7 +26,8 @@ func TestFrozenNodeKeepsItsUsers(t *testing.T) {
 	rig.Wait(t, 10*time.Second, "everybody is counted", func() bool { return watcher.Count() == users+1 })
 	before := len(watcher.Events())
 
-	if err := syscall.Kill(s.Pid(), syscall.SIGSTOP); err != nil {
+	pid := s.Pid()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -40,7 +41,7 @@ func TestFrozenNodeKeepsItsUsers(t *testing.T) {
 			}
 		})
 	}
-	time.AfterFunc(14*time.Second, func() { _ = syscall.Kill(s.Pid(), syscall.SIGCONT) })
+	time.AfterFunc(14*time.Second, func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
 	asking.Wait()
 	rig.Wait(t, 10*time.Second, "the node answers", func() bool { return s.Count("lobby") == users+1 })
 	for _, e := range watcher.Events()[before:] {

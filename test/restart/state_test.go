@@ -139,6 +139,9 @@ func TestKilled(t *testing.T) {
 		s.Start(t, back())
 		readers = append(readers, s)
 	}
+	for _, s := range readers {
+		s.AwaitCount(t, soon, len(readers))
+	}
 	emit(t, server, "lobby", "1", "")
 	for _, s := range readers {
 		s.Await(t, soon, "n", "1")

@@ -217,6 +217,11 @@ func (s *Subscriber) Post(ctx context.Context, path string) error {
 		return err
 	}
 	resp, err := s.send(req)
+	if errors.Is(err, io.EOF) {
+		// The connection was closed before an answer. Browsers then ask again on a new one, also for a POST.
+		req.Body, _ = req.GetBody()
+		resp, err = s.send(req)
+	}
 	if err != nil {
 		return err
 	}
