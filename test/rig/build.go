@@ -23,7 +23,7 @@ var built = struct {
 // detector if the test has it, and returns the path of the binary.
 func Build(t testing.TB, pkg string) string {
 	t.Helper()
-	return build(t, pkg, raceEnabled)
+	return build(t, pkg, Race)
 }
 
 func build(t testing.TB, pkg string, race bool) string {

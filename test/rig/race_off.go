@@ -2,4 +2,5 @@
 
 package rig
 
-const raceEnabled = false
+// Race reports whether the race detector is on.
+const Race = false

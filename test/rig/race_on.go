@@ -2,4 +2,5 @@
 
 package rig
 
-const raceEnabled = true
+// Race reports whether the race detector is on.
+const Race = true
