@@ -42,7 +42,8 @@ type idleConns struct {
 type idleConn struct {
 	from  netip.Prefix
 	place *list.Element // element of idleConns.from
-	timer *time.Timer   // nil before the first request, which ReadHeaderTimeout limits
+	since time.Time
+	timer *time.Timer // nil before the first request, which ReadHeaderTimeout limits
 }
 
 // idleOfAddress returns how many connections without a request an address may have. It is a quarter of the open files
@@ -71,13 +72,17 @@ func (i *idleConns) counted(next http.Handler) http.Handler {
 
 // changed implements http.Server.ConnState.
 func (i *idleConns) changed(c net.Conn, state http.ConnState) {
-	if oldest := i.note(c, state); oldest != nil {
-		_ = innermostConn(oldest).Close()
+	for _, old := range i.note(c, state) {
+		_ = innermostConn(old).Close()
 	}
 }
 
-// note records a change of state. It returns the connection to close, or nil.
-func (i *idleConns) note(c net.Conn, state http.ConnState) (oldest net.Conn) {
+// crowdTime is how long a connection may always be without a request. Many clients of one address connect at once after a
+// restart, and the server needs a moment to read what they send.
+const crowdTime = 2 * time.Second
+
+// note records a change of state. It returns the connections to close.
+func (i *idleConns) note(c net.Conn, state http.ConnState) (old []net.Conn) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.leaving.changed(c, state)
@@ -86,7 +91,7 @@ func (i *idleConns) note(c net.Conn, state http.ConnState) (oldest net.Conn) {
 		return nil
 	}
 	from, proxy := auth.Peer(c, i.trusted)
-	one := idleConn{from: from}
+	one := idleConn{from: from, since: time.Now()}
 	if state == http.StateIdle {
 		one.timer = time.AfterFunc(idleTime, func() { _ = c.Close() })
 	}
@@ -99,12 +104,15 @@ func (i *idleConns) note(c net.Conn, state http.ConnState) (oldest net.Conn) {
 	if proxy {
 		most *= 2
 	}
-	if i.from[from].Len() <= most {
-		return nil
+	for i.from[from].Len() > most {
+		oldest := i.from[from].Front().Value.(net.Conn)
+		if time.Since(i.conns[oldest].since) < crowdTime {
+			break
+		}
+		i.forget(oldest)
+		old = append(old, oldest)
 	}
-	oldest = i.from[from].Front().Value.(net.Conn)
-	i.forget(oldest)
-	return oldest
+	return old
 }
 
 // forget removes a connection from the lists. The caller holds i.mu.

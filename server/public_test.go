@@ -181,16 +181,24 @@ func TestIdleConnectionsOfOneAddress(t *testing.T) {
 		for range mostIdle + 3 {
 			silent = append(silent, open("192.0.2.1", ""))
 		}
-		wantClosed("before their first request", silent, 3)
+		wantClosed("before their first request, while they are young", silent, 0)
+		time.Sleep(crowdTime)
+		idle = append(idle, open("192.0.2.1", count))
+		wantClosed("before their first request", silent, 4)
 		for range mostIdle + 2 {
 			idle = append(idle, open("192.0.2.1", count))
 		}
 		wantClosed("before their first request, as older ones", silent, len(silent))
-		wantClosed("between requests", idle, 2)
+		wantClosed("between requests, while they are young", idle, 0)
+		time.Sleep(crowdTime)
+		open("192.0.2.1", count)
+		wantClosed("between requests", idle, 4)
 		for range 3 * mostIdle {
 			many = append(many, open(proxy, count))
 		}
-		wantClosed("of a proxy", many, mostIdle)
+		time.Sleep(crowdTime)
+		open(proxy, count)
+		wantClosed("of a proxy", many, mostIdle+1)
 		wantClosed("of another address, and with a stream", []*watched{other, busy}, 0)
 	})
 }
