@@ -17,7 +17,7 @@ export const newTabs = (name, names, tab) => {
   // What tabs post: [kind, sender, names, …]. The sender is the client id, and of a leader its term; the latest term leads.
   const ASK = 0 // does anybody lead?
   const JOIN = 1 // I follow, and am counted; renew my lease
-  const BYE = 2 // heir: I leave; the heir is to lead, if I did
+  const BYE = 2 // successor: I leave; the successor is to lead, if I did
   const LEAD = 3 // all: I lead; with all set, all followers are to say so
   const NEWS = 4 // anything: for the followers
 
@@ -30,7 +30,7 @@ export const newTabs = (name, names, tab) => {
   let id
   let leads
   let term = '' // of the tab that leads, as far as this one knows
-  let heir // who is to lead next
+  let successor // who is to lead next
   let waiting // an AbortController: ends the wait for the lock
   let release // gives the lock back
   let known // the tab that led last knew all names that this one knows
@@ -49,7 +49,7 @@ export const newTabs = (name, names, tab) => {
 
   /** Keeps the lock: the one that leads now may have come without, and then another would be next in line. */
   const retire = () => {
-    heir = leads = 0
+    successor = leads = 0
     tab._retire()
     queue()
   }
@@ -101,13 +101,13 @@ export const newTabs = (name, names, tab) => {
       }
     } else if (kind == BYE) {
       tab._left(from)
-      if (heir == from) post(LEAD, !(heir = 0))
+      if (successor == from) post(LEAD, !(successor = 0))
       else if (words[0] == id && !leads && !locks) lead()
     } else {
       tab._here(from)
       if (!leads) return
       if (kind == ASK) return post(LEAD)
-      heir = from
+      successor = from
       tab._joined(from)
     }
   }
@@ -124,7 +124,7 @@ export const newTabs = (name, names, tab) => {
     },
 
     _leave() {
-      const next = heir
+      const next = successor
       if (leads) retire()
       release?.()
       post(BYE, next)
@@ -135,7 +135,7 @@ export const newTabs = (name, names, tab) => {
 
     /** A tab that is frozen gets what the others post, but nothing from the network. */
     _freeze() {
-      if (!heir) return
+      if (!successor) return
       retire()
       release?.()
       look(0)
