@@ -106,7 +106,7 @@ func (i *idleConns) note(c net.Conn, state http.ConnState) (old []net.Conn) {
 	}
 	for i.from[from].Len() > most {
 		oldest := i.from[from].Front().Value.(net.Conn)
-		if time.Since(i.conns[oldest].since) < crowdTime {
+		if time.Since(i.conns[oldest].since) < crowdTime || unread(oldest) {
 			break
 		}
 		i.forget(oldest)
