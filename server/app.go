@@ -22,6 +22,7 @@ import (
 // app is the public site. It adds the page, the doctor and the health checks to headcount.
 type app struct {
 	live    *headcount.Server
+	node    string // name of this node, "" if there are no others
 	policy  *auth.Policy
 	origins auth.Origins
 	pages   *page.Pages
@@ -31,7 +32,7 @@ type app struct {
 }
 
 // newApp returns an app that has not started.
-func newApp(cfg *config, backend headcount.Backend, log *slog.Logger) (*app, error) {
+func newApp(cfg *config, log *slog.Logger) (*app, error) {
 	a := &app{
 		policy:  &auth.Policy{Token: cfg.token, Key: cfg.key, Private: cfg.private, Origins: cfg.origins},
 		origins: cfg.origins,
@@ -39,12 +40,11 @@ func newApp(cfg *config, backend headcount.Backend, log *slog.Logger) (*app, err
 		metrics: admin.NewMetrics(),
 	}
 	a.errors = httpapi.Errors{Log: log, Refused: a.metrics.Refused}
-	look := page.Options{Dev: cfg.dev, Version: version.String(), Count: func(room string) int { return a.live.Count(room) }}
-	if backend != nil {
-		look.Node = backend.Tag()
-	}
 	var err error
-	if a.pages, err = page.New(look); err != nil {
+	if a.pages, err = page.New(page.Options{
+		Dev: cfg.dev, Version: version.String(),
+		Count: func(room string) int { return a.live.Count(room) }, Node: func() string { return a.node },
+	}); err != nil {
 		return nil, err
 	}
 	a.errors.Page = a.pages.Error
@@ -57,8 +57,11 @@ func (a *app) start(cfg *config, backend headcount.Backend, resume *headcount.Sn
 	options.Backend, options.Resume = backend, resume
 	options.Authorize = a.authorize
 	options.Observer = observer{a.metrics, a.pages}
-	a.live, err = headcount.New(options)
-	return err
+	if a.live, err = headcount.New(options); err != nil {
+		return err
+	}
+	a.node = a.live.Stats().Node
+	return nil
 }
 
 // observer passes events to the metrics and to the page, which charts the count.

@@ -28,7 +28,7 @@ func inBubble(t *testing.T, cfg config, log io.Writer, test func(*testing.T, *si
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		cfg.writer = string(headcount.Portable) // the kernel's sockets are outside the bubble
-		app, err := newApp(&cfg, nil, slog.New(newRateLimited(slog.NewTextHandler(log, nil))))
+		app, err := newApp(&cfg, slog.New(newRateLimited(slog.NewTextHandler(log, nil))))
 		if err != nil {
 			t.Fatal(err)
 		}

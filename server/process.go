@@ -59,7 +59,7 @@ func newProcess(ctx context.Context, cfg *config, before *predecessor, log *slog
 			return p, err
 		}
 	}
-	if p.site, err = newApp(cfg, backend, log); err != nil {
+	if p.site, err = newApp(cfg, log); err != nil {
 		return p, err
 	}
 	state, err := before.receive() // subscribers wait from here until ready

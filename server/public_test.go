@@ -65,7 +65,7 @@ func onPublic(t *testing.T, test func(*testing.T, *pipes)) {
 	synctest.Test(t, func(t *testing.T) {
 		// The kernel's sockets are outside the bubble.
 		log := slog.New(slog.DiscardHandler)
-		app, err := newApp(&config{writer: string(headcount.Portable)}, nil, log)
+		app, err := newApp(&config{writer: string(headcount.Portable)}, log)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,6 +15,7 @@ import (
 )
 
 func (n *Node) connect(urls []string, opts []nats.Option) error {
+	n.secrets = secrets(urls)
 	look := func(*nats.Conn) { n.notice() }
 	opts = append(opts,
 		nats.Name("headcount "+n.tag),

@@ -55,7 +55,7 @@ func (n *Node) Emit(ctx context.Context, room, event string, data []byte, key st
 			return "", "", scrub(err, n.secrets)
 		}
 		if !ack.Duplicate {
-			n.local.Hub.Advance(ack.Sequence)
+			n.hub.Advance(ack.Sequence)
 			n.said.add(t, ack.Sequence, n.confirm)
 			break
 		}

@@ -206,7 +206,7 @@ func (f *feed) fetch(ctx context.Context) (closed bool, err error) {
 	if f.generation != generation {
 		return false, errStale
 	}
-	n.local.Hub.Advance(upTo)
+	n.hub.Advance(upTo)
 	if !loaded {
 		f.hub.Load(lost, upTo, events)
 	} else {
@@ -307,7 +307,7 @@ func (n *Node) onLive(r *room, m *nats.Msg) {
 		return
 	}
 	before, _ := strconv.ParseUint(m.Header.Get(jetstream.LastSequenceHeader), 10, 64)
-	n.local.Hub.Advance(seq)
+	n.hub.Advance(seq)
 	if e, ok := n.parse(m.Data, seq, time.Now()); ok {
 		r.feed.onLive(live{Event: e, before: before})
 	}

@@ -14,7 +14,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"headcount/internal/cluster/union"
-	"headcount/internal/engine"
 	"headcount/internal/hub"
 	"headcount/internal/presence"
 )
@@ -118,7 +117,7 @@ func FuzzMessage(f *testing.F) {
 		case 2:
 			n.onSets(m)
 		}
-		if got := n.local.Users.Count("lobby"); got != 2 {
+		if got := n.users.Count("lobby"); got != 2 {
 			t.Errorf("got %d users of this node, want 2", got)
 		}
 		if all := n.Count(t.Context(), "lobby"); all < 2 {
@@ -153,17 +152,17 @@ func FuzzAwait(f *testing.F) {
 // of them has the client id client-0001.
 func newAlone(t testing.TB) (*Node, *hub.Sub) {
 	t.Helper()
-	n, err := New(Options{Servers: "127.0.0.1:1"})
+	b, err := New(Options{Servers: "127.0.0.1:1"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(n.nc.Close)
 	table := presence.NewJournaled(time.Minute)
-	h := hub.New(hub.Options{Source: n, Node: n.Tag()})
-	n.Bind(engine.Local{
-		Hub: h, Users: table,
-		Changed: func(string) {}, Renew: func(string, []string) []string { return nil }, Leave: func(string, []string, time.Duration) {},
-	})
+	h, joined, err := b.Join(hub.Options{}, table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := joined.(*Node)
+	t.Cleanup(n.nc.Close)
 	room := h.Open("lobby")
 	n.room("lobby").feed.loaded, n.room("lobby").feed.last = true, 6
 	table.Open("lobby", "client-0001", quiet{})

@@ -16,6 +16,7 @@ import (
 
 	"headcount/internal/engine"
 	"headcount/internal/hub"
+	"headcount/internal/presence"
 )
 
 const (
@@ -33,7 +34,35 @@ var errAway = errors.New("NATS is away")
 // errUnreached is the error until the first connection.
 var errUnreached = fmt.Errorf("%w; it has not been reached yet", errAway)
 
-// Node is this node in the cluster. It is the [engine.Backend] of its engine.
+// Backend is NATS as an [engine.Backend].
+type Backend struct {
+	opt  Options
+	urls []string
+	nats []nats.Option
+}
+
+// New returns a backend for one engine. It fails only if the options are wrong.
+func New(opt Options) (*Backend, error) {
+	if opt.Prefix == "" {
+		opt.Prefix = "headcount"
+	}
+	if opt.History == 0 {
+		opt.History = 1000
+	}
+	if opt.HistoryAge == 0 {
+		opt.HistoryAge = 10 * time.Minute
+	}
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := opt.Check(); err != nil {
+		return nil, err
+	}
+	urls, opts, err := opt.servers()
+	return &Backend{opt, urls, opts}, err
+}
+
+// Node is this node in the cluster. It is the [engine.Node] of its engine.
 type Node struct {
 	opt      Options
 	log      *slog.Logger
@@ -48,8 +77,10 @@ type Node struct {
 	requests chan struct{}
 	replays  chan struct{}
 
-	local engine.Local
-	sets  sets
+	hub     *hub.Hub
+	users   *presence.Table
+	sets    sets
+	changes changes
 
 	streams atomic.Pointer[streams] // nil until the first connection to NATS
 	epoch   atomic.Pointer[string]  // "" until the first connection to NATS
@@ -69,37 +100,33 @@ type Node struct {
 	state  error // why this node is not ready, or nil
 }
 
-// New connects to NATS in the background and keeps trying. It fails only if the options are wrong.
-func New(opt Options) (*Node, error) {
-	if opt.Prefix == "" {
-		opt.Prefix = "headcount"
+// Join makes this process a node. It connects to NATS in the background and keeps trying.
+func (b *Backend) Join(rooms hub.Options, users *presence.Table) (*hub.Hub, engine.Node, error) {
+	n := newNode(b.opt, rooms, users)
+	if err := n.connect(b.urls, b.nats); err != nil {
+		return nil, nil, scrub(err, n.secrets)
 	}
-	if opt.History == 0 {
-		opt.History = 1000
-	}
-	if opt.HistoryAge == 0 {
-		opt.HistoryAge = 10 * time.Minute
+	return n.hub, n, nil
+}
+
+// nameSize is the length of the name of a node.
+const nameSize = 8
+
+func newNode(opt Options, rooms hub.Options, users *presence.Table) *Node {
+	if opt.Name == "" && len(rooms.Node) == nameSize { // otherwise the predecessor was no node
+		opt.Name = rooms.Node
 	}
 	if opt.Name == "" {
-		opt.Name = strings.ToLower(rand.Text()[:8])
-	}
-	if opt.Log == nil {
-		opt.Log = slog.New(slog.DiscardHandler)
-	}
-	if err := opt.Check(); err != nil {
-		return nil, err
-	}
-	urls, opts, err := opt.servers()
-	if err != nil {
-		return nil, err
+		opt.Name = strings.ToLower(rand.Text()[:nameSize])
 	}
 	n := &Node{
 		opt: opt, log: opt.Log, names: newNames(opt.Prefix), tag: opt.Name,
-		secrets:  secrets(urls),
 		inbox:    make(chan *nats.Msg, inbox),
 		trouble:  make(chan struct{}, 1),
 		requests: make(chan struct{}, requests),
 		replays:  make(chan struct{}, replays),
+		users:    users,
+		changes:  newChanges(),
 		rooms:    make(map[string]*room),
 		tokens:   make(map[string]*room),
 		state:    errUnreached,
@@ -107,17 +134,13 @@ func New(opt Options) (*Node, error) {
 	n.tasks.more, n.sets.more = make(chan struct{}, 1), make(chan struct{}, 1)
 	n.sets.reset(n, nil)
 	n.epoch.Store(new(string))
-	if err := n.connect(urls, opts); err != nil {
-		return nil, scrub(err, n.secrets)
-	}
-	return n, nil
+	rooms.Source, rooms.Node = n, n.tag
+	n.hub = hub.New(rooms)
+	return n
 }
 
 // Tag returns the name of the node in cursors and for other nodes.
 func (n *Node) Tag() string { return n.tag }
-
-// Bind sets the engine of this backend. The engine calls it once, before all other methods except Tag.
-func (n *Node) Bind(local engine.Local) { n.local = local }
 
 // Run does all background work until ctx is done. Then it says goodbye and asks the other nodes to keep this node's
 // users while they reconnect elsewhere, unless Release was called.
@@ -178,7 +201,7 @@ func (n *Node) sync(ctx context.Context) error {
 	n.mu.Lock()
 	n.synced = true // cleared when messages are lost, which may happen while this runs
 	n.mu.Unlock()
-	tip := n.local.Hub.Tip() // read it before the request, because it moves on during the request
+	tip := n.hub.Tip() // read it before the request, because it moves on during the request
 	info, err := n.provide(ctx)
 	if err == nil {
 		err = n.enter(info, tip)
@@ -199,7 +222,7 @@ func (n *Node) sync(ctx context.Context) error {
 
 // probe requests the end of the stream, and creates what somebody has deleted.
 func (n *Node) probe(ctx context.Context) error {
-	tip := n.local.Hub.Tip()
+	tip := n.hub.Tip()
 	info, err := n.provide(ctx)
 	if err == nil {
 		err = n.enter(info, tip)
@@ -221,7 +244,7 @@ func (n *Node) enter(info *jetstream.StreamInfo, tip uint64) error {
 		n.behind = time.Time{}
 		n.settled.Store(n.probed)
 		n.probed = last
-		n.local.Hub.Advance(last)
+		n.hub.Advance(last)
 		return nil
 	}
 	if epoch == old {
@@ -244,7 +267,7 @@ func (n *Node) enter(info *jetstream.StreamInfo, tip uint64) error {
 	for _, r := range n.open() {
 		r.feed.forget() // running requests belong to the old stream
 	}
-	n.local.Hub.Reset(epoch, last)
+	n.hub.Reset(epoch, last)
 	for _, r := range n.open() {
 		r.feed.forget()
 		n.tasks.add(r.refresh)
@@ -321,7 +344,7 @@ func (n *Node) receive(ctx context.Context) {
 func (n *Node) Await(ctx context.Context, name, cursor string) {
 	c, ok := hub.ParseCursor(cursor)
 	// The event was emitted on another node a moment ago and has not arrived here yet.
-	unknown := ok && c.Epoch != "" && c.Epoch == n.Epoch() && c.Seq > n.local.Hub.Tip() && !n.tell(ctx, c.Seq)
+	unknown := ok && c.Epoch != "" && c.Epoch == n.Epoch() && c.Seq > n.hub.Tip() && !n.tell(ctx, c.Seq)
 	r := n.room(name)
 	if r == nil {
 		return
@@ -342,9 +365,9 @@ func (n *Node) tell(ctx context.Context, seq uint64) bool {
 	}
 	info, err := s.events.Info(ctx)
 	if err == nil && n.epochOf(info) == n.Epoch() {
-		n.local.Hub.Advance(info.State.LastSeq)
+		n.hub.Advance(info.State.LastSeq)
 	}
-	if err == nil && seq > n.local.Hub.Tip() {
+	if err == nil && seq > n.hub.Tip() {
 		// The response may come from a server that is cut off from the others. Such a server can respond but not store.
 		_, err = n.js.PublishMsg(ctx, &nats.Msg{Subject: n.names.entry("clock")})
 	}

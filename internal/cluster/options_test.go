@@ -3,8 +3,11 @@ package cluster_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"headcount/internal/cluster"
+	"headcount/internal/hub"
+	"headcount/internal/presence"
 )
 
 func TestOptions(t *testing.T) {
@@ -43,7 +46,11 @@ func TestOptions(t *testing.T) {
 
 // A node whose NATS cannot be reached starts, says why it is not ready, and lists itself.
 func TestWithoutNATS(t *testing.T) {
-	n, err := cluster.New(cluster.Options{Servers: "nats://me:s3cret@127.0.0.1:1"})
+	b, err := cluster.New(cluster.Options{Servers: "nats://me:s3cret@127.0.0.1:1"})
+	if err != nil {
+		t.Fatalf("got error %v, want none", err)
+	}
+	_, n, err := b.Join(hub.Options{}, presence.NewJournaled(time.Second))
 	if err != nil {
 		t.Fatalf("got error %v, want none", err)
 	}

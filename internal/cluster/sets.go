@@ -97,26 +97,12 @@ func (r *room) know() {
 	}
 }
 
-// tellEngine passes the effects to the engine. Only the backend's own goroutines may call it.
-func (n *Node) tellEngine(e union.Effects) {
-	for _, l := range e.Leave {
-		if r := n.roomOf(l.Room); r != nil {
-			n.local.Leave(r.name, l.IDs, l.Grace)
-		}
-	}
-	for _, token := range e.Changed {
-		if r := n.roomOf(token); r != nil {
-			n.local.Changed(r.name)
-		}
-	}
-}
-
 // openSet opens the set of a room after the room's subscriptions.
 func (n *Node) openSet(r *room) {
 	n.apply(func(m *union.Machine, now time.Time) union.Effects {
 		key := n.sets.key
 		n.sets.queue = append(n.sets.queue, job{do: func() { r.subscribe(n.names.sets(key, r.to())) }})
-		ids, anonymous := n.local.Users.Members(r.name)
+		ids, anonymous := n.users.Members(r.name)
 		return m.Open(now, r.token, ids, anonymous)
 	})
 }
@@ -140,7 +126,7 @@ func (n *Node) update(room string) (users int, open bool) {
 	token := token(room)
 	n.apply(func(m *union.Machine, now time.Time) (e union.Effects) {
 		if _, open = m.Count(token); open {
-			left, joined, anonymous := n.local.Users.TakeChanges(room)
+			left, joined, anonymous := n.users.TakeChanges(room)
 			e = m.Local(now, token, left, joined, anonymous)
 			users, _ = m.Count(token)
 		}
@@ -155,10 +141,10 @@ func (n *Node) Count(ctx context.Context, room string) int {
 		return users
 	}
 	if ctx.Err() != nil || !n.nc.IsConnected() {
-		return n.local.Users.Count(room)
+		return n.users.Count(room)
 	}
-	r := n.local.Hub.Open(room) // it stays open for a while, because the client may ask again
-	defer n.local.Hub.Close(r)
+	r := n.hub.Open(room) // it stays open for a while, because the client may ask again
+	defer n.hub.Close(r)
 	n.Await(ctx, room, "")
 	users, _ := n.update(room)
 	return users
@@ -246,7 +232,7 @@ func (n *Node) onSets(m *nats.Msg) {
 			n.renew(m, q)
 			continue
 		}
-		n.tellEngine(n.apply(func(m *union.Machine, now time.Time) union.Effects { return m.Apply(now, msg) }))
+		n.changed(n.apply(func(m *union.Machine, now time.Time) union.Effects { return m.Apply(now, msg) }))
 	}
 }
 
@@ -260,9 +246,13 @@ func (n *Node) renew(m *nats.Msg, q union.Renew) {
 	n.sets.mu.Lock()
 	key, ids := n.sets.key, n.sets.machine.IDs(q.Room, q.Users)
 	n.sets.mu.Unlock()
+	ids = slices.DeleteFunc(ids, func(id string) bool { return !n.users.Has(r.name, id) })
 	answer := union.Renew{Room: q.Room}
-	for _, id := range n.local.Renew(r.name, ids) {
+	for _, id := range ids {
 		answer.Users = append(answer.Users, union.Hash(key, id))
+	}
+	if len(ids) > 0 {
+		n.changes.add(engine.Change{Room: r.name, Renewed: ids})
 	}
 	if len(answer.Users) > 0 || strings.Contains(m.Subject, ".node.") {
 		_ = m.Respond(union.Append(nil, answer)) // the other node repeats its request if this fails
@@ -278,7 +268,7 @@ func (n *Node) tick(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			n.tellEngine(n.apply((*union.Machine).Tick))
+			n.changed(n.apply((*union.Machine).Tick))
 		}
 	}
 }
@@ -355,7 +345,7 @@ func (n *Node) listen(key []byte) {
 // setConnected tells the machine whether messages can be sent.
 func (n *Node) setConnected(connected bool) {
 	known := n.sets.currentKey() != nil
-	n.tellEngine(n.apply(func(m *union.Machine, now time.Time) union.Effects { return m.Connect(now, connected && known) }))
+	n.changed(n.apply(func(m *union.Machine, now time.Time) union.Effects { return m.Connect(now, connected && known) }))
 }
 
 // Release makes Run end without a goodbye, because another process continues under the same name.
@@ -379,7 +369,7 @@ func (n *Node) stop() {
 			if r == nil {
 				return 0
 			}
-			if left := n.local.Users.Left(r.name, id, now); left > 0 {
+			if left := n.users.Left(r.name, id, now); left > 0 {
 				return left
 			}
 			return engine.HandoverWithin // its stream ends with this process

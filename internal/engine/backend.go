@@ -8,8 +8,15 @@ import (
 	"headcount/internal/presence"
 )
 
-// Backend connects a node to the other nodes. An engine without a Backend uses one for a node that is alone.
+// Backend connects this process to others. An engine without a Backend is a node that is alone.
 type Backend interface {
+	// Join makes this process a node, and makes the node's hub. It sets the source of the rooms. rooms.Node is the name
+	// of the node that this one continues, or "". The engine calls Join once.
+	Join(rooms hub.Options, users *presence.Table) (*hub.Hub, Node, error)
+}
+
+// Node is this process among all nodes. The engine calls it, and it never calls the engine.
+type Node interface {
 	Log
 	Presence
 	Membership
@@ -41,12 +48,24 @@ type Presence interface {
 
 // Membership is the membership of this node among all nodes.
 type Membership interface {
-	Bind(Local)          // must be called once, before all other methods except Tag
 	Tag() string         // names the node in cursors
 	Ready() error        // returns why this node is not connected to the others, or nil
 	Nodes() []NodeStatus // returns all nodes, with this one; nil if there are no others
-	// Run does all background work until ctx is done.
+	// Next waits until other nodes have changed something, and returns it in order. It returns an error if ctx is done.
+	// One goroutine calls it again and again.
+	Next(ctx context.Context) ([]Change, error)
+	// Run does all background work until ctx is done. Then it leaves the other nodes, unless Release was called.
 	Run(ctx context.Context) error
+	// Release lets another process continue under the same name.
+	Release()
+}
+
+// Change is what other nodes changed in a room. In any case the room's count over all nodes may have changed.
+type Change struct {
+	Room    string
+	Renewed []string      // client ids whose leases here were renewed
+	Left    []string      // client ids that said goodbye
+	Grace   time.Duration // how long those that left stay counted unless they reconnect
 }
 
 // NodeStatus is the state of a node as this node sees it.
@@ -61,19 +80,15 @@ type NodeStatus struct {
 	Mismatches int // only for this node: how often a set of another node did not match its digest and was requested again
 }
 
-// Local is this node's side, as its backend sees it. The backend calls the functions from its own goroutines.
-type Local struct {
-	Hub   *hub.Hub
-	Users *presence.Table
-	// Changed must be called when a room's count over all nodes may have changed.
-	Changed func(room string)
-	// Renew renews the leases of the ids that have a stream or a lease on this node, and returns these ids.
-	Renew func(room string, ids []string) (known []string)
-	// Leave removes client ids from the count on this node, because they said goodbye on another node.
-	Leave func(room string, ids []string, grace time.Duration)
+// noBackend is the backend of a process without other nodes.
+type noBackend struct{}
+
+func (noBackend) Join(rooms hub.Options, users *presence.Table) (*hub.Hub, Node, error) {
+	h := hub.New(rooms)
+	return h, &alone{hub: h, users: users}, nil
 }
 
-// alone is the backend of a single node.
+// alone is the only node.
 type alone struct {
 	hub   *hub.Hub
 	users *presence.Table
@@ -96,5 +111,10 @@ func (*alone) Renew(_ context.Context, _ string, ids []string) []string { return
 func (*alone) Tag() string                                              { return "" }
 func (*alone) Ready() error                                             { return nil }
 func (*alone) Nodes() []NodeStatus                                      { return nil }
-func (*alone) Bind(Local)                                               {}
 func (*alone) Run(ctx context.Context) error                            { <-ctx.Done(); return nil }
+func (*alone) Release()                                                 {}
+
+func (*alone) Next(ctx context.Context) ([]Change, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}

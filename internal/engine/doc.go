@@ -16,14 +16,14 @@
 // instructions. Nothing writes, logs, sends or waits while it holds one.
 //
 //	Hub.mu → Room.mu → loop.mu, kept.mu        (hub and wire)
-//	Hub.mu → the backend's locks               (hub.Source is called with the hub locked)
-//	Room.mu → Backend.Count → Table.mu         (the value of the user count, see Room.Update)
+//	Hub.mu → the locks of the Node             (hub.Source is called with the hub locked)
+//	Room.mu → Node.Count → Table.mu            (the value of the user count, see Room.Update)
 //	registry.mu, Stream.mu, rates.mu, keys.mu, Table.mu: nothing is acquired under them
 //
 // # Other nodes
 //
-// The other nodes are a [Backend]. An engine without one gets a backend for a single node, so the code never checks for
-// nil.
+// A [Backend] makes this process a [Node] among others. An engine without one is a node that is alone, so the code never
+// checks for nil. Calls go down only. The engine takes what other nodes changed from [Membership.Next].
 //
 // # Testing
 //

@@ -34,7 +34,7 @@ func (e *Engine) Emit(ctx context.Context, ev Event) (id, room string, err error
 		defer e.freezer.leave()
 	}
 	begin := time.Now()
-	id, room, err = e.backend.Emit(ctx, ev.Room, ev.Name, ev.Data, ev.Key)
+	id, room, err = e.node.Emit(ctx, ev.Room, ev.Name, ev.Data, ev.Key)
 	if !e.alone {
 		took := time.Since(begin)
 		e.observer.Stored(took)

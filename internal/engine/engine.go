@@ -53,7 +53,7 @@ type Engine struct {
 	observer  Observer
 	hub       *hub.Hub
 	users     *presence.Table
-	backend   Backend
+	node      Node
 	alone     bool        // there are no other nodes
 	epoll     *wire.Epoll // nil if there is none
 	streams   *registry
@@ -80,8 +80,11 @@ func New(opt Options) (*Engine, error) {
 	if opt.Observer == nil {
 		opt.Observer = Unobserved{}
 	}
+	alone := opt.Backend == nil
 	users := presence.New(opt.Linger)
-	if opt.Backend != nil {
+	if alone {
+		opt.Backend = noBackend{}
+	} else {
 		// A user that moves to another node stays counted here until all nodes know it is there.
 		opt.Linger = max(opt.Linger, moveWithin)
 		users = presence.NewJournaled(opt.Linger)
@@ -91,7 +94,7 @@ func New(opt Options) (*Engine, error) {
 		log:       opt.Log,
 		observer:  opt.Observer,
 		users:     users,
-		backend:   opt.Backend,
+		alone:     alone,
 		streams:   newRegistry(opt.MaxStreams, opt.MaxPerIP),
 		rates:     rates{perSecond: opt.MaxRate},
 		started:   time.Now(),
@@ -103,16 +106,14 @@ func New(opt Options) (*Engine, error) {
 		Idle:   opt.Linger + time.Minute, // its users may reconnect for that long
 		Passed: opt.Observer.Delivered,
 	}
-	if e.alone = opt.Backend == nil; e.alone {
-		e.hub = hub.New(rooms)
-		e.backend = &alone{hub: e.hub, users: e.users}
-	} else {
-		rooms.Source, rooms.Node = opt.Backend, opt.Backend.Tag()
-		e.hub = hub.New(rooms)
-		opt.Backend.Bind(Local{Hub: e.hub, Users: e.users, Changed: e.publishCount, Renew: e.renewKnown, Leave: e.leaveHere})
+	if opt.Resume != nil {
+		rooms.Node = opt.Resume.saved.Hub.Node
+	}
+	var err error
+	if e.hub, e.node, err = opt.Backend.Join(rooms, users); err != nil {
+		return nil, err
 	}
 	if opt.Writer != Portable {
-		var err error
 		e.epoll, err = wire.NewEpoll(opt.Heartbeat, opt.Writer != Epoll)
 		if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 			return nil, err
@@ -140,7 +141,7 @@ func (e *Engine) Close() error {
 	return e.epoll.Close()
 }
 
-// Run does the periodic work and the work of the backend until ctx is done.
+// Run does the periodic work and the work of the node among others until ctx is done.
 func (e *Engine) Run(ctx context.Context) error {
 	select {
 	case <-e.begun:
@@ -150,11 +151,37 @@ func (e *Engine) Run(ctx context.Context) error {
 	var err error
 	var running sync.WaitGroup
 	running.Go(func() {
-		err = e.backend.Run(ctx)
+		err = e.node.Run(ctx)
 	})
+	running.Go(func() { e.follow(ctx) })
 	e.tend(ctx)
 	running.Wait()
 	return err
+}
+
+// follow applies what other nodes change, until ctx is done.
+func (e *Engine) follow(ctx context.Context) {
+	for {
+		changes, err := e.node.Next(ctx)
+		if err != nil || !e.freezer.enter() {
+			return
+		}
+		for _, c := range changes {
+			e.apply(c)
+		}
+		e.freezer.leave()
+	}
+}
+
+func (e *Engine) apply(c Change) {
+	if len(c.Renewed) > 0 {
+		e.renewKnown(c.Room, c.Renewed)
+	}
+	if len(c.Left) > 0 {
+		e.leaveHere(c.Room, c.Left, c.Grace)
+	} else {
+		e.publishCount(c.Room)
+	}
 }
 
 // tend removes users from the count when their lease or grace period ends.
@@ -229,7 +256,7 @@ func (e *Engine) wakeExpiry() {
 
 // recount publishes the room's number of users here, and reports a change to the other nodes.
 func (e *Engine) recount(room string) {
-	e.backend.Changed(room)
+	e.node.Changed(room)
 	e.publishCount(room)
 }
 
@@ -256,11 +283,11 @@ func (ended) Done() <-chan struct{} {
 
 // CountNow returns how many users the room has on all nodes, as far as this node knows. It never waits.
 func (e *Engine) CountNow(room string) int {
-	return e.backend.Count(ended{context.Background()}, room)
+	return e.node.Count(ended{context.Background()}, room)
 }
 
 // Count returns how many users a room has on all nodes. It may ask the other nodes.
-func (e *Engine) Count(ctx context.Context, room string) int { return e.backend.Count(ctx, room) }
+func (e *Engine) Count(ctx context.Context, room string) int { return e.node.Count(ctx, room) }
 
 // Hub returns the rooms of this node.
 func (e *Engine) Hub() *hub.Hub { return e.hub }

@@ -71,6 +71,7 @@ func (e *Engine) Release(ctx context.Context) error {
 			return err
 		}
 	}
+	e.node.Release()
 	left, _ := e.streams.drain()
 	e.freezer.release()
 	for _, st := range left {

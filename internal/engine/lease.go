@@ -57,7 +57,7 @@ func (e *Engine) Renew(ctx context.Context, from netip.Prefix, room string, ids 
 	rest := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return slices.Contains(here, id) })
 	var err error
 	if len(rest) > 0 {
-		err = e.invite(from, room, e.backend.Renew(ctx, room, rest))
+		err = e.invite(from, room, e.node.Renew(ctx, room, rest))
 	}
 	e.recount(room)
 	e.wakeExpiry()
@@ -114,7 +114,7 @@ func (e *Engine) Leave(room string, ids []string, grace time.Duration) error {
 	}
 	defer e.freezer.leave()
 	e.leaveHere(room, ids, grace)
-	e.backend.Leave(room, ids, grace)
+	e.node.Leave(room, ids, grace)
 	e.publishCount(room)
 	return nil
 }

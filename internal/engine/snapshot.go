@@ -95,7 +95,7 @@ func (e *Engine) Freeze() *Snapshot {
 	e.freezer.freeze()
 	now := time.Now()
 	s := &Snapshot{written: now, saved: saved{Hub: e.hub.Export(), Users: e.users.Export(now)}}
-	if a, ok := e.backend.(*alone); ok {
+	if a, ok := e.node.(*alone); ok {
 		s.saved.Keys = a.keys.export()
 	}
 	if e.epoll == nil {
@@ -136,7 +136,7 @@ func (e *Engine) restore(s *Snapshot) error {
 	e.freezer.freeze()
 	now := time.Now()
 	e.hub.Import(s.saved.Hub)
-	if a, ok := e.backend.(*alone); ok {
+	if a, ok := e.node.(*alone); ok {
 		a.keys.restore(s.saved.Keys)
 	}
 	if e.epoll != nil {

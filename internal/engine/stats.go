@@ -38,7 +38,7 @@ func (s Stats) Mismatches() (n int) {
 // Stats returns the state of the engine.
 func (e *Engine) Stats() Stats {
 	s := Stats{
-		Writer: e.Writer(), Started: e.started, Ready: e.Ready(), Joined: e.backend.Ready(), Nodes: e.backend.Nodes(), Node: e.backend.Tag(),
+		Writer: e.Writer(), Started: e.started, Ready: e.Ready(), Joined: e.node.Ready(), Nodes: e.node.Nodes(), Node: e.node.Tag(),
 		Users: e.users.Users(), Leases: e.users.Leases(), MaxStreams: e.opt.MaxStreams,
 		Rooms: e.hub.Rooms(), Gaps: e.hub.Gaps(),
 	}
@@ -58,7 +58,7 @@ func (e *Engine) Ready() error {
 	if e.streams.isDraining() {
 		return unavailable(Stopping, "stopping")
 	}
-	if err := e.backend.Ready(); err != nil {
+	if err := e.node.Ready(); err != nil {
 		return unavailable(Cluster, "%v", err)
 	}
 	return nil

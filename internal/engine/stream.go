@@ -119,8 +119,8 @@ func (e *Engine) Subscribe(ctx context.Context, want Request) (*Stream, error) {
 	}
 	st.room = e.hub.Open(want.Room)
 	st.count(user)
-	e.backend.Changed(want.Room) // the other nodes get the change while this subscriber still waits
-	e.backend.Await(ctx, want.Room, want.Cursor)
+	e.node.Changed(want.Room) // the other nodes get the change while this subscriber still waits
+	e.node.Await(ctx, want.Room, want.Cursor)
 	if st.lease != nil {
 		e.startLease(st)
 	}

@@ -33,7 +33,7 @@ const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; con
 // Options are the options of [Pages].
 type Options struct {
 	Dev     bool                  // templates and assets from disk, on every request
-	Node    string                // name of this node, "" if there are no others
+	Node    func() string         // returns the name of this node, "" if there are no others; nil = always ""
 	Version string                // version of this server, "" if unknown
 	Count   func(room string) int // returns how many users a room has now
 	Now     func() time.Time      // default time.Now
@@ -42,7 +42,7 @@ type Options struct {
 // Pages serves the page and the assets. It keeps the trend for the page.
 type Pages struct {
 	dev     bool
-	node    string
+	node    func() string
 	version string
 	users   func(room string) int
 	now     func() time.Time
@@ -56,6 +56,9 @@ type Pages struct {
 func New(cfg Options) (*Pages, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Node == nil {
+		cfg.Node = func() string { return "" }
 	}
 	if cfg.Dev {
 		for _, dir := range []string{"assets", "templates"} {
@@ -199,7 +202,7 @@ func (p *Pages) view(room, origin string) homeView {
 		Emit:    "curl '" + origin + "/emit' -H 'Authorization: Bearer TOKEN'",
 		Points:  p.trend.Points(room, now),
 		Into:    now.UnixMilli() % TrendStep.Milliseconds(),
-		Node:    p.node,
+		Node:    p.node(),
 		Version: p.version,
 	}
 	v.Digits = len(fmt.Sprint(v.Users))

@@ -28,6 +28,8 @@ import (
 	"headcount/internal/cluster"
 	"headcount/internal/engine"
 	"headcount/internal/httpapi"
+	"headcount/internal/hub"
+	"headcount/internal/presence"
 	"headcount/test/rig"
 )
 
@@ -130,9 +132,20 @@ func port(text string) int {
 type node struct {
 	URL     string
 	engine  *engine.Engine
-	cluster *cluster.Node // nil if it is alone
+	cluster engine.Node // nil if it is alone
 	log     *rig.Buffer
 	stop    func()
+}
+
+// joiner is a backend that keeps what the engine gets, for the tests.
+type joiner struct {
+	engine.Backend
+	n *node
+}
+
+func (j joiner) Join(rooms hub.Options, users *presence.Table) (h *hub.Hub, n engine.Node, err error) {
+	h, j.n.cluster, err = j.Backend.Join(rooms, users)
+	return h, j.n.cluster, err
 }
 
 // options of a node, beside those of its cluster.
@@ -152,11 +165,11 @@ func startNode(t *testing.T, urls string, change ...func(*options, *cluster.Opti
 		f(&opt, &copt)
 	}
 	if urls != "" {
-		var err error
-		if n.cluster, err = cluster.New(copt); err != nil {
+		b, err := cluster.New(copt)
+		if err != nil {
 			t.Fatal(err)
 		}
-		opt.Backend = n.cluster
+		opt.Backend = joiner{b, n}
 	}
 	var err error
 	if n.engine, err = engine.New(opt.Options); err != nil {

@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,21 +28,23 @@ import (
 type node struct {
 	hub     *hub.Hub
 	table   *presence.Table
-	cluster *cluster.Node
+	cluster engine.Node
 	stop    func()
 }
 
 func newNode(url string) (*node, error) {
-	c, err := cluster.New(cluster.Options{Servers: url})
+	b, err := cluster.New(cluster.Options{Servers: url})
 	if err != nil {
 		return nil, err
 	}
-	n := &node{cluster: c, table: presence.NewJournaled(0)}
-	n.hub = hub.New(hub.Options{Source: c, Node: c.Tag()})
-	c.Bind(engine.Local{Hub: n.hub, Users: n.table, Changed: n.publish, Renew: n.renew, Leave: n.leave})
+	n := &node{table: presence.NewJournaled(0)}
+	if n.hub, n.cluster, err = b.Join(hub.Options{}, n.table); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() { _ = c.Run(ctx) })
+	running.Go(func() { _ = n.cluster.Run(ctx) })
+	running.Go(func() { n.follow(ctx) })
 	n.stop = sync.OnceFunc(func() {
 		cancel()
 		running.Wait()
@@ -61,17 +62,23 @@ func (n *node) publish(room string) {
 	}
 }
 
-// renew returns the ids that are here: there are no leases to renew.
-func (n *node) renew(room string, ids []string) []string {
-	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !n.table.Has(room, id) })
-}
-
-func (n *node) leave(room string, ids []string, _ time.Duration) {
-	for _, id := range ids {
-		n.table.Leave(room, id)
+// follow applies what the other nodes change. There are no leases to renew.
+func (n *node) follow(ctx context.Context) {
+	for {
+		changes, err := n.cluster.Next(ctx)
+		if err != nil {
+			return
+		}
+		for _, c := range changes {
+			for _, id := range c.Left {
+				n.table.Leave(c.Room, id)
+			}
+			if len(c.Left) > 0 {
+				n.cluster.Changed(c.Room)
+			}
+			n.publish(c.Room)
+		}
 	}
-	n.cluster.Changed(room)
-	n.publish(room)
 }
 
 // relay passes connections on to NATS until it is cut.
