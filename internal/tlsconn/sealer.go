@@ -34,13 +34,16 @@ const (
 type Sealer struct {
 	redacted
 	seq   uint64
-	kept  cipher.AEAD // nil unless many records follow each other
-	key   [32]byte    // the key is the first bytes of it, as many as the suite needs
+	key   [32]byte // the key is the first bytes of it, as many as the suite needs
 	iv    [ivLen]byte
-	suite uint16
+	suite uint16 // 0 after Wipe
+	busy  *busy  // nil for an idle stream, so that it takes 64 bytes
+}
 
-	// Rest is for the code that sends. It holds what was sealed but not sent.
-	Rest []byte
+// busy is what a sealer has only at times.
+type busy struct {
+	kept cipher.AEAD // nil unless many records follow each other
+	rest []byte      // sealed but not sent
 }
 
 // newSealer derives the keys of RFC 8446, 7.3, from a traffic secret.
@@ -73,22 +76,50 @@ func newSealer(id uint16, secret []byte, seq uint64) (*Sealer, error) {
 // aead returns the cipher. Making one for AES costs 1 µs. Keeping it takes more memory than everything else of a
 // stream.
 func (s *Sealer) aead(keep bool) cipher.AEAD {
-	if s.kept != nil {
-		return s.kept
+	if s.Kept() {
+		return s.busy.kept
 	}
 	suite, _ := suiteOf(s.suite)
-	aead, _ := suite.aead(s.key[:suite.keyLen]) // newSealer has tried both
+	aead, _ := suite.aead(s.key[:suite.keyLen]) // newSealer has tried both; after Wipe this panics
 	if keep {
-		s.kept = aead
+		s.become(busy{aead, s.Rest()})
 	}
 	return aead
 }
 
+func (s *Sealer) become(b busy) {
+	switch {
+	case b.kept == nil && b.rest == nil:
+		s.busy = nil
+	case s.busy == nil:
+		s.busy = &b
+	default:
+		*s.busy = b
+	}
+}
+
 // Kept reports whether the cipher is kept.
-func (s *Sealer) Kept() bool { return s.kept != nil }
+func (s *Sealer) Kept() bool { return s.busy != nil && s.busy.kept != nil }
 
 // Drop forgets the cipher. The next record makes another one.
-func (s *Sealer) Drop() { s.kept = nil }
+func (s *Sealer) Drop() { s.become(busy{nil, s.Rest()}) }
+
+// Rest returns what [Sealer.Keep] was given last.
+func (s *Sealer) Rest() []byte {
+	if s.busy == nil {
+		return nil
+	}
+	return s.busy.rest
+}
+
+// Keep makes a copy of the end of the sealed records, which was not sent yet.
+func (s *Sealer) Keep(rest []byte) {
+	b := busy{rest: append([]byte(nil), rest...)} // nil if there is none
+	if s.busy != nil {
+		b.kept = s.busy.kept
+	}
+	s.become(b)
+}
 
 // turn changes the IV into the nonce of the sequence number, and the nonce back into the IV. "The padded sequence
 // number is XORed with either the static client_write_iv or server_write_iv (depending on the role)" (RFC 8446, 5.3).
@@ -150,9 +181,5 @@ func (s *Sealer) open(record []byte, seq uint64) (p []byte, contentType byte, ok
 // harm.
 func (s *Sealer) Spent() bool { return s.seq >= maxRecords }
 
-// Wipe forgets the keys and the rest. Nothing can be sealed any more.
-func (s *Sealer) Wipe() {
-	clear(s.key[:])
-	clear(s.iv[:])
-	s.seq, s.kept, s.Rest = maxRecords, nil, nil
-}
+// Wipe forgets the keys and the rest. To seal then is a bug, and panics. Otherwise the record would have a key of zeros.
+func (s *Sealer) Wipe() { *s = Sealer{seq: maxRecords} }

@@ -210,18 +210,18 @@ func TestExport(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.Rest = s.Seal(nil, []byte("half a record"), true)[5:]
+		s.Keep(s.Seal(nil, []byte("half a record"), true)[5:])
 		next, err := tlsconn.Import(s.Export())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Equal(next.Rest, s.Rest) || next.Seq() != 78 {
-			t.Errorf("got a rest of %x before number %d, want %x before 78", next.Rest, next.Seq(), s.Rest)
+		if !bytes.Equal(next.Rest(), s.Rest()) || next.Seq() != 78 {
+			t.Errorf("got a rest of %x before number %d, want %x before 78", next.Rest(), next.Seq(), s.Rest())
 		}
 		if got, want := next.Seal(nil, []byte("x"), false), s.Seal(nil, []byte("x"), false); !bytes.Equal(got, want) {
 			t.Errorf("the next record is %x, want %x", got, want)
 		}
-		for n := range len(s.Export()) - len(s.Rest) {
+		for n := range len(s.Export()) - len(s.Rest()) {
 			if _, err := tlsconn.Import(s.Export()[:n]); err == nil {
 				t.Errorf("%d bytes are taken for a state", n)
 			}

@@ -12,12 +12,12 @@ const stateLen = 2 + 8 + ivLen + 32
 // secret as the keys. Only one of the two processes may seal from now on. After Export, this process must not seal
 // until it is certain that the other one never will.
 func (s *Sealer) Export() []byte {
-	b := make([]byte, 0, stateLen+len(s.Rest))
+	b := make([]byte, 0, stateLen+len(s.Rest()))
 	b = binary.BigEndian.AppendUint16(b, s.suite)
 	b = binary.BigEndian.AppendUint64(b, s.seq)
 	b = append(b, s.iv[:]...)
 	b = append(b, s.key[:]...)
-	return append(b, s.Rest...)
+	return append(b, s.Rest()...)
 }
 
 // Import returns the sealer that was exported.
@@ -35,8 +35,6 @@ func Import(state []byte) (*Sealer, error) {
 	if _, err := suite.aead(s.key[:suite.keyLen]); err != nil {
 		return nil, errors.Join(errors.New("import TLS keys: the cipher cannot be made"), err)
 	}
-	if rest := state[stateLen:]; len(rest) > 0 {
-		s.Rest = append([]byte(nil), rest...)
-	}
+	s.Keep(state[stateLen:])
 	return s, nil
 }

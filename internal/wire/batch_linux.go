@@ -180,7 +180,7 @@ func (l *loop) sent(c *Conn, b *hub.Batch, p []byte, n int, errno syscall.Errno)
 		return false
 	}
 	if c.tls != nil {
-		c.tls.Rest = append([]byte(nil), p[n:]...) // nil if nothing is left
+		c.tls.Keep(p[n:])
 	} else {
 		c.sub.Advance(b, n)
 	}

@@ -66,7 +66,7 @@ type Conn struct {
 	fd      int
 	index   int           // in group.conns
 	heard   uint32        // the tick of the last write, or of the last io:ping for clients with an id
-	sealed  uint32        // the tick of the last TLS record
+	sealed  uint32        // the turn of ciphers in which the last TLS record was made
 	event   time.Duration // when the last event went out, since loop.start, if push is set
 	push    bool          // a comment follows each last event; never changed
 	blocked bool          // the socket's buffer is full, and EPOLLOUT will report room

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -42,10 +41,8 @@ type loop struct {
 	passing []*group  // groups with a pass under way or due, in turn
 	batch   hub.Batch
 	buffer  []byte
-	sealed  []byte  // the record that is being written
-	warm    []*Conn // streams with a kept cipher, see cool
-	dropped int     // ciphers dropped since warm was last empty
-	beats   int     // heartbeats over TLS, since their ciphers were collected
+	sealed  []byte // the record that is being written
+	ciphers ciphers
 	shared  shared
 	ring    *ring // nil where there is none
 	events  [256]unix.EpollEvent
@@ -121,6 +118,9 @@ func (l *loop) run() {
 		if len(l.pushing) > 0 && !now.Before(l.pushAt) {
 			l.pushComments(now)
 		}
+		if ends := l.ciphers.ends; !ends.IsZero() && !now.Before(ends) {
+			l.ciphers.cool(now)
+		}
 		if len(l.passing) > 0 {
 			l.pass()
 		}
@@ -151,6 +151,9 @@ func (l *loop) poll(wait bool) (n int) {
 	}
 	if len(l.pushing) > 0 && l.pushAt.Before(deadline) {
 		deadline = l.pushAt
+	}
+	if ends := l.ciphers.ends; !ends.IsZero() && (deadline.IsZero() || ends.Before(deadline)) {
+		deadline = ends
 	}
 	_ = l.set.SetReadDeadline(deadline)
 	_ = l.raw.Read(func(uintptr) bool {
@@ -332,21 +335,12 @@ func (l *loop) pass() {
 // heartbeats sends a heartbeat on every stream that has been silent for long.
 func (l *loop) heartbeats() {
 	l.now++
-	if len(l.warm) > 0 {
-		l.cool()
-	}
 	for _, c := range l.conns {
 		if c != nil && !c.blocked && l.now-c.heard >= ticks-1 {
 			l.heartbeat(c)
-			if c.tls != nil {
-				l.beats++
-			}
 		}
 	}
-	if l.beats >= manyCiphers { // they are garbage, and would double the memory before Go's collector runs
-		l.beats = 0
-		runtime.GC()
-	}
+	l.ciphers.collect()
 }
 
 // heartbeat writes a heartbeat, unless there is something better to write. For io:ping there is no substitute, because

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"math/rand/v2"
-	"runtime/debug"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,53 +22,12 @@ func (l *loop) sealForRing(c *Conn, p []byte) []byte {
 		return p
 	}
 	start := len(l.ring.space)
-	l.ring.space = l.seal(c, l.ring.space, p) // queued records stay where they are, even if this reallocates the space
+	l.ring.space = l.ciphers.seal(c, l.ring.space, p) // queued records stay where they are, even if this reallocates the space
 	return l.ring.space[start:]
 }
 
-// seal appends p in one record to dst. It keeps the cipher if the last write was a moment ago.
-func (l *loop) seal(c *Conn, dst, p []byte) []byte {
-	kept, lately := c.tls.Kept(), l.now-c.sealed < warmTicks
-	c.sealed = l.now
-	dst = c.tls.Seal(dst, p, lately)
-	if !kept && c.tls.Kept() {
-		l.warm = append(l.warm, c)
-	}
-	return dst
-}
-
-// warmTicks is for how many ticks after a write a cipher is kept.
-const warmTicks = 2
-
-// manyCiphers is how many ciphers must have been dropped before their memory, 1 KB each, is given back to the system at
-// once.
-const manyCiphers = 1000
-
-// cool drops the ciphers of streams that were not written to for a while.
-func (l *loop) cool() {
-	warm := l.warm[:0]
-	for _, c := range l.warm {
-		switch {
-		case c.fd < 0:
-		case l.now-c.sealed < warmTicks:
-			warm = append(warm, c)
-		default:
-			c.tls.Drop()
-		}
-	}
-	l.dropped += len(l.warm) - len(warm)
-	clear(l.warm[len(warm):])
-	if l.warm = warm; len(warm) == 0 {
-		l.warm = nil
-		if l.dropped >= manyCiphers {
-			debug.FreeOSMemory()
-		}
-		l.dropped = 0
-	}
-}
-
 // owes reports whether sealed bytes have not gone out yet.
-func (c *Conn) owes() bool { return c.tls != nil && len(c.tls.Rest) > 0 }
+func (c *Conn) owes() bool { return c.tls != nil && len(c.tls.Rest()) > 0 }
 
 // openTLS makes room for the next record. It writes what is left of the last records, and reports whether all of it
 // went out. It also makes sure that a key is not used too often.
@@ -80,8 +38,8 @@ func (l *loop) openTLS(c *Conn) bool {
 	if !c.owes() {
 		return true
 	}
-	n, errno := write(c.fd, c.tls.Rest)
-	return l.sent(c, nil, c.tls.Rest, n, errno)
+	n, errno := write(c.fd, c.tls.Rest())
+	return l.sent(c, nil, c.tls.Rest(), n, errno)
 }
 
 // sendSealed writes p, which is the bytes of b, in records. It keeps a record that did not go out completely. What
@@ -89,7 +47,7 @@ func (l *loop) openTLS(c *Conn) bool {
 func (l *loop) sendSealed(c *Conn, b *hub.Batch, p []byte) bool {
 	for done := 0; done < len(p); {
 		size := min(len(p)-done, tlsconn.MaxPlaintext)
-		l.sealed = l.seal(c, l.sealed[:0], p[done:done+size])
+		l.sealed = l.ciphers.seal(c, l.sealed[:0], p[done:done+size])
 		if done += size; done == len(p) && c.over {
 			l.sealed = c.tls.CloseNotify(l.sealed)
 		}
