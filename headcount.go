@@ -144,12 +144,13 @@ type Options struct {
 
 // Types of options and results.
 type (
-	Access   = httpapi.Access  // what a request wants to do
-	Backend  = engine.Backend  // the other nodes
-	Observer = engine.Observer // gets measurements for metrics
-	Writer   = engine.Writer   // how streams are written
-	Stats    = engine.Stats    // the state of the server
-	Room     = presence.Room   // a room and its users
+	Access    = httpapi.Access   // what a request wants to do
+	Backend   = engine.Backend   // the other nodes
+	Observer  = engine.Observer  // gets measurements for metrics
+	Writer    = engine.Writer    // how streams are written
+	Stats     = engine.Stats     // the state of the server
+	RoomStats = engine.RoomStats // the state of a room
+	Room      = presence.Room    // a room and its users
 )
 
 // Values of Options.Writer.
@@ -279,6 +280,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // Rooms returns the rooms that have users on this node, in no particular order.
 func (s *Server) Rooms() []Room { return s.engine.Rooms() }
+
+// RoomStats returns the state of a room.
+func (s *Server) RoomStats(room string) RoomStats { return s.engine.RoomStats(room) }
 
 // Stats returns the state of the server, for metrics and health checks.
 func (s *Server) Stats() Stats { return s.engine.Stats() }

@@ -10,5 +10,5 @@ import "embed"
 
 // FS holds the files named here and nothing else.
 //
-//go:embed io.js io.mjs io.d.ts io.d.mts doctor.js chart.js page.js stats.js style.css stats.css icon.svg
+//go:embed io.js io.mjs io.d.ts io.d.mts doctor.js chart.js page.js stats.js style.css stats.css docs.css icon.svg
 var FS embed.FS

@@ -6,6 +6,7 @@
   const LATE = 4 // seconds after which a node that was not heard of is dead to the others
   const SILENCE = 2.5 // heartbeats
 
+  const room = document.body.dataset.room // of which the page is; undefined = all rooms
   const byId = (id) => document.getElementById(id)
   const set = (id, text) => {
     const place = byId(id)
@@ -40,12 +41,15 @@
     if (!calm.matches) place.animate([{ backgroundColor: 'var(--flash)' }, {}], { duration: 1200, easing: 'ease-out' })
   }
 
-  const rowOf = (key, share) => {
+  const address = (path, query) => path + '?' + new URLSearchParams(query)
+
+  const rowOf = (key, share, link) => {
     const row = document.createElement('tr')
     row.dataset.key = key
     const head = row.appendChild(document.createElement('th'))
     head.scope = 'row'
-    head.append(Object.assign(document.createElement('bdi'), { textContent: key, title: key }))
+    const name = link ? head.appendChild(Object.assign(document.createElement('a'), { href: link })) : head
+    name.append(Object.assign(document.createElement('bdi'), { textContent: key, title: key }))
     if (share) {
       const svg = row.insertCell().appendChild(document.createElementNS('http://www.w3.org/2000/svg', 'svg'))
       svg.parentNode.className = 'share'
@@ -59,15 +63,15 @@
     return row
   }
 
-  // fill makes the table of a heading have these rows: [key, text, percent], and no percent where there is no bar.
+  // fill makes the table of a heading have these rows: [key, text, percent, link]. Without a percent there is no bar.
   const fill = (id, rows) => {
     const table = document.querySelector(`table[aria-labelledby=${id}]`)
     const body = table.tBodies[0]
     const old = new Map([...body.rows].map((row) => [row.dataset.key, row]))
-    rows.forEach(([key, text, share], i) => {
+    rows.forEach(([key, text, share, link], i) => {
       const known = old.get(key)
       old.delete(key)
-      const row = known ?? rowOf(key, share !== undefined)
+      const row = known ?? rowOf(key, share !== undefined, link)
       if (body.rows[i] !== row) body.insertBefore(row, body.rows[i] ?? null)
       row.querySelector('rect')?.setAttribute('width', `${share}%`)
       const count = row.querySelector('.count')
@@ -95,31 +99,42 @@
   let last // the newest stats, and when they came
   let lastAt
 
+  const showRoom = ({ users_here: here, events_per_second: events }) => {
+    if (byId('here')) set('here', commas(here))
+    set('rate', rate(events))
+  }
+
+  const showNode = ({ rooms, rates, emitted, max_streams: most }) => {
+    set('places', rooms === 1 ? 'in 1 room' : `in ${rooms} rooms`)
+    set('most', most ? `of ${commas(most)}` : 'without limit')
+    set('emitted', commas(emitted))
+    set('emits', emitted === 1 ? 'event' : 'events')
+    set('joins', rate(rates.joins_per_second))
+    set('rate', rate(rates.events_per_second))
+  }
+
   const show = (stats) => {
-    const { users, streams, rooms, by_room: byRoom, by_transport: ways, history, trend } = stats
+    const { rooms, by_room: byRoom, by_transport: transports, trend } = stats
+    const { users, streams, history } = stats.room ?? stats
     last = stats
     lastAt = performance.now()
     set('users', commas(users))
     byId('users').dataset.digits = String(users).length
     set('noun', users === 1 ? 'user' : 'users')
-    set('places', rooms === 1 ? 'in 1 room' : `in ${rooms} rooms`)
-    document.title = `(${commas(users)}) operations · headcount`
+    document.title = `(${commas(users)}) ${room ? `${room} · ` : ''}operations · headcount`
     const ready = stats.ready === 'ok'
     byId('ready').dataset.ready = ready ? 'yes' : 'no'
     set('ready', ready ? 'Ready for streams' : `Not ready: ${stats.ready}`)
     set('streams', commas(streams))
-    set('most', stats.max_streams ? `of ${commas(stats.max_streams)}` : 'without limit')
-    set('emitted', commas(stats.emitted))
-    set('emits', stats.emitted === 1 ? 'event' : 'events')
-    set('joins', rate(stats.rates.joins_per_second))
-    set('rate', rate(stats.rates.events_per_second))
     set('kept', commas(history.events))
     set('size', `in ${bytes(history.bytes)}`)
-    fill('byRoom', byRoom.slice(0, ROOMS).map((r) => [r.room, commas(r.users), percent(r.users, byRoom[0].users)]))
+    if (stats.room) showRoom(stats.room)
+    else showNode(stats)
+    fill('byRoom', byRoom.slice(0, ROOMS).map((r) => [r.room, commas(r.users), percent(r.users, byRoom[0].users), address('stats', { room: r.room })]))
     const more = rooms - Math.min(ROOMS, byRoom.length)
     set('more', `and ${commas(more)} more`)
     byId('more').hidden = !more
-    fill('byTransport', ['epoll', 'epoll_tls', 'stream', 'poll'].map((way) => [way, commas(ways[way]), percent(ways[way], streams)]))
+    fill('byTransport', ['epoll', 'epoll_tls', 'stream', 'poll'].map((t) => [t, commas(transports[t]), percent(transports[t], stats.streams)]))
     fill('ended', byCount(stats.ended))
     fill('refused', byCount(stats.refused))
     chart.load(trend.points ?? [], trend.into_ms, lastAt)
@@ -130,7 +145,7 @@
   const tick = () => {
     if (!last) return
     const since = live ? (performance.now() - lastAt) / 1000 : 0
-    set('uptime', span(last.uptime_seconds + since))
+    if (!room) set('uptime', span(last.uptime_seconds + since))
     if (!last.nodes) return
     fill('nodes', last.nodes.map((n) => [n.node, n.self ? 'this one' : `${span(n.last_seen_seconds + since)} ago`]))
     last.nodes.forEach((n, i) => {
@@ -182,7 +197,7 @@
 
   const open = () => {
     close()
-    source = new EventSource('stats/events?id=operator-' + Math.random().toString(36).slice(2))
+    source = new EventSource(address('stats/events', { id: 'operator-' + Math.random().toString(36).slice(2), ...(room && { room }) }))
     source.onerror = lost
     source.addEventListener('io:hello', ({ data }) => {
       heartbeat = JSON.parse(data).heartbeat

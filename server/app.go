@@ -89,6 +89,8 @@ func (a *app) routes() *echo.Echo {
 	}
 	get("/", a.home)
 	get("/assets/*", a.asset)
+	get("/docs", func(c echo.Context) error { return c.Redirect(http.StatusFound, "docs/") })
+	get("/docs/*", func(c echo.Context) error { return a.pages.Docs(c.Response(), c.Request(), c.Param("*")) })
 	get("/socket.io/socket.io.js", func(c echo.Context) error { return a.pages.Client(c.Response(), c.Request()) })
 	get("/favicon.ico", a.favicon)
 	get("/doctor/:probe", a.probe)

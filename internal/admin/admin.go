@@ -20,6 +20,7 @@ import (
 type Node interface {
 	Stats() engine.Stats
 	Rooms() []presence.Room // rooms that have users
+	RoomStats(room string) engine.RoomStats
 }
 
 // Options are the options of an [Admin].
@@ -63,6 +64,9 @@ func New(opt Options) *Admin {
 	})
 	get("/stats", a.stats)
 	get("/stats/events", a.statsEvents)
+	get("/docs/", func(w http.ResponseWriter, r *http.Request) error {
+		return opt.Pages.Docs(w, r, strings.TrimPrefix(r.URL.Path, "/docs/"))
+	})
 	get("/assets/", func(w http.ResponseWriter, r *http.Request) error {
 		return opt.Pages.Asset(w, r, strings.TrimPrefix(r.URL.Path, "/assets/"))
 	})

@@ -1,9 +1,12 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
+	"maps"
 	"math"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -22,17 +25,25 @@ const (
 	maxWatchers = 64
 )
 
-// dashboard is the stream of /stats. It is a room in a separate hub, whose only state is the stats. Its watchers are
-// not counted as users, and their streams are not in the number of streams.
+// dashboard is the stream of /stats. Its views are rooms in a separate hub, whose only state is the stats. Its watchers
+// are not counted as users, and their streams are not in the number of streams.
 type dashboard struct {
 	trend *page.Trend
-	room  *hub.Room
+	hub   *hub.Hub
 
 	mu       sync.Mutex
+	views    map[string]*view // by the name of the room, allRooms for all
 	watchers map[*wire.Stream]struct{}
-	known    []byte // the newest value without the times
+	entered  int // watchers, and those who are about to watch
 	ended    bool
 	samples  []sample // of the last sampled seconds, the oldest first
+}
+
+// view is what the watchers of a room see.
+type view struct {
+	room     *hub.Room
+	watchers int
+	known    []byte // the newest value without the times
 }
 
 // sampled is the number of seconds over which rates are computed.
@@ -72,38 +83,44 @@ func (d *dashboard) rates() rates {
 }
 
 func newDashboard(now time.Time) *dashboard {
-	return &dashboard{trend: page.NewTrend(allRooms, now), room: hub.New(hub.Options{}).Open("stats"), watchers: make(map[*wire.Stream]struct{})}
+	return &dashboard{
+		trend: page.NewTrend(allRooms, now), hub: hub.New(hub.Options{}),
+		views: make(map[string]*view), watchers: make(map[*wire.Stream]struct{}),
+	}
 }
 
 // look samples the number of users and publishes the stats to watchers.
 func (a *Admin) look(now time.Time) {
 	a.dashboard.sample(now, a.opt.Metrics)
-	if a.dashboard.watched() {
-		a.show(now, false)
-	} else {
+	watched := a.dashboard.watched()
+	if len(watched) == 0 {
 		a.dashboard.trend.Counted(allRooms, a.opt.Node.Stats().Users, now)
+		return
+	}
+	st := a.takeStats(now)
+	for room, v := range watched {
+		a.dashboard.show(a.of(room, st, now), v, false)
 	}
 }
 
-func (d *dashboard) watched() bool {
+// watched returns the views that somebody watches.
+func (d *dashboard) watched() map[string]*view {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return len(d.watchers) > 0
+	return maps.Clone(d.views)
 }
 
-// show publishes the stats if they have changed. With anyway it always publishes, for a new watcher.
-func (a *Admin) show(now time.Time, anyway bool) {
-	st := a.takeStats(now)
+// show publishes the stats in a view if they have changed. With anyway it always publishes, for a new watcher.
+func (d *dashboard) show(st stats, v *view, anyway bool) {
 	value := encode(st)
 	st.Uptime, st.Trend = 0, course{} // these depend only on the time
 	known := encode(st)
-	d := a.dashboard
 	d.mu.Lock()
-	changed := anyway || string(known) != string(d.known)
-	d.known = known
+	changed := anyway || string(known) != string(v.known)
+	v.known = known
 	d.mu.Unlock()
 	if changed {
-		d.room.Update("stats", func() []byte { return value })
+		v.room.Update("stats", func() []byte { return value })
 	}
 }
 
@@ -112,21 +129,49 @@ func encode(st stats) []byte {
 	return text
 }
 
-// enter reports whether the stream may watch. full reports whether it was refused because there are too many watchers.
-func (d *dashboard) enter(w *wire.Stream) (ok, full bool) {
+// enter adds a watcher of a room, or refuses it.
+func (d *dashboard) enter(room string) (*view, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.ended || len(d.watchers) == maxWatchers {
-		return false, !d.ended
+	switch {
+	case d.ended:
+		return nil, httpapi.Refuse(http.StatusServiceUnavailable, string(engine.Stopping), "this server is stopping; try again in a few seconds")
+	case d.entered == maxWatchers:
+		return nil, httpapi.Refuse(http.StatusServiceUnavailable, "other", "too many open pages of /stats; close one, or try again in a few seconds")
 	}
-	d.watchers[w] = struct{}{}
-	return true, false
+	v := d.views[room]
+	if v == nil {
+		v = &view{room: d.hub.Open(room)}
+		d.views[room] = v
+	}
+	v.watchers++
+	d.entered++
+	return v, nil
 }
 
-func (d *dashboard) leave(w *wire.Stream) {
+// leave undoes one enter.
+func (d *dashboard) leave(room string, v *view) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.watchers, w)
+	d.entered--
+	if v.watchers--; v.watchers == 0 {
+		delete(d.views, room)
+		d.hub.Close(v.room)
+	}
+}
+
+// run writes the stream of a watcher.
+func (d *dashboard) run(ctx context.Context, w http.ResponseWriter, out *wire.Stream) {
+	d.mu.Lock()
+	d.watchers[out] = struct{}{}
+	if d.ended {
+		out.End(engine.Retry())
+	}
+	d.mu.Unlock()
+	out.Run(ctx, w)
+	d.mu.Lock()
+	delete(d.watchers, out)
+	d.mu.Unlock()
 }
 
 // end ends every stream and refuses new ones. It does not wait.
@@ -150,21 +195,32 @@ func (a *Admin) statsEvents(w http.ResponseWriter, r *http.Request) error {
 			return httpapi.BadRequest(err)
 		}
 	}
+	room, err := roomOf(q)
+	if err != nil {
+		return err
+	}
 	httpapi.SetStreamHeader(w.Header())
 	if r.Method == http.MethodHead {
 		w.WriteHeader(http.StatusOK)
 		return nil
 	}
-	a.show(time.Now(), true)
-	beat := a.opt.Heartbeat
-	out := wire.NewStream(a.dashboard.room.Join(hub.JoinOptions{ClientID: q.Get("id"), Retry: engine.Retry(), Heartbeat: beat}), beat, false)
-	switch ok, full := a.dashboard.enter(out); {
-	case full:
-		return httpapi.Refuse(http.StatusServiceUnavailable, "other", "too many open pages of /stats; close one, or try again in a few seconds")
-	case !ok:
-		return httpapi.Refuse(http.StatusServiceUnavailable, string(engine.Stopping), "this server is stopping; try again in a few seconds")
+	v, err := a.dashboard.enter(room)
+	if err != nil {
+		return err
 	}
-	defer a.dashboard.leave(out)
-	out.Run(r.Context(), w)
+	defer a.dashboard.leave(room, v)
+	now := time.Now()
+	a.dashboard.show(a.of(room, a.takeStats(now), now), v, true)
+	beat := a.opt.Heartbeat
+	a.dashboard.run(r.Context(), w, wire.NewStream(
+		v.room.Join(hub.JoinOptions{ClientID: q.Get("id"), Retry: engine.Retry(), Heartbeat: beat}), beat, false))
 	return nil
+}
+
+// roomOf returns the room that a query names, or allRooms.
+func roomOf(q url.Values) (string, error) {
+	if !q.Has("room") {
+		return allRooms, nil
+	}
+	return httpapi.RoomOf(q)
 }

@@ -45,7 +45,19 @@ type stats struct {
 	Rates      rates                    `json:"rates"`
 	Ended      map[string]int           `json:"ended"`
 	Refused    map[string]int           `json:"refused"`
+	Room       *roomStats               `json:"room,omitempty"` // the room that the request names
 	Trend      course                   `json:"trend,omitzero"`
+}
+
+// roomStats is what /stats?room= shows of a room.
+type roomStats struct {
+	Room      string                   `json:"room"`
+	Users     int                      `json:"users"`      // on all nodes
+	Here      int                      `json:"users_here"` // of these, those of this node
+	Streams   int                      `json:"streams"`
+	Transport map[engine.Transport]int `json:"by_transport"`
+	History   kept                     `json:"history"`
+	Events    float64                  `json:"events_per_second"` // over the last ten seconds
 }
 
 // rates are the rates per second over the last ten seconds.
@@ -60,7 +72,7 @@ type kept struct {
 	Bytes  int64 `json:"bytes"`
 }
 
-// course is the recent number of users. It has the highest and the last value of each step. The last step is now.
+// course is the recent number of users, of the room if the request names one. It has the highest and the last value of each step. The last step is now.
 type course struct {
 	Step   float64  `json:"step_seconds"`
 	Into   int64    `json:"into_ms"` // since the last step began
@@ -109,13 +121,31 @@ func (a *Admin) takeStats(now time.Time) stats {
 	for reason, n := range sum(a.opt.Metrics.ended, "reason") {
 		st.Ended[reason] = n
 	}
-	trend := a.dashboard.trend
-	trend.Counted(allRooms, st.Users, now)
-	st.Trend.Step, st.Trend.Into = page.TrendStep.Seconds(), now.UnixMilli()%page.TrendStep.Milliseconds()
-	for _, p := range trend.Points(allRooms, now) {
-		st.Trend.Points = append(st.Trend.Points, [2]int{p.Peak, p.Last})
-	}
+	a.dashboard.trend.Counted(allRooms, st.Users, now)
+	st.Trend = courseOf(a.dashboard.trend.Points(allRooms, now), now)
 	return st
+}
+
+// of adds the stats of a room, unless it is allRooms.
+func (a *Admin) of(room string, st stats, now time.Time) stats {
+	if room == allRooms {
+		return st
+	}
+	r := a.opt.Node.RoomStats(room)
+	st.Room = &roomStats{
+		Room: room, Users: r.Users, Here: r.Here, Streams: r.Streams, Transport: r.ByTransport,
+		History: kept{r.Events, r.EventBytes}, Events: float64(r.NewEvents) / 10,
+	}
+	st.Trend = courseOf(a.opt.Pages.Points(room), now)
+	return st
+}
+
+func courseOf(points []page.Point, now time.Time) course {
+	c := course{Step: page.TrendStep.Seconds(), Into: now.UnixMilli() % page.TrendStep.Milliseconds()}
+	for _, p := range points {
+		c.Points = append(c.Points, [2]int{p.Peak, p.Last})
+	}
+	return c
 }
 
 // busiest returns the n rooms with the most users, sorted by users and then by name. It does not sort the rest, because
@@ -189,7 +219,16 @@ func clusterState(node engine.Stats) string {
 func (a *Admin) stats(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Add("Vary", "Accept")
-	st := a.takeStats(time.Now())
+	q, err := httpapi.Query(r)
+	if err != nil {
+		return err
+	}
+	room, err := roomOf(q)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	st := a.of(room, a.takeStats(now), now)
 	if httpapi.Prefers(r, "text/html") {
 		return a.opt.Pages.Render(w, r, http.StatusOK, "stats.html", viewOf(st))
 	}

@@ -37,15 +37,23 @@ type rig struct {
 	admin  *admin.Admin
 }
 
+// observer charts the count of each room, as the server does.
+type observer struct {
+	*admin.Metrics
+	pages *page.Pages
+}
+
+func (o observer) Counted(room string, users int) { o.pages.Counted(room, users) }
+
 // start returns a node that runs until stop is called.
 func start(t testing.TB, opt options) (e *engine.Engine, public http.Handler, private *admin.Admin, stop func()) {
 	t.Helper()
 	metrics := admin.NewMetrics()
-	e, err := engine.New(engine.Options{MaxStreams: opt.MaxStreams, Drain: opt.Drain, Observer: metrics, Writer: engine.Portable})
+	pages, err := page.New(page.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	pages, err := page.New(page.Options{})
+	e, err = engine.New(engine.Options{MaxStreams: opt.MaxStreams, Drain: opt.Drain, Observer: observer{metrics, pages}, Writer: engine.Portable})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,6 +166,45 @@ func TestStats(t *testing.T) {
 		}
 		if events := got["history"].(map[string]any)["events"]; events != 1.0 {
 			t.Errorf("got %v events in the history, want 1", events)
+		}
+	})
+}
+
+// /stats?room= shows one room, and the node beside it.
+func TestStatsOfARoom(t *testing.T) {
+	inBubble(t, options{}, func(t *testing.T, b, admin *rig) {
+		one, all := admin.watch("room=news"), admin.watch("")
+		b.Open("room=news")
+		b.Open("room=news")
+		b.Open("")
+		b.Do("POST", "/emit", "event=news&room=news", "Content-Type", "application/x-www-form-urlencoded")
+		time.Sleep(2 * time.Second)
+		const want = `{"room":"news","users":2,"users_here":2,"streams":2,"by_transport":{"epoll":0,"epoll_tls":0,"poll":0,"stream":2},` +
+			`"history":{"events":1,"bytes":`
+		if got := one.Values("stats"); !strings.Contains(got[len(got)-1], `"users":3,"streams":3`) || !strings.Contains(got[len(got)-1], want) ||
+			!strings.Contains(got[len(got)-1], `"events_per_second":0.1}`) {
+			t.Errorf("got %s, want %s", got[len(got)-1], want)
+		}
+		if got := all.Values("stats"); strings.Contains(got[len(got)-1], `"room":{`) {
+			t.Errorf("all rooms: got %s", got[len(got)-1])
+		}
+		if a := admin.Do("GET", "/stats?room=news", ""); !strings.Contains(a.Body, `"users_here": 2`) || !regexp.MustCompile(`"trend": .*\[2,2\]\]\}`).MatchString(a.Body) {
+			t.Errorf("got %s", a.Body)
+		}
+		if a := admin.Do("GET", "/stats?room=", ""); a.StatusCode != 400 {
+			t.Errorf("no name: got %s", a.Status)
+		}
+		page := admin.Do("GET", "/stats?room=news", "", "Accept", firefox).Body
+		for _, want := range []string{
+			`data-room="news"`, `data-digits="1">2</span>`, `in <bdi>news</bdi> now`, `<title>(2) news`, `<a href="stats?room=news">`, `<a href="stats">All rooms</a>`,
+		} {
+			if !strings.Contains(page, want) {
+				t.Errorf("the page has no %s", want)
+			}
+		}
+		time.Sleep(15 * time.Second)
+		if got := one.Values("stats"); !strings.Contains(got[len(got)-1], `"events_per_second":0}`) {
+			t.Errorf("later: got %s", got[len(got)-1])
 		}
 	})
 }

@@ -3,6 +3,7 @@ package admin
 import (
 	"cmp"
 	"fmt"
+	"net/url"
 	"slices"
 	"time"
 
@@ -18,8 +19,9 @@ const shownRooms = 8
 // assets/stats.js.
 type statsView struct {
 	stats
+	Shown     int // the large number: the users of the room, or of all rooms
 	Time      time.Time
-	Digits    int // digits of Users, which set the size of the number
+	Digits    int // digits of Shown, which set the size of the number
 	Places    string
 	Chart     page.Chart
 	Points    []page.Point
@@ -42,6 +44,7 @@ type listing struct {
 type row struct {
 	Name  string
 	Label string // shown instead of the name, "" = the name
+	Link  string // "" = none
 	Count int
 	Share int
 }
@@ -49,7 +52,7 @@ type row struct {
 func viewOf(st stats) statsView {
 	v := statsView{
 		stats: st, Time: st.Started.Add(time.Duration(st.Uptime * float64(time.Second))), Into: st.Trend.Into,
-		Digits: len(fmt.Sprint(st.Users)), Places: fmt.Sprintf("in %d rooms", st.Rooms),
+		Shown: st.Users, Places: fmt.Sprintf("in %d rooms", st.Rooms),
 		Transport: listing{By: "byTransport"},
 		ByRoom:    listing{By: "byRoom", None: "Nobody is here."},
 		Ended:     listing{By: "ended", Rows: byCount(st.Ended)},
@@ -58,15 +61,21 @@ func viewOf(st stats) statsView {
 	if st.Rooms == 1 {
 		v.Places = "in 1 room"
 	}
+	if st.Room != nil {
+		v.Shown = st.Room.Users
+	}
+	v.Digits = len(fmt.Sprint(v.Shown))
 	for _, p := range st.Trend.Points {
 		v.Points = append(v.Points, page.Point{Peak: p[0], Last: p[1]})
 	}
 	v.Chart = page.NewChart(v.Points)
 	for _, t := range engine.Transports() {
-		v.Transport.Rows = append(v.Transport.Rows, row{Name: string(t), Label: transportLabel(t), Count: st.Transport[t], Share: percent(st.Transport[t], st.Streams)})
+		v.Transport.Rows = append(v.Transport.Rows, row{Name: string(t), Label: transportLabel(t, st.Writer), Count: st.Transport[t], Share: percent(st.Transport[t], st.Streams)})
 	}
 	for _, r := range st.ByRoom[:min(shownRooms, len(st.ByRoom))] {
-		v.ByRoom.Rows = append(v.ByRoom.Rows, row{Name: r.Name, Count: r.Users, Share: percent(r.Users, st.ByRoom[0].Users)})
+		v.ByRoom.Rows = append(v.ByRoom.Rows, row{
+			Name: r.Name, Link: "stats?room=" + url.QueryEscape(r.Name), Count: r.Users, Share: percent(r.Users, st.ByRoom[0].Users),
+		})
 	}
 	v.More = st.Rooms - len(v.ByRoom.Rows)
 	for i, r := range v.Ended.Rows {
@@ -77,13 +86,16 @@ func viewOf(st stats) statsView {
 
 // The labels are in the page that the server sends. Its script only changes the numbers.
 
-func transportLabel(t engine.Transport) string {
+func transportLabel(t engine.Transport, w engine.Writer) string {
 	switch t {
 	case engine.ByEpoll:
 		return "streams"
 	case engine.ByEpollTLS:
 		return "streams over TLS"
 	case engine.ByStream:
+		if w == engine.Portable {
+			return "streams of any kind"
+		}
 		return "streams over HTTP/2"
 	case engine.ByPoll:
 		return "polls"

@@ -6,22 +6,12 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"headcount/internal/asset"
+	"headcount/internal/bubble"
 )
-
-func get(h http.Handler, url string, header ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(http.MethodGet, url, nil)
-	for i := 0; i < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
-	}
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
-	return w
-}
 
 func TestAsset(t *testing.T) {
 	set, err := asset.New(false)
@@ -57,7 +47,7 @@ func TestAsset(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.path, func(t *testing.T) {
-			w := get(h, test.path)
+			w := bubble.Get(h, test.path)
 			if w.Code != test.code {
 				t.Fatalf("status %d, want %d", w.Code, test.code)
 			}
@@ -75,7 +65,7 @@ func TestAsset(t *testing.T) {
 			}
 
 			plainTag := w.Header().Get("ETag")
-			zipped := get(h, test.path, "Accept-Encoding", "br, gzip")
+			zipped := bubble.Get(h, test.path, "Accept-Encoding", "br, gzip")
 			if zipped.Header().Get("Content-Encoding") != "gzip" || zipped.Header().Get("Vary") != "Accept-Encoding" {
 				t.Fatalf("asked for gzip, got headers %v", zipped.Header())
 			}
@@ -89,15 +79,15 @@ func TestAsset(t *testing.T) {
 			if zipped.Header().Get("ETag") == plainTag {
 				t.Error("both encodings have one ETag")
 			}
-			if none := get(h, test.path, "Accept-Encoding", "gzip;q=0"); none.Header().Get("Content-Encoding") != "" {
+			if none := bubble.Get(h, test.path, "Accept-Encoding", "gzip;q=0"); none.Header().Get("Content-Encoding") != "" {
 				t.Error("gzip although it is refused")
 			}
 			for _, tag := range []string{plainTag, "W/" + plainTag, `"other", ` + plainTag, "*"} {
-				if again := get(h, test.path, "If-None-Match", tag); again.Code != http.StatusNotModified || again.Body.Len() > 0 {
+				if again := bubble.Get(h, test.path, "If-None-Match", tag); again.Code != http.StatusNotModified || again.Body.Len() > 0 {
 					t.Errorf("If-None-Match %s: status %d, %d bytes", tag, again.Code, again.Body.Len())
 				}
 			}
-			if other := get(h, test.path, "If-None-Match", `"other"`); other.Code != http.StatusOK {
+			if other := bubble.Get(h, test.path, "If-None-Match", `"other"`); other.Code != http.StatusOK {
 				t.Errorf("If-None-Match of something else: status %d", other.Code)
 			}
 		})

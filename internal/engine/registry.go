@@ -134,19 +134,23 @@ func (r *registry) cut() {
 	}
 }
 
-// count returns how many streams are open, in total and by transport.
-func (r *registry) count() (all int, by map[Transport]int) {
+// count returns how many streams are open, in total and by transport. If only is set, it counts the streams for which
+// only, which is called under the lock, returns true.
+func (r *registry) count(only func(*Stream) bool) (all int, by map[Transport]int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	byIndex := make([]int, 1+len(Transports()))
 	for st := range r.streams {
-		byIndex[st.transport]++
+		if only == nil || only(st) {
+			all++
+			byIndex[st.transport]++
+		}
 	}
 	by = make(map[Transport]int)
 	for i, t := range Transports() {
 		by[t] = byIndex[i+1]
 	}
-	return len(r.streams), by
+	return all, by
 }
 
 // takeNewcomers returns the number of new streams since the last call.

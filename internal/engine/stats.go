@@ -42,10 +42,33 @@ func (e *Engine) Stats() Stats {
 		Users: e.users.Users(), Leases: e.users.Leases(), MaxStreams: e.opt.MaxStreams,
 		Rooms: e.hub.Rooms(), Gaps: e.hub.Gaps(),
 	}
-	s.Streams, s.ByTransport = e.streams.count()
+	s.Streams, s.ByTransport = e.streams.count(nil)
 	s.Events, s.EventBytes = e.hub.History()
 	if text := e.degraded.Load(); text != nil {
 		s.Degraded = *text
+	}
+	return s
+}
+
+// RoomStats is the state of one room.
+type RoomStats struct {
+	Users       int // on all nodes, as far as this node knows
+	Here        int // of these users, those whom this node counts
+	Streams     int // open on this node
+	ByTransport map[Transport]int
+	Events      int // kept in the history
+	EventBytes  int64
+	NewEvents   int // of the kept events, those of the last ten seconds
+}
+
+// RoomStats returns the state of a room. All numbers are 0 for a room that does not exist.
+func (e *Engine) RoomStats(room string) RoomStats {
+	s := RoomStats{Users: e.CountNow(room), Here: e.users.Count(room)}
+	s.Streams, s.ByTransport = e.streams.count(func(st *Stream) bool {
+		return st.transport > 0 && st.room.Name() == room // before it has a transport, it may not have a room
+	})
+	if r := e.hub.Lookup(room); r != nil {
+		s.Events, s.NewEvents, s.EventBytes = r.History(time.Now().Add(-10 * time.Second))
 	}
 	return s
 }
@@ -77,6 +100,6 @@ func (e *Engine) Writer() Writer {
 
 // Streams returns how many streams are open.
 func (e *Engine) Streams() int {
-	all, _ := e.streams.count()
+	all, _ := e.streams.count(nil)
 	return all
 }

@@ -218,6 +218,20 @@ func (r *Room) dropOldest(n int) {
 	}
 }
 
+// History returns how many events the room keeps, how many of these came after since, and how much memory they take.
+func (r *Room) History(since time.Time) (events, recent int, bytes int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, f := range r.history.frames {
+		bytes += int64(len(f.chunk)) + frameCost
+	}
+	n := len(r.history.frames)
+	for n-recent > 0 && r.history.frames[n-recent-1].time.After(since) {
+		recent++
+	}
+	return n, recent, bytes
+}
+
 // forget drops the events up to f, if they are still there.
 func (r *Room) forget(f *frame) {
 	r.mu.Lock()

@@ -103,6 +103,9 @@ func (p *Pages) parse() (*template.Template, error) {
 // Counted adds the count of a room to the trend.
 func (p *Pages) Counted(room string, users int) { p.trend.Counted(room, users, p.now()) }
 
+// Points returns the trend of a room. It returns nil for a room without users that is not the default one.
+func (p *Pages) Points(room string) []Point { return p.trend.Points(room, p.now()) }
+
 // homeView is the data for templates/home.html.
 type homeView struct {
 	Room     string
@@ -200,7 +203,7 @@ func (p *Pages) view(room, origin string) homeView {
 		Origin:  origin,
 		Stream:  origin + "/events",
 		Emit:    "curl '" + origin + "/emit' -H 'Authorization: Bearer TOKEN'",
-		Points:  p.trend.Points(room, now),
+		Points:  p.Points(room),
 		Into:    now.UnixMilli() % TrendStep.Milliseconds(),
 		Node:    p.node(),
 		Version: p.version,

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -12,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"headcount/internal/bubble"
 	"headcount/internal/httpapi"
 	"headcount/internal/page"
 )
@@ -35,18 +35,11 @@ func newPagesServer(t *testing.T, cfg page.Options) (http.Handler, *page.Pages) 
 	mux.Handle("/assets/", errors.Handle(func(w http.ResponseWriter, r *http.Request) error {
 		return p.Asset(w, r, strings.TrimPrefix(r.URL.Path, "/assets/"))
 	}))
+	mux.Handle("/docs/", errors.Handle(func(w http.ResponseWriter, r *http.Request) error {
+		return p.Docs(w, r, strings.TrimPrefix(r.URL.Path, "/docs/"))
+	}))
 	mux.Handle("/socket.io/socket.io.js", errors.Handle(p.Client))
 	return mux, p
-}
-
-func get(h http.Handler, url string, header ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(http.MethodGet, url, nil)
-	for i := 0; i < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
-	}
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
-	return w
 }
 
 func TestHome(t *testing.T) {
@@ -54,7 +47,7 @@ func TestHome(t *testing.T) {
 	h, p := newPagesServer(t, page.Options{Now: func() time.Time { return now }})
 	p.Counted("lobby", 7)
 	p.Counted("lobby", 3)
-	w := get(h, "/")
+	w := bubble.Get(h, "/")
 	if w.Code != http.StatusOK {
 		t.Fatalf("status %d: %s", w.Code, w.Body)
 	}
@@ -106,7 +99,7 @@ func TestHomeOfRoom(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.query, func(t *testing.T) {
-			w := get(h, "/"+test.query)
+			w := bubble.Get(h, "/"+test.query)
 			if w.Code != test.code || !strings.Contains(w.Body.String(), test.want) {
 				t.Errorf("got %d without %s:\n%s", w.Code, test.want, w.Body)
 			}
@@ -117,13 +110,13 @@ func TestHomeOfRoom(t *testing.T) {
 // A page must not be combined from parts of different versions of the server.
 func TestHomeNamesAssetsByHash(t *testing.T) {
 	h, _ := newPagesServer(t, page.Options{})
-	head, _, _ := strings.Cut(get(h, "/").Body.String(), "<body>")
+	head, _, _ := strings.Cut(bubble.Get(h, "/").Body.String(), "<body>")
 	urls := regexp.MustCompile(`(?:src|href)="(assets/[^"]+)"`).FindAllStringSubmatch(head, -1)
 	if len(urls) != 5 {
 		t.Errorf("the page loads %d assets, want 5: %v", len(urls), urls)
 	}
 	for _, u := range urls {
-		w := get(h, "/"+u[1])
+		w := bubble.Get(h, "/"+u[1])
 		if w.Code != http.StatusOK || w.Header().Get("Cache-Control") != "public, max-age=31536000, immutable" {
 			t.Errorf("%s: status %d, Cache-Control %q", u[1], w.Code, w.Header().Get("Cache-Control"))
 		}
@@ -148,7 +141,7 @@ func TestDevReadsFromDisk(t *testing.T) {
 		}
 	}
 	h, _ := newPagesServer(t, page.Options{Dev: true})
-	if body := get(h, "/").Body.String(); !strings.Contains(body, `"assets/style.css"`) {
+	if body := bubble.Get(h, "/").Body.String(); !strings.Contains(body, `"assets/style.css"`) {
 		t.Errorf("the page names assets by hash:\n%s", body)
 	}
 	err = errors.Join(
@@ -158,10 +151,10 @@ func TestDevReadsFromDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := get(h, "/").Body.String(); got != "changed 3" {
+	if got := bubble.Get(h, "/").Body.String(); got != "changed 3" {
 		t.Errorf("the page is %q", got)
 	}
-	w := get(h, "/assets/style.css")
+	w := bubble.Get(h, "/assets/style.css")
 	if got := w.Body.String(); got != "changed {}" || w.Header().Get("Cache-Control") != "no-store" {
 		t.Errorf("the style is %q, Cache-Control %q", got, w.Header().Get("Cache-Control"))
 	}

@@ -106,23 +106,41 @@ func TestStatsPage(t *testing.T) {
 		}, operator.cells("ended"))
 	})
 
-	// What the server draws for who comes now is what this page has drawn meanwhile.
+	operator.isAsTheServerDrawsIt()
+
+	// A room has a page too, which the list of rooms leads to.
+	operator.do("follow the link of a room", chromedp.Click("table[aria-labelledby=byRoom] a", chromedp.ByQuery))
+	operator.shows(slow, "way", "Live")
+	if got := eval[string](operator, `document.querySelector('h1').innerText.replace(/\s+/g, ' ') + '|' + document.getElementById('room').value`); got != "2 users in "+hostile+" now|"+hostile {
+		t.Errorf("the page of a room: got %q", got)
+	}
+	emit(t, server, hostile, "news", `"hi"`)
+	operator.shows(slow, "kept", "1")
+	join(t, server, hostile, 1)
+	operator.shows(slow, "users", "3")
+	operator.shows(slow, "streams", "3")
+	operator.isAsTheServerDrawsIt()
+	operator.faultless()
+}
+
+// isAsTheServerDrawsIt waits until the page that the server sends now is what the script has made of this one.
+func (tb *tab) isAsTheServerDrawsIt() {
+	tb.t.Helper()
 	var drawn []string
 	defer func() {
-		if t.Failed() {
-			t.Logf("of the server and of the script:\n%s", strings.Join(drawn, "\n"))
+		if tb.t.Failed() {
+			tb.t.Logf("of the server and of the script:\n%s", strings.Join(drawn, "\n"))
 		}
 	}()
-	rig.Wait(t, slow, "the same from server and script", func() bool {
-		drawn = eval[[]string](operator, `(async () => {
-			const page = new DOMParser().parseFromString(await (await fetch('/stats', { headers: { Accept: 'text/html' } })).text(), 'text/html')
+	rig.Wait(tb.t, slow, "the same from server and script", func() bool {
+		drawn = eval[[]string](tb, `(async () => {
+			const page = new DOMParser().parseFromString(await (await fetch(location, { headers: { Accept: 'text/html' } })).text(), 'text/html')
 			const words = (doc) => [...doc.querySelectorAll('main [id], main .rest, main th bdi, main .count')].map((e) => e.hidden + e.textContent.replace(/\s+/g, ' ')).join(' | ')
-			const paths = (doc) => [...doc.querySelectorAll('#chart path, .bar rect')].map((e) => e.getAttribute('d') ?? e.getAttribute('width')).join(' ')
+			const paths = (doc) => [...doc.querySelectorAll('#chart path, .bar rect, th a')].map((e) => e.getAttribute('d') ?? e.getAttribute('width') ?? e.getAttribute('href')).join(' ')
 			return [words(page) + paths(page), words(document) + paths(document)]
 		})()`)
 		return drawn[0] == drawn[1]
 	})
-	operator.faultless()
 }
 
 // The page says when the server is gone, and since when, and comes back when the server is back.
