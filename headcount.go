@@ -85,7 +85,8 @@ type Options struct {
 	Observer Observer
 
 	// Origins are other origins whose pages may subscribe, such as https://example.com, in lower case and without a
-	// path. "*" allows any origin. Default none. Danger: with "*" the pages of every site may read all rooms that
+	// path. https://*.example.com allows all names below example.com, "null" allows pages without an origin, such as
+	// files and sandboxed frames, and "*" allows any origin. Default none. Danger: with "*" the pages of every site may read all rooms that
 	// Authorize does not protect.
 	Origins []string
 

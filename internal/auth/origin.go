@@ -12,7 +12,12 @@ import (
 )
 
 // Origins are the other origins whose pages may subscribe, as [ParseOrigins] returns them. "*" allows any origin.
+// "https://*.example.com" allows all names below example.com, but not example.com itself. "null" allows pages without
+// an origin, such as files and sandboxed frames.
 type Origins []string
+
+// noOrigin is what browsers send for a page without an origin.
+const noOrigin = "null"
 
 // ParseOrigins reads a comma-separated list of origins, such as https://example.com. It refuses an origin that no
 // browser sends.
@@ -23,7 +28,7 @@ func ParseOrigins(list string) (Origins, error) {
 		if o == "" {
 			continue
 		}
-		if o != "*" {
+		if o != "*" && o != noOrigin {
 			if err := checkOrigin(o); err != nil {
 				return nil, err
 			}
@@ -35,13 +40,17 @@ func ParseOrigins(list string) (Origins, error) {
 
 // checkOrigin returns an error if no browser sends such an origin.
 func checkOrigin(o string) error {
-	u, err := url.Parse(o)
+	one := strings.Replace(o, "://*.", "://any.", 1) // an origin that o matches
+	u, err := url.Parse(one)
 	visible := !strings.ContainsFunc(o, func(r rune) bool { return r <= ' ' || r > '~' })
-	if err != nil || u.Scheme == "" || u.Hostname() == "" || o != u.Scheme+"://"+u.Host || !visible {
+	if err != nil || u.Scheme == "" || u.Hostname() == "" || one != u.Scheme+"://"+u.Host || !visible {
 		return fmt.Errorf("%q is not an origin; write only scheme and host, such as https://example.com (international names as xn--…), or *", o)
 	}
 	if strings.Contains(u.Host, "*") {
-		return fmt.Errorf("%q has a wildcard, which matches nothing; list each origin, or use * for any", o)
+		return fmt.Errorf("%q matches nothing; a wildcard stands for the first part of the name, as in https://*.example.com, or alone for any origin", o)
+	}
+	if domain, ok := strings.CutPrefix(u.Hostname(), "any."); ok && one != o && domain != "localhost" && !strings.Contains(domain, ".") {
+		return fmt.Errorf("%q allows a whole top-level domain; write a longer name, as in https://*.example.com", o)
 	}
 	if a, err := netip.ParseAddr(u.Hostname()); err == nil && a.String() != u.Hostname() {
 		return fmt.Errorf("%q matches nothing; browsers write that address as %s", o, a)
@@ -76,7 +85,7 @@ func (o Origins) Allow(header http.Header, r *http.Request) error {
 func (o Origins) Greet(header http.Header, r *http.Request) bool {
 	header.Add("Vary", "Origin")
 	origin := r.Header.Get("Origin")
-	if origin != "" && (slices.Contains(o, origin) || slices.Contains(o, "*")) {
+	if origin != "" && (o.names(origin) || slices.Contains(o, "*") || origin == noOrigin && slices.Contains(o, noOrigin)) {
 		welcome(header, origin)
 		return true
 	}
@@ -103,10 +112,23 @@ func (o Origins) Preflight(header http.Header, r *http.Request, methods []string
 	return true
 }
 
+// names reports whether the list names the origin. It never names "null", because every site can make such a page.
+func (o Origins) names(origin string) bool {
+	return origin != noOrigin && slices.ContainsFunc(o, func(pattern string) bool {
+		scheme, domain, wildcard := strings.Cut(pattern, "*.")
+		if !wildcard {
+			return origin == pattern
+		}
+		// The text in place of the wildcard must be a part of a host name. It has no slash, no @ and no colon.
+		name, below := strings.CutSuffix(strings.TrimPrefix(origin, scheme), "."+domain)
+		return below && strings.HasPrefix(origin, scheme) && isHost(name) && !strings.Contains(name, ":")
+	})
+}
+
 // known reports whether a request comes from this site, from a named origin, or from no page.
 func (o Origins) known(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
-	return origin == "" || slices.Contains(o, origin) || r.Header.Get("Sec-Fetch-Site") == "same-origin" || SameHost(origin, r.Host)
+	return origin == "" || o.names(origin) || r.Header.Get("Sec-Fetch-Site") == "same-origin" || SameHost(origin, r.Host)
 }
 
 // SameHost reports whether an origin belongs to the host.

@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
@@ -18,12 +19,15 @@ func TestOriginsThatMatchNothing(t *testing.T) {
 		"https://example.com:0443":    "no such port",
 		"https://example.com:65536":   "no such port",
 		"https://example.com:":        "no such port",
-		"https://*.example.com":       "list each",
-		"https://a.test, https://*":   "list each",
+		"https://a.*.example.com":     "first part",
+		"https://*example.com":        "first part",
+		"https://a.test, https://*":   "first part",
+		"https://*.com":               "longer name",
+		"https://*.example.com:443":   "omit the port",
 		"https://[2001:db8:0:0:0::1]": "as 2001:db8::1",
 		"https://example.com/":        "is not an origin",
 		"example.com":                 "is not an origin",
-		"null":                        "is not an origin",
+		"none":                        "is not an origin",
 	} {
 		if _, err := auth.ParseOrigins(list); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want something with %q", list, err, want)
@@ -32,9 +36,40 @@ func TestOriginsThatMatchNothing(t *testing.T) {
 	for list, want := range map[string]string{
 		"": "", "*": "*", "HTTPS://Example.com": "https://example.com", " http://a:8080 ,, https://[2001:db8::1]:8443": "http://a:8080 https://[2001:db8::1]:8443",
 		"https://example.com:80": "https://example.com:80", "capacitor://localhost": "capacitor://localhost",
+		"null, https://*.Example.com": "null https://*.example.com", "http://*.localhost:8080": "http://*.localhost:8080",
 	} {
 		if got, err := auth.ParseOrigins(list); err != nil || strings.Join(got, " ") != want {
 			t.Errorf("%s: got %v, %v, want %s", list, got, err, want)
+		}
+	}
+}
+
+// A wildcard stands for every name below a domain. A page without an origin is allowed by its own word, and never gets
+// the permission of a cookie.
+func TestOriginsThatMatch(t *testing.T) {
+	origins, err := auth.ParseOrigins("https://*.example.com, http://*.b.test:8080, null")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for origin, want := range map[string]bool{
+		"https://a.example.com": true, "https://a.b.example.com": true, "http://a.b.test:8080": true, "null": true,
+		"https://example.com": false, "https://.example.com": false, "http://a.example.com": false, "https://a.example.com:8443": false,
+		"https://aexample.com": false, "https://a.example.com.evil.test": false, "https://evil.test/.example.com": false,
+		"https://evil.test@a.example.com": false, "https://a.test:1.example.com": false, "http://a.b.test": false,
+	} {
+		r := httptest.NewRequest("GET", "http://headcount.test/", nil)
+		r.Header.Set("Origin", origin)
+		header := make(http.Header)
+		if got := origins.Greet(header, r); got != want {
+			t.Errorf("%s: got %v, want %v", origin, got, want)
+		}
+		if got := header.Get("Access-Control-Allow-Origin"); want && got != origin {
+			t.Errorf("%s: the answer is for %q", origin, got)
+		}
+		r.AddCookie(&http.Cookie{Name: "headcount_token", Value: "secret"})
+		policy := auth.Policy{Token: "secret", Private: []string{"*"}, Origins: origins}
+		if _, err := policy.Authorize(r, "private", ""); (err == nil) != (want && origin != "null") {
+			t.Errorf("%s: with the cookie: got %v", origin, err)
 		}
 	}
 }
@@ -78,10 +113,10 @@ func FuzzOrigins(f *testing.F) {
 			return
 		}
 		for _, o := range origins {
-			if o == "*" {
+			if o == "*" || o == "null" {
 				continue
 			}
-			u, err := url.Parse(o)
+			u, err := url.Parse(strings.Replace(o, "://*.", "://a.", 1))
 			if err != nil || u.Hostname() == "" || u.User != nil || u.Path+u.RawQuery+u.Fragment != "" {
 				t.Errorf("%q is taken for an origin: %v", o, err)
 			}
