@@ -109,7 +109,7 @@ func TestStatsPage(t *testing.T) {
 	operator.isAsTheServerDrawsIt()
 
 	// A room has a page too, which the list of rooms leads to.
-	operator.do("follow the link of a room", chromedp.Click("table[aria-labelledby=byRoom] a", chromedp.ByQuery))
+	operator.do("follow the link of a room", chromedp.Click("table[aria-labelledby=byRoom] a"))
 	operator.shows(slow, "way", "Live")
 	if got := eval[string](operator, `document.querySelector('h1').innerText.replace(/\s+/g, ' ') + '|' + document.getElementById('room').value`); got != "2 users in "+hostile+" now|"+hostile {
 		t.Errorf("the page of a room: got %q", got)
