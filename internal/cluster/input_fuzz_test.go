@@ -96,7 +96,7 @@ func FuzzMessage(f *testing.F) {
 	for _, m := range []union.Message{
 		union.Delta{Node: "beefbeef", Room: lobby, Instance: 1, Seq: 1, Joined: []uint64{union.Hash(nil, "client-0001")}},
 		union.Closed{Node: "beefbeef", Room: lobby, Instance: 1 << 62},
-		union.Goodbye{Node: "beefbeef", Room: lobby, Users: []uint64{1}},
+		union.Goodbye{Room: lobby, Users: []uint64{1}},
 		union.Renew{Room: lobby, Users: []uint64{1}},
 	} {
 		f.Add(uint8(2), "", "", union.Append(nil, m))

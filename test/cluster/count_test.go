@@ -168,3 +168,35 @@ func TestNewcomersMove(t *testing.T) {
 		}
 	}
 }
+
+// A user with streams on two nodes says goodbye on the third one. It has left the count of every
+// node within 200 ms.
+func TestGoodbyeElsewhere(t *testing.T) {
+	nodes, watchers := startWatched(t)
+	const rounds, within = 20, 200 * time.Millisecond
+	var slowest []time.Duration
+	for i := range rounds {
+		id := fmt.Sprintf("client-%04d", i)
+		streams := []*reader{read(t, nodes[0].URL, "lobby", id), read(t, nodes[2].URL, "lobby", id)}
+		for _, w := range watchers {
+			w.await(t, 4)
+		}
+		for _, r := range streams {
+			r.strand()
+		}
+		begin := time.Now()
+		post(t, nodes[1].URL+"/leave", "lobby", id)
+		for _, w := range watchers {
+			w.await(t, 3)
+		}
+		slowest = append(slowest, time.Since(begin))
+		for _, r := range streams {
+			r.stop()
+		}
+	}
+	slices.Sort(slowest)
+	t.Logf("a goodbye on another node is in every count after %v, at most %v", slowest[rounds/2], slowest[rounds-1])
+	if slowest[rounds*9/10] > within {
+		t.Errorf("goodbyes on another node took up to %v, want nine of ten within %v", slowest[rounds-1], within)
+	}
+}

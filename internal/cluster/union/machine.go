@@ -13,9 +13,7 @@ const (
 	// silentAfter is how long a node may be silent before its users leave the count. They leave 4.2 to 4.7 s after a
 	// crash, and never while messages are delayed by less than 4 s.
 	silentAfter = 4700 * time.Millisecond
-	// goodbyeTime is how long a goodbye holds. A node that has not received it by then counts as silent.
-	goodbyeTime = silentAfter + 500*time.Millisecond
-	onTheWay    = 500 * time.Millisecond  // for a goodbye that another node has received
+	onTheWay    = time.Second             // for a message of a node that stops, sent before it received a goodbye
 	frozenAfter = 1500 * time.Millisecond // without a tick; this node was frozen and must listen first
 	forgetAfter = time.Minute             // for the sets of a silent node, which may come back with the same sets
 	scanEvery   = 500 * time.Millisecond  // how often all rooms are checked for work that is due
@@ -59,19 +57,22 @@ type Machine struct {
 
 	opt       Options
 	instance  uint64 // the last instance that was used
-	goodbyes  uint64 // number of goodbyes that were sent
 	connected bool
 	rooms     map[string]*room
-	order     []*room // in the order in which they were opened
 	peers     map[string]*peer
-	untold    map[string]*room               // rooms with changes to send later
-	kept      map[string]map[string]keeping  // by room and node; includes rooms that are not open
-	gone      map[string]map[uint64]*goodbye // by room and hash; includes rooms that are not open
-	closed    []Closed                       // Closed messages that still have to be sent
+	untold    map[string]*room   // rooms with changes to send later
+	kept      map[string]keeping // by room; includes rooms that are not open
+	gone      map[user]time.Time // users who said goodbye a moment ago, and until when a message may be on the way
 	touched   map[*room]struct{}
 	effects   Effects
 
 	now, ticked, scanned, beaten, since time.Time // since is the time of the connection
+}
+
+// user is a user in a room.
+type user struct {
+	room string
+	hash uint64
 }
 
 // New returns a machine without rooms. It is not connected.
@@ -84,8 +85,8 @@ func New(opt Options) *Machine {
 	}
 	return &Machine{
 		opt: opt, instance: opt.Incarnation,
-		rooms: make(map[string]*room), peers: make(map[string]*peer), kept: make(map[string]map[string]keeping), gone: make(map[string]map[uint64]*goodbye),
-		untold: make(map[string]*room), touched: make(map[*room]struct{}),
+		rooms: make(map[string]*room), peers: make(map[string]*peer), untold: make(map[string]*room),
+		kept: make(map[string]keeping), gone: make(map[user]time.Time), touched: make(map[*room]struct{}),
 	}
 }
 
@@ -118,7 +119,7 @@ func (m *Machine) end(now bool) Effects {
 			m.effects.Changed = append(m.effects.Changed, r.key)
 		}
 		if !r.ready && m.answered(r) {
-			r.ready = true
+			r.ready, r.back = true, nil
 			m.effects.Ready = append(m.effects.Ready, r.key)
 		}
 	}
@@ -132,8 +133,8 @@ func (m *Machine) answered(r *room) bool {
 	if m.now.Sub(r.since) >= readyAfter {
 		return true
 	}
-	for _, s := range r.slots {
-		if s != nil && s.state == loading && m.alive(s.node) {
+	for _, s := range r.others() {
+		if s.state == loading && m.alive(s.node) {
 			return false
 		}
 	}
@@ -159,11 +160,8 @@ func (m *Machine) send(to To, msg Message) {
 func (m *Machine) Open(now time.Time, key string, ids []string, anonymous int) Effects {
 	m.now = now
 	m.instance++
-	r := newRoom(key, m.opt.Node, m.instance, now, m.goneFrom(key))
-	m.rooms[key], m.order = r, append(m.order, r)
-	for _, node := range sorted(m.kept[key]) {
-		r.keep(node, m.kept[key][node])
-	}
+	r := newRoom(key, m.opt.Node, m.instance, now, m.keeping(key))
+	m.rooms[key] = r
 	for _, name := range sorted(m.peers) {
 		if m.alive(name) {
 			m.ask(r, r.set(name))
@@ -176,25 +174,11 @@ func (m *Machine) Open(now time.Time, key string, ids []string, anonymous int) E
 func (m *Machine) Close(now time.Time, key string) Effects {
 	m.now = now
 	if r := m.rooms[key]; r != nil {
-		if r.mine.Seq > 0 {
-			m.closed = append(m.closed, Closed{m.opt.Node, key, r.mine.Instance})
-			m.sendClosed()
-		}
-		m.order = slices.Delete(m.order, slices.Index(m.order, r), slices.Index(m.order, r)+1)
+		m.send(To{Room: key}, Closed{m.opt.Node, key, r.mine.Instance})
 		delete(m.rooms, key)
 		delete(m.untold, key)
 	}
 	return m.end(false)
-}
-
-// sendClosed sends which rooms this node has closed, as soon as it can.
-func (m *Machine) sendClosed() {
-	for _, c := range m.closed {
-		m.send(To{Room: c.Room}, c)
-	}
-	if m.connected {
-		m.closed = nil
-	}
 }
 
 // Local updates this node's set, first by the users who left and then by those who joined, and its number of users
@@ -227,8 +211,8 @@ func (m *Machine) tell(r *room) {
 
 // flush sends all changes to the other nodes, so that they know the whole set of this node.
 func (m *Machine) flush(r *room) {
-	for r.news() {
-		m.send(To{Room: r.key}, r.next(m.opt.Chunk))
+	for _, d := range r.deltas(m.opt.Chunk) {
+		m.send(To{Room: r.key}, d)
 		r.told, r.digest = m.now, m.now.Add(digestAfter)
 	}
 	delete(m.untold, r.key)
@@ -237,8 +221,7 @@ func (m *Machine) flush(r *room) {
 // Leave removes users from a room on all nodes, see [Goodbye].
 func (m *Machine) Leave(now time.Time, key string, ids []string, grace time.Duration) Effects {
 	m.now = now
-	m.goodbyes++
-	g := Goodbye{m.opt.Node, key, m.goodbyes, grace, m.hashes(ids...)}
+	g := Goodbye{key, grace, m.hashes(ids...)}
 	m.send(To{}, g)
 	m.goodbye(g)
 	return m.end(false)
@@ -251,7 +234,6 @@ func (m *Machine) Connect(now time.Time, connected bool) Effects {
 		m.since = now
 		m.beat()
 		m.doubt()
-		m.sendClosed()
 	}
 	return m.end(false)
 }
@@ -267,7 +249,7 @@ func (m *Machine) doubt() {
 	for _, name := range sorted(m.peers) {
 		m.compare(name)
 	}
-	for _, r := range m.order {
+	for _, r := range m.rooms {
 		if m.now.Sub(r.told) < silentAfter {
 			r.digest = m.now
 		}
@@ -295,7 +277,7 @@ func (m *Machine) Tick(now time.Time) Effects {
 	}
 	if now.Sub(m.scanned) >= scanEvery {
 		m.scanned = now
-		for _, r := range m.order {
+		for _, r := range m.rooms {
 			m.scan(r)
 		}
 		m.tidy()
@@ -303,44 +285,13 @@ func (m *Machine) Tick(now time.Time) Effects {
 	return m.end(true)
 }
 
-// goneFrom returns the map of recent goodbyes of a room, to read and to write.
-func (m *Machine) goneFrom(key string) map[uint64]*goodbye {
-	if m.gone[key] == nil {
-		m.gone[key] = make(map[uint64]*goodbye)
-	}
-	return m.gone[key]
-}
-
-// tidy removes what has expired in rooms that are not open. scan does the same for open rooms.
-func (m *Machine) tidy() {
-	for key, gone := range m.gone {
-		if m.rooms[key] == nil {
-			maps.DeleteFunc(gone, func(_ uint64, g *goodbye) bool { return !m.now.Before(g.until) })
-			if len(gone) == 0 {
-				delete(m.gone, key)
-			}
-		}
-	}
-	for key, byNode := range m.kept {
-		for node, k := range byNode {
-			maps.DeleteFunc(k, func(_ uint64, until time.Time) bool { return m.rooms[key] == nil && !m.now.Before(until) })
-			if len(k) == 0 {
-				delete(byNode, node)
-			}
-		}
-		if len(byNode) == 0 {
-			delete(m.kept, key)
-		}
-	}
-}
-
 // scan does the work that is due in a room.
 func (m *Machine) scan(r *room) {
 	if r.expire(m.now) || !r.ready {
 		m.touch(r.key)
 	}
-	for _, s := range r.slots {
-		if s != nil && (s.state != current || s != r.mine && m.now.Sub(s.fresh) >= staleAfter) {
+	for _, s := range r.others() {
+		if s.state != current || m.now.Sub(s.fresh) >= staleAfter {
 			m.ask(r, s)
 		}
 	}
@@ -351,24 +302,41 @@ func (m *Machine) scan(r *room) {
 	}
 }
 
-// Stop ends this node. It asks the other nodes to keep this node's users that are on no other node, each for the time
-// that left returns. Then it announces the stop.
+// keeping returns the users of stopped nodes in a room, to read and to write.
+func (m *Machine) keeping(key string) keeping {
+	if m.kept[key] == nil {
+		m.kept[key] = make(keeping)
+	}
+	return m.kept[key]
+}
+
+// tidy removes what has expired in rooms that are not open. scan does the same for open rooms.
+func (m *Machine) tidy() {
+	maps.DeleteFunc(m.gone, func(_ user, until time.Time) bool { return !m.now.Before(until) })
+	for key, keep := range m.kept {
+		if m.rooms[key] != nil {
+			continue
+		}
+		maps.DeleteFunc(keep, func(_ uint64, until time.Time) bool { return !m.now.Before(until) })
+		if len(keep) == 0 {
+			delete(m.kept, key)
+		}
+	}
+}
+
+// Stop ends this node. It asks the other nodes to keep this node's users, each for the time that left returns, even if
+// they are on another node too, because they may be about to leave that one. Then it announces the stop.
 func (m *Machine) Stop(now time.Time, left func(room, id string) time.Duration) Effects {
 	m.now = now
-	for _, r := range m.order {
+	for _, r := range m.rooms {
 		m.flush(r)
 		mine := make(keeping)
 		for h, id := range r.ids {
-			if d := left(r.key, id); d > 0 && !r.elsewhere(h) {
+			if d := left(r.key, id); d > 0 {
 				mine[h] = now.Add(d)
 			}
 		}
-		m.sendKept(To{}, m.opt.Node, r.key, mine, r.answered())
-	}
-	for _, key := range sorted(m.kept) { // perhaps no other node has received it
-		for _, node := range sorted(m.kept[key]) {
-			m.sendKept(To{}, node, key, m.kept[key][node], nil)
-		}
+		m.sendKept(To{}, r.key, mine, false)
 	}
 	m.send(To{}, Stopped{m.opt.Node, m.opt.Incarnation})
 	m.connected = false
@@ -386,8 +354,8 @@ func (m *Machine) Count(key string) (users int, open bool) {
 // Holders returns the other nodes that hold a user and can be asked to renew its lease.
 func (m *Machine) Holders(key, id string) (nodes []string) {
 	if r := m.rooms[key]; r != nil {
-		for _, s := range r.slots {
-			if s != nil && s != r.mine && (s.state == current || s.state == behind) && r.users.has(m.hashes(id)[0], s.slot) {
+		for _, s := range r.others() {
+			if r.users.counted.has(s.slot) && r.users.has(m.hashes(id)[0], s.slot) {
 				nodes = append(nodes, s.node)
 			}
 		}

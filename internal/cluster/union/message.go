@@ -22,8 +22,7 @@ type (
 		Rooms, Users int
 	}
 
-	// Delta tells a room which users left a set and then which users joined it. A user in both lists came back after
-	// the node received its goodbye. The first delta of an instance follows an empty set.
+	// Delta tells a room which users left and which joined a set. The first delta of an instance follows an empty set.
 	Delta struct {
 		Node, Room    string
 		Instance, Seq uint64
@@ -38,21 +37,19 @@ type (
 		State
 	}
 
-	// Sync asks a node to compare its set with what the sender knows of it. The answer is Digest, Set or Closed. If
-	// Kept is set, the node also sends what it keeps of stopped nodes.
+	// Sync asks a node to compare its set with what the sender knows of it. The answer is Digest, Set or Closed. If the
+	// sender knows nothing, Kept messages come before that.
 	Sync struct {
 		Node, Room string
-		Kept       bool
 		State
 	}
 
-	// Set is a part of a whole set. Back lists the users whose goodbye the node has received. If such a user is in the
-	// set, it came back after the goodbye.
+	// Set is a part of a whole set.
 	Set struct {
 		Node, Room string
 		State
 		Part, Parts int
-		Back, Users []uint64
+		Users       []uint64
 	}
 
 	// Closed says that a node does not have a room open, up to an instance.
@@ -62,19 +59,20 @@ type (
 	}
 
 	// Goodbye removes users from a room on every node, now or after Grace unless they reconnect before. It goes to all
-	// nodes, so that a node that opens the room a moment later knows which users came back after it.
+	// nodes. Those that hold the users send deltas.
 	Goodbye struct {
-		Node, Room string
-		Number     uint64 // number of the goodbye on Node
-		Grace      time.Duration
-		Users      []uint64
+		Room  string
+		Grace time.Duration
+		Users []uint64
 	}
 
-	// Kept asks all nodes to keep counting users of a node that stops, each for a number of seconds. Back is as in Set.
+	// Kept asks to keep counting users of a node that stops, each for a number of seconds. The node itself sends it to
+	// all nodes before it stops. The others repeat it for a node that opens the room.
 	Kept struct {
-		Node, Room  string
-		Back, Users []uint64
-		Seconds     []byte
+		Room    string
+		Repeat  bool
+		Users   []uint64
+		Seconds []byte
 	}
 
 	// Stopped is the last message of a node. It follows all its Kept messages.

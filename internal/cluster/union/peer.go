@@ -1,17 +1,12 @@
 package union
 
-import (
-	"maps"
-	"slices"
-	"time"
-)
+import "time"
 
 // peer is another node.
 type peer struct {
 	state       peerState
 	incarnation uint64
 	users       int
-	known       time.Time // time of its first message
 	heard       time.Time // time of its last message
 }
 
@@ -46,7 +41,7 @@ func (m *Machine) Apply(now time.Time, msg Message) Effects {
 	case Goodbye:
 		m.goodbye(msg)
 	case Kept:
-		m.keepUsers(msg)
+		m.keep(msg)
 	case Stopped:
 		m.stopped(msg)
 	}
@@ -65,7 +60,7 @@ func (m *Machine) hear(node string, empty bool) bool {
 	case node == m.opt.Node || node == "":
 		return false
 	case p == nil:
-		p = &peer{known: m.now}
+		p = &peer{}
 		m.peers[node] = p
 	case p.state == stopped:
 		return false
@@ -85,16 +80,14 @@ func (m *Machine) hear(node string, empty bool) bool {
 func (m *Machine) from(node, key string, take func(*room, *set)) {
 	if m.hear(node, false) {
 		if r := m.touch(key); r != nil {
-			s := r.set(node)
-			s.known = m.peers[node].known
-			take(r, s)
+			take(r, r.set(node))
 		}
 	}
 }
 
 func (m *Machine) heartbeat(b Heartbeat) {
 	if p := m.peers[b.Node]; p != nil && p.state == stopped && b.Incarnation > p.incarnation {
-		p.state, p.known = unheard, m.now // until the next line, because this is a new process with the same name
+		p.state = unheard // until the next line, because this is a new process with the same name
 	}
 	if m.hear(b.Node, b.Rooms == 0 && b.Users == 0) {
 		p := m.peers[b.Node]
@@ -119,7 +112,7 @@ func (m *Machine) watch() {
 		case p.state == alive && age >= silentAfter:
 			p.state = unheard
 			m.effects.Silent = append(m.effects.Silent, name)
-			for _, r := range m.order {
+			for _, r := range m.rooms {
 				if s := r.sets[name]; s != nil && s.state != loading {
 					m.touch(r.key)
 					r.enter(s, silent)
@@ -133,7 +126,7 @@ func (m *Machine) watch() {
 }
 
 func (m *Machine) forget(node string) {
-	for _, r := range m.order {
+	for _, r := range m.rooms {
 		m.touch(r.key).remove(node)
 	}
 }
@@ -143,66 +136,6 @@ func (m *Machine) stopped(s Stopped) {
 	if m.hear(s.Node, true) {
 		m.peers[s.Node] = &peer{state: stopped, incarnation: s.Incarnation, heard: m.now}
 		m.forget(s.Node)
-	}
-}
-
-// keeping maps users of a stopped node to the end of the time in which they count.
-type keeping map[uint64]time.Time
-
-// keepUsers keeps users of a node that stops, also in rooms that are opened later. It ignores such messages of other
-// nodes after the node's own last message, because some of the users may have come back.
-func (m *Machine) keepUsers(k Kept) {
-	if p := m.peers[k.Node]; k.Node == m.opt.Node || len(k.Users) != len(k.Seconds) || p != nil && p.state == stopped {
-		return
-	}
-	if m.kept[k.Room] == nil {
-		m.kept[k.Room] = make(map[string]keeping)
-	}
-	all := m.kept[k.Room][k.Node]
-	if all == nil {
-		all = make(keeping)
-		m.kept[k.Room][k.Node] = all
-	}
-	r, gone := m.touch(k.Room), m.gone[k.Room]
-	for i, h := range k.Users {
-		if g := gone[h]; g == nil || g.node == "" || slices.Contains(k.Back, h) {
-			all[h] = m.now.Add(time.Duration(k.Seconds[i]) * time.Second)
-		}
-	}
-	if r != nil {
-		r.keep(k.Node, all)
-	}
-}
-
-// sendKept asks other nodes to keep users.
-func (m *Machine) sendKept(to To, node, key string, all keeping, back []uint64) {
-	list := slices.Sorted(maps.Keys(all))
-	for part := range slices.Chunk(list, m.opt.Chunk) {
-		k := Kept{node, key, back, part, nil}
-		for _, h := range part {
-			k.Seconds = append(k.Seconds, byte(max(1, min(255, (all[h].Sub(m.now)+time.Second-1)/time.Second))))
-		}
-		m.send(to, k)
-	}
-}
-
-// goodbye handles a goodbye of users, also for rooms that are opened later. A user that is in such a room then came
-// back after its goodbye.
-func (m *Machine) goodbye(g Goodbye) {
-	r := m.touch(g.Room)
-	for _, h := range g.Users {
-		switch {
-		case r != nil:
-			r.goodbye(h, g, m.now)
-		case g.Grace == 0:
-			m.goneFrom(g.Room)[h] = &goodbye{node: g.Node, number: g.Number, until: m.now.Add(goodbyeTime)}
-			for _, k := range m.kept[g.Room] {
-				delete(k, h)
-			}
-		}
-	}
-	if ids := m.IDs(g.Room, g.Users); ids != nil {
-		m.effects.Leave = append(m.effects.Leave, Leaving{g.Room, ids, g.Grace})
 	}
 }
 
@@ -217,7 +150,7 @@ type Status struct {
 }
 
 // Nodes returns this node and all other nodes that are alive.
-func (m *Machine) Nodes(now time.Time) []Status {
+func (m *Machine) Nodes(now time.Time) (list []Status) {
 	all := map[string]*Status{m.opt.Node: {Node: m.opt.Node, Self: true}}
 	for name, p := range m.peers {
 		if p.state == alive {
@@ -226,8 +159,8 @@ func (m *Machine) Nodes(now time.Time) []Status {
 	}
 	for _, r := range m.rooms {
 		all[m.opt.Node].Users += r.mine.Size + r.mine.Anonymous
-		for name, s := range r.sets {
-			if one := all[name]; one != nil && s != r.mine {
+		for _, s := range r.others() {
+			if one := all[s.node]; one != nil {
 				one.Fresh = max(one.Fresh, now.Sub(s.fresh))
 				if s.state != current {
 					one.Lag++
@@ -235,8 +168,7 @@ func (m *Machine) Nodes(now time.Time) []Status {
 			}
 		}
 	}
-	var list []Status
-	for _, name := range slices.Sorted(maps.Keys(all)) {
+	for _, name := range sorted(all) {
 		list = append(list, *all[name])
 	}
 	return list

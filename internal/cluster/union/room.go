@@ -12,23 +12,26 @@ type room struct {
 	ready bool // the others' sets are known, or the wait for them is over
 	since time.Time
 
-	users users
-	sets  map[string]*set // by node; the sets kept of a stopped node are under keptOf(node)
-	slots []*set          // the same sets by slot; nil is free
-	gone  map[uint64]*goodbye
-	count int // users after the last settle
+	users   users
+	sets    map[string]*set // by node
+	mine    *set            // the set of this node
+	kept    *set            // the users in keep
+	keep    keeping
+	back    map[uint64]struct{} // users that have joined since the room was opened; only until it is ready
+	taken   slots               // slots of sets
+	removed slots               // slots to clear before they are free
+	recount bool                // users.size is out of date
+	count   int                 // users after the last settle
 
-	removed slots // slots to clear before they are free
-	recount bool  // users.size is out of date
-
-	mine   *set
-	ids    map[uint64]string   // this node's users by hash
-	joined map[uint64]struct{} // of this node's users, those that were not sent yet
-	left   map[uint64]struct{} // former users of this node whose leaving was not sent yet
-	anon   int                 // number of users without an id, as it was last sent
-	told   time.Time           // time of the last delta
-	digest time.Time           // time of the next digest
+	ids     map[uint64]string // this node's users by hash
+	changes map[uint64]bool   // of this node's set, not sent yet: a user has joined, or has left
+	anon    int               // number of users without an id, as it was last sent
+	told    time.Time         // time of the last delta
+	digest  time.Time         // time of the next digest
 }
+
+// keeping maps users of stopped nodes to the end of the time in which they count.
+type keeping map[uint64]time.Time
 
 // set is the set of one node. room.users holds its users under its slot.
 type set struct {
@@ -38,8 +41,6 @@ type set struct {
 	State // the state of the known users
 
 	parts []Set     // parts of a whole set that have arrived so far
-	keep  keeping   // only for kept sets
-	known time.Time // when its node was first heard
 	asked time.Time // when its node was last asked
 	fresh time.Time // when it was last known to be right
 }
@@ -52,54 +53,52 @@ const (
 	current              // it is what its node sent. It counts.
 	behind               // a change may be missing, and it was requested. The known users count.
 	silent               // its node is silent, or has not confirmed it since. It does not count.
-	kept                 // its node has stopped. Each user counts until its time ends or it comes back elsewhere.
 )
 
-// goodbye is a recent goodbye of a user.
-type goodbye struct {
-	node     string    // the node that sent it; empty if it was not received and may still come
-	number   uint64    // its number on that node
-	until    time.Time // when it expires
-	masked   slots     // nodes that hold the user and may not have received it; the user does not count there
-	answered slots     // nodes that have received it; the users that they report count
-}
-
-func keptOf(node string) string { return node + " kept" }
-
-func newRoom(key, node string, instance uint64, now time.Time, gone map[uint64]*goodbye) *room {
+func newRoom(key, node string, instance uint64, now time.Time, keep keeping) *room {
 	r := &room{
-		key: key, since: now, digest: now.Add(digestEvery),
-		sets: make(map[string]*set), gone: gone,
-		ids: make(map[uint64]string), joined: make(map[uint64]struct{}), left: make(map[uint64]struct{}),
+		key: key, since: now, digest: now.Add(digestEvery), keep: keep,
+		sets: make(map[string]*set), ids: make(map[uint64]string), changes: make(map[uint64]bool), back: make(map[uint64]struct{}),
 	}
-	for _, g := range gone {
-		g.masked, g.answered = nil, nil
-	}
-	r.mine = r.set(node)
+	r.mine, r.kept = r.set(node), r.set("")
 	r.mine.Instance = instance
 	r.enter(r.mine, current)
+	r.enter(r.kept, current)
+	for h := range keep {
+		r.hold(r.kept, h)
+	}
 	return r
 }
 
 // set returns the set of a node. A new set is loading.
-func (r *room) set(name string) *set {
-	s := r.sets[name]
+func (r *room) set(node string) *set {
+	s := r.sets[node]
 	if s == nil {
-		s = &set{node: name, slot: slices.Index(r.slots, nil)}
-		if s.slot < 0 {
-			s.slot = len(r.slots)
-			r.slots = append(r.slots, nil)
-			r.users.grow(s.slot)
+		s = &set{node: node}
+		for r.taken.has(s.slot) {
+			s.slot++
 		}
-		r.slots[s.slot], r.sets[name] = s, s
+		r.taken.add(s.slot)
+		r.users.grow(s.slot)
+		r.sets[node] = s
 	}
 	return s
+}
+
+// others returns the sets of the other nodes.
+func (r *room) others() (list []*set) {
+	for _, node := range sorted(r.sets) {
+		if s := r.sets[node]; s != r.mine && s != r.kept {
+			list = append(list, s)
+		}
+	}
+	return list
 }
 
 // enter changes the state of a set.
 func (r *room) enter(s *set, to state) {
 	s.state = to
-	counts := to != loading && to != silent
+	counts := to == current || to == behind
 	if r.users.counted.has(s.slot) == counts {
 		return
 	}
@@ -111,10 +110,10 @@ func (r *room) enter(s *set, to state) {
 	r.recount = r.recount || s.Size > 0
 }
 
-// remove deletes a set.
-func (r *room) remove(name string) {
-	if s := r.sets[name]; s != nil && s != r.mine {
-		delete(r.sets, name)
+// remove deletes the set of another node.
+func (r *room) remove(node string) {
+	if s := r.sets[node]; s != nil {
+		delete(r.sets, node)
 		r.enter(s, silent)
 		r.removed.add(s.slot)
 	}
@@ -127,11 +126,7 @@ func (r *room) stale() bool { return r.recount || r.removed != nil }
 func (r *room) settle() bool {
 	if r.stale() {
 		r.users.recount(r.removed)
-		for _, g := range r.gone {
-			r.removed.each(g.masked.remove)
-			r.removed.each(g.answered.remove)
-		}
-		r.removed.each(func(slot int) { r.slots[slot] = nil })
+		r.removed.each(r.taken.remove)
 		r.removed, r.recount = nil, false
 	}
 	before := r.count
@@ -146,35 +141,20 @@ func (r *room) settle() bool {
 
 // hold records that a node holds a user.
 func (r *room) hold(s *set, h uint64) {
-	g := r.gone[h]
-	if r.users.has(h, s.slot) || g != nil && g.masked.has(s.slot) {
-		return
-	}
-	s.Size++
-	s.Xor ^= h
-	if g != nil && g.node != "" && !g.answered.has(s.slot) && !s.known.Add(goodbyeTime).After(g.until) {
-		g.masked.add(s.slot)
-	} else {
+	if !r.users.has(h, s.slot) {
+		s.Size++
+		s.Xor ^= h
 		r.users.set(h, s.slot, true)
 	}
 }
 
 // release records that a node does not hold a user.
 func (r *room) release(s *set, h uint64) {
-	g := r.gone[h]
-	held := r.users.has(h, s.slot)
-	if held || g != nil && g.masked.has(s.slot) {
+	if r.users.has(h, s.slot) {
 		s.Size--
 		s.Xor ^= h
-	}
-	if held {
 		r.users.set(h, s.slot, false)
 	}
-	if g != nil {
-		g.masked.remove(s.slot)
-		g.answered.add(s.slot)
-	}
-	delete(s.keep, h)
 }
 
 // empty removes all users of a node, for the moment.
@@ -183,170 +163,83 @@ func (r *room) empty(s *set) {
 		var one slots
 		one.add(s.slot)
 		r.users.recount(one)
-		for _, g := range r.gone {
-			g.masked.remove(s.slot)
-		}
 	}
 	s.State = State{}
 }
 
 // join adds a user to this node's set.
 func (r *room) join(h uint64, id string) {
-	if g := r.gone[h]; g != nil && g.node != "" && !g.answered.has(r.mine.slot) {
-		r.release(r.mine, h)
-		r.left[h] = struct{}{} // this tells the other nodes that the user came back after its goodbye
-	}
-	if _, here := r.ids[h]; !here {
-		r.joined[h] = struct{}{}
+	if _, here := r.ids[h]; here {
+		return
 	}
 	r.ids[h] = id
+	r.change(h, true)
 	r.hold(r.mine, h)
-	r.back(h)
+	r.returned(h)
 }
 
 // leave removes a user from this node's set.
 func (r *room) leave(h uint64) {
-	if _, here := r.ids[h]; !here {
-		return
+	if _, here := r.ids[h]; here {
+		delete(r.ids, h)
+		r.change(h, false)
+		r.release(r.mine, h)
 	}
-	delete(r.ids, h)
-	r.release(r.mine, h)
-	if _, untold := r.joined[h]; untold {
-		delete(r.joined, h)
+}
+
+// change records a change that the other nodes must get. Two changes of a user cancel each other out.
+func (r *room) change(h uint64, joined bool) {
+	if _, untold := r.changes[h]; untold {
+		delete(r.changes, h)
 	} else {
-		r.left[h] = struct{}{}
+		r.changes[h] = joined
 	}
 }
 
-// back removes a user from the sets of stopped nodes, because it has come back to another node.
-func (r *room) back(h uint64) {
-	for _, s := range r.slots {
-		if s != nil && s.state == kept {
-			r.release(s, h)
-		}
+// returned ends the keeping of a user, because it has come to another node.
+func (r *room) returned(h uint64) {
+	r.drop(h)
+	if !r.ready {
+		r.back[h] = struct{}{}
 	}
 }
 
-// goodbye removes a user who says goodbye from the other nodes' sets. This node's own table does the same for its own
-// set.
-func (r *room) goodbye(h uint64, said Goodbye, now time.Time) {
-	if said.Grace > 0 {
-		for _, s := range r.slots {
-			if s != nil && now.Add(said.Grace).Before(s.keep[h]) {
-				s.keep[h] = now.Add(said.Grace)
-			}
-		}
-		return // the nodes that hold the user wait, and send a delta when it has left
-	}
-	r.back(h)
-	g := r.gone[h]
-	switch {
-	case g == nil:
-		g = &goodbye{}
-		r.gone[h] = g
-	case g.node != "" && (g.node != said.Node || g.number != said.Number):
-		g.answered = nil // this is another goodbye
-	}
-	g.node, g.number, g.until = said.Node, said.Number, now.Add(goodbyeTime)
-	for _, s := range r.slots {
-		if s != nil && s != r.mine && r.users.has(h, s.slot) && !g.answered.has(s.slot) {
-			r.users.set(h, s.slot, false)
-			g.masked.add(s.slot)
-		}
-	}
+// drop ends the keeping of a user.
+func (r *room) drop(h uint64) {
+	delete(r.keep, h)
+	r.release(r.kept, h)
 }
 
-// answer records that a node has received the goodbye of a user, or that the user has left it. The goodbye may still
-// arrive at this node.
-func (r *room) answer(s *set, h uint64, now time.Time) {
-	if r.gone[h] == nil {
-		r.gone[h] = &goodbye{until: now.Add(onTheWay)}
-	}
-	r.gone[h].answered.add(s.slot)
-}
-
-// answered returns the users whose goodbye this node has received and acknowledged.
-func (r *room) answered() (back []uint64) {
-	for h, g := range r.gone {
-		if g.answered.has(r.mine.slot) {
-			back = append(back, h)
-		}
-	}
-	slices.Sort(back)
-	return back
-}
-
-// keep counts users of a node that has stopped.
-func (r *room) keep(node string, all keeping) {
-	s := r.set(keptOf(node))
-	r.enter(s, kept)
-	s.keep = all
-	for h := range all {
-		if g := r.gone[h]; g != nil {
-			g.answered.add(s.slot) // the user came after the goodbye, or the node would not ask to keep it
-		}
-		r.hold(s, h)
-	}
-}
-
-// elsewhere reports whether another node also holds a user.
-func (r *room) elsewhere(h uint64) bool {
-	return slices.ContainsFunc(r.slots, func(s *set) bool { return s != nil && s != r.mine && r.users.has(h, s.slot) })
-}
-
-// expire removes expired goodbyes and kept users, and reports whether there may have been any.
+// expire ends the keeping of the users whose time is over, and reports whether there were any.
 func (r *room) expire(now time.Time) (some bool) {
-	some = len(r.gone) > 0
-	for h, g := range r.gone {
-		if !now.Before(g.until) {
-			g.masked.each(func(slot int) { r.users.set(h, slot, true) }) // they have reported the user all along
-			delete(r.gone, h)
-		}
-	}
-	for _, s := range r.slots {
-		if s == nil || s.state != kept {
-			continue
-		}
-		some = true
-		for h, until := range s.keep {
-			if !now.Before(until) {
-				r.release(s, h)
-			}
-		}
-		if len(s.keep) == 0 {
-			r.remove(s.node)
+	for h, until := range r.keep {
+		if !now.Before(until) {
+			r.drop(h)
+			some = true
 		}
 	}
 	return some
 }
 
 // news reports whether there are changes that were not sent yet.
-func (r *room) news() bool {
-	return len(r.left) > 0 || len(r.joined) > 0 || r.mine.Anonymous != r.anon
-}
+func (r *room) news() bool { return len(r.changes) > 0 || r.mine.Anonymous != r.anon }
 
-// next returns the next delta with at most limit changes. A user who left and joined again stays in one delta.
-func (r *room) next(limit int) Delta {
-	r.mine.Seq++
-	r.anon = r.mine.Anonymous
-	d := Delta{r.mine.node, r.key, r.mine.Instance, r.mine.Seq, r.anon, nil, nil}
-	some := make(map[uint64]struct{})
-	for _, from := range []map[uint64]struct{}{r.left, r.joined} {
-		for h := range from {
-			if len(some) < limit {
-				some[h] = struct{}{}
+// deltas returns the changes that were not sent yet, in deltas with at most limit users.
+func (r *room) deltas(limit int) (list []Delta) {
+	for rest, more := slices.Sorted(maps.Keys(r.changes)), r.news(); more; more = len(rest) > 0 {
+		r.mine.Seq++
+		d := Delta{r.mine.node, r.key, r.mine.Instance, r.mine.Seq, r.mine.Anonymous, nil, nil}
+		part := rest[:min(limit, len(rest))]
+		rest = rest[len(part):]
+		for _, h := range part {
+			if r.changes[h] {
+				d.Joined = append(d.Joined, h)
+			} else {
+				d.Left = append(d.Left, h)
 			}
 		}
+		list = append(list, d)
 	}
-	for _, h := range slices.Sorted(maps.Keys(some)) {
-		if _, ok := r.left[h]; ok {
-			d.Left = append(d.Left, h)
-			delete(r.left, h)
-		}
-		if _, ok := r.joined[h]; ok {
-			d.Joined = append(d.Joined, h)
-			delete(r.joined, h)
-		}
-	}
-	return d
+	r.anon, r.changes = r.mine.Anonymous, make(map[uint64]bool)
+	return list
 }

@@ -12,9 +12,6 @@ func (m *Machine) delta(r *room, s *set, d Delta) {
 	if d.Instance < s.Instance || d.Instance == s.Instance && d.Seq <= s.Seq {
 		return // already known
 	}
-	for _, h := range d.Left {
-		r.answer(s, h, m.now)
-	}
 	switch {
 	case d.Instance > s.Instance && d.Seq == 1:
 		r.empty(s)
@@ -29,7 +26,7 @@ func (m *Machine) delta(r *room, s *set, d Delta) {
 	}
 	for _, h := range d.Joined {
 		r.hold(s, h)
-		r.back(h)
+		r.returned(h)
 	}
 	s.Seq, s.Anonymous, s.fresh = d.Seq, d.Anonymous, m.now
 }
@@ -61,31 +58,18 @@ func (m *Machine) ask(r *room, s *set) {
 	}
 	if m.alive(s.node) && m.now.Sub(s.asked) >= askAgain {
 		s.asked = m.now
-		m.send(To{Node: s.node}, Sync{m.opt.Node, r.key, m.oldest() == s.node, s.State})
+		m.send(To{Node: s.node}, Sync{m.opt.Node, r.key, s.State})
 	}
-}
-
-// oldest returns the node that has been there for the longest time, besides this one. It knows the kept users of all
-// nodes that have stopped since.
-func (m *Machine) oldest() string {
-	oldest := ""
-	for _, name := range sorted(m.peers) {
-		if p := m.peers[name]; m.alive(name) && (oldest == "" || p.incarnation < m.peers[oldest].incarnation) {
-			oldest = name
-		}
-	}
-	return oldest
 }
 
 // compare asks a node to compare all its sets with the known ones.
 func (m *Machine) compare(node string) {
-	if !m.alive(node) {
-		return
-	}
-	for _, r := range m.order {
-		s := r.set(node)
-		s.asked = time.Time{}
-		m.ask(r, s)
+	if m.alive(node) {
+		for _, r := range m.rooms {
+			s := r.set(node)
+			s.asked = time.Time{}
+			m.ask(r, s)
+		}
 	}
 }
 
@@ -94,12 +78,10 @@ func (m *Machine) sync(s Sync) {
 	if !m.hear(s.Node, false) {
 		return
 	}
-	if s.Kept {
-		for _, node := range sorted(m.kept[s.Room]) {
-			m.sendKept(To{Node: s.Node}, node, s.Room, m.kept[s.Room][node], nil)
-		}
-	}
 	to, r := To{Node: s.Node}, m.rooms[s.Room]
+	if s.Instance == 0 {
+		m.sendKept(to, s.Room, m.kept[s.Room], true)
+	}
 	if r == nil {
 		m.send(to, Closed{m.opt.Node, s.Room, m.instance})
 		return
@@ -112,8 +94,8 @@ func (m *Machine) sync(s Sync) {
 	all := slices.Sorted(maps.Keys(r.ids))
 	parts := max(1, (len(all)+m.opt.Chunk-1)/m.opt.Chunk)
 	for i := range parts {
-		part := all[min(i*m.opt.Chunk, len(all)):min((i+1)*m.opt.Chunk, len(all))]
-		m.send(to, Set{m.opt.Node, r.key, r.mine.State, i, parts, r.answered(), part})
+		part := all[i*m.opt.Chunk : min((i+1)*m.opt.Chunk, len(all))]
+		m.send(to, Set{m.opt.Node, r.key, r.mine.State, i, parts, part})
 	}
 }
 
@@ -136,12 +118,69 @@ func (m *Machine) set(r *room, s *set, t Set) {
 	parts := s.parts
 	m.verify(r, s) // while the set is empty, so that no recount is needed
 	s.Instance, s.Seq, s.Anonymous = t.Instance, t.Seq, t.Anonymous
-	for _, h := range t.Back {
-		r.answer(s, h, m.now)
-	}
 	for _, part := range parts {
 		for _, h := range part.Users {
 			r.hold(s, h)
 		}
+	}
+}
+
+// sendKept asks other nodes to keep users.
+func (m *Machine) sendKept(to To, key string, keep keeping, repeat bool) {
+	for part := range slices.Chunk(slices.Sorted(maps.Keys(keep)), m.opt.Chunk) {
+		k := Kept{key, repeat, part, nil}
+		for _, h := range part {
+			k.Seconds = append(k.Seconds, byte(max(1, min(255, (keep[h].Sub(m.now)+time.Second-1)/time.Second))))
+		}
+		m.send(to, k)
+	}
+}
+
+// keep keeps users of a node that stops, also in rooms that are opened later. A repetition is only for a room that is not
+// ready, and not for users who have come back in the meantime.
+func (m *Machine) keep(k Kept) {
+	r := m.touch(k.Room)
+	if len(k.Users) != len(k.Seconds) || k.Repeat && (r == nil || r.ready) {
+		return
+	}
+	all := m.keeping(k.Room)
+	for i, h := range k.Users {
+		_, gone := m.gone[user{k.Room, h}]
+		if r != nil {
+			_, back := r.back[h]
+			gone = gone || k.Repeat && back
+		}
+		if gone {
+			continue
+		}
+		if until := m.now.Add(time.Duration(k.Seconds[i]) * time.Second); until.After(all[h]) {
+			all[h] = until
+		}
+		if r != nil {
+			r.hold(r.kept, h)
+		}
+	}
+}
+
+// goodbye handles a goodbye of users. The nodes that hold a user send a delta when it has left.
+func (m *Machine) goodbye(g Goodbye) {
+	r, keep := m.touch(g.Room), m.kept[g.Room]
+	for _, h := range g.Users {
+		until := m.now.Add(g.Grace)
+		if g.Grace == 0 {
+			m.gone[user{g.Room, h}] = m.now.Add(onTheWay)
+		}
+		switch {
+		case !until.Before(keep[h]):
+		case g.Grace > 0:
+			keep[h] = until
+		case r != nil:
+			r.drop(h)
+		default:
+			delete(keep, h)
+		}
+	}
+	if ids := m.IDs(g.Room, g.Users); ids != nil {
+		m.effects.Leave = append(m.effects.Leave, Leaving{g.Room, ids, g.Grace})
 	}
 }

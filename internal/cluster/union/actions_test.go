@@ -1,0 +1,283 @@
+package union_test
+
+import (
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+const maxUnnamed = 2
+
+// pick returns one of the elements for which fit returns true, or skips the step.
+func pick[T any](t *rapid.T, name string, all []T, fit func(T) bool) T {
+	var some []T
+	for _, one := range all {
+		if fit(one) {
+			some = append(some, one)
+		}
+	}
+	if len(some) == 0 {
+		t.Skip(name)
+	}
+	return some[rapid.IntRange(0, len(some)-1).Draw(t, name)]
+}
+
+func (w *world) pause(t *rapid.T, most int) {
+	w.advance(time.Duration(rapid.IntRange(0, most).Draw(t, "ms")) * time.Millisecond)
+}
+
+func (w *world) wait(t *rapid.T) {
+	w.advance(rapid.SampledFrom([]time.Duration{50, 300, 1000, 2500, 7000}).Draw(t, "wait") * time.Millisecond)
+}
+
+func (w *world) open(t *rapid.T) {
+	w.openAt(pick(t, "node", w.nodes, (*node).serves), rapid.SampledFrom(clients).Draw(t, "user"))
+	w.pause(t, 100)
+}
+
+func (w *world) openAt(n *node, id string) {
+	n.streams[id] = append(n.streams[id], n.table.Open(room, id, quiet{}))
+	w.came(n, id)
+}
+
+// came records that a user has come to a node. If it is new there, the node tells the others, and they end their promise.
+func (w *world) came(n *node, id string) {
+	delete(n.leaves, id)
+	if p := w.promises[id]; w.now.Before(p.may) && n.held[id].IsZero() {
+		p.must = earlier(p.must, w.now.Add(w.told()))
+		if w.allSound() {
+			p.may = earlier(p.may, w.now.Add(w.told()))
+		}
+		w.promises[id] = p
+	}
+	w.update(n)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+func (w *world) openUnnamed(t *rapid.T) {
+	n := pick(t, "node", w.nodes, (*node).serves)
+	if len(n.unnamed) == maxUnnamed {
+		n.table.Close(n.unnamed[0], w.now)
+		n.unnamed = n.unnamed[1:]
+	} else {
+		n.unnamed = append(n.unnamed, n.table.Open(room, "", quiet{}))
+	}
+	n.settled = w.now
+	w.update(n)
+}
+
+// stream is an open stream with an id.
+type stream struct {
+	n  *node
+	id string
+}
+
+func (w *world) someStream(t *rapid.T) stream {
+	var all []stream
+	for _, n := range w.nodes {
+		for _, id := range clients {
+			if n.up && len(n.streams[id]) > 0 {
+				all = append(all, stream{n, id})
+			}
+		}
+	}
+	return pick(t, "stream", all, func(stream) bool { return true })
+}
+
+// move moves a user to another node. Its old stream ends after the move or before, and is in its grace period then.
+func (w *world) move(t *rapid.T) {
+	s := w.someStream(t)
+	to := pick(t, "node", w.nodes, func(n *node) bool { return n.serves() && n != s.n })
+	if rapid.Bool().Draw(t, "first") {
+		w.openAt(to, s.id)
+		w.pause(t, 500)
+		w.closeOne(s)
+		return
+	}
+	w.closeOne(s)
+	w.pause(t, 1200)
+	w.openAt(to, s.id)
+}
+
+func (w *world) close(t *rapid.T) {
+	w.closeOne(w.someStream(t))
+	w.pause(t, 100)
+}
+
+// closeOne ends a stream. A frozen node notices it later.
+func (w *world) closeOne(s stream) {
+	if open := s.n.streams[s.id]; len(open) > 0 {
+		s.n.streams[s.id] = open[1:]
+		s.n.when(func() {
+			s.n.table.Close(open[0], w.now)
+			w.update(s.n)
+		})
+	}
+}
+
+// goodbye lets a user say goodbye on some node, at once or with a grace period.
+func (w *world) goodbye(t *rapid.T) {
+	n, id := pick(t, "node", w.nodes, (*node).serves), rapid.SampledFrom(clients).Draw(t, "user")
+	grace := rapid.SampledFrom([]time.Duration{0, 0, time.Second}).Draw(t, "grace")
+	if grace == 0 {
+		w.bade[id] = w.now
+	}
+	p := w.promises[id]
+	p.must = earlier(p.must, w.now.Add(grace))
+	if w.allSound() {
+		p.may = earlier(p.may, w.now.Add(grace+maxDelay+600*time.Millisecond))
+	}
+	w.promises[id] = p
+	w.leave(n, id, grace)
+	w.do(n, n.machine.Leave(w.now, room, []string{id}, grace))
+	w.pause(t, 200)
+}
+
+// alive renews the lease of a user on some node, which finds out which node holds the user.
+func (w *world) alive(t *rapid.T) {
+	n, id := pick(t, "node", w.nodes, (*node).serves), rapid.SampledFrom(clients).Draw(t, "user")
+	renew := func(at *node) bool {
+		known := at.serves() && at.table.Has(room, id)
+		if known {
+			delete(at.leaves, id)
+			at.table.Renew(room, id, w.now.Add(lease))
+		}
+		return known
+	}
+	if renew(n) {
+		return
+	}
+	for _, holder := range n.machine.Holders(room, id) {
+		for _, at := range w.nodes {
+			if at.name == holder && at.up && !n.cut && (at.frozen || at.cut || renew(at)) {
+				return // a node that does not answer is assumed to hold the user
+			}
+		}
+	}
+	n.table.Renew(room, id, w.now.Add(lease))
+	w.came(n, id)
+}
+
+// closeRoom closes a room that has been empty for a minute, as the hub does.
+func (w *world) closeRoom(t *rapid.T) {
+	n := pick(t, "node", w.nodes, func(n *node) bool { return n.serves() && !n.opened.IsZero() && n.table.Count(room) == 0 })
+	w.advance(max(0, time.Minute-w.now.Sub(n.empty)))
+	if n.serves() && n.table.Count(room) == 0 {
+		n.opened = time.Time{}
+		w.do(n, n.machine.Close(w.now, room))
+	}
+}
+
+// stop lets a node end its streams and ask the others to keep its users. They come to another node or not.
+func (w *world) stop(t *rapid.T) {
+	n := pick(t, "node", w.nodes, func(n *node) bool { return w.sound(n) })
+	for _, id := range clients {
+		for _, k := range n.streams[id] {
+			n.table.CloseFor(k, w.now, handover)
+		}
+	}
+	w.update(n)
+	healthy := w.allSound() && w.now.Sub(w.lost) > maxDelay && !w.lossy
+	for _, id := range clients {
+		left := n.table.Left(room, id, w.now)
+		if left == 0 {
+			continue
+		}
+		p := w.promises[id]
+		p.from, p.may = w.now, later(p.may, w.now.Add(left+maxDelay+2600*time.Millisecond))
+		if p.must = w.now.Add(left); !healthy || !n.leaves[id].IsZero() || w.now.Sub(w.bade[id]) < 1500*time.Millisecond {
+			p.must = w.now // other nodes may take the promise for older than the goodbye
+		}
+		w.promises[id] = p
+	}
+	w.do(n, n.machine.Stop(w.now, func(room, id string) time.Duration { return n.table.Left(room, id, w.now) }))
+	w.end(n)
+	w.pause(t, 300)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func (w *world) end(n *node) {
+	w.trouble(n)
+	n.up, n.held, n.unnamed = false, nil, nil
+}
+
+// trouble records that a node falls silent.
+func (w *world) trouble(n *node) {
+	w.record(n)
+	if w.sound(n) {
+		n.sick = w.now
+	}
+	n.ended = w.now
+}
+
+func (w *world) start(t *rapid.T) {
+	up := 0
+	for _, n := range w.nodes {
+		if n.up {
+			up++
+		}
+	}
+	if up >= 4 || len(w.nodes) >= 12 {
+		t.Skip("enough")
+	}
+	w.startOne()
+}
+
+func (w *world) fault(t *rapid.T) {
+	kind := rapid.SampledFrom([]string{"crash", "freeze", "cut", "lose"}).Draw(t, "fault")
+	if kind == "lose" {
+		w.lossy, w.lost = true, w.now
+	} else {
+		n := pick(t, "node", w.nodes, func(n *node) bool { return n.serves() && !n.cut })
+		w.trouble(n)
+		switch kind {
+		case "crash":
+			w.end(n)
+		case "freeze":
+			n.frozen = true
+		case "cut":
+			n.cut = true
+			w.do(n, n.machine.Connect(w.now, false))
+		}
+		for id, p := range w.promises { // who has come back to that node may be known only to some
+			p.must = earlier(p.must, w.now)
+			w.promises[id] = p
+		}
+	}
+	w.pause(t, 6000)
+}
+
+func (w *world) heal(t *rapid.T) {
+	if w.lossy {
+		w.lossy, w.lost = false, w.now
+	}
+	for _, n := range w.nodes {
+		if n.up && n.frozen {
+			n.frozen, n.since, n.thawed, w.thawed = false, w.now, w.now, w.now
+			late := n.late
+			n.late = nil
+			for _, do := range late {
+				do()
+			}
+		}
+		if n.up && n.cut {
+			n.cut, n.since = false, w.now
+			w.do(n, n.machine.Connect(w.now, true))
+		}
+	}
+	if t != nil {
+		w.pause(t, 500)
+	}
+}
