@@ -191,8 +191,8 @@ func (w *world) stop(t *rapid.T) {
 		}
 		p := w.promises[id]
 		p.from, p.may = w.now, later(p.may, w.now.Add(left+maxDelay+2600*time.Millisecond))
-		if p.must = w.now.Add(left); !healthy || !n.leaves[id].IsZero() || w.now.Sub(w.bade[id]) < 1500*time.Millisecond {
-			p.must = w.now // other nodes may take the promise for older than the goodbye
+		if p.must = w.now.Add(left); !healthy || !n.leaves[id].IsZero() || w.now.Sub(w.bade[id]) < maxDelay {
+			p.must = w.now // the goodbye may not have arrived here, so the others ignore what this node says
 		}
 		w.promises[id] = p
 	}

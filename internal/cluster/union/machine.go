@@ -336,7 +336,7 @@ func (m *Machine) Stop(now time.Time, left func(room, id string) time.Duration) 
 				mine[h] = now.Add(d)
 			}
 		}
-		m.sendKept(To{}, r.key, mine, false)
+		m.sendKept(To{}, Kept{Room: r.key}, mine)
 	}
 	m.send(To{}, Stopped{m.opt.Node, m.opt.Incarnation})
 	m.connected = false

@@ -67,12 +67,13 @@ type (
 	}
 
 	// Kept asks to keep counting users of a node that stops, each for a number of seconds. The node itself sends it to
-	// all nodes before it stops. The others repeat it for a node that opens the room.
+	// all nodes before it stops. Back lists the users who came back to it after a goodbye. The others repeat it for a
+	// node that opens the room.
 	Kept struct {
-		Room    string
-		Repeat  bool
-		Users   []uint64
-		Seconds []byte
+		Room        string
+		Repeat      bool
+		Back, Users []uint64
+		Seconds     []byte
 	}
 
 	// Stopped is the last message of a node. It follows all its Kept messages.

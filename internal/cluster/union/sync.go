@@ -80,7 +80,7 @@ func (m *Machine) sync(s Sync) {
 	}
 	to, r := To{Node: s.Node}, m.rooms[s.Room]
 	if s.Instance == 0 {
-		m.sendKept(to, s.Room, m.kept[s.Room], true)
+		m.sendKept(to, Kept{Room: s.Room, Repeat: true}, m.kept[s.Room])
 	}
 	if r == nil {
 		m.send(to, Closed{m.opt.Node, s.Room, m.instance})
@@ -126,10 +126,13 @@ func (m *Machine) set(r *room, s *set, t Set) {
 }
 
 // sendKept asks other nodes to keep users.
-func (m *Machine) sendKept(to To, key string, keep keeping, repeat bool) {
+func (m *Machine) sendKept(to To, k Kept, keep keeping) {
 	for part := range slices.Chunk(slices.Sorted(maps.Keys(keep)), m.opt.Chunk) {
-		k := Kept{key, repeat, part, nil}
+		k.Users, k.Back, k.Seconds = part, nil, nil
 		for _, h := range part {
+			if _, gone := m.gone[user{k.Room, h}]; gone {
+				k.Back = append(k.Back, h)
+			}
 			k.Seconds = append(k.Seconds, byte(max(1, min(255, (keep[h].Sub(m.now)+time.Second-1)/time.Second))))
 		}
 		m.send(to, k)
@@ -146,12 +149,13 @@ func (m *Machine) keep(k Kept) {
 	all := m.keeping(k.Room)
 	for i, h := range k.Users {
 		_, gone := m.gone[user{k.Room, h}]
-		if r != nil {
-			_, back := r.back[h]
-			gone = gone || k.Repeat && back
+		if gone && !slices.Contains(k.Back, h) {
+			continue // it said goodbye while this message was on its way
 		}
-		if gone {
-			continue
+		if r != nil && k.Repeat {
+			if _, back := r.back[h]; back {
+				continue
+			}
 		}
 		if until := m.now.Add(time.Duration(k.Seconds[i]) * time.Second); until.After(all[h]) {
 			all[h] = until
