@@ -45,6 +45,7 @@ type config struct {
 	http2      bool
 	h2c        bool
 	log        string
+	logLevel   slog.Level
 	version    bool
 	health     bool
 	maxAge     time.Duration
@@ -146,6 +147,7 @@ func (c *config) declare(fs *flag.FlagSet) {
 	fs.StringVar(&c.admin, "admin", defaultAdmin,
 		"private listener: /stats, /metrics, /debug/pprof/; empty = off; `host:port` or unix:PATH")
 	fs.StringVar(&c.log, "log", "text", "log `format` on standard error: text or json")
+	fs.Var((*level)(&c.logLevel), "log-level", "least `level` of what is logged: debug (also what single clients do), info, warn or error")
 	fs.Var((*onOff)(&c.health), "health", "check the health of the server running with these options; exit 0 if healthy, 1 if not")
 	fs.Var((*onOff)(&c.version), "version", "print the version and exit")
 	fs.Var((*onOff)(&c.dev), "dev", "assets and templates from disk, read on every request")

@@ -33,8 +33,11 @@ func newRateLimited(h slog.Handler) rateLimited {
 	return rateLimited{h, &budget{limit: rate.NewLimiter(logRate, logBurst)}}
 }
 
-// Handle passes a record on or counts it.
+// Handle passes a record on or counts it. It does not limit level debug, which somebody asked for.
 func (l rateLimited) Handle(ctx context.Context, r slog.Record) error {
+	if r.Level < slog.LevelInfo {
+		return l.Handler.Handle(ctx, r)
+	}
 	l.mu.Lock()
 	if !l.limit.AllowN(time.Now(), 1) {
 		l.leftOut++

@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string, stdout io.Writer, stderr *logqueue.
 		return checkHealth(ctx, cfg, stdout)
 	}
 	ignoreBrokenPipes()
-	log := newLog(cfg.log, stderr)
+	log := newLog(cfg.log, cfg.logLevel, stderr)
 	if len(cfg.unknown) > 0 {
 		log.Warn("unknown environment variables; -h lists the known ones", "names", cfg.unknown)
 	}
@@ -72,11 +72,11 @@ func run(ctx context.Context, args []string, stdout io.Writer, stderr *logqueue.
 }
 
 // newLog returns a log that never blocks.
-func newLog(form string, stderr *logqueue.Queue) *slog.Logger {
+func newLog(form string, level slog.Level, stderr *logqueue.Queue) *slog.Logger {
 	if form == "json" {
-		return slog.New(stderr.Handler(slog.NewJSONHandler(stderr, &slog.HandlerOptions{ReplaceAttr: readable})))
+		return slog.New(stderr.Handler(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: level, ReplaceAttr: readable})))
 	}
-	return slog.New(stderr.Handler(slog.NewTextHandler(stderr, nil)))
+	return slog.New(stderr.Handler(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})))
 }
 
 // readable writes durations in JSON as in text, "10s" and not a number of nanoseconds.

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"regexp"
 	"slices"
@@ -107,6 +108,19 @@ func (r *ranged[T]) Set(text string) error {
 
 func (r *ranged[T]) String() string { return r.print(*r.value) }
 
+// level is the value of an option that is a level of the log.
+type level slog.Level
+
+// Set implements flag.Value.
+func (l *level) Set(text string) error {
+	if err := (*slog.Level)(l).UnmarshalText([]byte(text)); err != nil {
+		return errors.New("give debug, info, warn or error")
+	}
+	return nil
+}
+
+func (l *level) String() string { return strings.ToLower(slog.Level(*l).String()) }
+
 // onOff is the value of an option that its name alone switches on.
 type onOff bool
 
@@ -155,7 +169,7 @@ func optionGroups() []group {
 		{"Limits", []string{"max-streams", "max-streams-per-ip", "max-stream-rate"}},
 		{"Several nodes", []string{"nats", "nats-prefix"}},
 		{"Stop and restart", []string{"drain", "state"}},
-		{"Operate", []string{"admin", "log", "health", "version"}},
+		{"Operate", []string{"admin", "log", "log-level", "health", "version"}},
 		{"Develop", []string{"dev", "writer"}},
 	}
 }

@@ -38,12 +38,12 @@ func (n *Node) connect(urls []string, opts []nats.Option) error {
 			n.notice()
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			n.log.Warn("NATS went away", "error", scrub(err, n.secrets))
+			n.log.Warn("disconnected from NATS", "error", scrub(err, n.secrets))
 			n.setConnected(false)
 			n.lost()
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			n.log.Warn("NATS says", "error", scrub(err, n.secrets))
+			n.log.Warn("NATS reported an error", "error", scrub(err, n.secrets))
 			if errors.Is(err, nats.ErrSlowConsumer) {
 				n.apply((*union.Machine).Lost)
 				n.lost()

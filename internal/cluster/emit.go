@@ -71,7 +71,7 @@ func (n *Node) Emit(ctx context.Context, room, event string, data []byte, key st
 		}
 		// NATS remembers an attempt whose event it has lost, for example because its leader changed at that moment. It
 		// takes this attempt for a duplicate.
-		n.log.Warn("NATS has lost an event that it takes for kept; it is stored again", "room", room, "sequence", ack.Sequence)
+		n.log.Warn("NATS lost an event that it had confirmed; storing it again", "room", room, "sequence", ack.Sequence)
 		msgID += " again"
 		ack = nil
 	}

@@ -92,7 +92,7 @@ func (f *feed) take(e live) bool {
 // missed records that the hub lacks an event at or below the position that it already reported. The sender of that
 // position did not know the event. The caller holds f.mu.
 func (f *feed) missed(seq uint64) {
-	f.node.log.Warn("an event was passed over; readers are told by an io:gap", "room", f.room.name, "sequence", seq)
+	f.node.log.Warn("event skipped; subscribers get an io:gap", "room", f.room.name, "sequence", seq)
 	f.hub.Lose(f.last)
 	f.link = seq
 }
@@ -239,7 +239,7 @@ func (n *Node) timeOfNATS(ctx context.Context, info *jetstream.StreamInfo, recei
 		m, err = n.streams.Load().shared.GetLastMsgForSubject(ctx, n.names.entry("clock"))
 	}
 	if err != nil {
-		n.log.Debug("time of NATS is not known", "error", err)
+		n.log.Debug("time of NATS unknown", "error", err)
 		return received // assume that the clocks agree
 	}
 	return m.Time.Add(received.Sub(stored))
@@ -248,7 +248,7 @@ func (n *Node) timeOfNATS(ctx context.Context, info *jetstream.StreamInfo, recei
 func (n *Node) parse(data []byte, seq uint64, at time.Time) (hub.Event, bool) {
 	var s stored
 	if err := json.Unmarshal(data, &s); err != nil {
-		n.log.Warn("event in the stream is not well formed", "sequence", seq, "error", err)
+		n.log.Warn("malformed event in the stream", "sequence", seq, "error", err)
 		return hub.Event{}, false
 	}
 	return hub.Event{Seq: seq, Time: at, Name: s.Event, Data: s.Data}, true

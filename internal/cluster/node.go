@@ -210,9 +210,9 @@ func (n *Node) sync(ctx context.Context) error {
 		n.lost()
 		return err
 	}
-	n.log.Info("in step with NATS", "server", n.nc.ConnectedAddr(), "epoch", n.Epoch())
+	n.log.Info("connected to NATS", "server", n.nc.ConnectedAddr(), "epoch", n.Epoch())
 	if n.drifts(info) {
-		n.log.Warn("with this NATS each new leader of a cluster is an io:gap for all readers; use a newer one", "version", n.nc.ConnectedServerVersion())
+		n.log.Warn("this NATS is old; each new leader of its cluster is an io:gap for all subscribers", "version", n.nc.ConnectedServerVersion())
 	}
 	for _, r := range n.open() {
 		n.tasks.add(r.refresh)
@@ -258,7 +258,7 @@ func (n *Node) enter(info *jetstream.StreamInfo, tip uint64) error {
 	}
 	n.behind = time.Time{}
 	if old != "" {
-		n.log.Warn("the stream has lost events or is another one; readers are told by an io:gap",
+		n.log.Warn("the stream has lost events or was replaced; subscribers get an io:gap",
 			"epoch", epoch, "epoch_before", old, "last", last, "last_before", tip)
 	}
 	n.settled.Store(0)
@@ -284,7 +284,7 @@ func (n *Node) report(err error) {
 	n.mu.Unlock()
 	switch {
 	case err == nil && was != nil:
-		n.log.Info("NATS is there")
+		n.log.Info("ready")
 	case err != nil && (was == nil || errors.Is(was, errUnreached)):
 		n.log.Warn("not ready", "error", err)
 	}

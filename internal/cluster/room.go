@@ -79,7 +79,7 @@ func (r *room) subscribe(sets string) {
 	for _, subject := range []string{r.node.names.live(r.token), sets} {
 		sub, err := r.node.nc.ChanSubscribe(subject, r.node.inbox)
 		if err != nil {
-			r.node.log.Warn("room is not heard", "error", err)
+			r.node.log.Warn("subscribe to room failed", "error", err)
 			return // the connection is closed
 		}
 		r.subs = append(r.subs, sub)
@@ -107,7 +107,7 @@ func (r *room) refresh(ctx context.Context) {
 		if err == nil {
 			break
 		}
-		r.node.log.Debug("room is not up to date", "room", r.name, "error", err)
+		r.node.log.Debug("refresh of room failed", "room", r.name, "error", err)
 		select {
 		case <-ctx.Done():
 			return
@@ -164,7 +164,7 @@ func (r *room) compare(ctx context.Context) {
 	done()
 	switch {
 	case err != nil:
-		r.node.log.Debug("room was not compared", "room", r.name, "error", err)
+		r.node.log.Debug("compare of room failed", "room", r.name, "error", err)
 		r.mu.Lock()
 		r.sweep = time.Now().Add(firstSweep)
 		r.mu.Unlock()

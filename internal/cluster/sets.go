@@ -71,10 +71,10 @@ func (n *Node) apply(do func(m *union.Machine, now time.Time) union.Effects) uni
 		}
 	}
 	for _, node := range e.Heard {
-		n.log.Info("node is there", "node", node)
+		n.log.Info("node joined", "node", node)
 	}
 	for _, node := range e.Silent {
-		n.log.Warn("node is dead", "node", node)
+		n.log.Warn("node expired", "node", node)
 	}
 	return e
 }
@@ -224,7 +224,7 @@ func (n *Node) onSets(m *nats.Msg) {
 	for rest := m.Data; len(rest) > 0; {
 		msg, more, err := union.Decode(rest)
 		if err != nil {
-			n.log.Warn("message of another node is not well formed", "error", err)
+			n.log.Warn("malformed message of another node", "error", err)
 			return
 		}
 		rest = more
@@ -303,7 +303,7 @@ func (n *Node) sendAll() {
 			payload = union.Append(payload, queue[i].Message)
 		}
 		if err := n.nc.Publish(n.names.sets(key, queue[i].To), payload); err != nil {
-			n.log.Debug("message did not go out", "error", err) // the other nodes will request it
+			n.log.Debug("message not sent", "error", err) // the other nodes will request it
 		}
 	}
 }
@@ -320,7 +320,7 @@ func (n *Node) useKey(key []byte) {
 	if key == nil || slices.Equal(key, had) {
 		return
 	}
-	n.log.Info("users are told to nodes with this key", "subject", n.names.sets(key, union.To{}))
+	n.log.Info("publishing users with this key", "subject", n.names.sets(key, union.To{}))
 	n.apply(func(*union.Machine, time.Time) union.Effects {
 		s.reset(n, key)
 		s.queue = slices.DeleteFunc(s.queue, func(j job) bool { return j.do == nil })
@@ -337,7 +337,7 @@ func (n *Node) useKey(key []byte) {
 func (n *Node) listen(key []byte) {
 	for _, to := range []union.To{{}, {Node: n.tag}} {
 		if _, err := n.nc.ChanSubscribe(n.names.sets(key, to), n.inbox); err != nil {
-			n.log.Warn("other nodes are not heard", "error", err)
+			n.log.Warn("subscribe to the other nodes failed", "error", err)
 		}
 	}
 }

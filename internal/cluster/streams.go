@@ -131,13 +131,13 @@ func (n *Node) provideOne(ctx context.Context, want jetstream.StreamConfig, grow
 		if s, err = n.js.UpdateStream(ctx, grown); err != nil {
 			return nil, err
 		}
-		n.log.Info("stream keeps more now", "stream", want.Name, "age", grown.MaxAge, "per_room", grown.MaxMsgsPerSubject)
+		n.log.Info("stream limits raised", "stream", want.Name, "age", grown.MaxAge, "per_room", grown.MaxMsgsPerSubject)
 	}
 	if grow && grown.Replicas < replicas && s.CachedInfo().Cluster != nil && s.CachedInfo().Cluster.Name != "" {
 		// The stream was made while there were fewer servers.
 		grown.Replicas = replicas
 		if more, err := n.js.UpdateStream(ctx, grown); err == nil {
-			n.log.Info("stream has more replicas now", "stream", want.Name, "replicas", replicas)
+			n.log.Info("stream replicas raised", "stream", want.Name, "replicas", replicas)
 			s = more
 		}
 	}
@@ -156,7 +156,7 @@ func (n *Node) create(ctx context.Context, want jetstream.StreamConfig) (jetstre
 		return n.js.Stream(ctx, want.Name) // another node was faster
 	}
 	if err == nil {
-		n.log.Info("stream made", "stream", want.Name, "replicas", want.Replicas)
+		n.log.Info("stream created", "stream", want.Name, "replicas", want.Replicas)
 	}
 	return s, err
 }

@@ -64,6 +64,7 @@ type Engine struct {
 	begun     chan struct{} // closed when the engine starts to run
 	begin     func()        // closes begun
 	started   time.Time
+	verbose   bool // what single clients do is logged
 	maxLeases int
 	expire    chan struct{}          // signals that a lease may end earlier than before
 	degraded  atomic.Pointer[string] // describes a problem with the events of all nodes
@@ -98,6 +99,7 @@ func New(opt Options) (*Engine, error) {
 		streams:   newRegistry(opt.MaxStreams, opt.MaxPerIP),
 		rates:     rates{perSecond: opt.MaxRate},
 		started:   time.Now(),
+		verbose:   opt.Log.Enabled(context.Background(), slog.LevelDebug),
 		maxLeases: max(minLeases, 4*opt.MaxStreams),
 		expire:    make(chan struct{}, 1),
 	}
@@ -243,6 +245,7 @@ func (e *Engine) trim(now time.Time) {
 func (e *Engine) expireUsers(now time.Time) {
 	for _, room := range e.users.Expire(now) {
 		e.recount(room)
+		e.traceUsers("expired", room)
 	}
 }
 

@@ -134,6 +134,9 @@ func (e *Engine) leaveHere(room string, ids []string, grace time.Duration) {
 	}
 	e.wakeExpiry()
 	e.recount(room)
+	if grace == 0 {
+		e.traceUsers("left", room)
+	}
 }
 
 // tendLeases pings the leased streams that are due. It ends streams that never answered, and streams of proxied

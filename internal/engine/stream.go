@@ -118,6 +118,7 @@ func (e *Engine) Subscribe(ctx context.Context, want Request) (*Stream, error) {
 		return nil, err
 	}
 	st.room = e.hub.Open(want.Room)
+	joins := e.verbose && (user == "" || !e.users.Has(want.Room, user))
 	st.count(user)
 	e.node.Changed(want.Room) // the other nodes get the change while this subscriber still waits
 	e.node.Await(ctx, want.Room, want.Cursor)
@@ -131,6 +132,10 @@ func (e *Engine) Subscribe(ctx context.Context, want Request) (*Stream, error) {
 		st.endAt(want.Until)
 	}
 	e.recount(want.Room)
+	e.traceStream("connected", st, "")
+	if joins {
+		e.traceUsers("joined", want.Room)
+	}
 	return st, nil
 }
 
@@ -252,6 +257,7 @@ func (st *Stream) close(reason wire.Reason) {
 		e.recount(st.room.Name())
 		e.wakeExpiry()
 	}
+	e.traceStream("disconnected", st, reason)
 	e.hub.Close(st.room)
 	if written {
 		e.observer.Ended(reason)

@@ -223,8 +223,8 @@ func missed(t *testing.T, n *rig.Server, nodes int) {
 		t.Errorf("/stats while a node is silent: got %+v, want ok and %d nodes", got, nodes)
 	}
 	rig.Wait(t, 5*time.Second, "it is gone from /stats", func() bool { return len(statsOf(t, n).Nodes) == nodes-1 })
-	if !strings.Contains(n.Log(), `msg="node is dead"`) {
-		t.Errorf("the log says nothing of a node that is dead:\n%s", n.Log())
+	if !strings.Contains(n.Log(), `msg="node expired"`) {
+		t.Errorf("the log does not say that the node expired:\n%s", n.Log())
 	}
 	if got := status(n.URL + "/readyz"); got != http.StatusOK {
 		t.Errorf("/readyz of a node that is well: got %d, want 200", got)
@@ -325,7 +325,7 @@ func TestFrozenNode(t *testing.T) {
 			t.Errorf("/readyz after the thaw: got %d, want 200", got)
 		}
 	}
-	if !strings.Contains(nodes[0].Log(), `msg="node is there"`) {
+	if !strings.Contains(nodes[0].Log(), `msg="node joined"`) {
 		t.Errorf("the log of the other node says nothing of it:\n%s", nodes[0].Log())
 	}
 	time.Sleep(3 * time.Second)
