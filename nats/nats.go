@@ -16,6 +16,9 @@ import (
 // Options are the options of a backend.
 type Options = cluster.Options
 
+// OptionError is the error of [New] if an option cannot be used. It says which one, and why.
+type OptionError = cluster.OptionError
+
 // New returns a backend for one [headcount.Server]. It connects in the background. An error means that the options are
 // wrong. [headcount.Server.Shutdown] closes its connection.
 func New(opt Options) (headcount.Backend, error) {

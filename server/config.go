@@ -97,7 +97,7 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 		return nil, usageError{err}
 	}
 	if cfg.private, err = auth.ParseRooms(cfg.given.private); err != nil {
-		return nil, usageError{err}
+		return nil, usageError{fmt.Errorf("-private: %w", err)}
 	}
 	if err := cfg.check(); err != nil {
 		return nil, usageError{err}
@@ -202,8 +202,8 @@ func (c *config) check() error {
 	}
 	if c.nats != "" {
 		options := c.backend(nil)
-		if err := options.Check(); err != nil {
-			return err
+		if bad := (*nats.OptionError)(nil); errors.As(options.Check(), &bad) {
+			return fmt.Errorf("%s: %w", map[string]string{"Servers": "-nats", "Prefix": "-nats-prefix"}[bad.Option], bad.Err)
 		}
 	}
 	if _, _, err := splitAddr(c.addr); err != nil {

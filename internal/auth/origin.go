@@ -76,7 +76,7 @@ func (o Origins) Allow(header http.Header, r *http.Request) error {
 	origin := r.Header.Get("Origin")
 	welcome(header, origin) // its page may read the reason of the refusal
 	return &Error{Status: http.StatusForbidden, Reason: "origin", Sentence: fmt.Sprintf(
-		"pages of %.200q may not subscribe here; start the server with -origins to allow them", origin)}
+		"pages of %.200q may not subscribe here; add this origin to the allowed origins of the server (option -origins, or Options.Origins in Go)", origin)}
 }
 
 // Greet sets the headers that let a page of another origin read the response, and reports whether the request's origin

@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -17,7 +16,7 @@ func ParseRooms(list string) ([]string, error) {
 			break
 		}
 		if err := sse.CheckRoom(one); err != nil {
-			return nil, fmt.Errorf("-private: %w", err)
+			return nil, err
 		}
 		patterns = append(patterns, one)
 	}

@@ -90,7 +90,7 @@ func (p *Policy) emitter(r *http.Request) (grant, error) {
 	if p.Token == "" && p.Key == nil {
 		return grant{}, &Error{http.StatusForbidden, "emit_off", "", "emit is off; start the server with -token SECRET to switch it on"}
 	}
-	const none = "missing or wrong token; send the header Authorization: Bearer TOKEN with the server's -token"
+	const none = "missing or wrong token; send the token of this server in the header Authorization: Bearer TOKEN"
 	token := bearer(r)
 	if token == "" {
 		return grant{}, unauthorized("", none)

@@ -99,7 +99,7 @@ func (p *Policy) check(token string) (grant, error) {
 	if p.Token != "" && subtle.ConstantTimeCompare(got[:], want[:]) == 1 {
 		return everything(), nil
 	}
-	wrong := errors.New("the token is not valid; get one that is signed with this server's -key")
+	wrong := errors.New("the token is not valid; get one that is signed with the key of this server")
 	if p.Key == nil || len(token) > maxToken {
 		return grant{}, wrong
 	}

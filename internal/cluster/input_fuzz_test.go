@@ -18,7 +18,7 @@ import (
 	"headcount/internal/presence"
 )
 
-// FuzzServers checks that any value of -nats gives addresses or an error of one sentence without a password.
+// FuzzServers checks that any value of Options.Servers gives addresses or an error of one sentence without a password.
 func FuzzServers(f *testing.F) {
 	for _, list := range []string{
 		"", "localhost", "nats://a:1,tls://b", "nats://me:PASS@a", "me:PASS@a", "nats://a?password=PASS", "ws://PASS@[::1]:80/x", "http://x:PASS@a", ",", "nats://",

@@ -30,14 +30,27 @@ type Options struct {
 
 var prefixForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
 
-// Check returns an error that says what is wrong with the options. The error never contains a URL, because a URL may
-// contain a password.
+// OptionError says which option has a value that cannot be used, and why.
+type OptionError struct {
+	Option string // name of the field of [Options]
+	Err    error
+}
+
+func (e *OptionError) Error() string { return "Options." + e.Option + ": " + e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *OptionError) Unwrap() error { return e.Err }
+
+// Check returns an [OptionError] if an option cannot be used. The error never contains a URL, because a URL may contain
+// a password.
 func (o *Options) Check() error {
 	if o.Prefix != "" && !prefixForm.MatchString(o.Prefix) {
-		return fmt.Errorf("-nats-prefix %q is no name; give 1 to 32 of A-Za-z0-9_-", o.Prefix)
+		return &OptionError{"Prefix", fmt.Errorf("%q is not a valid name; give 1 to 32 of A-Za-z0-9_-", o.Prefix)}
 	}
-	_, _, err := o.servers()
-	return err
+	if _, _, err := o.servers(); err != nil {
+		return &OptionError{"Servers", err}
+	}
+	return nil
 }
 
 // servers returns the URLs without their queries, and the options from the queries.
@@ -50,12 +63,12 @@ func (o *Options) servers() (urls []string, opts []nats.Option, err error) {
 		}
 		u, err := url.Parse(text)
 		if err != nil || u.Hostname() == "" {
-			return nil, nil, fmt.Errorf("-nats: address %d is not a URL; give nats://host:4222, or nats://user:password@host:4222 with special characters as %%XX", i+1)
+			return nil, nil, fmt.Errorf("address %d is not a URL; give nats://host:4222, or nats://user:password@host:4222 with special characters as %%XX", i+1)
 		}
 		switch u.Scheme {
 		case "nats", "tls", "ws", "wss":
 		default:
-			return nil, nil, fmt.Errorf("-nats: address %d begins with %s; give nats, tls, ws or wss", i+1, u.Scheme)
+			return nil, nil, fmt.Errorf("address %d begins with %s; give nats, tls, ws or wss", i+1, u.Scheme)
 		}
 		for name, values := range u.Query() {
 			switch file := values[0]; name {
@@ -64,7 +77,7 @@ func (o *Options) servers() (urls []string, opts []nats.Option, err error) {
 			case "nkey":
 				opt, err := nats.NkeyOptionFromSeed(file)
 				if err != nil {
-					return nil, nil, fmt.Errorf("-nats: nkey: %w", err)
+					return nil, nil, fmt.Errorf("nkey: %w", err)
 				}
 				opts = append(opts, opt)
 			case "ca":
@@ -75,14 +88,14 @@ func (o *Options) servers() (urls []string, opts []nats.Option, err error) {
 				key = file
 			default:
 				// It may be a part of a password that contains a question mark.
-				return nil, nil, fmt.Errorf("-nats: address %d has something else behind the question mark than creds, nkey, ca, cert, key; write special characters of a password as %%XX", i+1)
+				return nil, nil, fmt.Errorf("address %d has an unknown name behind the question mark; use creds, nkey, ca, cert and key, and write special characters of a password as %%XX", i+1)
 			}
 		}
 		u.RawQuery, u.Path = "", strings.TrimSuffix(u.Path, "/")
 		urls = append(urls, u.String())
 	}
 	if (cert == "") != (key == "") {
-		return nil, nil, errors.New("-nats: cert and key go together; give both or neither")
+		return nil, nil, errors.New("cert and key go together; give both or neither")
 	}
 	if cert != "" {
 		opts = append(opts, nats.ClientCert(cert, key))

@@ -21,14 +21,14 @@ func TestOptions(t *testing.T) {
 		{"token", "nats://s3cret@localhost:4222", "", ""},
 		{"files", "tls://localhost?ca=ca.pem&cert=c.pem&key=k.pem&creds=me.creds", "", ""},
 		{"prefix", "nats://localhost", "my-count_2", ""},
-		{"no host", "nats://", "", "address 1"},
+		{"no host", "nats://", "", "Options.Servers: address 1"},
 		{"not a URL", "nats://a,nats://me:s3cret@%zz", "", "address 2"},
 		{"other scheme", "http://me:s3cret@localhost", "", "begins with http"},
 		{"other file", "nats://me:s3cret@localhost?password=x", "", "question mark"},
 		{"question mark in a password", "nats://me?s3cret@localhost", "", "%XX"},
 		{"cert without key", "tls://localhost?cert=c.pem", "", "cert and key"},
-		{"prefix with a dot", "nats://localhost", "a.b", "-nats-prefix"},
-		{"prefix with a star", "nats://localhost", "*", "-nats-prefix"},
+		{"prefix with a dot", "nats://localhost", "a.b", "Options.Prefix: "},
+		{"prefix with a star", "nats://localhost", "*", "Options.Prefix: "},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			err := (&cluster.Options{Servers: row.servers, Prefix: row.prefix}).Check()

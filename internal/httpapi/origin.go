@@ -10,7 +10,7 @@ import (
 func (h *Handler) allowOrigin(w http.ResponseWriter, r *http.Request) error {
 	err := h.opt.Origins.Allow(w.Header(), r)
 	if origin := r.Header.Get("Origin"); err != nil && h.strangers.add(origin) {
-		h.opt.Log.Warn("refused a page of another origin; allow it with -origins if it is yours", "origin", origin)
+		h.opt.Log.Warn("refused a page of another origin; if it is yours, add it to the allowed origins (-origins, or Options.Origins in Go)", "origin", origin)
 	}
 	return err
 }
