@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"headcount/internal/engine"
 )
@@ -15,7 +16,7 @@ import (
 //	snapshot := live.Freeze()
 //	state, err := snapshot.Bytes()
 //	// Send state, and the descriptors snapshot.Streams() by SCM_RIGHTS. When the next process has them,
-//	err = live.Release(ctx)
+//	err = live.Release(ctx, next)
 //	// or else live.Thaw().
 //
 // and in the next process
@@ -51,7 +52,14 @@ func (s *Server) Thaw() { s.engine.Thaw() }
 
 // Release ends a frozen server after another process has taken over. Only clients whose streams could not be handed
 // over notice.
-func (s *Server) Release(ctx context.Context) error {
+//
+// Some requests have been read here, but are for the other process. next responds to them, for example by passing on
+// their connections. Nothing has been written to them, and their bodies can be read from the start. Without next they
+// get a 503.
+func (s *Server) Release(ctx context.Context, next http.Handler) error {
+	if next != nil {
+		s.api.Moved(next)
+	}
 	err := s.engine.Release(ctx)
 	s.once.Do(func() { close(s.stopped) })
 	s.stop()

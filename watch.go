@@ -15,11 +15,15 @@ import (
 const countTime = 2 * time.Second
 
 // Count returns how many users a room has now, over all nodes; "" is the lobby. For a room that is not open on this
-// node it asks the other nodes, and waits at most 2 s.
+// node it asks the other nodes, and waits at most 2 s. After [Server.Release] it is 0.
 func (s *Server) Count(room string) int {
 	ctx, cancel := context.WithTimeout(context.Background(), countTime)
 	defer cancel()
-	return s.engine.Count(ctx, cmp.Or(room, httpapi.DefaultRoom))
+	users, err := s.engine.Count(ctx, cmp.Or(room, httpapi.DefaultRoom))
+	if err != nil { // another process has taken over
+		return 0
+	}
+	return users
 }
 
 // Watch yields how many users a room has, over all nodes. It yields the number now, and then each number that the
@@ -34,8 +38,10 @@ func (s *Server) Watch(ctx context.Context, room string) iter.Seq[int] {
 		for last := -1; ; {
 			changed := r.Changed()
 			users, err := strconv.Atoi(string(r.Published(sse.UserCount)))
-			if err != nil {
-				users = s.engine.Count(ctx, room) // no number was published yet
+			if err != nil { // no number was published yet
+				if users, err = s.engine.Count(ctx, room); err != nil {
+					return
+				}
 			}
 			if users != last && !yield(users) {
 				return

@@ -2,12 +2,12 @@ package main
 
 import (
 	"container/list"
+	"context"
 	"crypto/tls"
 	"net"
 	"net/http"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"headcount/internal/auth"
@@ -34,8 +34,7 @@ type idleConns struct {
 	conns map[net.Conn]idleConn
 	from  map[netip.Prefix]*list.List // net.Conn values, the oldest first
 
-	leaving leaving      // connections that go to another process
-	changes atomic.Int32 // requests in progress that may change something
+	leaving leaving // connections that go to another process
 }
 
 // idleConn is the record of a connection without a request.
@@ -57,17 +56,6 @@ func idleOfAddress(files, processors int) int {
 
 func newIdleConns(most int, trusted []netip.Prefix) *idleConns {
 	return &idleConns{most: most, trusted: trusted, conns: make(map[net.Conn]idleConn), from: make(map[netip.Prefix]*list.List)}
-}
-
-// counted counts the requests in progress that change something.
-func (i *idleConns) counted(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPost {
-			i.changes.Add(1)
-			defer i.changes.Add(-1)
-		}
-		next.ServeHTTP(w, r)
-	})
 }
 
 // changed implements http.Server.ConnState.
@@ -113,6 +101,31 @@ func (i *idleConns) note(c net.Conn, state http.ConnState) (old []net.Conn) {
 		old = append(old, oldest)
 	}
 	return old
+}
+
+// restTime is how long the connections that stay in a process without listeners may be idle before they are closed.
+const restTime = time.Second
+
+// rest waits until no connection is left without a request, because an idle one may be sending a request when it is
+// closed. It waits at most restTime.
+func (i *idleConns) rest(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, restTime)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for i.any() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (i *idleConns) any() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return len(i.conns) > 0
 }
 
 // forget removes a connection from the lists. The caller holds i.mu.

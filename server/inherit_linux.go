@@ -1,16 +1,24 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"net"
+	"net/netip"
 
 	"headcount"
 	"headcount/internal/handover"
+	"headcount/internal/wire"
 )
 
 // predecessor is the process that hands over to this one, and what it sent. It is nil if there is no such process.
 type predecessor struct {
 	from   *handover.Predecessor
 	parcel *handover.Parcel
+	addr   net.Addr      // of the public listener
+	ended  chan struct{} // closed when no more connections come
 }
 
 // inherit returns the process that started this one to hand over to it, or nil.
@@ -19,7 +27,7 @@ func inherit() (*predecessor, error) {
 	if err != nil || from == nil {
 		return nil, err
 	}
-	return &predecessor{from: from, parcel: new(handover.Parcel)}, nil
+	return &predecessor{from: from, parcel: new(handover.Parcel), ended: make(chan struct{})}, nil
 }
 
 // receive stops the other process and takes over its state. Until ready, the other process resumes if anything fails
@@ -58,6 +66,66 @@ func (p *predecessor) ready() ([]net.Conn, error) {
 	p.parcel.Close()
 	return conns, err
 }
+
+// passing returns a listener for the connections that the other process passes on until it ends. It returns nil if there
+// is no such process.
+func (p *predecessor) passing(addr net.Addr) net.Listener {
+	if p == nil {
+		return nil
+	}
+	p.addr = addr
+	return p
+}
+
+// passed waits until the other process passes on no more connections.
+func (p *predecessor) passed(ctx context.Context) {
+	if p == nil {
+		return
+	}
+	select {
+	case <-p.ended:
+	case <-ctx.Done():
+	}
+}
+
+// Accept implements [net.Listener].
+func (p *predecessor) Accept() (net.Conn, error) {
+	conn, err := p.accept()
+	if err != nil {
+		close(p.ended) // http.Server does not call Accept again
+		return nil, errors.Join(net.ErrClosed, err)
+	}
+	return conn, nil
+}
+
+func (p *predecessor) accept() (net.Conn, error) {
+	parcel, err := p.from.Next()
+	if err != nil {
+		return nil, err
+	}
+	defer parcel.Close()
+	var about passed
+	if err := json.Unmarshal(parcel.State, &about); err != nil {
+		return nil, fmt.Errorf("read about connection: %w", err)
+	}
+	conns, err := parcel.TakeConnections()
+	if err != nil || len(conns) != 1 {
+		return nil, errors.Join(fmt.Errorf("got %d connections, want 1", len(conns)), err)
+	}
+	conn := conns[0]
+	local, lerr := netip.ParseAddrPort(about.Local)
+	remote, rerr := netip.ParseAddrPort(about.Remote)
+	if _, ok := conn.(*net.UnixConn); ok && lerr == nil && rerr == nil {
+		conn = &relayed{conn, net.TCPAddrFromAddrPort(local), net.TCPAddrFromAddrPort(remote), about.TLS}
+	}
+	return &wire.Preread{Conn: conn, Bytes: about.Read}, nil
+}
+
+// Close implements [net.Listener].
+func (p *predecessor) Close() error { return p.from.Close() }
+
+// Addr implements [net.Listener].
+func (p *predecessor) Addr() net.Addr { return p.addr }
 
 // refuse tells the other process why this one does not take over.
 func (p *predecessor) refuse(why error) {

@@ -29,8 +29,8 @@ func (l *leaving) changed(c net.Conn, state http.ConnState) {
 	delete(l.going, c)
 }
 
-// take makes net/http give up the connections that wait for a request, and returns a descriptor of each. It also waits
-// for requests that change something, because the engine would refuse them later. Connections with TLS stay.
+// take makes net/http give up the connections that wait for a request, and returns a descriptor of each. Connections with
+// TLS stay.
 func (i *idleConns) take(within time.Duration) []int {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -47,14 +47,14 @@ func (i *idleConns) take(within time.Duration) []int {
 	return gone
 }
 
-// takeIdle reports whether there is nothing left to take or to wait for.
+// takeIdle reports whether there is nothing left to take.
 func (i *idleConns) takeIdle() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.leaving.going == nil {
 		i.leaving.going = make(map[net.Conn]int)
 	}
-	done := i.changes.Load() == 0
+	done := true
 	for c, idle := range i.conns {
 		if idle.timer == nil {
 			continue // part of its first request may have been read

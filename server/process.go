@@ -28,6 +28,8 @@ type process struct {
 	private   *http.Server
 	listeners map[string]*listener // by option and address
 	idle      *idleConns
+	passage   passage
+	before    *predecessor // nil if there is none
 }
 
 // goodbyeTime is how long the goodbye to the other nodes may take after the drain.
@@ -39,7 +41,7 @@ const lastTime = 500 * time.Millisecond
 // newProcess makes all parts in the order of their dependencies. It continues with the state of the predecessor, or
 // with the state in the file of -state. Nothing runs yet.
 func newProcess(ctx context.Context, cfg *config, before *predecessor, log *slog.Logger) (p *process, err error) {
-	p = &process{cfg: cfg, log: log, listeners: make(map[string]*listener), idle: newIdleConns(idleOfAddress(engine.FileLimit(), runtime.GOMAXPROCS(0)), cfg.trusted)}
+	p = &process{cfg: cfg, log: log, before: before, listeners: make(map[string]*listener), idle: newIdleConns(idleOfAddress(engine.FileLimit(), runtime.GOMAXPROCS(0)), cfg.trusted)}
 	defer func() {
 		if err != nil {
 			p.close()
@@ -82,7 +84,7 @@ func newProcess(ctx context.Context, cfg *config, before *predecessor, log *slog
 		Node: p.site.live, Metrics: p.site.metrics, Pages: p.site.pages, Heartbeat: cfg.heartbeat,
 		Name: cfg.adminName(), Version: version.String(), Log: log,
 	})
-	p.public = publicServer(p.site.handler(), cfg.path, p.idle, cfg.protocols(), log)
+	p.public = publicServer(p.site.handler(), cfg.path, p.idle, &p.passage, cfg.protocols(), log)
 	p.public.TLSConfig = secure
 	p.private = &http.Server{Handler: closeAfterChunks(p.operators), ReadHeaderTimeout: headerTime, ErrorLog: p.public.ErrorLog}
 	conns, err := before.ready() // from here on this process owns the streams
@@ -149,6 +151,9 @@ func (p *process) run(ctx context.Context, self program) error {
 	}
 	l := p.publicListener()
 	running.Go(func() { serve(p.public, l, failed) })
+	if passing := p.before.passing(l.Addr()); passing != nil {
+		running.Go(func() { _ = p.public.Serve(passing) }) // it ends with the other process
+	}
 	stats := p.site.live.Stats()
 	p.log.Info("listening", "addr", l.Addr().String(), "url", pageURL(l.Addr(), p.cfg.tlsCert != "")+p.cfg.path,
 		"max_streams", stats.MaxStreams, "open_files", engine.FileLimit(), "writer", string(stats.Writer))
@@ -167,23 +172,23 @@ func (p *process) run(ctx context.Context, self program) error {
 			return p.stop()
 		case <-requests:
 			p.tell("RELOADING=1")
-			u := upgrade{program: self, live: p.site.live, listeners: p.listeners, public: p.publicListener(), idle: p.idle, log: p.log}
-			pid, err := p.upgrade(ctx, u)
+			u := upgrade{program: self, live: p.site.live, listeners: p.listeners, public: p.publicListener(), idle: p.idle, passage: &p.passage, log: p.log}
+			next, err := p.upgrade(ctx, u)
 			if err != nil {
 				p.log.Error("not upgraded", "error", err)
 				p.tell("READY=1")
 				continue
 			}
-			p.tell(fmt.Sprintf("MAINPID=%d\nREADY=1", pid))
-			return p.leave()
+			p.tell(fmt.Sprintf("MAINPID=%d\nREADY=1", next.pid()))
+			return p.leave(next)
 		}
 	}
 }
 
 // upgrade hands over to the next process.
-func (p *process) upgrade(ctx context.Context, u upgrade) (pid int, err error) {
+func (p *process) upgrade(ctx context.Context, u upgrade) (*successor, error) {
 	if p.cfg.nats != "" {
-		return 0, errors.New("a node of a cluster cannot hand over yet; stop and start it, and its users go to the other nodes")
+		return nil, errors.New("a node of a cluster cannot hand over yet; stop and start it, and its users go to the other nodes")
 	}
 	return u.run(ctx)
 }
@@ -225,8 +230,9 @@ func (p *process) stop() error {
 	return nil
 }
 
-// leave ends what was not handed over to the next process.
-func (p *process) leave() error {
+// leave ends what was not handed over to the next process, and passes on the requests that were read too late.
+func (p *process) leave(next *successor) error {
+	p.passage.next.Store(next)
 	for _, l := range p.listeners {
 		l.Leave()
 	}
@@ -235,13 +241,17 @@ func (p *process) leave() error {
 	last, cancel := context.WithTimeout(context.Background(), max(p.cfg.drain, lastTime))
 	defer cancel()
 	var ending sync.WaitGroup
+	ending.Go(func() { _ = p.private.Shutdown(last) }) // run closes what is left
 	ending.Go(func() {
+		p.idle.rest(last)
+		p.before.passed(last)
 		if err := p.public.Shutdown(last); err != nil {
 			_ = p.public.Close()
 		}
 	})
-	err := p.site.live.Release(last)
+	err := p.site.live.Release(last, next)
 	ending.Wait()
+	_ = next.Close() // it has got everything
 	if err != nil {
 		p.log.Warn("some streams that stayed were cut", "error", err)
 	}

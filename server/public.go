@@ -12,11 +12,12 @@ const (
 )
 
 // publicServer returns the server of the public listener.
-func publicServer(handler http.Handler, path string, idle *idleConns, protocols *http.Protocols, log *slog.Logger) *http.Server {
+func publicServer(handler http.Handler, path string, idle *idleConns, pass *passage, protocols *http.Protocols, log *slog.Logger) *http.Server {
 	s := &http.Server{
-		Handler:   idle.counted(closeAfterChunks(under(path, handler))),
-		Protocols: protocols,
-		ConnState: idle.changed,
+		Handler:     pass.around(closeAfterChunks(under(path, handler))),
+		Protocols:   protocols,
+		ConnState:   idle.changed,
+		ConnContext: connContext,
 		// WriteTimeout stays 0, because it would end every stream. Each write of a stream has its own deadline.
 		// IdleTimeout stays 0 too, see idleConns.
 		ReadHeaderTimeout: headerTime,

@@ -56,14 +56,15 @@ type upgrade struct {
 	listeners map[string]*listener // by option and address
 	public    *listener            // the listener that accepted the idle connections
 	idle      *idleConns
+	passage   *passage
 	log       *slog.Logger
 }
 
 // run hands over to the program that is at the path now. If that does not start, this process resumes and run returns
 // the reason.
-func (u *upgrade) run(ctx context.Context) (pid int, err error) {
+func (u *upgrade) run(ctx context.Context) (*successor, error) {
 	if os.Getpid() == 1 {
-		return 0, errors.New("this is process 1, and a container ends with it; replace the container instead")
+		return nil, errors.New("this is process 1, and a container ends with it; replace the container instead")
 	}
 	begin := time.Now()
 	starting, cancel := context.WithCancel(context.Background())
@@ -73,7 +74,7 @@ func (u *upgrade) run(ctx context.Context) (pid int, err error) {
 	next, err := handover.Start(cmd, handover.Limits{Hello: helloTime, Ready: readyTime})
 	if err != nil {
 		cancel()
-		return 0, err
+		return nil, err
 	}
 	parcel, err := u.stop()
 	frozen := time.Now()
@@ -95,16 +96,17 @@ func (u *upgrade) run(ctx context.Context) (pid int, err error) {
 		if state != nil {
 			u.live.Thaw()
 		}
-		return 0, errors.Join(err, u.goOn(parcel))
+		return nil, errors.Join(err, u.goOn(parcel))
 	}
 	u.log.Info("handed over", "pid", next.Pid(), "streams", len(parcel.Streams), "connections", len(parcel.Connections),
 		"bytes", len(parcel.State), "took", time.Since(begin), "paused", time.Since(frozen))
-	return next.Pid(), nil
+	return &successor{next, u.log}, nil
 }
 
 // stop stops accepting, and takes the connections that wait for a request away from net/http.
 func (u *upgrade) stop() (*handover.Parcel, error) {
 	var parcel handover.Parcel
+	u.passage.closing.Store(true)
 	for name, l := range u.listeners {
 		if err := l.Pause(); err != nil {
 			return &parcel, err
@@ -121,6 +123,7 @@ func (u *upgrade) stop() (*handover.Parcel, error) {
 
 // goOn accepts again.
 func (u *upgrade) goOn(parcel *handover.Parcel) error {
+	u.passage.closing.Store(false)
 	conns, err := parcel.TakeConnections()
 	for _, l := range parcel.Listeners {
 		_ = unix.Close(l.FD)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 
 	"headcount"
@@ -26,10 +27,17 @@ type upgrade struct {
 	listeners map[string]*listener
 	public    *listener
 	idle      *idleConns
+	passage   *passage
 	log       *slog.Logger
 }
 
-func (*upgrade) run(context.Context) (pid int, err error) { return 0, errors.ErrUnsupported }
+func (*upgrade) run(context.Context) (*successor, error) { return nil, errors.ErrUnsupported }
+
+type successor struct{}
+
+func (*successor) pid() int                                     { return 0 }
+func (*successor) Close() error                                 { return nil }
+func (*successor) ServeHTTP(http.ResponseWriter, *http.Request) {}
 
 type predecessor struct{}
 
@@ -38,4 +46,6 @@ func inherit() (*predecessor, error) { return nil, nil }
 func (*predecessor) receive() (*headcount.Snapshot, error) { return nil, nil }
 func (*predecessor) listener(string) (net.Listener, error) { return nil, nil }
 func (*predecessor) ready() ([]net.Conn, error)            { return nil, nil }
+func (*predecessor) passing(net.Addr) net.Listener         { return nil }
+func (*predecessor) passed(context.Context)                {}
 func (*predecessor) refuse(error)                          {}

@@ -29,7 +29,7 @@ func (e *Engine) Emit(ctx context.Context, ev Event) (id, room string, err error
 	defer e.emits.leave()
 	if e.alone { // otherwise the event is not kept here
 		if !e.freezer.enter() {
-			return "", "", stopping()
+			return "", "", moved()
 		}
 		defer e.freezer.leave()
 	}

@@ -289,8 +289,14 @@ func (e *Engine) CountNow(room string) int {
 	return e.node.Count(ended{context.Background()}, room)
 }
 
-// Count returns how many users a room has on all nodes. It may ask the other nodes.
-func (e *Engine) Count(ctx context.Context, room string) int { return e.node.Count(ctx, room) }
+// Count returns how many users a room has on all nodes. It may ask the other nodes. It waits while the engine is frozen.
+func (e *Engine) Count(ctx context.Context, room string) (int, error) {
+	if !e.freezer.enter() {
+		return 0, moved()
+	}
+	e.freezer.leave() // the answer may take a while, and changes nothing
+	return e.node.Count(ctx, room), nil
+}
 
 // Hub returns the rooms of this node.
 func (e *Engine) Hub() *hub.Hub { return e.hub }

@@ -27,6 +27,9 @@ var (
 	ErrTooLarge       = errors.New("event is too large; send less")
 )
 
+// ErrMoved is the error for work that arrives after [Engine.Release]. The other process can do it.
+var ErrMoved = fmt.Errorf("%w: another process has taken over", ErrUnavailable)
+
 // Refusal is an error whose one sentence says what the client can do.
 type Refusal struct {
 	Code     Code
@@ -44,6 +47,10 @@ func unavailable(code Code, format string, args ...any) error {
 }
 
 func tooMany(code Code, sentence string) error { return &Refusal{code, sentence, ErrTooManyStreams} }
+
+func moved() error {
+	return &Refusal{Stopping, "this server has handed over to another process; try again", ErrMoved}
+}
 
 func stopping() error {
 	return unavailable(Stopping, "this server is stopping; try again in a few seconds")

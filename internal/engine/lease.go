@@ -47,7 +47,7 @@ const minLeases = 100_000
 // limits how many new ids it counts on this node.
 func (e *Engine) Renew(ctx context.Context, from netip.Prefix, room string, ids []string) error {
 	if !e.freezer.enter() {
-		return stopping()
+		return moved()
 	}
 	defer e.freezer.leave()
 	// A user that is counted only by a lease needs an open room too.
@@ -110,7 +110,7 @@ func (e *Engine) renew(room, id string) {
 // Leave removes the client ids from the count on every node, now or after grace unless they reconnect before.
 func (e *Engine) Leave(room string, ids []string, grace time.Duration) error {
 	if !e.freezer.enter() {
-		return stopping()
+		return moved()
 	}
 	defer e.freezer.leave()
 	e.leaveHere(room, ids, grace)

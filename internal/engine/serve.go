@@ -24,16 +24,12 @@ func (st *Stream) Serve(ctx context.Context, w http.ResponseWriter) {
 // still works.
 func (st *Stream) HandOver(conn net.Conn, header []byte, chunked bool) error {
 	e, push := st.engine, st.arrival.browser
-	if !e.freezer.enter() {
-		return stopping()
-	}
 	st.arrival.Prefix, st.arrival.Chunked = header, chunked
 	sub := st.room.Join(st.arrival.JoinOptions)
 	socket, err := wire.Detach(conn, sub)
 	if err == nil {
 		st.attach(e.epoll.Take(socket, sub, push, st), transportOf(socket.TLS()))
 	}
-	e.freezer.leave()
 	var kept *wire.NotDetached
 	switch {
 	case err == nil:

@@ -88,15 +88,15 @@ type writer interface {
 }
 
 // Subscribe admits a subscriber and counts its user, so that the first count that it gets includes it. ctx limits
-// requests to the backend. Call [Stream.Close] in any case.
+// requests to the backend. Call [Stream.Close] in any case. The engine is not frozen before the stream has a writer or is
+// closed, so that a snapshot never has a user without its stream.
 func (e *Engine) Subscribe(ctx context.Context, want Request) (*Stream, error) {
 	if !e.rates.allow(want.Address, time.Now(), 1) {
 		return nil, tooFast()
 	}
 	if !e.freezer.enter() {
-		return nil, stopping()
+		return nil, moved()
 	}
-	defer e.freezer.leave()
 	user := cmp.Or(want.User, want.ClientID)
 	st := &Stream{engine: e, named: user != "" || want.Poll, address: unique.Make(want.Address)}
 	st.arrival = &arrival{browser: want.Browser, JoinOptions: hub.JoinOptions{
@@ -115,6 +115,7 @@ func (e *Engine) Subscribe(ctx context.Context, want Request) (*Stream, error) {
 		st.arrival.Ping = int(PingEvery / time.Second)
 	}
 	if err := e.streams.admit(st); err != nil {
+		e.freezer.leave()
 		return nil, err
 	}
 	st.room = e.hub.Open(want.Room)
@@ -185,6 +186,7 @@ func (st *Stream) attach(out writer, t Transport) {
 		st.state = open
 	}
 	st.mu.Unlock()
+	st.engine.freezer.leave()
 	if asked {
 		out.End(retry)
 	}
@@ -226,7 +228,10 @@ func (st *Stream) ping() {
 // Close releases what the stream holds. If this server ended the stream because it stops, the user stays counted while
 // it reconnects to the next server. A second call does nothing.
 func (st *Stream) Close(reason wire.Reason) {
-	if st.engine.freezer.enter() {
+	st.mu.Lock()
+	arriving := st.out == nil && st.state != closed
+	st.mu.Unlock()
+	if arriving || st.engine.freezer.enter() {
 		defer st.engine.freezer.leave()
 	}
 	st.close(reason)

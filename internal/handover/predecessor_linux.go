@@ -56,8 +56,15 @@ func (p *Predecessor) Ready() error {
 	if word[0] != goOn {
 		return fmt.Errorf("the old process said %q instead of go", word)
 	}
-	return p.conn.Close()
+	return nil
 }
+
+// Next returns the next parcel that the other process passes after it has let this one continue. It returns [io.EOF] if
+// no more come, and another error after [Predecessor.Close].
+func (p *Predecessor) Next() (*Parcel, error) { return receive(p.conn) }
+
+// Close takes no more parcels.
+func (p *Predecessor) Close() error { return p.conn.Close() }
 
 // Refuse tells the other process why this one does not continue.
 func (p *Predecessor) Refuse(why error) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -37,6 +38,7 @@ type Successor struct {
 	conn   *net.UnixConn
 	in     *json.Decoder
 	done   chan struct{} // closed when it has ended
+	mu     sync.Mutex    // held while a parcel is passed
 }
 
 // Start starts the next process and waits for its hello. If it returns an error, the process has ended.
@@ -84,9 +86,21 @@ func (s *Successor) Go() error {
 	if _, err := s.conn.Write([]byte{goOn}); err != nil {
 		return fmt.Errorf("say go: %w", err)
 	}
-	_ = s.conn.Close() // the message is out already
 	return nil
 }
+
+// Pass sends one more parcel after [Successor.Go]. Its descriptors stay open here.
+func (s *Successor) Pass(p Parcel) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.conn.SetWriteDeadline(time.Now().Add(s.limits.Ready)); err != nil {
+		return fmt.Errorf("pass parcel: %w", err)
+	}
+	return send(s.conn, p)
+}
+
+// Close tells the next process that no more parcels come.
+func (s *Successor) Close() error { return s.conn.Close() }
 
 // Kill ends the next process, and returns when it has ended. It touches nothing any more then.
 func (s *Successor) Kill() error {

@@ -47,5 +47,6 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	case err != nil:
 		return nil, BadRequest(fmt.Errorf("read body: %w", err))
 	}
+	keepBody(r, body)
 	return body, nil
 }

@@ -36,7 +36,8 @@ func (h *Handler) usersOf(w http.ResponseWriter, r *http.Request) (room string, 
 	if _, err := h.authorize(w, r, room, ""); err != nil {
 		return "", 0, err
 	}
-	return room, h.engine.Count(r.Context(), room), nil
+	users, err = h.engine.Count(r.Context(), room)
+	return room, users, err
 }
 
 // badgeSVG is the count as a picture. Its parameters are the total width, the number for screen readers, the width of

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"headcount/internal/auth"
@@ -44,6 +45,7 @@ type Handler struct {
 	routes map[string]route
 
 	strangers strangers
+	next      atomic.Pointer[http.Handler] // of another process that has taken over
 }
 
 // route is the handler of a path.
@@ -79,7 +81,9 @@ func New(opt Options) *Handler {
 
 // ServeHTTP serves one request. Its path must be relative to the mount point.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h.errors.Handle(h.serve)(w, r)
+	if err := h.serve(w, r); err != nil && !h.moved(w, r, err) {
+		h.errors.Write(w, r, err)
+	}
 }
 
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {

@@ -126,6 +126,8 @@ func dup(c net.Conn) (int, error) {
 		raw, err = c.SyscallConn()
 	case *net.UnixConn:
 		raw, err = c.SyscallConn()
+	case *Preread:
+		raw, err = c.SyscallConn()
 	default:
 		return -1, &NotDetached{OtherListener, fmt.Errorf("connection is a %T", c)}
 	}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+
+	"headcount/internal/wire"
+)
+
+// passage is the way of public requests during a handover to another process.
+type passage struct {
+	closing atomic.Bool // connections close after their next response, because this process is about to hand over
+	next    atomic.Pointer[successor]
+}
+
+// around passes on the requests that only the next process can answer. The others find that out in package headcount,
+// after their body has arrived.
+func (p *passage) around(handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Context().Value(secureKey{}) != nil {
+			r.TLS = new(tls.ConnectionState)
+		}
+		if p.closing.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next := p.next.Load()
+		if next != nil && (r.Method == http.MethodGet || r.Method == http.MethodHead) && !strings.HasSuffix(r.URL.Path, "/events") {
+			next.ServeHTTP(w, r)
+			return
+		}
+		handler.ServeHTTP(w, r)
+	})
+}
+
+// secureKey is the key of a context value. It is set if the request came to another process over TLS.
+type secureKey struct{}
+
+// relayed is a connection to another process, which relays one request and its response. It has the addresses of the
+// client's connection.
+type relayed struct {
+	net.Conn
+	local, remote net.Addr
+	secure        bool
+}
+
+// LocalAddr implements [net.Conn].
+func (c *relayed) LocalAddr() net.Addr { return c.local }
+
+// RemoteAddr implements [net.Conn].
+func (c *relayed) RemoteAddr() net.Addr { return c.remote }
+
+// connContext implements http.Server.ConnContext.
+func connContext(ctx context.Context, c net.Conn) context.Context {
+	if read, ok := c.(*wire.Preread); ok {
+		if r, ok := read.Conn.(*relayed); ok && r.secure {
+			return context.WithValue(ctx, secureKey{}, true)
+		}
+	}
+	return ctx
+}
