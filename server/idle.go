@@ -33,6 +33,7 @@ type idleConns struct {
 	mu    sync.Mutex
 	conns map[net.Conn]idleConn
 	from  map[netip.Prefix]*list.List // net.Conn values, the oldest first
+	one   map[net.Conn]struct{}       // connections with HTTP/1
 
 	leaving leaving // connections that go to another process
 }
@@ -55,7 +56,14 @@ func idleOfAddress(files, processors int) int {
 }
 
 func newIdleConns(most int, trusted []netip.Prefix) *idleConns {
-	return &idleConns{most: most, trusted: trusted, conns: make(map[net.Conn]idleConn), from: make(map[netip.Prefix]*list.List)}
+	return &idleConns{most: most, trusted: trusted, conns: make(map[net.Conn]idleConn), from: make(map[netip.Prefix]*list.List), one: make(map[net.Conn]struct{})}
+}
+
+// serves notes that a connection carries HTTP/1, between whose requests nothing is left in net/http.
+func (i *idleConns) serves(c net.Conn) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.one[c] = struct{}{}
 }
 
 // changed implements http.Server.ConnState.
@@ -75,6 +83,9 @@ func (i *idleConns) note(c net.Conn, state http.ConnState) (old []net.Conn) {
 	defer i.mu.Unlock()
 	i.leaving.changed(c, state)
 	i.forget(c)
+	if state == http.StateClosed || state == http.StateHijacked {
+		delete(i.one, c)
+	}
 	if state != http.StateNew && state != http.StateIdle {
 		return nil
 	}

@@ -30,7 +30,7 @@ func (l *leaving) changed(c net.Conn, state http.ConnState) {
 }
 
 // take makes net/http give up the connections that wait for a request, and returns a descriptor of each. Connections with
-// TLS stay.
+// TLS or HTTP/2 stay.
 func (i *idleConns) take(within time.Duration) []int {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -56,8 +56,8 @@ func (i *idleConns) takeIdle() bool {
 	}
 	done := true
 	for c, idle := range i.conns {
-		if idle.timer == nil {
-			continue // part of its first request may have been read
+		if _, ok := i.one[c]; !ok || idle.timer == nil {
+			continue // part of its first request may have been read, or it is HTTP/2
 		}
 		if _, ok := i.leaving.going[c]; !ok {
 			fd, err := duplicate(c)

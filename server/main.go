@@ -12,7 +12,6 @@ import (
 	"os"
 	"time"
 
-	"headcount"
 	"headcount/internal/logqueue"
 )
 
@@ -89,13 +88,7 @@ func readable(_ []string, a slog.Attr) slog.Attr {
 
 // serve answers requests on l until the server is closed. It reports any other end on failed.
 func serve(s *http.Server, l net.Listener, failed chan<- error) {
-	var err error
-	if s.TLSConfig != nil {
-		err = s.Serve(headcount.TLSListener(l, s.TLSConfig))
-	} else {
-		err = s.Serve(l)
-	}
-	if !errors.Is(err, http.ErrServerClosed) {
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		failed <- fmt.Errorf("serve %s: %w", l.Addr(), err)
 	}
 }

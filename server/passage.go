@@ -13,6 +13,7 @@ import (
 
 // passage is the way of public requests during a handover to another process.
 type passage struct {
+	idle    *idleConns
 	closing atomic.Bool // connections close after their next response, because this process is about to hand over
 	next    atomic.Pointer[successor]
 }
@@ -21,8 +22,12 @@ type passage struct {
 // after their body has arrived.
 func (p *passage) around(handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Context().Value(secureKey{}) != nil {
+		conn, _ := r.Context().Value(connKey{}).(net.Conn)
+		if overTLS(conn) {
 			r.TLS = new(tls.ConnectionState)
+		}
+		if r.ProtoMajor == 1 {
+			p.idle.serves(conn)
 		}
 		if p.closing.Load() {
 			w.Header().Set("Connection", "close")
@@ -36,8 +41,13 @@ func (p *passage) around(handler http.Handler) http.Handler {
 	})
 }
 
-// secureKey is the key of a context value. It is set if the request came to another process over TLS.
-type secureKey struct{}
+// connKey is the key of the context value that is the connection of a request.
+type connKey struct{}
+
+// connContext implements http.Server.ConnContext.
+func connContext(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
+}
 
 // relayed is a connection to another process, which relays one request and its response. It has the addresses of the
 // client's connection.
@@ -53,12 +63,12 @@ func (c *relayed) LocalAddr() net.Addr { return c.local }
 // RemoteAddr implements [net.Conn].
 func (c *relayed) RemoteAddr() net.Addr { return c.remote }
 
-// connContext implements http.Server.ConnContext.
-func connContext(ctx context.Context, c net.Conn) context.Context {
-	if read, ok := c.(*wire.Preread); ok {
-		if r, ok := read.Conn.(*relayed); ok && r.secure {
-			return context.WithValue(ctx, secureKey{}, true)
-		}
+// overTLS reports whether a request came to another process over TLS, which relays it.
+func overTLS(c net.Conn) bool {
+	read, _ := c.(*wire.Preread)
+	if read == nil {
+		return false
 	}
-	return ctx
+	r, ok := read.Conn.(*relayed)
+	return ok && r.secure
 }

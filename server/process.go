@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"runtime"
 	"sync"
@@ -27,7 +28,6 @@ type process struct {
 	public    *http.Server
 	private   *http.Server
 	listeners map[string]*listener // by option and address
-	idle      *idleConns
 	passage   passage
 	before    *predecessor // nil if there is none
 }
@@ -41,7 +41,7 @@ const lastTime = 500 * time.Millisecond
 // newProcess makes all parts in the order of their dependencies. It continues with the state of the predecessor, or
 // with the state in the file of -state. Nothing runs yet.
 func newProcess(ctx context.Context, cfg *config, before *predecessor, log *slog.Logger) (p *process, err error) {
-	p = &process{cfg: cfg, log: log, before: before, listeners: make(map[string]*listener), idle: newIdleConns(idleOfAddress(engine.FileLimit(), runtime.GOMAXPROCS(0)), cfg.trusted)}
+	p = &process{cfg: cfg, log: log, before: before, listeners: make(map[string]*listener), passage: passage{idle: newIdleConns(idleOfAddress(engine.FileLimit(), runtime.GOMAXPROCS(0)), cfg.trusted)}}
 	defer func() {
 		if err != nil {
 			p.close()
@@ -84,7 +84,7 @@ func newProcess(ctx context.Context, cfg *config, before *predecessor, log *slog
 		Node: p.site.live, Metrics: p.site.metrics, Pages: p.site.pages, Heartbeat: cfg.heartbeat,
 		Name: cfg.adminName(), Version: version.String(), Log: log,
 	})
-	p.public = publicServer(p.site.handler(), cfg.path, p.idle, &p.passage, cfg.protocols(), log)
+	p.public = publicServer(p.site.handler(), cfg.path, &p.passage, cfg.protocols(), log)
 	p.public.TLSConfig = secure
 	p.private = &http.Server{Handler: closeAfterChunks(p.operators), ReadHeaderTimeout: headerTime, ErrorLog: p.public.ErrorLog}
 	conns, err := before.ready() // from here on this process owns the streams
@@ -149,7 +149,10 @@ func (p *process) run(ctx context.Context, self program) error {
 		running.Go(func() { serve(p.private, l, failed) })
 		p.log.Info("admin listening", "addr", l.Addr().String())
 	}
-	l := p.publicListener()
+	var l net.Listener = p.publicListener()
+	if p.cfg.tlsCert != "" {
+		l = headcount.TLSListener(l, p.public.TLSConfig)
+	}
 	running.Go(func() { serve(p.public, l, failed) })
 	if passing := p.before.passing(l.Addr()); passing != nil {
 		running.Go(func() { _ = p.public.Serve(passing) }) // it ends with the other process
@@ -172,7 +175,7 @@ func (p *process) run(ctx context.Context, self program) error {
 			return p.stop()
 		case <-requests:
 			p.tell("RELOADING=1")
-			u := upgrade{program: self, live: p.site.live, listeners: p.listeners, public: p.publicListener(), idle: p.idle, passage: &p.passage, log: p.log}
+			u := upgrade{program: self, live: p.site.live, listeners: p.listeners, public: p.publicListener(), passage: &p.passage, log: p.log}
 			next, err := p.upgrade(ctx, u)
 			if err != nil {
 				p.log.Error("not upgraded", "error", err)
@@ -243,7 +246,7 @@ func (p *process) leave(next *successor) error {
 	var ending sync.WaitGroup
 	ending.Go(func() { _ = p.private.Shutdown(last) }) // run closes what is left
 	ending.Go(func() {
-		p.idle.rest(last)
+		p.passage.idle.rest(last)
 		p.before.passed(last)
 		if err := p.public.Shutdown(last); err != nil {
 			_ = p.public.Close()

@@ -12,11 +12,11 @@ const (
 )
 
 // publicServer returns the server of the public listener.
-func publicServer(handler http.Handler, path string, idle *idleConns, pass *passage, protocols *http.Protocols, log *slog.Logger) *http.Server {
+func publicServer(handler http.Handler, path string, pass *passage, protocols *http.Protocols, log *slog.Logger) *http.Server {
 	s := &http.Server{
 		Handler:     pass.around(closeAfterChunks(under(path, handler))),
 		Protocols:   protocols,
-		ConnState:   idle.changed,
+		ConnState:   pass.idle.changed,
 		ConnContext: connContext,
 		// WriteTimeout stays 0, because it would end every stream. Each write of a stream has its own deadline.
 		// IdleTimeout stays 0 too, see idleConns.

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -25,6 +26,8 @@ import (
 type successor struct {
 	to  *handover.Successor
 	log *slog.Logger
+
+	passing sync.RWMutex // read-locked while a connection that net/http has given up is passed on
 }
 
 // passed describes a connection that is passed on.
@@ -36,8 +39,12 @@ type passed struct {
 
 func (s *successor) pid() int { return s.to.Pid() }
 
-// Close ends the passing.
-func (s *successor) Close() error { return s.to.Close() }
+// Close waits until all is passed on.
+func (s *successor) Close() error {
+	s.passing.Lock()
+	defer s.passing.Unlock()
+	return s.to.Close()
+}
 
 // ServeHTTP passes on the connection of a request. If that is impossible, as with TLS and HTTP/2, it relays the request
 // and its response. The body of a POST must be complete.
@@ -47,6 +54,8 @@ func (s *successor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		body, _ = io.ReadAll(r.Body) // it is in memory
 	}
 	if r.TLS == nil && r.ProtoMajor == 1 && (r.Method == http.MethodPost || r.ContentLength == 0) {
+		s.passing.RLock()
+		defer s.passing.RUnlock()
 		conn, buffered, err := http.NewResponseController(w).Hijack()
 		if err == nil {
 			if err := s.passOn(conn, buffered.Reader, r, body); err != nil {

@@ -55,7 +55,6 @@ type upgrade struct {
 	live      *headcount.Server
 	listeners map[string]*listener // by option and address
 	public    *listener            // the listener that accepted the idle connections
-	idle      *idleConns
 	passage   *passage
 	log       *slog.Logger
 }
@@ -100,7 +99,7 @@ func (u *upgrade) run(ctx context.Context) (*successor, error) {
 	}
 	u.log.Info("handed over", "pid", next.Pid(), "streams", len(parcel.Streams), "connections", len(parcel.Connections),
 		"bytes", len(parcel.State), "took", time.Since(begin), "paused", time.Since(frozen))
-	return &successor{next, u.log}, nil
+	return &successor{to: next, log: u.log}, nil
 }
 
 // stop stops accepting, and takes the connections that wait for a request away from net/http.
@@ -117,7 +116,7 @@ func (u *upgrade) stop() (*handover.Parcel, error) {
 		}
 		parcel.Listeners = append(parcel.Listeners, handover.Listener{Name: name, FD: fd})
 	}
-	parcel.Connections = u.idle.take(idleTimes)
+	parcel.Connections = u.passage.idle.take(idleTimes)
 	return &parcel, nil
 }
 

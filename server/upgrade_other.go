@@ -26,7 +26,6 @@ type upgrade struct {
 	live      *headcount.Server
 	listeners map[string]*listener
 	public    *listener
-	idle      *idleConns
 	passage   *passage
 	log       *slog.Logger
 }
