@@ -118,8 +118,14 @@ func (n *Node) closeSet(r *room) {
 	})
 }
 
-// Changed is called when this node's users of the room may have changed.
-func (n *Node) Changed(room string) { n.update(room) }
+// Changed tells the other nodes about changes of this node's users of the room. It returns how many users the room has
+// on all nodes, as far as this node knows.
+func (n *Node) Changed(room string) int {
+	if users, open := n.update(room); open {
+		return users
+	}
+	return n.users.Count(room)
+}
 
 // update passes this node's changes of users to the machine, and returns how many users all nodes have.
 func (n *Node) update(room string) (users int, open bool) {
@@ -140,7 +146,7 @@ func (n *Node) Count(ctx context.Context, room string) int {
 	if users, open := n.update(room); open {
 		return users
 	}
-	if ctx.Err() != nil || !n.nc.IsConnected() {
+	if !n.nc.IsConnected() {
 		return n.users.Count(room)
 	}
 	r := n.hub.Open(room) // it stays open for a while, because the client may ask again

@@ -35,10 +35,11 @@ type Log interface {
 
 // Presence keeps the users of the other nodes.
 type Presence interface {
-	// Changed is called when this node's users of the room may have changed.
-	Changed(room string)
+	// Changed tells the other nodes about changes of this node's users of the room. It returns how many users the room
+	// has on all nodes, as far as this node knows. It never waits.
+	Changed(room string) (users int)
 	// Count returns how many users the room has on all nodes. It returns at once for a room that is open here, and may
-	// ask the other nodes for another one. It never waits if ctx is done.
+	// ask the other nodes for another one.
 	Count(ctx context.Context, room string) int
 	// Leave removes the client ids on every node, now or after grace unless they reconnect before.
 	Leave(room string, ids []string, grace time.Duration)
@@ -104,7 +105,7 @@ func (a *alone) Emit(_ context.Context, room, event string, data []byte, key str
 }
 
 func (*alone) Await(context.Context, string, string)                    {}
-func (*alone) Changed(string)                                           {}
+func (a *alone) Changed(room string) int                                { return a.users.Count(room) }
 func (a *alone) Count(_ context.Context, room string) int               { return a.users.Count(room) }
 func (*alone) Leave(string, []string, time.Duration)                    {}
 func (*alone) Renew(_ context.Context, _ string, ids []string) []string { return ids }

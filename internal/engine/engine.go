@@ -182,7 +182,7 @@ func (e *Engine) apply(c Change) {
 	if len(c.Left) > 0 {
 		e.leaveHere(c.Room, c.Left, c.Grace)
 	} else {
-		e.publishCount(c.Room)
+		e.recount(c.Room)
 	}
 }
 
@@ -257,37 +257,22 @@ func (e *Engine) wakeExpiry() {
 	}
 }
 
-// recount publishes the room's number of users here, and reports a change to the other nodes.
+// recount publishes the room's number of users, and tells the other nodes about changes here.
 func (e *Engine) recount(room string) {
-	e.node.Changed(room)
-	e.publishCount(room)
-}
-
-// publishCount publishes the room's number of users.
-func (e *Engine) publishCount(room string) {
-	e.observer.Counted(room, e.CountNow(room))
+	var users int
 	if r := e.hub.Lookup(room); r != nil {
-		r.Update(sse.UserCount, func() []byte { return strconv.AppendInt(nil, int64(e.CountNow(room)), 10) })
+		r.Update(sse.UserCount, func() []byte {
+			users = e.node.Changed(room)
+			return strconv.AppendInt(nil, int64(users), 10)
+		})
+	} else {
+		users = e.node.Changed(room)
 	}
-}
-
-// ended is a context that is done. A function that gets it must not wait.
-type ended struct{ context.Context }
-
-// Err implements [context.Context].
-func (ended) Err() error { return context.Canceled }
-
-// Done implements [context.Context].
-func (ended) Done() <-chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
+	e.observer.Counted(room, users)
 }
 
 // CountNow returns how many users the room has on all nodes, as far as this node knows. It never waits.
-func (e *Engine) CountNow(room string) int {
-	return e.node.Count(ended{context.Background()}, room)
-}
+func (e *Engine) CountNow(room string) int { return e.node.Changed(room) }
 
 // Count returns how many users a room has on all nodes. It may ask the other nodes. It waits while the engine is frozen.
 func (e *Engine) Count(ctx context.Context, room string) (int, error) {

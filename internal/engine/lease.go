@@ -115,7 +115,7 @@ func (e *Engine) Leave(room string, ids []string, grace time.Duration) error {
 	defer e.freezer.leave()
 	e.leaveHere(room, ids, grace)
 	e.node.Leave(room, ids, grace)
-	e.publishCount(room)
+	e.recount(room)
 	return nil
 }
 
