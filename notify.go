@@ -2,7 +2,8 @@ package headcount
 
 import (
 	"context"
-	"sync"
+
+	"headcount/internal/lockorder"
 )
 
 // maxChanges is how many changes may wait for OnJoin and OnLeave. Beyond it, the changes of one room are combined.
@@ -15,7 +16,7 @@ type notifier struct {
 	count       func(room string) int
 	wake        chan struct{}
 
-	mu      sync.Mutex // acquired before the locks that a count needs
+	mu      lockorder.Mutex[lockorder.Notifier]
 	users   map[string]int
 	waiting []*change
 	newest  map[string]*change // of each room that has changes waiting

@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"headcount/internal/hub"
+	"headcount/internal/lockorder"
 )
 
 // feed passes the events of one room to the hub, each once and in order.
@@ -21,15 +21,15 @@ type feed struct {
 	room *room
 	hub  *hub.Room
 
-	catching sync.Mutex // held while missed events are fetched
+	catching lockorder.Mutex[lockorder.Fetch] // held while missed events are fetched
 
-	mu         sync.Mutex // held while events are passed to the hub, to keep their order
-	generation int        // the generation of the stream
-	loaded     bool       // the hub has the history
-	last       uint64     // the hub has every event up to this sequence
-	link       uint64     // sequence of the last event that was seen in the room, 0 if there was none
-	hole       bool       // an event is missing and is being fetched
-	early      []live     // events that came after the gap
+	mu         lockorder.Mutex[lockorder.Feed] // held while events are passed to the hub, to keep their order
+	generation int                             // the generation of the stream
+	loaded     bool                            // the hub has the history
+	last       uint64                          // the hub has every event up to this sequence
+	link       uint64                          // sequence of the last event that was seen in the room, 0 if there was none
+	hole       bool                            // an event is missing and is being fetched
+	early      []live                          // events that came after the gap
 }
 
 // live is an event that was republished after it was stored.

@@ -16,6 +16,7 @@ import (
 
 	"headcount/internal/engine"
 	"headcount/internal/hub"
+	"headcount/internal/lockorder"
 	"headcount/internal/presence"
 )
 
@@ -93,7 +94,7 @@ type Node struct {
 	probed uint64    // the end of the stream at the last probe; only for tend
 	grown  time.Time // last request for more replicas; only for tend
 
-	mu     sync.Mutex
+	mu     lockorder.Mutex[lockorder.Node]
 	rooms  map[string]*room // by name
 	tokens map[string]*room
 	synced bool  // reset when the connection loses messages

@@ -6,13 +6,13 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"headcount/internal/cluster/union"
 	"headcount/internal/engine"
+	"headcount/internal/lockorder"
 )
 
 const (
@@ -26,7 +26,7 @@ const (
 type sets struct {
 	more chan struct{} // signals that the queue is not empty
 
-	mu       sync.Mutex
+	mu       lockorder.Mutex[lockorder.Sets]
 	machine  *union.Machine
 	key      []byte // nil: not known yet
 	queue    []job

@@ -12,13 +12,8 @@
 //
 // # Concurrency
 //
-// Every method may be called from any goroutine. Locks are acquired in the following order, each for a few
-// instructions. Nothing writes, logs, sends or waits while it holds one.
-//
-//	Hub.mu → Room.mu → loop.mu, kept.mu        (hub and wire)
-//	Hub.mu → the locks of the Node             (hub.Source is called with the hub locked)
-//	Room.mu → Node.Count → Table.mu            (the value of the user count, see Room.Update)
-//	registry.mu, Stream.mu, rates.mu, keys.mu, Table.mu: nothing is acquired under them
+// Every method may be called from any goroutine. Package lockorder has the order of all locks, and checks it with the
+// build tag lockorder. [Engine.Freeze] waits for the calls in progress, and holds up new ones.
 //
 // # Other nodes
 //

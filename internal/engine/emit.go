@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"headcount/internal/hub"
+	"headcount/internal/lockorder"
 )
 
 // Event is an event to emit. The caller must check Room and Name, see package sse.
@@ -56,7 +57,7 @@ func (e *Engine) Shut() { e.emits.shut() }
 
 // gate counts the callers inside until it is shut.
 type gate struct {
-	mu     sync.Mutex
+	mu     lockorder.Mutex[lockorder.Leaf]
 	closed bool
 	inside sync.WaitGroup
 }

@@ -2,8 +2,9 @@ package engine
 
 import (
 	"net/netip"
-	"sync"
 	"time"
+
+	"headcount/internal/lockorder"
 )
 
 // guestsPerStream is how many guests an address may have at once, plus as many again for each of its streams. One
@@ -16,7 +17,7 @@ type guest struct{ room, id string }
 
 // guests holds all guests of this node. The zero value is ready to use.
 type guests struct {
-	mu   sync.Mutex
+	mu   lockorder.Mutex[lockorder.Leaf]
 	from map[guest]netip.Prefix               // the address whose request named the guest
 	per  map[netip.Prefix]map[guest]time.Time // when its lease ends
 }

@@ -3,13 +3,15 @@ package engine
 import (
 	"sync"
 	"time"
+
+	"headcount/internal/lockorder"
 )
 
 const maxKeys = 100_000 // idempotency keys kept; the oldest are dropped first
 
 // keys maps idempotency keys to the events emitted under them.
 type keys struct {
-	mu    sync.Mutex
+	mu    lockorder.Mutex[lockorder.Leaf]
 	known map[string]*keyed
 	order []*keyed // the oldest first
 }

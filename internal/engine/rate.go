@@ -2,10 +2,11 @@ package engine
 
 import (
 	"net/netip"
-	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"headcount/internal/lockorder"
 )
 
 const (
@@ -19,7 +20,7 @@ const (
 type rates struct {
 	perSecond int // 0 = no limit
 
-	mu    sync.Mutex
+	mu    lockorder.Mutex[lockorder.Leaf]
 	known map[netip.Prefix]*rate.Limiter
 }
 

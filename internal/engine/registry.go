@@ -5,15 +5,16 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"sync"
 	"unique"
+
+	"headcount/internal/lockorder"
 )
 
 // registry holds the open streams and limits their number.
 type registry struct {
 	maxStreams, maxPerIP int // 0 = no limit
 
-	mu         sync.Mutex
+	mu         lockorder.Mutex[lockorder.Leaf]
 	streams    map[*Stream]struct{}
 	leased     map[*Stream]struct{}
 	conns      map[*Stream]io.Closer // what cut closes

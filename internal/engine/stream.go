@@ -5,11 +5,11 @@ import (
 	"context"
 	"crypto/rand"
 	"net/netip"
-	"sync"
 	"time"
 	"unique"
 
 	"headcount/internal/hub"
+	"headcount/internal/lockorder"
 	"headcount/internal/presence"
 	"headcount/internal/wire"
 )
@@ -64,7 +64,7 @@ type Stream struct {
 	seldom    bool    // its client asks for many rooms, and so reconnects late
 	state     state   // guarded by mu, as are the fields below
 
-	mu     sync.Mutex
+	mu     lockorder.Mutex[lockorder.Leaf]
 	out    writer        // set by attach
 	retry  time.Duration // the reconnection time that the client gets at the end
 	waited time.Duration // added to the grace period of its client

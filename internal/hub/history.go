@@ -3,8 +3,9 @@ package hub
 import (
 	"cmp"
 	"slices"
-	"sync"
 	"time"
+
+	"headcount/internal/lockorder"
 )
 
 // A frame is an event as bytes, encoded once for all subscribers. It never changes once it is visible, except for the
@@ -70,7 +71,7 @@ const (
 // kept holds the events of all rooms in the order in which they came, to bound their age and their memory together.
 // This is necessary because any client with a token may name any number of rooms.
 type kept struct {
-	mu          sync.Mutex // acquired after the mu of a Room, never before
+	mu          lockorder.Mutex[lockorder.Leaf]
 	first, last *frame
 	events      int
 	bytes       int64 // memory of the events and their rooms

@@ -5,9 +5,10 @@ import (
 	"hash/fnv"
 	"io"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"headcount/internal/lockorder"
 )
 
 // Options of a [Hub]. The zero value of each field means its default.
@@ -32,8 +33,8 @@ type Hub struct {
 
 	kept kept
 
-	epoch    string     // guarded by mu
-	mu       sync.Mutex // acquired before the mu of a Room, never after
+	epoch    string // guarded by mu
+	mu       lockorder.Mutex[lockorder.Hub]
 	rooms    map[string]*Room
 	idle     map[*Room]time.Time // rooms that are not open, and since when
 	versions uint64              // of the last dropped room, so that none is used twice

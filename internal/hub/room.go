@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"slices"
-	"sync"
 	"time"
 
+	"headcount/internal/lockorder"
 	"headcount/internal/sse"
 )
 
@@ -16,7 +16,7 @@ type Room struct {
 	name   string
 	opened int // guarded by hub.mu
 
-	mu         sync.Mutex
+	mu         lockorder.Mutex[lockorder.Room]
 	epoch      string // epoch of seq
 	generation uint32 // how often the epoch has changed
 	seq        uint64 // of the last event

@@ -10,15 +10,16 @@ package presence
 import (
 	"container/heap"
 	"strings"
-	"sync"
 	"time"
+
+	"headcount/internal/lockorder"
 )
 
 // Table holds all users of one node. Make one with [New].
 type Table struct {
 	linger time.Duration
 
-	mu    sync.Mutex
+	mu    lockorder.Mutex[lockorder.Leaf]
 	rooms map[string]*room
 	due   dueHeap
 

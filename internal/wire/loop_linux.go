@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"headcount/internal/hub"
+	"headcount/internal/lockorder"
 )
 
 // slice is how many clients a pass serves before the loop looks for other work, so that a big room does not hold up a
@@ -47,7 +47,7 @@ type loop struct {
 	ring    *ring // nil where there is none
 	events  [256]unix.EpollEvent
 
-	mu     sync.Mutex // acquired after the lock of a room, never before
+	mu     lockorder.Mutex[lockorder.Leaf]
 	joined []*Conn
 	dirty  []*group
 	ending []ending
