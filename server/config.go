@@ -115,7 +115,7 @@ func (c *config) declare(fs *flag.FlagSet) {
 	fs.Var((*onOff)(&c.http2), "http2", "offer HTTP/2 over TLS; off, a stream over TLS costs as little as one without")
 	fs.Var((*onOff)(&c.h2c), "h2c", "HTTP/2 without TLS too, for a proxy that speaks it")
 	c.trusted = loopback()
-	fs.Var(&c.trusted, "trusted-proxies", "address `ranges` whose X-Forwarded-For is believed; empty = none; comma-separated CIDRs")
+	fs.Var(&c.trusted, "trusted-proxies", "address `ranges` whose X-Forwarded-For is trusted; empty = none; comma-separated CIDRs")
 	fs.StringVar(&c.given.origins, "origins", "", "other `origins` whose pages may subscribe, comma-separated, such as https://example.com or https://*.example.com; "+
 		"* = any, null = pages without an origin, such as files")
 	fs.StringVar(&c.token, "token", "", "bearer `token` for POST /emit; emit is off without one")
