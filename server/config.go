@@ -116,8 +116,8 @@ func (c *config) declare(fs *flag.FlagSet) {
 	fs.Var((*onOff)(&c.h2c), "h2c", "HTTP/2 without TLS too, for a proxy that speaks it")
 	c.trusted = loopback()
 	fs.Var(&c.trusted, "trusted-proxies", "address `ranges` whose X-Forwarded-For is trusted; empty = none; comma-separated CIDRs")
-	fs.StringVar(&c.given.origins, "origins", "", "other `origins` whose pages may subscribe, comma-separated, such as https://example.com or https://*.example.com; "+
-		"* = any, null = pages without an origin, such as files")
+	fs.StringVar(&c.given.origins, "origins", "", "other `origins` whose pages may subscribe, comma-separated: https://example.com, https://*.example.com, "+
+		"null (files), * (any)")
 	fs.StringVar(&c.token, "token", "", "bearer `token` for POST /emit; emit is off without one")
 	fs.StringVar(&c.given.key, "key", "", "`key` that signs the tokens (JWT) of private rooms: "+
 		"a secret of at least 32 bytes, or @FILE with a secret or a PEM public key")
