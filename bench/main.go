@@ -64,7 +64,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	letters := flags.String("scenario", "a,b,c,d,e,f", "letters of the scenarios")
-	names := flags.String("peers", "headcount,headcount-rooms,headcount-tls,floor,nchan,nchan-tls,socket.io,centrifuge,go-sse,go-sse-tls,r3labs,mercure",
+	names := flags.String("peers", "headcount,headcount-rooms,headcount-tls,headcount-rooms-tls,floor,nchan,nchan-tls,socket.io,centrifuge,go-sse,go-sse-tls,r3labs,mercure",
 		"servers, also: headcount-epoll, headcount-stream, headcount-stream-tls")
 	flags.IntVar(&o.runs, "runs", 3, "how often everything is measured")
 	flags.IntVar(&o.streams, "streams", 0, "number of streams instead of the scenarios' own, at most 18,000")

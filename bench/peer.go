@@ -54,8 +54,9 @@ func peers() []peer {
 	epoll.env = append([]string{"HEADCOUNT_WRITER=epoll"}, headcount.env...)
 	portable.name, portable.about = "headcount-stream", "headcount with HEADCOUNT_WRITER=stream, the portable writer"
 	portable.env = append([]string{"HEADCOUNT_WRITER=stream"}, headcount.env...)
-	secure, secureStream := headcount, portable
+	secure, secureRooms, secureStream := headcount, rooms, portable
 	secure.name, secure.about, secure.tls = "headcount-tls", "headcount over TLS 1.3", true
+	secureRooms.name, secureRooms.about, secureRooms.tls = "headcount-rooms-tls", "the same rooms over TLS 1.3", true
 	secureStream.name, secureStream.about, secureStream.tls = "headcount-stream-tls", "headcount over TLS 1.3, the portable writer", true
 	return []peer{
 		headcount,
@@ -63,6 +64,7 @@ func peers() []peer {
 		epoll,
 		portable,
 		secure,
+		secureRooms,
 		secureStream,
 		{name: "floor", about: "bare loop of write(2) in C, no HTTP: the floor of one system call per delivery",
 			prepare: prepareFloor, path: "/", publish: plain},

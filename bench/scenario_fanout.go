@@ -18,6 +18,7 @@ func fanoutScenario() scenario {
 			{key: "p50", title: "p50", unit: "ms"},
 			{key: "p99", title: "p99", unit: "ms", ratio: true},
 			{key: "max", title: "max", unit: "ms"},
+			{key: "memory", title: "process memory per stream, 3 s later", unit: "KB"},
 		},
 		run: fanout,
 	}
@@ -25,7 +26,11 @@ func fanoutScenario() scenario {
 
 // fanout sends event after event, each when all have the one before, and divides the server's CPU time by deliveries.
 func fanout(ctx context.Context, t *trial) error {
-	if err := t.open(t.streams); err != nil {
+	memory, err := t.firstMemory()
+	if err != nil {
+		return err
+	}
+	if err := t.open(t.streams - t.opened); err != nil {
 		return err
 	}
 	if err := t.settle(time.Second); err != nil {
@@ -67,6 +72,14 @@ func fanout(ctx context.Context, t *trial) error {
 	t.set("p50", milliseconds(t.last.P50))
 	t.set("p99", milliseconds(t.last.P99))
 	t.set("max", milliseconds(t.last.Max))
+	if err := t.settle(3 * time.Second); err != nil {
+		return err
+	}
+	memoryAfter, err := t.server.memory()
+	if err != nil {
+		return err
+	}
+	t.set("memory", float64(memoryAfter-memory)/1024/float64(t.streams))
 	return nil
 }
 

@@ -19,13 +19,7 @@ func idleScenario() scenario {
 
 // idle opens streams on which nothing is sent, and looks at the server's memory before and, after a pause, again.
 func idle(_ context.Context, t *trial) error {
-	if err := t.open(10); err != nil { // what every server needs once, for the first streams
-		return err
-	}
-	if err := t.settle(time.Second); err != nil {
-		return err
-	}
-	memory, err := t.server.memory()
+	memory, err := t.firstMemory()
 	if err != nil {
 		return err
 	}
@@ -50,4 +44,15 @@ func idle(_ context.Context, t *trial) error {
 	t.set("memory", float64(memoryAfter-memory)/1024/float64(t.streams))
 	t.set("connect", float64((cpuAfter-cpu).Microseconds())/float64(t.streams))
 	return nil
+}
+
+// firstMemory opens ten streams and returns the server's memory, with what every server needs once for the first ones.
+func (t *trial) firstMemory() (int64, error) {
+	if err := t.open(10); err != nil {
+		return 0, err
+	}
+	if err := t.settle(time.Second); err != nil {
+		return 0, err
+	}
+	return t.server.memory()
 }

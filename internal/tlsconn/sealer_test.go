@@ -1,4 +1,4 @@
-package tlsconn_test
+package tlsconn
 
 import (
 	"bytes"
@@ -11,8 +11,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-
-	"headcount/internal/tlsconn"
 )
 
 func unhex(t testing.TB, text string) []byte {
@@ -28,11 +26,11 @@ func unhex(t testing.TB, text string) []byte {
 // and the alert.
 func TestRFC8448(t *testing.T) {
 	secret := unhex(t, "a11af9f05531f856ad47116b45a950328204b4f44bfb6b3a4b4f1f3fcb631643")
-	s, err := tlsconn.NewSealer(tls.TLS_AES_128_GCM_SHA256, secret, 1)
+	s, err := newSealer(tls.TLS_AES_128_GCM_SHA256, secret, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, iv := s.Keys()
+	key, iv := s.key[:], s.iv[:]
 	if got, want := key[:16], unhex(t, "9f02283b6c9c07efc26bb9f2ac92e356"); !bytes.Equal(got, want) {
 		t.Errorf("got key %x, want %x", got, want)
 	}
@@ -52,7 +50,7 @@ func TestRFC8448(t *testing.T) {
 	if got := s.CloseNotify(nil); !bytes.Equal(got, want) {
 		t.Errorf("got alert\n%x, want\n%x", got, want)
 	}
-	if got := s.Seq(); got != 3 {
+	if got := s.seq; got != 3 {
 		t.Errorf("the next sequence number is %d, want 3", got)
 	}
 }
@@ -69,18 +67,18 @@ func allSuites(t *testing.T, test func(t *testing.T, id uint16, secret []byte)) 
 // Each record opens with its own sequence number and with no other one, and dst keeps what it had.
 func TestSequence(t *testing.T) {
 	allSuites(t, func(t *testing.T, id uint16, secret []byte) {
-		s, err := tlsconn.NewSealer(id, secret, 5)
+		s, err := newSealer(id, secret, 5)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for seq := uint64(5); seq < 100; seq++ {
-			text := bytes.Repeat([]byte{byte(seq)}, int(1+seq*seq*seq%tlsconn.MaxPlaintext))
+			text := bytes.Repeat([]byte{byte(seq)}, int(1+seq*seq*seq%MaxPlaintext))
 			record := s.Seal([]byte("before"), text, false)
-			if !bytes.HasPrefix(record, []byte("before")) || len(record) != 6+len(text)+tlsconn.Overhead {
+			if !bytes.HasPrefix(record, []byte("before")) || len(record) != 6+len(text)+Overhead {
 				t.Fatalf("got %d bytes that begin with %q", len(record), record[:6])
 			}
 			for try := seq - 5; try <= seq+5; try++ {
-				got, contentType, ok := s.Open(record[6:], try)
+				got, contentType, ok := s.open(record[6:], try)
 				if ok != (try == seq) {
 					t.Fatalf("record %d with sequence number %d: opened is %v", seq, try, ok)
 				}
@@ -95,7 +93,7 @@ func TestSequence(t *testing.T) {
 // "For AES-GCM, up to 2^24.5 full-size records may be encrypted on a given connection" (RFC 8446, 5.5).
 func TestSpent(t *testing.T) {
 	allSuites(t, func(t *testing.T, id uint16, secret []byte) {
-		s, err := tlsconn.NewSealer(id, secret, 1<<24-1)
+		s, err := newSealer(id, secret, 1<<24-1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,18 +110,18 @@ func TestSpent(t *testing.T) {
 // No type that holds a key shows it, no matter how it is printed.
 func TestKeysAreNotPrinted(t *testing.T) {
 	allSuites(t, func(t *testing.T, id uint16, secret []byte) {
-		s, err := tlsconn.NewSealer(id, secret, 0)
+		s, err := newSealer(id, secret, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		conn := tlsconn.NewConn(nil, fmt.Appendf(nil, "SERVER_TRAFFIC_SECRET_0 00 %x\n", secret))
-		key, iv := s.Keys()
+		conn := newConn(nil, fmt.Appendf(nil, "SERVER_TRAFFIC_SECRET_0 00 %x\n", secret))
+		key, iv := s.key[:], s.iv[:]
 		key, iv = bytes.Clone(key[:16]), bytes.Clone(iv)
 		type holder struct {
-			S *tlsconn.Sealer
-			c *tlsconn.Conn
+			S *Sealer
+			c *Conn
 		}
-		for _, v := range []any{s, *s, conn, conn.Secret(), tlsconn.NewProof(conn, id), holder{s, conn}, []any{s}} {
+		for _, v := range []any{s, *s, conn, conn.secret, &Proof{conn, id}, holder{s, conn}, []any{s}} {
 			var all strings.Builder
 			for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
 				fmt.Fprintf(&all, verb+"\n", v)
@@ -149,11 +147,11 @@ func TestKeysAreNotPrinted(t *testing.T) {
 // A panic that carries a sealer, and the traces of all goroutines, show no key.
 func TestPanicShowsNoKey(t *testing.T) {
 	secret := bytes.Repeat([]byte{0x5a}, 32)
-	s, err := tlsconn.NewSealer(tls.TLS_AES_128_GCM_SHA256, secret, 0)
+	s, err := newSealer(tls.TLS_AES_128_GCM_SHA256, secret, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, iv := s.Keys()
+	key, iv := s.key[:], s.iv[:]
 	if os.Getenv("TLSCONN_PANIC") != "" {
 		panic(s)
 	}
@@ -175,22 +173,28 @@ func TestPanicShowsNoKey(t *testing.T) {
 // Wipe leaves no trace of the keys, and nothing to seal with.
 func TestWipe(t *testing.T) {
 	allSuites(t, func(t *testing.T, id uint16, secret []byte) {
-		s, err := tlsconn.NewSealer(id, secret, 0)
+		s, err := newSealer(id, secret, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		s.Wipe()
-		key, iv := s.Keys()
+		key, iv := s.key[:], s.iv[:]
 		if !bytes.Equal(key, make([]byte, len(key))) || !bytes.Equal(iv, make([]byte, len(iv))) || !s.Spent() {
 			t.Errorf("key %x, IV %x, spent %v are left", key, iv, s.Spent())
 		}
+		defer func() {
+			if recover() == nil {
+				t.Error("sealed with a key of zeros")
+			}
+		}()
+		s.Seal(nil, []byte("x"), false)
 	})
 }
 
 func BenchmarkSeal(b *testing.B) {
 	for _, id := range []uint16{tls.TLS_AES_128_GCM_SHA256, tls.TLS_AES_256_GCM_SHA384, tls.TLS_CHACHA20_POLY1305_SHA256} {
 		b.Run(tls.CipherSuiteName(id), func(b *testing.B) {
-			s, err := tlsconn.NewSealer(id, make([]byte, 48), 0)
+			s, err := newSealer(id, make([]byte, 48), 0)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -206,28 +210,28 @@ func BenchmarkSeal(b *testing.B) {
 // Another process continues where this one has stopped, even in the middle of a record.
 func TestExport(t *testing.T) {
 	allSuites(t, func(t *testing.T, id uint16, secret []byte) {
-		s, err := tlsconn.NewSealer(id, secret, 77)
+		s, err := newSealer(id, secret, 77)
 		if err != nil {
 			t.Fatal(err)
 		}
 		s.Keep(s.Seal(nil, []byte("half a record"), true)[5:])
-		next, err := tlsconn.Import(s.Export())
+		next, err := Import(s.Export())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Equal(next.Rest(), s.Rest()) || next.Seq() != 78 {
-			t.Errorf("got a rest of %x before number %d, want %x before 78", next.Rest(), next.Seq(), s.Rest())
+		if !bytes.Equal(next.Rest(), s.Rest()) || next.seq != 78 {
+			t.Errorf("got a rest of %x before number %d, want %x before 78", next.Rest(), next.seq, s.Rest())
 		}
 		if got, want := next.Seal(nil, []byte("x"), false), s.Seal(nil, []byte("x"), false); !bytes.Equal(got, want) {
 			t.Errorf("the next record is %x, want %x", got, want)
 		}
 		for n := range len(s.Export()) - len(s.Rest()) {
-			if _, err := tlsconn.Import(s.Export()[:n]); err == nil {
+			if _, err := Import(s.Export()[:n]); err == nil {
 				t.Errorf("%d bytes are taken for a state", n)
 			}
 		}
 	})
-	if _, err := tlsconn.Import(make([]byte, 100)); err == nil {
+	if _, err := Import(make([]byte, 100)); err == nil {
 		t.Error("suite 0 is taken")
 	}
 }

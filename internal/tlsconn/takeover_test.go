@@ -16,40 +16,10 @@ import (
 	"headcount/internal/tlsconn/tlstest"
 )
 
-const patience = 15 * time.Second
-
-// pair returns both ends of a TLS connection over loopback, after its handshake.
+// pair returns both ends of a TLS connection that can be taken over.
 func pair(t testing.TB, server, client *tls.Config) (s, c *tls.Conn) {
 	t.Helper()
-	raw, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := tlsconn.NewListener(raw, server)
-	defer l.Close()
-	accepted := make(chan *tls.Conn, 1)
-	go func() {
-		defer close(accepted)
-		if c, err := l.Accept(); err == nil && c.(*tls.Conn).Handshake() == nil {
-			accepted <- c.(*tls.Conn)
-		}
-	}()
-	out, err := net.Dial("tcp", raw.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	c = tls.Client(out, client)
-	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(patience))
-	if err := c.Handshake(); err != nil {
-		t.Fatal(err)
-	}
-	if s = <-accepted; s == nil {
-		t.Fatal("the server's handshake went wrong")
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	_ = s.SetDeadline(time.Now().Add(patience))
-	return s, c
+	return tlstest.Pair(t, func(l net.Listener) net.Listener { return tlsconn.NewListener(l, server) }, client)
 }
 
 // takeOver takes s over after opening.
@@ -221,26 +191,17 @@ func TestNoTakeover(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		change func(server, client *tls.Config)
-		before func(t *testing.T, s, c *tls.Conn, log *bytes.Buffer)
 		want   error
 	}{
-		{"TLS 1.2", func(_, client *tls.Config) { client.MaxVersion = tls.VersionTLS12 }, nil, tlsconn.ErrVersion},
+		{"TLS 1.2", func(_, client *tls.Config) { client.MaxVersion = tls.VersionTLS12 }, tlsconn.ErrVersion},
 		{"HTTP/2", func(server, client *tls.Config) {
 			server.NextProtos, client.NextProtos = []string{"h2"}, []string{"h2"}
-		}, nil, tlsconn.ErrUnproven},
-		{"KeyUpdate before", nil, func(t *testing.T, s, c *tls.Conn, log *bytes.Buffer) { updateKey(t, s, c, log) }, tlsconn.ErrUnproven},
+		}, tlsconn.ErrUnproven},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			server, client := tlstest.Configs(t)
-			var log bytes.Buffer
-			client.KeyLogWriter = &log
-			if tt.change != nil {
-				tt.change(server, client)
-			}
+			tt.change(server, client)
 			s, c := pair(t, server, client)
-			if tt.before != nil {
-				tt.before(t, s, c, &log)
-			}
 			if _, _, err := takeOver(s, []byte("opening")); !errors.Is(err, tt.want) {
 				t.Fatalf("got %v, want %v", err, tt.want)
 			}
@@ -265,26 +226,6 @@ func TestForeign(t *testing.T) {
 	}
 }
 
-// If a KeyUpdate is answered after the opening, that answer is the last record, and proves nothing.
-func TestKeyUpdateDuringTakeover(t *testing.T) {
-	server, client := tlstest.Configs(t)
-	var log bytes.Buffer
-	client.KeyLogWriter = &log
-	s, c := pair(t, server, client)
-	proof, err := tlsconn.Watch(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	opening := []byte("opening")
-	if _, err := s.Write(opening); err != nil {
-		t.Fatal(err)
-	}
-	updateKey(t, s, c, &log)
-	if _, err := proof.Sealer(opening); !errors.Is(err, tlsconn.ErrUnproven) {
-		t.Errorf("got %v, want %v", err, tlsconn.ErrUnproven)
-	}
-}
-
 // A record that did not go out completely proves nothing either.
 func TestWriteFails(t *testing.T) {
 	server, client := tlstest.Configs(t)
@@ -301,130 +242,4 @@ func TestWriteFails(t *testing.T) {
 	if _, err := proof.Sealer(opening); !errors.Is(err, tlsconn.ErrUnproven) {
 		t.Errorf("got %v, want %v", err, tlsconn.ErrUnproven)
 	}
-}
-
-// updateKey makes the client ask for new keys, and the server answer. From then on the server seals with new keys.
-func updateKey(t *testing.T, s, c *tls.Conn, log *bytes.Buffer) {
-	t.Helper()
-	// The client's first record after its Finished has the sequence number 0.
-	sealer := clientSealer(t, c, log)
-	keyUpdate := []byte{24, 0, 0, 1, 1} // update_requested
-	if _, err := c.NetConn().Write(sealer.SealAs(nil, keyUpdate, 22)); err != nil {
-		t.Fatal(err)
-	}
-	// The server handles it when it reads.
-	_ = s.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
-	if _, err := s.Read(make([]byte, 1)); err == nil {
-		t.Fatal("the server read something")
-	}
-	_ = s.SetReadDeadline(time.Now().Add(patience))
-}
-
-func clientSealer(t *testing.T, c *tls.Conn, log *bytes.Buffer) *tlsconn.Sealer {
-	t.Helper()
-	for line := range strings.Lines(log.String()) {
-		if fields := strings.Fields(line); fields[0] == "CLIENT_TRAFFIC_SECRET_0" {
-			sealer, err := tlsconn.NewSealer(c.ConnectionState().CipherSuite, unhex(t, fields[2]), 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return sealer
-		}
-	}
-	t.Fatal("the client has logged no secret")
-	return nil
-}
-
-// The secret is wiped as soon as it is not needed any more.
-func TestSecretIsWiped(t *testing.T) {
-	server, client := tlstest.Configs(t)
-	for _, how := range []string{"taken over", "closed"} {
-		s, _ := pair(t, server, client)
-		conn := s.NetConn().(*tlsconn.Conn)
-		secret := conn.SecretBytes()
-		if bytes.Equal(secret, make([]byte, len(secret))) {
-			t.Fatal("there is no secret")
-		}
-		if how == "closed" {
-			_ = conn.Close()
-		} else if _, _, err := takeOver(s, []byte("opening")); err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(secret, make([]byte, len(secret))) {
-			t.Errorf("%s: %x is left of the secret", how, secret)
-		}
-	}
-}
-
-// sink accepts all writes.
-type sink struct{ net.Conn }
-
-func (sink) Write(p []byte) (int, error) { return len(p), nil }
-
-// The last record and the number of protected records are found no matter where writes cut the records.
-func TestRecordsCutAnywhere(t *testing.T) {
-	s, err := tlsconn.NewSealer(tls.TLS_AES_128_GCM_SHA256, make([]byte, 32), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream := []byte{20, 3, 3, 0, 1, 1} // change_cipher_spec
-	stream = s.Seal(stream, []byte("first"), false)
-	start := len(stream)
-	stream = s.Seal(stream, []byte("second"), false)
-	for first := range len(stream) + 1 {
-		for second := first; second <= len(stream); second++ {
-			c := tlsconn.NewConn(sink{}, nil)
-			for _, p := range [][]byte{stream[:first], stream[first:second], stream[second:]} {
-				if _, err := c.Write(p); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if last, records := c.Last(); !bytes.Equal(last, stream[start:]) || records != 2 {
-				t.Fatalf("cut at %d and %d: got %d records and %x, want 2 and %x", first, second, records, last, stream[start:])
-			}
-		}
-	}
-	// An incomplete record is not a record.
-	for n := start + 1; n < len(stream); n++ {
-		c := tlsconn.NewConn(sink{}, nil)
-		_, _ = c.Write(stream[:n])
-		if last, _ := c.Last(); last != nil {
-			t.Fatalf("got %x of %d bytes, want nothing", last, n)
-		}
-	}
-}
-
-// FuzzProof checks that a takeover happens only after a record that the secret opens, no matter what the key log
-// contains and what the connection writes.
-func FuzzProof(f *testing.F) {
-	secret := bytes.Repeat([]byte{7}, 32)
-	line := fmt.Appendf(nil, "SERVER_TRAFFIC_SECRET_0 %064x %x\n", 1, secret)
-	s, err := tlsconn.NewSealer(tls.TLS_AES_128_GCM_SHA256, secret, 3)
-	if err != nil {
-		f.Fatal(err)
-	}
-	record := s.Seal(nil, []byte("opening"), false)
-	before := bytes.Repeat([]byte{23, 3, 3, 0, 0}, 3)
-	f.Add(line, append(before, record...), []byte("opening"), tls.TLS_AES_128_GCM_SHA256)
-	f.Add(line, record, []byte("opening"), tls.TLS_AES_128_GCM_SHA256)
-	f.Add(line, append(before, record[:20]...), []byte("opening"), tls.TLS_AES_256_GCM_SHA384)
-	f.Add([]byte("SERVER_TRAFFIC_SECRET_0 xyz"), []byte{23, 3, 3, 255, 255}, []byte{}, uint16(0))
-	f.Fuzz(func(t *testing.T, line, stream, written []byte, suite uint16) {
-		c := tlsconn.NewConn(sink{}, line)
-		for len(stream) > 0 {
-			n := min(len(stream), 1+int(stream[0])%7)
-			_, _ = c.Write(stream[:n])
-			if stream = stream[n:]; len(stream) == 0 {
-				break
-			}
-		}
-		sealer, err := tlsconn.NewProof(c, suite).Sealer(written)
-		if err != nil {
-			return
-		}
-		// Only what was sealed above can get here.
-		if sealer.Seq() != 4 || !bytes.HasSuffix(written, []byte("opening")) {
-			t.Errorf("took over at %d behind %q", sealer.Seq(), written)
-		}
-	})
 }

@@ -192,43 +192,38 @@ func TestNotDetached(t *testing.T) {
 	}
 }
 
-// tlsPair returns both ends of a TLS connection over loopback.
+// tlsPair returns both ends of a TLS connection over loopback. serve makes the server's end of a connection, nil as a
+// listener of ours does.
 func tlsPair(t testing.TB, serve func(net.Conn, *tls.Config) *tls.Conn, change func(client *tls.Config)) (*tls.Conn, *tls.Conn) {
 	t.Helper()
 	config, clientConfig := tlstest.Configs(t)
 	if change != nil {
 		change(clientConfig)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if serve == nil {
-		l = tlsconn.NewListener(l, config)
-	}
-	defer l.Close()
-	out, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	client := tls.Client(out, clientConfig)
-	t.Cleanup(func() { _ = client.Close() })
-	_ = client.SetDeadline(time.Now().Add(patience))
-	shaken := make(chan error, 1)
-	go func() { shaken <- client.Handshake() }()
-	in, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, ok := in.(*tls.Conn)
-	if !ok {
-		server = serve(in, config)
-	}
-	_ = in.SetDeadline(time.Now().Add(patience)) // a client that gives up does not close
-	if err := errors.Join(server.Handshake(), <-shaken, in.SetDeadline(time.Time{})); err != nil {
+	server, client := tlstest.Pair(t, func(l net.Listener) net.Listener {
+		if serve == nil {
+			return tlsconn.NewListener(l, config)
+		}
+		return serving{l, func(c net.Conn) net.Conn { return serve(c, config) }}
+	}, clientConfig)
+	if err := server.SetDeadline(time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	return server, client
+}
+
+// serving is a listener whose connections serve has wrapped.
+type serving struct {
+	net.Listener
+	serve func(net.Conn) net.Conn
+}
+
+func (l serving) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return l.serve(c), nil
 }
 
 // A stream in a log or an error message shows no key.

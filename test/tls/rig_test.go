@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -31,6 +32,7 @@ type server struct {
 	t         *testing.T
 	admin     string
 	cert, key string // files
+	authority string // file with the certificate of the one that signed it
 	client    *http.Client
 	sent      int
 }
@@ -38,7 +40,8 @@ type server struct {
 func start(t *testing.T, args ...string) *server {
 	t.Helper()
 	dir := t.TempDir()
-	s := &server{t: t, admin: rig.FreeAddr(t), cert: filepath.Join(dir, "cert.pem"), key: filepath.Join(dir, "key.pem")}
+	s := &server{t: t, admin: rig.FreeAddr(t), cert: filepath.Join(dir, "cert.pem"), key: filepath.Join(dir, "key.pem"),
+		authority: filepath.Join(dir, "authority.pem")}
 	s.writeCertificate()
 	s.Server = rig.Start(t, append([]string{
 		"-tls-cert", s.cert, "-tls-key", s.key, "-admin", s.admin, "-token", "secret", "-linger", "0",
@@ -48,30 +51,49 @@ func start(t *testing.T, args ...string) *server {
 	return s
 }
 
-// writeCertificate writes a new certificate with a new key.
+// writeCertificate writes a new certificate with a new key, and that of the new authority which has signed it.
 func (s *server) writeCertificate() {
+	s.t.Helper()
+	authority := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "headcount test"},
+		NotAfter: time.Now().AddDate(0, 0, 7), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	authorityKey, authorityDER := s.sign(authority, authority, nil)
+	key, der := s.sign(&x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), NotAfter: time.Now().AddDate(0, 0, 7),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}, authority, authorityKey)
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{
+		s.authority: {Type: "CERTIFICATE", Bytes: authorityDER},
+		s.cert:      {Type: "CERTIFICATE", Bytes: der},
+		s.key:       {Type: "PRIVATE KEY", Bytes: private},
+	} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// sign makes a key and its certificate, which signs itself if by is nil.
+func (s *server) sign(template, parent *x509.Certificate, by *ecdsa.PrivateKey) (*ecdsa.PrivateKey, []byte) {
 	s.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), NotAfter: time.Now().AddDate(0, 0, 7),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"},
+	if by == nil {
+		by = key
 	}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), by)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for file, block := range map[string]*pem.Block{s.cert: {Type: "CERTIFICATE", Bytes: cert}, s.key: {Type: "PRIVATE KEY", Bytes: private}} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			s.t.Fatal(err)
-		}
-	}
+	return key, der
 }
 
 // emit sends the next number to the room, padded to about size bytes.
