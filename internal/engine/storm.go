@@ -1,10 +1,10 @@
 package engine
 
-// A storm is that many new streams without a quiet second in between. A quiet second has at most quietNewcomers of
+// A storm is that many new streams without an idle second in between. An idle second has at most idleNewcomers of
 // them.
 const (
 	stormNewcomers = 1000
-	quietNewcomers = 10
+	idleNewcomers  = 10
 )
 
 // storm detects the end of a storm. A storm leaves garbage and goroutine stacks that Go keeps for minutes once it is
@@ -15,7 +15,7 @@ type storm struct{ newcomers int }
 // ended.
 func (s *storm) over(newcomers int) bool {
 	s.newcomers += newcomers
-	if newcomers > quietNewcomers || s.newcomers < stormNewcomers {
+	if newcomers > idleNewcomers || s.newcomers < stormNewcomers {
 		return false
 	}
 	s.newcomers = 0

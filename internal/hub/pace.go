@@ -5,13 +5,13 @@ import "time"
 // Throttling of states. While a room is quiet, a change is published at once. While changes keep coming, the next
 // publication waits until share times the duration of the last pass over the subscribers has gone by, counted from the
 // start of that pass. So publishing the count takes at most half of the time. With a larger share, the last of 10,000
-// clients that join at once would get the count too late. The delays grow up to calm, because nobody reads a number
+// clients that join at once would get the count too late. The delays grow up to readPace, because nobody reads a number
 // that changes more often than that. The last change is always published.
 const (
-	minPace = 20 * time.Millisecond
-	calm    = 150 * time.Millisecond
-	maxPace = time.Second
-	share   = 2
+	minPace  = 20 * time.Millisecond
+	readPace = 150 * time.Millisecond
+	maxPace  = time.Second
+	share    = 2
 )
 
 type pace struct {
@@ -59,7 +59,7 @@ func (p *pace) join(r *Room) {
 
 func (p *pace) waited(r *Room) {
 	p.armed = false
-	p.wait = min(p.wait*3/2, calm)
+	p.wait = min(p.wait*3/2, readPace)
 	p.show(r)
 }
 
@@ -87,9 +87,9 @@ func (r *Room) Passed(took time.Duration) {
 	}
 }
 
-// Told returns when the last piece of news came.
-func (r *Room) Told() time.Time {
+// Notified returns when the last piece of news came.
+func (r *Room) Notified() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.told
+	return r.notified
 }

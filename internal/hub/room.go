@@ -29,7 +29,7 @@ type Room struct {
 	history    history
 	states     []*state // as published, oldest first
 	pace       pace
-	told       time.Time     // when the last piece of news came
+	notified   time.Time     // when the last piece of news came
 	changed    chan struct{} // closed and replaced with each piece of news
 	wakers     []waker
 }
@@ -89,10 +89,10 @@ func (r *Room) Detach(key any) {
 	}
 }
 
-// tell wakes everything that waits for news. The caller holds r.mu. A waker only sets a flag or wakes a goroutine, see
+// notify wakes everything that waits for news. The caller holds r.mu. A waker only sets a flag or wakes a goroutine, see
 // Attach.
-func (r *Room) tell() {
-	r.told = time.Now()
+func (r *Room) notify() {
+	r.notified = time.Now()
 	close(r.changed)
 	r.changed = make(chan struct{})
 	for _, w := range r.wakers {
@@ -159,7 +159,7 @@ func (r *Room) publish() {
 		s.shown, s.public = r.encode(at, at, s.name, s.value), s.value
 	}
 	r.states = append(shown, news...)
-	r.tell()
+	r.notify()
 }
 
 // encode makes a frame. A subscriber that has got it is at position at. The id of the frame is the cursor of id, which
@@ -175,7 +175,7 @@ func (r *Room) emit(name string, data []byte) string {
 	defer r.mu.Unlock()
 	at := r.add(Event{Seq: r.seq + 1, Time: time.Now(), Name: name, Data: data})
 	r.pace.join(r)
-	r.tell()
+	r.notify()
 	return string(r.appendCursor(nil, at))
 }
 

@@ -50,7 +50,7 @@ func (r *Room) reset(epoch string) {
 	r.epoch, r.seq, r.forgotten, r.expected = epoch, 0, 0, 0
 	r.loaded = r.hub.opt.Source == nil
 	r.generation++
-	r.tell()
+	r.notify()
 }
 
 // Advance means that the last sequence of the source is at least tip. A cursor up to there is not from the future, even
@@ -86,7 +86,7 @@ func (r *Room) Load(after, upTo uint64, events []Event) {
 		r.add(e)
 	}
 	r.seq = max(seq, upTo, r.seq)
-	r.tell()
+	r.notify()
 }
 
 // Deliver adds the following events and skips those that the room already has. There are no other events up to the
@@ -104,7 +104,7 @@ func (r *Room) Deliver(upTo uint64, events ...Event) {
 	r.seq = max(r.seq, upTo)
 	if news {
 		r.pace.join(r)
-		r.tell()
+		r.notify()
 	}
 }
 
@@ -117,7 +117,7 @@ func (r *Room) Lose(upTo uint64) {
 		r.dropOldest(n)
 	}
 	r.seq, r.forgotten = max(r.seq, upTo), max(r.forgotten, upTo)
-	r.tell()
+	r.notify()
 }
 
 // Expect means that a cursor up to seq is valid, though no node can tell now whether the source is that far. The client

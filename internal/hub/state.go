@@ -186,6 +186,6 @@ func (r *Room) Resume(st SubState) *Sub {
 	if c, ok := ParseCursor(st.Cursor); ok && !st.Lost {
 		s.wants = &c
 	}
-	s.settle()
+	s.resolve()
 	return s
 }

@@ -22,7 +22,7 @@ func TestTakeChanges(t *testing.T) {
 			t.Errorf("%s: got %v left, %v joined, %d anonymous, want %v, %v, %d", name, gotLeft, gotJoined, gotAnonymous, left, joined, anonymous)
 		}
 	}
-	open := func(id string) *presence.Ticket { return table.Open("lobby", id, quiet{}) }
+	open := func(id string) *presence.Ticket { return table.Open("lobby", id, inert{}) }
 
 	a, b := open("client-a"), open("client-b")
 	open("client-a")
@@ -59,7 +59,7 @@ func TestTakeChanges(t *testing.T) {
 	take("the last ones", []string{"client-a", "client-d"}, nil, 0)
 }
 
-// quiet is a stream that ignores its end.
-type quiet struct{}
+// inert is a stream that ignores its end.
+type inert struct{}
 
-func (quiet) Left() {}
+func (inert) Left() {}

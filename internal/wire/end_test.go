@@ -148,7 +148,7 @@ func TestShutdown(t *testing.T) {
 			r.stream(i).wantEnd(t, wire.Ended)
 			_ = c.conn.Close()
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 		defer cancel()
 		if err := r.server.Shutdown(ctx); err != nil {
 			t.Errorf("shut down: %v", err)

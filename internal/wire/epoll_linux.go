@@ -47,7 +47,7 @@ func (e *Epoll) Uring() bool { return e.uring }
 // Close cuts every stream and ends the loops. It notifies no owner.
 func (e *Epoll) Close() error {
 	for _, l := range e.loops {
-		l.tell(func() { l.closed = true })
+		l.post(func() { l.closed = true })
 	}
 	e.Thaw() // so that they end without another look at their streams
 	e.wait.Wait()
@@ -89,7 +89,7 @@ func (e *Epoll) Take(s Socket, sub *hub.Sub, push bool, owner Owner) *Conn {
 }
 
 func (l *loop) take(c *Conn) {
-	l.tell(func() {
+	l.post(func() {
 		if l.over { // Close has cut the others
 			Socket{c.fd, c.tls}.Close()
 			return
@@ -119,12 +119,12 @@ func (e *Epoll) pick() *loop {
 // End asks the stream to end cleanly, after at most one more batch of what is pending, and tells its client to
 // reconnect after retry. It returns at once and may be called at any time, any number of times.
 func (c *Conn) End(retry time.Duration) {
-	c.loop.tell(func() { c.loop.ending = append(c.loop.ending, ending{c, retry}) })
+	c.loop.post(func() { c.loop.ending = append(c.loop.ending, ending{c, retry}) })
 }
 
 // Ping sends a heartbeat that needs an answer, even if there is news to write. It returns at once.
 func (c *Conn) Ping() {
-	c.loop.tell(func() { c.loop.pinged = append(c.loop.pinged, c) })
+	c.loop.post(func() { c.loop.pinged = append(c.loop.pinged, c) })
 }
 
 // Format is for package fmt. It hides the keys of the connection.
@@ -141,17 +141,17 @@ type group struct {
 	room  *hub.Room
 	conns []*Conn // during a pass, nil where a client has left
 
-	news    bool // guarded by loop.mu; the group is in loop.dirty
-	passing bool
-	again   bool // news came during the pass
-	at      int  // how far the pass is
-	holes   int
-	told    time.Time // when the news of this pass came
+	news     bool // guarded by loop.mu; the group is in loop.dirty
+	passing  bool
+	again    bool // news came during the pass
+	at       int  // how far the pass is
+	holes    int
+	notified time.Time // when the news of this pass came
 }
 
 // wake is called by the room, under its lock, when there is news.
 func (g *group) wake() {
-	g.loop.tell(func() {
+	g.loop.post(func() {
 		if !g.news {
 			g.news = true
 			g.loop.dirty = append(g.loop.dirty, g)

@@ -22,7 +22,7 @@ func (e *Epoll) Freeze() {
 	e.halt.Store(h)
 	h.standing.Add(len(e.loops))
 	for _, l := range e.loops {
-		l.tell(func() {
+		l.post(func() {
 			if l.over { // Close has ended it
 				h.standing.Done()
 			} else {

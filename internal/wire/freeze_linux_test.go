@@ -42,7 +42,7 @@ func (p *process) reason(t *testing.T) wire.Reason {
 	select {
 	case why := <-p.ended:
 		return why
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		t.Fatal("no stream has ended")
 		return ""
 	}
@@ -74,7 +74,7 @@ func (p *process) next(t *testing.T, heartbeat time.Duration) *process {
 // read returns the data of the events up to the one called "end".
 func read(t *testing.T, c net.Conn) string {
 	t.Helper()
-	_ = c.SetDeadline(time.Now().Add(patience))
+	_ = c.SetDeadline(time.Now().Add(testTimeout))
 	in := httputil.NewChunkedReader(c)
 	var got bytes.Buffer
 	for buffer := make([]byte, 64<<10); !bytes.Contains(got.Bytes(), []byte("event: end\ndata: 0\n\n")); {
@@ -168,7 +168,7 @@ func TestResumeKeepsWhatIsDue(t *testing.T) {
 	p.epoll.Take(fd, room.Join(hub.JoinOptions{}), true, p.ended)
 	end.End(time.Second)
 	p = p.next(t, heartbeat)
-	_ = ending.SetDeadline(time.Now().Add(patience))
+	_ = ending.SetDeadline(time.Now().Add(testTimeout))
 	if got, err := io.ReadAll(ending); err != nil || !strings.HasSuffix(string(got), "retry: 1000\n") {
 		t.Errorf("got %d bytes, %v, want a farewell", len(got), err)
 	}
@@ -208,7 +208,7 @@ func TestCloseFrozen(t *testing.T) {
 	room := p.hub.Open("a")
 	client, fd := pair(t)
 	p.epoll.Take(fd, room.Join(hub.JoinOptions{Retry: time.Second}), false, p.ended)
-	_ = client.SetDeadline(time.Now().Add(patience))
+	_ = client.SetDeadline(time.Now().Add(testTimeout))
 	opening := make([]byte, len("retry: 1000\n"))
 	if _, err := io.ReadFull(client, opening); err != nil {
 		t.Fatal(err)
@@ -235,7 +235,7 @@ func wait(t *testing.T, what string, done <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-done:
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		t.Fatal("it takes too long: " + what)
 	}
 }

@@ -14,14 +14,6 @@ import (
 	"headcount/internal/lockorder"
 )
 
-// slice is how many clients a pass serves before the loop looks for other work, so that a big room does not hold up a
-// small one.
-const slice = 512
-
-// ticks is how many parts a heartbeat has. A client gets its heartbeat after ticks-2 to ticks-1 of them, so that a loop
-// that runs late is still within the heartbeat.
-const ticks = 8
-
 type loop struct {
 	set     *os.File // the epoll set, itself in Go's poller, so waiting blocks no thread
 	raw     syscall.RawConn
@@ -83,12 +75,12 @@ func newLoop(heartbeat time.Duration, uring bool) (*loop, error) {
 	return l, nil
 }
 
-func (l *loop) watch(how, fd int, events uint32) error {
-	return unix.EpollCtl(l.fd, how, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
+func (l *loop) watch(op, fd int, events uint32) error {
+	return unix.EpollCtl(l.fd, op, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
 }
 
-// tell changes what waits for the loop and wakes the loop if it sleeps.
-func (l *loop) tell(change func()) {
+// post changes what waits for the loop and wakes the loop if it sleeps.
+func (l *loop) post(change func()) {
 	l.mu.Lock()
 	change()
 	l.mu.Unlock()
@@ -127,12 +119,12 @@ func (l *loop) run() {
 	}
 }
 
-// poll returns how many sockets are ready. With wait it sleeps until a socket is ready, until tell is called, or until
+// poll returns how many sockets are ready. With wait it sleeps until a socket is ready, until post is called, or until
 // the next tick.
 func (l *loop) poll(wait bool) (n int) {
 	if wait {
 		l.asleep.Store(true)
-		// A call of tell before the flag was set woke nothing.
+		// A call of post before the flag was set woke nothing.
 		l.mu.Lock()
 		if len(l.joined)+len(l.dirty)+len(l.ending)+len(l.pinged) > 0 || l.halt != nil || l.closed {
 			wait = false
@@ -207,13 +199,13 @@ func (c *Conn) interest() uint32 {
 	return events
 }
 
-// takeIn does what tell has queued, and then stands still if Freeze was called. It returns false when the loop should
+// takeIn does what post has queued, and then stands still if Freeze was called. It returns false when the loop should
 // stop.
 func (l *loop) takeIn() bool {
 	l.mu.Lock()
 	joined, dirty, endings, pinged, closed := l.joined, l.dirty, l.ending, l.pinged, l.closed
 	l.joined, l.dirty, l.ending, l.pinged = nil, nil, nil, nil
-	var h *halt // together with the rest: what was told before Freeze is done before the loop stands
+	var h *halt // together with the rest: what was posted before Freeze is done before the loop stands
 	if !closed {
 		h, l.halt = l.halt, nil
 	}
@@ -299,92 +291,6 @@ func (l *loop) gone(c *Conn, why Reason) {
 		c.tls.Wipe()
 	}
 	c.owner.Done(why)
-}
-
-// pass serves the next slice of the first room in turn.
-func (l *loop) pass() {
-	g := l.passing[0]
-	l.passing = l.passing[1:]
-	if g.at == 0 {
-		g.told = g.room.Told()
-	}
-	l.shared.group, l.shared.valid = g, false
-	end := min(g.at+slice, len(g.conns))
-	for ; g.at < end; g.at++ {
-		if c := g.conns[g.at]; c != nil && !c.blocked {
-			l.offer(c)
-		}
-	}
-	l.submit()
-	l.shared.group = nil
-	if g.at < len(g.conns) {
-		l.passing = append(l.passing, g)
-		return
-	}
-	g.endPass()
-	g.room.Passed(time.Since(g.told))
-	if g.again {
-		g.again, g.passing = false, true
-		l.passing = append(l.passing, g)
-	}
-	if len(l.passing) == 0 {
-		l.passing = nil
-	}
-}
-
-// heartbeats sends a heartbeat on every stream that has been silent for long.
-func (l *loop) heartbeats() {
-	l.now++
-	for _, c := range l.conns {
-		if c != nil && !c.blocked && l.now-c.heard >= ticks-1 {
-			l.heartbeat(c)
-		}
-	}
-	l.ciphers.collect()
-}
-
-// heartbeat writes a heartbeat, unless there is something better to write. For io:ping there is no substitute, because
-// an EventSource hides events without a listener from its page.
-func (l *loop) heartbeat(c *Conn) {
-	if c.sub.Signals() {
-		c.heard, c.ping = l.now, true
-		l.flush(c)
-		return
-	}
-	if c.sub.Pending(&l.batch) {
-		l.flush(c)
-		return
-	}
-	c.sub.Heartbeat(&l.batch)
-	l.send(c, &l.batch)
-}
-
-// pushComments writes a comment after each last event that nothing followed for [Push]. The others get theirs later.
-func (l *loop) pushComments(now time.Time) {
-	due := l.pushing
-	l.pushing = nil
-	for _, c := range due {
-		c.pushing = false
-		switch {
-		case c.fd < 0 || c.blocked:
-		case now.Sub(l.start)-c.event < Push:
-			l.pushLater(c)
-		case !c.sub.Pending(&l.batch):
-			c.sub.Comment(&l.batch)
-			l.send(c, &l.batch)
-		}
-	}
-}
-
-func (l *loop) pushLater(c *Conn) {
-	if c.pushing {
-		return
-	}
-	c.pushing = true
-	if due := l.start.Add(c.event + Push); len(l.pushing) == 0 || due.Before(l.pushAt) {
-		l.pushAt = due
-	}
-	l.pushing = append(l.pushing, c)
 }
 
 // close cuts the streams that are left.

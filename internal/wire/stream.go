@@ -79,7 +79,7 @@ func (s *Stream) Run(ctx context.Context, w http.ResponseWriter) Reason {
 		case <-changed:
 			// The throttling needs to know how long subscribers wait behind each other. News that came while this one
 			// was busy is not part of that.
-			if told := s.sub.Room().Told(); told.After(idle) {
+			if told := s.sub.Room().Notified(); told.After(idle) {
 				s.sub.Room().Took(time.Since(told))
 			}
 		case <-pushed:

@@ -112,7 +112,7 @@ func TestGoneWithTheRequest(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = c.CloseWrite() // this also makes all later writes fail
-		_ = cork.SetDeadline(time.Now().Add(patience))
+		_ = cork.SetDeadline(time.Now().Add(testTimeout))
 		if _, err := cork.TCPConn.Write(cork.held); err != nil {
 			t.Fatal(err)
 		}
