@@ -17,24 +17,33 @@ import (
 
 	"headcount/internal/bubble"
 	"headcount/internal/doctor"
+	"headcount/internal/engine"
 	"headcount/internal/httpapi"
 )
 
 type rig struct {
 	*bubble.Bubble
 	doctor *doctor.Doctor
+	engine *engine.Engine
 }
 
-// inBubble runs the test in a bubble with its own doctor.
+// inBubble runs the test in a bubble with its own doctor, beside an engine as on a server.
 func inBubble(t *testing.T, test func(*testing.T, *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		d := doctor.New(3*time.Second, 500*time.Millisecond)
-		errors := httpapi.Errors{Log: slog.New(slog.DiscardHandler)}
-		handler := errors.Handle(func(w http.ResponseWriter, r *http.Request) error {
+		e, err := engine.New(engine.Options{Writer: engine.Portable})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = e.Close() })
+		log := slog.New(slog.DiscardHandler)
+		mux := http.NewServeMux()
+		mux.Handle("/", httpapi.New(httpapi.Options{Engine: e, Log: log, Observer: engine.Unobserved{}}))
+		mux.Handle("/doctor/", httpapi.Errors{Log: log}.Handle(func(w http.ResponseWriter, r *http.Request) error {
 			return d.Probe(w, r, strings.TrimPrefix(r.URL.Path, "/doctor/"))
-		})
-		test(t, &rig{bubble.Start(t, httpapi.Bounded(handler)), d})
+		}))
+		test(t, &rig{bubble.Start(t, httpapi.Bounded(mux)), d, e})
 	})
 }
 
@@ -146,6 +155,12 @@ func TestProbesAreBounded(t *testing.T) {
 				t.Fatalf("got %v, %v", resp, err)
 			}
 			defer resp.Body.Close()
+		}
+		if n := b.engine.Streams(); n != 0 {
+			t.Errorf("the probes count as %d streams, want none", n)
+		}
+		if a := b.Do("GET", "/count", ""); a.StatusCode != 200 || !strings.Contains(a.Body, `"users":0`) {
+			t.Errorf("got %s %s for /count while doctors are busy, want 200 and 0 users", a.Status, a.Body)
 		}
 		refused := b.Do("GET", "/doctor/path", "")
 		refused.WantError(t, 503)
