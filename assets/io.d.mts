@@ -9,7 +9,7 @@ export interface Options {
   /** `['poll']`: no stream, and no connection shared with other tabs; to try how a page behaves where streams are held back. The first
    * io() of a page for a room decides. */
   transports?: 'poll'[]
-  /** The room; default: the path of the address without its first slash, else `lobby`. 1 to 128 bytes of UTF-8, no control characters. */
+  /** The room; then the path of the address is that of the server. Default: the path of the address without its first slash, else `lobby`. 1 to 128 bytes of UTF-8, no control characters. */
   room?: string
   /** false: nothing happens until connect(). Default true. */
   autoConnect?: boolean
@@ -93,7 +93,7 @@ export const io: Io
 
 declare global {
   interface HTMLElementTagNameMap {
-    /** `<user-count room="lobby">`: the number of users in the room, as text. */
+    /** `<user-count room="lobby">`: the number of users in the room, as text. With `server="https://other.host/live"` of another server. */
     'user-count': HTMLElement
   }
 }

@@ -6,32 +6,31 @@
 //
 // What users need to know is in io.d.mts. ../build makes io.js and io.mjs of this file; names that begin with _ become short.
 
-import { defineElement } from './element.mjs'
-import { newLink } from './link.mjs'
-import { newServer } from './server.mjs'
 import { newSocket } from './socket.mjs'
+import { newServer } from './server.mjs'
+import { newLink } from './link.mjs'
+import { defineElement } from './element.mjs'
 
 /** Returns io for a script that was loaded from this address: there is its server, unless a bundler has made it part of another. */
 const ioFrom = () => {
-  const servers = {}
-  const links = {}
+  const made = {} // servers and links by their addresses
   let element
   const page = performance.getEntriesByType('navigation')[0] // none in a worker
 
   return (script) => {
-    const base = /^(http.+\w\/)(assets|socket\.io)\/(socket\.)?io\b[^/]*$/.exec(script)?.[1] || '/'
+    const base = /(http.+\w\/)(assets|socket.io)\/(socket.)?io\b[^/]*$/.exec(script)?.[1] || '/'
 
     const io = (uri = '/', options) => {
       if (uri == '[object Object]') [uri, options] = ['/', uri]
       let { path, room, token, transports, autoConnect = true } = { ...options }
       const home = new URL(base, location)
-      // As in Socket.IO: "/room", "https://host/room", "localhost:8080/room".
-      const { origin, pathname } = new URL(/^(\w+:\/)?\//.test(uri) ? uri : location.protocol + '//' + uri, home)
-      const url = new URL((path ?? (origin == home.origin ? home.pathname : '/')).replace(/\/*$/, '/'), origin + '/')
-        .href
+      // As in Socket.IO: "/room", "https://host/room", "localhost:8080/room". With a room beside it, its path is the server's.
+      const { origin, pathname } = new URL(/^(\w+:\/)?\//.test(uri) ? uri : '//' + uri, home)
+      path ??= room && pathname[1] ? pathname : origin == home.origin ? home.pathname : '/'
+      const url = new URL(path.replace(/\/*$/, '/'), origin).href
       room ||= decodeURIComponent(pathname.slice(1)) || 'lobby'
-      const server = (servers[url] ||= newServer(url, page))
-      const link = (links[url + room] ||= newLink(server, { room, token, polls: transports == 'poll' }))
+      const server = (made[url] ||= newServer(url, origin == location.origin && page))
+      const link = (made[url + room] ||= newLink(server, room, token, transports == 'poll'))
       const socket = newSocket(link, `To emit: curl ${url}emit -d room="${room}"`)
       return autoConnect ? socket.connect() : socket
     }

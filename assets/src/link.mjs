@@ -1,15 +1,15 @@
 // A link is what connects this page to one room. All its sockets share it, so a tab is one user, however many of its parts
 // listen. The tab that leads (tabs.mjs) has the transport, and renews the leases of those that follow.
 
-import { memory, newId } from './tab.mjs'
-import { newTabs } from './tabs.mjs'
+import { ahead } from './wire.mjs'
 import { now, within } from './time.mjs'
 import { newTransport } from './transport.mjs'
-import { ahead } from './wire.mjs'
+import { newTabs } from './tabs.mjs'
+import { memory, newId } from './tab.mjs'
 
-export const newLink = (server, options) => {
+export const newLink = (server, room, token, polls) => {
   const GRACE = 1 // s; how long a page that says goodbye may take to be back: it cannot tell closing from reloading
-  const key = server._url + options.room
+  const key = server._url + room
   const names = new Set(['io:hello', 'io:ping', 'io:gap', 'user count'])
   const sockets = new Set()
   const each = (action) => [...sockets].forEach(action)
@@ -55,7 +55,7 @@ export const newLink = (server, options) => {
 
   let ping // how often the server wants an answer, in s; 0 = not at all
   let due // when leases are to be renewed
-  const staying = new Set() // whose leases are to be renewed now
+  const staying = [] // whose leases are to be renewed now
   const leaving = new Set() // who has said goodbye: its own word may be lost, or overtaken by a renewal
 
   const receive = (by, event, data, at) => {
@@ -82,19 +82,11 @@ export const newLink = (server, options) => {
     deliver(by, event, data, at)
   }
 
-  /** Says something for all tabs that ask for it at about the same time, together. */
-  const gather = (whose, who, time, path, grace) => {
-    if (!whose.size)
-      setTimeout(() => {
-        for (const ids = [...whose]; leads && ids[0]; ) transport._say(path, ids.splice(0, 100), grace)
-        whose.clear()
-      }, time)
-    whose.add(who)
+  /** Renews the leases of all tabs that ask for it at about the same time together, 100 in a request. */
+  const renew = (who) => {
+    if (staying.push(who) % 100 == 1) setTimeout(() => transport._say('alive', staying.splice(0, 100)), 100)
   }
-
-  const renew = (who) => gather(staying, who, 100, 'alive')
-
-  const transport = newTransport(server, options, names, receive, lose)
+  const transport = newTransport(server, room, token, polls, names, receive, lose)
 
   // --- following ---
 
@@ -133,7 +125,8 @@ export const newLink = (server, options) => {
     _joined: renew,
     _here: (who) => leaving.delete(who),
     _left(who) {
-      gather(leaving, who, 300, 'leave', GRACE)
+      leaving.add(who)
+      setTimeout(() => leads && leaving.delete(who) && transport._say('leave', [who], GRACE), 300)
     },
   })
 
@@ -141,7 +134,7 @@ export const newLink = (server, options) => {
 
   const join = () => {
     joined = true
-    tabs._join(id, cursor, options.polls)
+    tabs._join(id, cursor, polls)
   }
 
   const leave = (reason, grace) => {

@@ -45,9 +45,7 @@ export const newSocket = (link, complaint) => {
           listener.apply(socket, args)
         } catch (error) {
           // Reported like any error of the page, and kept from the other listeners.
-          setTimeout(() => {
-            throw error
-          })
+          reportError(error)
         }
       }
     },

@@ -3,13 +3,6 @@
 /** crypto.randomUUID is missing on plain http, where this is needed most. */
 export const newId = () => crypto.getRandomValues(new Uint32Array(4)).join('')
 
-/** Opens a channel to the other tabs, if the browser lets this page have one. */
-export const channelOf = (name, hear) => {
-  try {
-    return Object.assign(new BroadcastChannel(name), { onmessage: hear })
-  } catch {}
-}
-
 /** What this tab remembers until it is closed: returns it, and puts a value in its place if there is one. Storage may be
  * forbidden. */
 export const memory = (key, value) => {

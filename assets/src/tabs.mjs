@@ -2,8 +2,6 @@
 // BroadcastChannel; the others follow. Who leads is settled by a Web Lock, and where the browser has none (plain http, unless it
 // is localhost) on the channel alone: docs/decisions/0016-one-connection-for-all-tabs.md. This knows nothing of servers.
 
-import { channelOf } from './tab.mjs'
-
 /**
  * names is the Set of what somebody in any tab listens for. The rest is what follows:
  *
@@ -105,10 +103,7 @@ export const newTabs = (name, names, tab) => {
       else if (words[0] == id && !leads && !locks) lead()
     } else {
       tab._here(from)
-      if (!leads) return
-      if (kind == ASK) return post(LEAD)
-      successor = from
-      tab._joined(from)
+      if (leads) kind == ASK ? post(LEAD) : tab._joined((successor = from))
     }
   }
 
@@ -117,7 +112,12 @@ export const newTabs = (name, names, tab) => {
      * others, reads from where it was, and they skip what they have. */
     _join(user, hasRead, alone) {
       id = user
-      if (!alone) channel = channelOf(name, hear)
+      try {
+        if (!alone) {
+          channel = new BroadcastChannel(name)
+          channel.onmessage = hear
+        }
+      } catch {} // the browser may let this page have none
       if (!channel) return lead()
       queue(hasRead)
       if (!hasRead) look(0, locks ? ANSWER : FIRST_ANSWER)

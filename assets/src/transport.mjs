@@ -20,7 +20,7 @@ const parse = (text) => {
  * names is a Set of what somebody listens for; '' in it stands for everything. receive(way, name, data, cursor) gets each event,
  * lose(reason, error) is told when nothing comes any more; the next attempt comes by itself.
  */
-export const newTransport = (server, { room, token, polls }, names, receive, lose) => {
+export const newTransport = (server, room, token, polls, names, receive, lose) => {
   const IDLE = 0
   const CONNECTING = 1 // a stream is asked for
   const STREAMING = 2 // and brings events
@@ -35,7 +35,6 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
   let state = IDLE
   let id
   let cursor
-  let once // only one count is wanted
   let sits // 1: it has a seat; 2: it needs none, for no stream is wanted; else it takes turns
   let turn // when it may ask, without one
   let current // the attempt under way: an EventSource, or what aborts a fetch
@@ -53,12 +52,10 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
   // Each is another one: proxies join requests for the same, and make them wait for each other.
   const events = (lastEventId, query) => address('events', { id, lastEventId, try: Math.random(), ...query })
 
-  const wait = (time, action) => {
+  const wait = (time, action = () => over(SILENT)) => {
     clearTimeout(timer)
     timer = setTimeout(action, time)
   }
-
-  const limit = (time) => wait(time, () => over(SILENT))
 
   const stop = () => {
     clearTimeout(timer)
@@ -70,9 +67,8 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
   const enter = (next, time) => {
     stop()
     state = next == CONNECTING && sits != 1 ? ASKING : next
-    if (!time) return attempt()
-    wait(time, attempt)
-    if (!sits) turn = now() + time
+    time ? wait(time, attempt) : attempt()
+    turn = !sits && now() + time
   }
   const begin = () => enter(server._polls ? ASKING : CONNECTING)
   const later = (next, base, failures) => enter(next, delay(base, failures, pause))
@@ -100,7 +96,7 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
       cursor = at
       if (name == 'io:hello') silence = 2500 * within(data.heartbeat, 0.1, 600, 10)
       if (!poll) {
-        limit(silence)
+        wait(silence)
         state = STREAMING
         failures = 0
       }
@@ -108,10 +104,10 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
       receive(poll ? 'poll' : 'stream', name, data, at)
     }
     pause = refused = turn = 0
-    limit(poll ? POLL_LIMIT : server._first)
+    wait(poll ? POLL_LIMIT : server._first)
     if (poll || names.has('')) {
       current = mine = new AbortController()
-      const go = () => current == mine && load(poll, mine, take).then(() => end(), end)
+      const go = () => current == mine && load(poll, mine, take).then(end, end)
       sits ? go() : (server._line = server._line.then(go))
     } else {
       unheard = 0
@@ -133,16 +129,13 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
   /** An attempt is over. */
   const over = (reason, error, answered) => {
     if (answered) {
-      const failed = failures
-      failures = 0
-      if (once) return stop((state = IDLE))
+      failures &&= server._due = 0 // behind a back-off the network may have changed
+      if (sits > 2) return stop((state = IDLE))
       if (!sits) return enter(POLLING, TURN)
-      if (blocked) server._prefer(true)
-      blocked = 0
+      blocked &&= server._prefer(true)
       if (!server._polls && sits < 2) return enter(CONNECTING)
       later(POLLING, 200, 0)
-      // Behind a back-off the network may have changed.
-      return (failed || now() > server._due) && sits < 2 && tryStream()
+      return now() > server._due && sits < 2 && tryStream()
     }
     let next = state > ASKING ? POLLING : CONNECTING
     // Something may let no stream pass, or its first words and no more, or no answer to its pings.
@@ -165,8 +158,7 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
     let first
     const take = (name, text) => {
       if (parse(text)?.ping) transport._say('alive', [id])
-      first ||= now() + 1000
-      if (unheard || now() < first) return
+      if (unheard || now() < (first ||= now() + 1000)) return
       end()
       server._prefer(false)
       if (state == POLLING) enter(CONNECTING)
@@ -183,9 +175,8 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
       stop((state = IDLE))
       id = user
       cursor = from
-      once = one
       failures = 0
-      sits = polls || once ? 2 : 0
+      sits = one ? 3 : polls ? 2 : 0
       if (!sits) server._enter(transport)
       begin()
     },
@@ -196,16 +187,11 @@ export const newTransport = (server, { room, token, polls }, names, receive, los
       server._leave(transport)
     },
 
-    /** It has a seat, or not. */
+    /** It has a seat, or not. Then it may be its turn. */
     _sit(has) {
-      if (sits == has) return
+      if (sits == has) return turn && now() > turn && attempt()
       sits = has
       if (state) begin()
-    },
-
-    /** It may be its turn. */
-    _beat() {
-      if (turn && now() > turn) attempt()
     },
 
     /** Somebody listens for another name. An EventSource cannot listen for everything. */

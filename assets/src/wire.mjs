@@ -15,7 +15,7 @@ export const read = async (response, receive) => {
       const fields = {}
       for (const line of block.split('\n')) {
         const [key, value] = line.split(/: ?(.*)/s)
-        fields[key] = key == 'data' && key in fields ? fields.data + '\n' + value : value
+        fields[key] = key in fields ? fields[key] + '\n' + value : value
       }
       receive(fields.event, fields.data, fields.id)
     }

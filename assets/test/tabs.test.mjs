@@ -74,9 +74,10 @@ class Server {
       }
     }
     // Little of what happens here has to do with promises, and to settle takes longer than all the rest.
-    let answered
+    let answered, turns
     world.moves = (tab) => {
-      const moves = answered || [...world.locks.values()].some(([holder]) => holder?.tab == tab)
+      turns ||= Object.values(localStorage).filter(Boolean).length == 3 // who finds no seat waits for its turn
+      const moves = answered || turns || [...world.locks.values()].some(([holder]) => holder?.tab == tab)
       answered = false
       return moves
     }
@@ -89,8 +90,10 @@ class Server {
         return answer(204)
       }
       this.touch(searchParams.get('id'))
-      const at = this.cursor(this.events.length)
-      return answer(200, block('io:hello', { ping: 0, heartbeat: 10 }, at) + block('user count', this.count(), at))
+      const from = searchParams.get('lastEventId')?.split('.')[1] || this.events.length
+      const missed = this.events.slice(from).map(([name, data], i) => block(name, data, this.cursor(+from + i + 1)))
+      const states = block('io:hello', { ping: 0, heartbeat: 10 }, this.cursor(from)) // before what was missed
+      return answer(200, states + block('user count', this.count(), this.cursor(from)) + missed.join(''))
     }
   }
 
@@ -117,7 +120,7 @@ const run = async (seed) => {
     tab.lag = 1 + Math.floor(random() * 40)
     tab.heard = {}
     await world.as(tab, () => {
-      tab.link = newLink(newServer('http://here/'), { room: 'lobby' })
+      tab.link = newLink(newServer('http://here/'), 'lobby')
       tab.socket = newSocket(tab.link, '')
       for (const name of names) {
         tab.heard[name] = []
@@ -125,6 +128,19 @@ const run = async (seed) => {
       }
       tab.socket.connect()
     })
+  }
+  /** A tab listens for a name that nobody else does, hears it, and the lead moves, often before all know the name. */
+  const want = async (tab) => {
+    const name = 'name-' + Math.floor(random() * 3)
+    if (tab.frozen || tab.heard[name]) return
+    tab.heard[name] = []
+    await world.as(tab, () => tab.socket.on(name, (data) => tab.heard[name].push(data)))
+    for (let n = 0; n < 12; n++) {
+      server.emit(name)
+      await world.pass(Math.floor(random() * 20))
+      const leader = world.tabs.find(({ sources }) => sources.size)
+      if (n == 6 && leader && leader != tab && world.tabs.length > 2) world.crash(leader)
+    }
   }
   const thaw = async () => {
     for (const tab of world.tabs) {
@@ -156,7 +172,8 @@ const run = async (seed) => {
     else if (what < 0.75) {
       for (const other of world.tabs) other.side = random() < 0.5
       world.apart = (a, b) => a.side != b.side
-    } else if (what < 0.9) world.join()
+    } else if (what < 0.85) world.join()
+    else await want(tab)
     for (let n = Math.floor(random() * 4); n > 0; n--) server.emit(pick(['news', 'more']))
     await world.pass(Math.floor(random() * 12000))
   }
@@ -172,9 +189,7 @@ const run = async (seed) => {
     server.emit('news')
     await world.pass(10)
   }
-  server.emit('news')
-  server.emit('more')
-  server.emit('late')
+  for (const name of ['news', 'more', 'late', 'name-0', 'name-1', 'name-2']) server.emit(name)
   await world.pass(LEASE + 10000)
   assert.equal(server.opened, opened, 'nothing that is normal moves the lead')
   for (const [id, until] of server.leases) if (until < world.now) server.leases.delete(id)

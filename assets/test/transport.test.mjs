@@ -54,10 +54,12 @@ const open = async (options = {}) => {
       ;(method ? page.posts : page.polls).push(request)
     })
   page.server = newServer('http://here/', options.page)
-  page.add = (room, names = new Set(['io:hello', 'io:ping', 'io:gap', 'user count'])) => {
+  page.add = (room, names = new Set(['io:hello', 'io:ping', 'io:gap', 'user count']), server = page.server) => {
     const transport = newTransport(
-      page.server,
-      { room, ...options },
+      server,
+      room,
+      undefined,
+      options.polls,
       names,
       (...event) => page.heard.push(event),
       (...words) => page.lost.push(words),
@@ -303,6 +305,37 @@ test('three rooms have streams, the others take turns, one at a time', async () 
   rooms[0]._stop()
   await settle()
   assert.equal(page.streams.filter((stream) => !stream.closed).length, 3)
+})
+
+test('three rooms of a browser have streams, also on two pages, and a page that has crashed keeps no seat', async () => {
+  const page = await open()
+  for (let i = 1; i < 20; i++) page.add('room-' + i)._start('abcdefgh', '')
+  for (const stream of page.streams) await stream.emit('io:hello', HELLO)
+  const streaming = () => page.streams.filter((stream) => !stream.closed).length
+  assert.equal(streaming(), 3)
+
+  const other = newServer('http://here/')
+  const second = page.add('another', undefined, other)
+  second._start('abcdefgh', '')
+  await settle()
+  assert.equal(streaming(), 3)
+  await page.transport._stop()
+  page.add('room-20')._start('abcdefgh', '') // takes the seat that is free again
+  await settle()
+  assert.equal(streaming(), 3)
+
+  // All the pages of before have crashed.
+  page.streams.forEach((stream) => stream.close())
+  for (const [state, time] of [
+    ['asking', 20000],
+    ['connecting', 6000],
+  ]) {
+    await page.world.pass(time)
+    const third = page.add('third', undefined, newServer('http://here/'))
+    third._start('abcdefgh', '')
+    assert.equal(STATES[third._state()], state, `after ${time} ms more`)
+    third._stop()
+  }
 })
 
 test('rooms over HTTP/2 all have streams', async () => {

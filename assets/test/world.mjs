@@ -47,6 +47,7 @@ export class World {
         { get: (_, key) => here().storage[key], set: (_, key, value) => ((here().storage[key] = String(value)), true) },
       ),
     )
+    define('localStorage', {}) // of all tabs
     define(
       'BroadcastChannel',
       class {

@@ -311,6 +311,20 @@ func TestOtherOrigin(t *testing.T) {
 	}
 	eval[bool](tb, `socket.disconnect(); true`)
 	rig.Wait(t, soon, "nobody there", func() bool { return server.Count("room") == 0 })
+
+	// So does an element.
+	eval[bool](tb, `
+		window.element = document.createElement('user-count')
+		element.setAttribute('server', '`+server.URL+`')
+		element.setAttribute('room', 'room')
+		document.body.append(element)
+		true`)
+	rig.Wait(t, slow, "<user-count server> to show 1", func() bool { return eval[string](tb, `element.textContent`) == "1" })
+	if here, there := site.Count("room"), server.Count("room"); here != 0 || there != 1 {
+		t.Errorf("counted %d here and %d there, want 0 and 1", here, there)
+	}
+	eval[bool](tb, `element.removeAttribute('server'); true`)
+	rig.Wait(t, slow, "one here and nobody there", func() bool { return site.Count("room") == 1 && server.Count("room") == 0 })
 	tb.faultless("/favicon.ico")
 }
 
