@@ -1,4 +1,5 @@
-// Package tls tests streams over TLS with programs that know nothing of each other: OpenSSL, curl, Node, Python, Go.
+// Package tls tests streams over TLS with programs that know nothing of each other: OpenSSL, curl, Node, Python, Go, and
+// browsers.
 package tls
 
 import (
@@ -54,13 +55,14 @@ func start(t *testing.T, args ...string) *server {
 // writeCertificate writes a new certificate with a new key, and that of the new authority which has signed it.
 func (s *server) writeCertificate() {
 	s.t.Helper()
+	begin, end := time.Now().Add(-time.Hour), time.Now().AddDate(0, 0, 7) // Firefox refuses one that began in the year 1
 	authority := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "headcount test"},
-		NotAfter: time.Now().AddDate(0, 0, 7), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		NotBefore: begin, NotAfter: end, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	authorityKey, authorityDER := s.sign(authority, authority, nil)
 	key, der := s.sign(&x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), NotAfter: time.Now().AddDate(0, 0, 7),
+		SerialNumber: big.NewInt(time.Now().UnixNano()), NotBefore: begin, NotAfter: end,
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}, authority, authorityKey)
