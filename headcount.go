@@ -64,30 +64,32 @@ type Options struct {
 	// Return the same name for a stream and for its renewals. A named user leaves the count Linger after its last
 	// stream ends, because the goodbye of one tab says nothing about the other tabs.
 	//
-	// Default nil: no user is named.
+	// Default nil: no user is named. Danger: a name that the request does not prove, such as a plain parameter, lets
+	// anybody be counted as somebody else.
 	Identify func(*http.Request) string
 
 	// OnJoin and OnLeave are called with the new number of users of a room, over all nodes, after it has risen or
 	// fallen. One goroutine makes all calls, in order. A call may take its time. Joins and leaves in the meantime may
 	// be combined into one call.
 	//
-	// Default nil: no calls.
+	// Default nil: no calls. Danger: a call that never returns stops all further calls. The streams go on.
 	OnJoin, OnLeave func(room string, users int)
 
-	// Backend connects this process to others, see package headcount/nats. A backend belongs to one Server. Default
-	// nil: this process alone.
+	// Backend connects this process to others, see package headcount/nats. Default nil: this process alone. Danger: a
+	// backend belongs to one Server.
 	Backend Backend
 
 	// Logger gets the messages for operators. Default nil: nothing is logged, not even errors.
 	Logger *slog.Logger
 
-	// Observer gets measurements for metrics. Its methods must return at once. Default nil: no calls.
+	// Observer gets measurements for metrics. Default nil: no calls. Danger: a method that does not return at once
+	// holds up subscribers.
 	Observer Observer
 
 	// Origins are other origins whose pages may subscribe, such as https://example.com, in lower case and without a
 	// path. https://*.example.com allows all names below example.com, "null" allows pages without an origin, such as
-	// files and sandboxed frames, and "*" allows any origin. Default none. Danger: with "*" the pages of every site may read all rooms that
-	// Authorize does not protect.
+	// files and sandboxed frames, and "*" allows any origin. Default none. Danger: with "*" the pages of every site may
+	// read all rooms that Authorize does not protect.
 	Origins []string
 
 	// TrustedProxies are the addresses of proxies whose X-Forwarded-For is trusted for the limits by address. Default
@@ -99,22 +101,22 @@ type Options struct {
 	Heartbeat time.Duration
 
 	// Linger is the grace period. It is how long a client id stays counted after its last stream broke without a
-	// goodbye. Default 2 s. A negative value means none, and then each reload of a page changes the count.
+	// goodbye. Default 2 s; negative = none. Danger: without it each reload of a page changes the count.
 	Linger time.Duration
 
 	// Drain is how long [Server.Shutdown] takes to end the streams, so that clients do not all reconnect at once.
-	// Default 10 s; negative = at once.
+	// Default 10 s; negative = at once. Danger: clients that all reconnect at once are a load for the next process.
 	Drain time.Duration
 
-	// History is how many events are kept for each room, for clients that reconnect. Default 1000. All rooms together
-	// keep at most 64 MiB.
+	// History is how many events are kept for each room, for clients that reconnect. Default 1000. Danger: a client
+	// that was away for more events than that gets an io:gap. All rooms together keep at most 64 MiB.
 	History int
 
-	// HistoryAge is how long an event is kept. Default 10 min.
+	// HistoryAge is how long an event is kept. Default 10 min. Danger: a client that was away for longer gets an io:gap.
 	HistoryAge time.Duration
 
-	// MaxEvent is the largest event in bytes: the body of an emit over HTTP, and the JSON of
-	// [Server.Emit]. Default 64 KiB.
+	// MaxEvent is the largest event in bytes. It limits the body of an emit over HTTP and the JSON of [Server.Emit].
+	// Default 64 KiB. Danger: each client of the room gets all of it, and NATS takes at most 1 MiB unless configured.
 	MaxEvent int64
 
 	// MaxStreams is how many streams may be open at once. Further streams get 503. Default: what the limit of open
@@ -123,36 +125,57 @@ type Options struct {
 	MaxStreams int
 
 	// MaxStreamsPerIP is how many streams may be open per address (IPv6: per /64). Further streams get 503. Default:
-	// the value of MaxStreams; negative = no limit.
+	// the value of MaxStreams; negative = no limit. Danger: many users may share one address, behind a company's
+	// gateway or a proxy that is not in TrustedProxies.
 	MaxStreamsPerIP int
 
 	// MaxStreamRate is how many new streams an address may open per second, with bursts of ten times that. Further
-	// streams get 429. Default 0: no limit.
+	// streams get 429. Default 0: no limit. Danger: as for MaxStreamsPerIP.
 	MaxStreamRate int
 
 	// MaxAge is the age at which a proxied stream without a client id is ended, because a proxy may keep a stream open
-	// that has no subscriber. Default 0: never.
+	// that has no subscriber. Default 0: never. Danger: its client reconnects, and with a short age does so often.
 	MaxAge time.Duration
 
 	// Resume is the state of another process, or of an earlier run, see [Snapshot]. Requests wait until [Server.Thaw]
-	// is called. Default nil: nothing.
+	// is called. Default nil: nothing. Danger: without Thaw they wait for ever.
 	Resume *Snapshot
 
 	// Writer selects how HTTP/1.x streams are written. Default: the best that this system has. [Portable] leaves them
-	// to net/http, at one goroutine each.
+	// to net/http. Danger: each stream then costs a goroutine and its buffers.
 	Writer Writer
 }
 
-// Types of options and results.
-type (
-	Access    = httpapi.Access   // what a request wants to do
-	Backend   = engine.Backend   // the other nodes
-	Observer  = engine.Observer  // gets measurements for metrics
-	Writer    = engine.Writer    // how streams are written
-	Stats     = engine.Stats     // the state of the server
-	RoomStats = engine.RoomStats // the state of a room
-	Room      = presence.Room    // a room and its users
-)
+// Access is what a request wants to do. Access.Room is a room. Access.Event is the name of the event to emit to it, or
+// "" for a request that only reads. Access.EndAt sets when the permission ends. A stream then ends too.
+type Access = httpapi.Access
+
+// Backend connects this process to others. Package headcount/nats has one.
+type Backend = engine.Backend
+
+// Observer gets measurements for metrics. Embed [Unobserved] to implement only some of its methods.
+type Observer = engine.Observer
+
+// Unobserved is an [Observer] that ignores everything.
+type Unobserved = engine.Unobserved
+
+// Transport is how a subscriber gets its events, such as "epoll" or "poll".
+type Transport = engine.Transport
+
+// Reason is why a stream ended, in one word.
+type Reason = engine.Reason
+
+// Writer selects how the streams of HTTP/1.x are written. It is [Auto], [Uring], [Epoll] or [Portable].
+type Writer = engine.Writer
+
+// Stats is the state of a server at one moment.
+type Stats = engine.Stats
+
+// RoomStats is the state of a room at one moment.
+type RoomStats = engine.RoomStats
+
+// Room is the name of a room and the number of its users on this node.
+type Room = presence.Room
 
 // Values of Options.Writer.
 const (

@@ -19,7 +19,7 @@ import (
 
 // opened is told how each stream is written.
 type opened struct {
-	engine.Unobserved
+	headcount.Unobserved
 	by chan engine.Transport
 }
 

@@ -35,7 +35,11 @@ type Access struct {
 }
 
 // EndAt sets the end of the permission. A stream then ends too.
-func (a Access) EndAt(t time.Time) { *a.until = t }
+func (a Access) EndAt(t time.Time) {
+	if a.until != nil { // it is nil in an Access that the host has made
+		*a.until = t
+	}
+}
 
 // Handler serves the API. It is an [http.Handler].
 type Handler struct {
