@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"headcount/internal/cluster/union"
@@ -62,6 +63,12 @@ func (n *Node) changed(e union.Effects) {
 	for _, l := range e.Leave {
 		if r := n.roomOf(l.Room); r != nil {
 			n.changes.add(engine.Change{Room: r.name, Left: l.IDs, Grace: l.Grace})
+		}
+	}
+	for _, one := range e.Renew {
+		if r := n.roomOf(one.Room); r != nil {
+			ids := slices.DeleteFunc(one.IDs, func(id string) bool { return !n.users.Has(r.name, id) })
+			n.changes.add(engine.Change{Room: r.name, Renewed: ids})
 		}
 	}
 	for _, token := range e.Changed {

@@ -3,9 +3,7 @@ package cluster
 import (
 	"context"
 	"crypto/sha256"
-	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,7 +15,7 @@ import (
 
 const (
 	tickEvery = 20 * time.Millisecond
-	renewTime = 250 * time.Millisecond // for a node to respond to a renewal
+	renewTime = 250 * time.Millisecond // by then a node has told the others who has come to it
 	most      = 64 << 10               // messages that may wait to be sent
 	batch     = 64 << 10               // bytes of messages that go out as one
 )
@@ -42,7 +40,13 @@ type job struct {
 // reset makes a machine with another key.
 func (s *sets) reset(n *Node, key []byte) {
 	s.key = key
-	s.machine = union.New(union.Options{Node: n.tag, Incarnation: uint64(time.Now().UnixNano()), Key: key})
+	s.machine = union.New(union.Options{
+		Node: n.tag, Incarnation: uint64(time.Now().UnixNano()), Key: key,
+		HasStream: func(token, id string) bool {
+			r := n.roomOf(token)
+			return r != nil && n.users.HasStream(r.name, id)
+		},
+	})
 }
 
 func (s *sets) currentKey() []byte {
@@ -162,67 +166,23 @@ func (n *Node) Leave(room string, ids []string, grace time.Duration) {
 }
 
 // Renew renews the leases of ids on the nodes that hold them, and returns the ids that no other node holds. An unknown
-// id may have come to another node a moment ago, so it asks all nodes that have the room open.
+// id may have come to another node a moment ago, so it looks again when that node must have said so.
 func (n *Node) Renew(ctx context.Context, room string, ids []string) (unknown []string) {
-	ctx, cancel := context.WithTimeout(ctx, renewTime)
-	defer cancel()
-	ask := make(map[union.To][]string)
-	n.sets.mu.Lock()
-	for _, id := range ids {
-		holders := n.sets.machine.Holders(token(room), id)
-		for _, node := range holders {
-			ask[union.To{Node: node}] = append(ask[union.To{Node: node}], id)
-		}
-		if len(holders) == 0 {
-			unknown = append(unknown, id)
-		}
+	renew := func(m *union.Machine, now time.Time) (e union.Effects) {
+		e, unknown = m.Renew(now, token(room), ids)
+		return e
 	}
-	n.sets.mu.Unlock()
-	for to, some := range ask {
-		rest, err := n.askRenew(ctx, to, room, some)
-		if err == nil { // after an error, assume that the node holds them
-			unknown = append(unknown, rest...)
+	n.apply(renew)
+	if r := n.room(room); len(unknown) > 0 && r != nil && n.nc.IsConnected() {
+		r.wait(ctx)
+		select {
+		case <-ctx.Done():
+		case <-time.After(renewTime):
 		}
-	}
-	if len(unknown) > 0 {
-		unknown, _ = n.askRenew(ctx, union.To{Room: token(room)}, room, unknown)
+		ids = unknown
+		n.apply(renew)
 	}
 	return unknown
-}
-
-// askRenew asks one node, or all nodes in a room, to renew the leases of ids. It returns the ids that were not
-// confirmed.
-func (n *Node) askRenew(ctx context.Context, to union.To, room string, ids []string) (rest []string, err error) {
-	key, reply := n.sets.currentKey(), nats.NewInbox()
-	sub, err := n.nc.SubscribeSync(reply)
-	if err != nil {
-		return ids, err
-	}
-	defer func() { _ = sub.Unsubscribe() }()
-	byHash := make(map[uint64]string)
-	q := union.Renew{Room: token(room)}
-	for _, id := range ids {
-		q.Users = append(q.Users, union.Hash(key, id))
-		byHash[q.Users[len(q.Users)-1]] = id
-	}
-	if err := n.nc.PublishRequest(n.names.sets(key, to), reply, union.Append(nil, q)); err != nil {
-		return ids, err
-	}
-	for len(byHash) > 0 {
-		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil || len(m.Data) == 0 { // no node is there
-			return slices.Collect(maps.Values(byHash)), err
-		}
-		msg, _, _ := union.Decode(m.Data)
-		known, _ := msg.(union.Renew)
-		for _, h := range known.Users {
-			delete(byHash, h)
-		}
-		if to.Node != "" {
-			break
-		}
-	}
-	return slices.Collect(maps.Values(byHash)), nil
 }
 
 // onSets receives messages of other nodes about their users.
@@ -234,34 +194,7 @@ func (n *Node) onSets(m *nats.Msg) {
 			return
 		}
 		rest = more
-		if q, ok := msg.(union.Renew); ok {
-			n.renew(m, q)
-			continue
-		}
 		n.changed(n.apply(func(m *union.Machine, now time.Time) union.Effects { return m.Apply(now, msg) }))
-	}
-}
-
-// renew renews the leases of users of this node, and responds with these users. If many nodes were asked, a node
-// without such users does not respond.
-func (n *Node) renew(m *nats.Msg, q union.Renew) {
-	r := n.roomOf(q.Room)
-	if r == nil || m.Reply == "" {
-		return
-	}
-	n.sets.mu.Lock()
-	key, ids := n.sets.key, n.sets.machine.IDs(q.Room, q.Users)
-	n.sets.mu.Unlock()
-	ids = slices.DeleteFunc(ids, func(id string) bool { return !n.users.Has(r.name, id) })
-	answer := union.Renew{Room: q.Room}
-	for _, id := range ids {
-		answer.Users = append(answer.Users, union.Hash(key, id))
-	}
-	if len(ids) > 0 {
-		n.changes.add(engine.Change{Room: r.name, Renewed: ids})
-	}
-	if len(answer.Users) > 0 || strings.Contains(m.Subject, ".node.") {
-		_ = m.Respond(union.Append(nil, answer)) // the other node repeats its request if this fails
 	}
 }
 

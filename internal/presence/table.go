@@ -306,6 +306,14 @@ func (t *Table) Has(name, id string) bool {
 	return r != nil && r.named[id] != nil
 }
 
+// HasStream reports whether the client id has an open stream in the room.
+func (t *Table) HasStream(name, id string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.rooms[name]
+	return r != nil && r.named[id] != nil && r.named[id].open != nil
+}
+
 // Users returns how many users all rooms have together.
 func (t *Table) Users() int {
 	t.mu.Lock()

@@ -1,6 +1,7 @@
 package union_test
 
 import (
+	"slices"
 	"time"
 
 	"pgregory.net/rapid"
@@ -45,7 +46,7 @@ func (w *world) came(n *node, id string) {
 	delete(n.leaves, id)
 	if p := w.promises[id]; w.now.Before(p.may) && n.held[id].IsZero() {
 		p.must = earlier(p.must, w.now.Add(w.told()))
-		if w.allSound() {
+		if w.allHear() && w.now.Sub(p.from) >= maxDelay {
 			p.may = earlier(p.may, w.now.Add(w.told()))
 		}
 		w.promises[id] = p
@@ -142,26 +143,32 @@ func (w *world) goodbye(t *rapid.T) {
 // alive renews the lease of a user on some node, which finds out which node holds the user.
 func (w *world) alive(t *rapid.T) {
 	n, id := pick(t, "node", w.nodes, (*node).serves), rapid.SampledFrom(clients).Draw(t, "user")
-	renew := func(at *node) bool {
-		known := at.serves() && at.table.Has(room, id)
-		if known {
-			delete(at.leaves, id)
-			at.table.Renew(room, id, w.now.Add(lease))
+	for range 2 {
+		if w.renew(n, id) {
+			return
 		}
-		return known
-	}
-	if renew(n) {
-		return
-	}
-	for _, holder := range n.machine.Holders(room, id) {
-		for _, at := range w.nodes {
-			if at.name == holder && at.up && !n.cut && (at.frozen || at.cut || renew(at)) {
-				return // a node that does not answer is assumed to hold the user
-			}
+		e, unknown := n.machine.Renew(w.now, room, []string{id})
+		w.do(n, e)
+		if len(unknown) == 0 {
+			return
+		}
+		w.advance(w.told())
+		if !n.serves() {
+			return
 		}
 	}
 	n.table.Renew(room, id, w.now.Add(lease))
 	w.came(n, id)
+}
+
+// renew renews the lease of a user on a node that has it.
+func (w *world) renew(n *node, id string) bool {
+	known := n.table.Has(room, id)
+	if known {
+		delete(n.leaves, id)
+		n.table.Renew(room, id, w.now.Add(lease))
+	}
+	return known
 }
 
 // closeRoom closes a room that has been empty for a minute, as the hub does.
@@ -198,7 +205,35 @@ func (w *world) stop(t *rapid.T) {
 	}
 	w.do(n, n.machine.Stop(w.now, func(room, id string) time.Duration { return n.table.Left(room, id, w.now) }))
 	w.end(n)
+	if healthy {
+		n.ended = time.Time{} // all hear that it has stopped, and need not wait until it is silent
+	}
+	w.advance(maxDelay)
+	for id, p := range w.promises {
+		if slices.ContainsFunc(w.nodes, func(n *node) bool { return n.up && len(n.streams[id]) > 0 }) {
+			p.must = w.now // a node with a stream of the user ends the promise
+			if w.allHear() {
+				p.may = earlier(p.may, w.now.Add(w.told()))
+			}
+			w.promises[id] = p
+		}
+	}
 	w.pause(t, 300)
+	for _, id := range clients {
+		if !w.now.Before(w.promises[id].may) {
+			continue
+		}
+		next := rapid.SampledFrom([]string{"away", "back", "back and gone"}).Draw(t, "then")
+		if next == "away" {
+			continue
+		}
+		to := pick(t, "node", w.nodes, (*node).serves)
+		w.openAt(to, id)
+		w.pause(t, 500)
+		if next == "back and gone" {
+			w.closeOne(stream{to, id})
+		}
+	}
 }
 
 func later(a, b time.Time) time.Time {

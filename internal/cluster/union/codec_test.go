@@ -59,7 +59,7 @@ func FuzzMessages(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		now := time.Unix(1e9, 0)
-		m := union.New(union.Options{Node: "self", Incarnation: 1})
+		m := union.New(union.Options{Node: "self", Incarnation: 1, HasStream: func(_, _ string) bool { return true }})
 		m.Connect(now, true)
 		m.Open(now, "r", []string{"client-0"}, 2)
 		for rest := payload; len(rest) > 0; {

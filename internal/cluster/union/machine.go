@@ -31,6 +31,9 @@ type Options struct {
 	Key         []byte        // key of the hashes, the same on all nodes
 	Pace        time.Duration // shortest time between two deltas of a room; default 100 ms
 	Chunk       int           // users in one message; default 50,000
+
+	// HasStream reports whether a user of this node has a stream here, and not only a grace period or a lease.
+	HasStream func(room, id string) bool
 }
 
 // Effects is the work that follows from a call.
@@ -39,6 +42,7 @@ type Effects struct {
 	Changed []string  // rooms whose count has changed
 	Ready   []string  // opened rooms whose count is now known
 	Leave   []Leaving // users of this node who said goodbye on another node
+	Renew   []Renewal // users of this node whose leases must be renewed
 	Heard   []string  // nodes that were heard again
 	Silent  []string  // nodes that have become silent
 }
@@ -48,6 +52,12 @@ type Leaving struct {
 	Room  string
 	IDs   []string
 	Grace time.Duration
+}
+
+// Renewal lists the ids of users of a room, see [Renew].
+type Renewal struct {
+	Room string
+	IDs  []string
 }
 
 // Machine is the knowledge of one node about the users on all nodes. It is not safe for concurrent use. Make one with
@@ -211,8 +221,10 @@ func (m *Machine) tell(r *room) {
 
 // flush sends all changes to the other nodes, so that they know the whole set of this node.
 func (m *Machine) flush(r *room) {
-	for _, d := range r.deltas(m.opt.Chunk) {
-		m.send(To{Room: r.key}, d)
+	if r.news() {
+		for _, d := range r.deltas(m.opt.Chunk) {
+			m.send(To{Room: r.key}, d)
+		}
 		r.told, r.digest = m.now, m.now.Add(digestAfter)
 	}
 	delete(m.untold, r.key)
@@ -325,7 +337,7 @@ func (m *Machine) tidy() {
 }
 
 // Stop ends this node. It asks the other nodes to keep this node's users, each for the time that left returns, even if
-// they are on another node too, because they may be about to leave that one. Then it announces the stop.
+// they are on another node too, because that may be their grace period there. Then it announces the stop.
 func (m *Machine) Stop(now time.Time, left func(room, id string) time.Duration) Effects {
 	m.now = now
 	for _, r := range m.rooms {
@@ -351,20 +363,36 @@ func (m *Machine) Count(key string) (users int, open bool) {
 	return 0, false
 }
 
-// Holders returns the other nodes that hold a user and can be asked to renew its lease.
-func (m *Machine) Holders(key, id string) (nodes []string) {
-	if r := m.rooms[key]; r != nil {
-		for _, s := range r.others() {
-			if r.users.counted.has(s.slot) && r.users.has(m.hashes(id)[0], s.slot) {
-				nodes = append(nodes, s.node)
+// Renew asks the nodes that hold these users to renew their leases, and returns the users that no other node holds.
+func (m *Machine) Renew(now time.Time, key string, ids []string) (e Effects, unknown []string) {
+	m.now = now
+	r := m.rooms[key]
+	if r == nil {
+		return Effects{}, ids
+	}
+	held := make(map[string]bool)
+	for _, s := range r.others() {
+		var users []uint64
+		for i, h := range m.hashes(ids...) {
+			if r.users.counted.has(s.slot) && r.users.has(h, s.slot) {
+				users = append(users, h)
+				held[ids[i]] = true
 			}
 		}
+		if users != nil {
+			m.send(To{Node: s.node}, Renew{key, users})
+		}
 	}
-	return nodes
+	for _, id := range ids {
+		if !held[id] {
+			unknown = append(unknown, id)
+		}
+	}
+	return m.end(false), unknown
 }
 
-// IDs returns the users of this node that have these hashes.
-func (m *Machine) IDs(key string, hashes []uint64) (ids []string) {
+// ids returns the users of this node that have these hashes.
+func (m *Machine) ids(key string, hashes []uint64) (ids []string) {
 	if r := m.rooms[key]; r != nil {
 		for _, h := range hashes {
 			if id, ok := r.ids[h]; ok {

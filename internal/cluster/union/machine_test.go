@@ -16,12 +16,14 @@ type pair struct {
 	m    map[string]*union.Machine
 	sent []union.Message
 	lose func(union.Message) bool
+
+	changed []int // counts of b, whenever they changed
 }
 
 func newPair(t *testing.T, chunk int) *pair {
 	p := &pair{t: t, now: time.Unix(1e9, 0), m: map[string]*union.Machine{}, lose: func(union.Message) bool { return false }}
 	for i, name := range []string{"a", "b"} {
-		p.m[name] = union.New(union.Options{Node: name, Incarnation: uint64(i+1) * 100, Chunk: chunk})
+		p.m[name] = union.New(union.Options{Node: name, Incarnation: uint64(i+1) * 100, Chunk: chunk, HasStream: func(_, _ string) bool { return false }})
 		p.do(name, p.m[name].Connect(p.now, true))
 	}
 	p.wait(time.Second)
@@ -29,6 +31,10 @@ func newPair(t *testing.T, chunk int) *pair {
 }
 
 func (p *pair) do(from string, e union.Effects) {
+	if from == "b" && len(e.Changed) > 0 {
+		users, _ := p.m["b"].Count("r")
+		p.changed = append(p.changed, users)
+	}
 	for _, out := range e.Send {
 		p.sent = append(p.sent, out.Message)
 		for name, m := range p.m {
@@ -214,5 +220,23 @@ func TestStop(t *testing.T) {
 func (p *pair) tickB(d time.Duration) {
 	for end := p.now.Add(d); p.now.Before(end); p.now = p.now.Add(50 * time.Millisecond) {
 		p.do("b", p.m["b"].Tick(p.now))
+	}
+}
+
+// A process that takes over another one's name and users changes nobody's count, in however many messages they come.
+func TestSuccessor(t *testing.T) {
+	p := newPair(t, 2)
+	p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
+	p.do("a", p.m["a"].Open(p.now, "r", ids(7), 2))
+	p.wait(3 * time.Second)
+	p.m["a"] = union.New(union.Options{Node: "a", Incarnation: 1000, Chunk: 2})
+	p.changed = nil
+	p.do("a", p.m["a"].Connect(p.now, true))
+	p.do("a", p.m["a"].Open(p.now, "r", ids(7), 2))
+	p.local("a", []string{"client-0"}, nil, 1)
+	p.wait(3 * time.Second)
+	p.want("one and one without an id have left", 7, 7)
+	if want := []int{7}; !slices.Equal(p.changed, want) {
+		t.Errorf("the other node counted %v, want %v", p.changed, want)
 	}
 }

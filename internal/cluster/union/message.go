@@ -82,7 +82,7 @@ type (
 		Incarnation uint64
 	}
 
-	// Renew asks a node to renew the leases of users. The answer is a Renew with the users that it holds.
+	// Renew asks a node that holds users to renew their leases.
 	Renew struct {
 		Room  string
 		Users []uint64

@@ -67,6 +67,11 @@ func (w *world) allSound() bool {
 	return !slices.ContainsFunc(w.nodes, func(n *node) bool { return !w.sound(n) && (n.up || w.now.Sub(n.ended) < goneAfter) })
 }
 
+// allHear reports whether all nodes hear that a user of a stopped node is back. Those that have the room open do.
+func (w *world) allHear() bool {
+	return w.allSound() && !slices.ContainsFunc(w.nodes, func(n *node) bool { return n.up && n.opened.IsZero() })
+}
+
 // must reports whether a sound node must count the user.
 func (w *world) must(o *node, id string) bool {
 	for _, n := range w.nodes {
@@ -104,7 +109,7 @@ func (w *world) unnamed(o *node) (least, most int) {
 		switch {
 		case n == o || w.sound(n) && w.now.Sub(n.settled) >= w.told():
 			least, most = least+len(n.unnamed), most+len(n.unnamed)
-		case n.up || w.now.Sub(n.ended) < goneAfter || w.now.Sub(o.thawed) < goneAfter:
+		case n.up || w.now.Sub(n.sick) < w.told() || w.now.Sub(n.ended) < goneAfter || w.now.Sub(o.thawed) < goneAfter:
 			most += maxUnnamed
 		}
 	}

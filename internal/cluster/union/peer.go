@@ -44,6 +44,10 @@ func (m *Machine) Apply(now time.Time, msg Message) Effects {
 		m.keep(msg)
 	case Stopped:
 		m.stopped(msg)
+	case Renew:
+		if ids := m.ids(msg.Room, msg.Users); ids != nil {
+			m.effects.Renew = append(m.effects.Renew, Renewal{msg.Room, ids})
+		}
 	}
 	return m.end(false)
 }

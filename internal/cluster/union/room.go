@@ -18,6 +18,7 @@ type room struct {
 	kept    *set            // the users in keep
 	keep    keeping
 	back    map[uint64]struct{} // users that have joined since the room was opened; only until it is ready
+	again   []uint64            // users of this node that others must hear of again, see Machine.keep
 	taken   slots               // slots of sets
 	removed slots               // slots to clear before they are free
 	recount bool                // users.size is out of date
@@ -222,7 +223,7 @@ func (r *room) expire(now time.Time) (some bool) {
 }
 
 // news reports whether there are changes that were not sent yet.
-func (r *room) news() bool { return len(r.changes) > 0 || r.mine.Anonymous != r.anon }
+func (r *room) news() bool { return len(r.changes) > 0 || r.mine.Anonymous != r.anon || r.again != nil }
 
 // deltas returns the changes that were not sent yet, in deltas with at most limit users.
 func (r *room) deltas(limit int) (list []Delta) {
@@ -240,6 +241,9 @@ func (r *room) deltas(limit int) (list []Delta) {
 		}
 		list = append(list, d)
 	}
-	r.anon, r.changes = r.mine.Anonymous, make(map[uint64]bool)
+	if list != nil {
+		list[0].Joined = append(list[0].Joined, r.again...)
+	}
+	r.anon, r.changes, r.again = r.mine.Anonymous, make(map[uint64]bool), nil
 	return list
 }

@@ -7,14 +7,14 @@ import (
 )
 
 // delta applies a change of a node's set. If a previous delta is missing, it asks the node, and the answer contains
-// both.
+// both. The same holds for a new process of the node, so the users of its predecessor count until all of its own are
+// known.
 func (m *Machine) delta(r *room, s *set, d Delta) {
 	if d.Instance < s.Instance || d.Instance == s.Instance && d.Seq <= s.Seq {
 		return // already known
 	}
 	switch {
-	case d.Instance > s.Instance && d.Seq == 1:
-		r.empty(s)
+	case d.Instance > s.Instance && d.Seq == 1 && s.Size == 0:
 		s.Instance = d.Instance
 		m.verify(r, s)
 	case s.state == loading || d.Instance != s.Instance || d.Seq != s.Seq+1:
@@ -139,8 +139,9 @@ func (m *Machine) sendKept(to To, k Kept, keep keeping) {
 	}
 }
 
-// keep keeps users of a node that stops, also in rooms that are opened later. A repetition is only for a room that is not
-// ready, and not for users who have come back in the meantime.
+// keep keeps users of a node that stops, also in rooms that are opened later. If a user has come to this node before, it
+// tells the others so again. A repetition is only for a room that is not ready, and not for users who have come back in
+// the meantime.
 func (m *Machine) keep(k Kept) {
 	r := m.touch(k.Room)
 	if len(k.Users) != len(k.Seconds) || k.Repeat && (r == nil || r.ready) {
@@ -157,12 +158,19 @@ func (m *Machine) keep(k Kept) {
 				continue
 			}
 		}
+		if r != nil && r.ids[h] != "" && m.opt.HasStream(k.Room, r.ids[h]) {
+			r.again = append(r.again, h) // it has come back already
+			continue
+		}
 		if until := m.now.Add(time.Duration(k.Seconds[i]) * time.Second); until.After(all[h]) {
 			all[h] = until
 		}
 		if r != nil {
 			r.hold(r.kept, h)
 		}
+	}
+	if r != nil {
+		m.tell(r)
 	}
 }
 
@@ -184,7 +192,7 @@ func (m *Machine) goodbye(g Goodbye) {
 			delete(keep, h)
 		}
 	}
-	if ids := m.IDs(g.Room, g.Users); ids != nil {
+	if ids := m.ids(g.Room, g.Users); ids != nil {
 		m.effects.Leave = append(m.effects.Leave, Leaving{g.Room, ids, g.Grace})
 	}
 }

@@ -17,7 +17,7 @@ const (
 	maxDelay = 120 * time.Millisecond // of a message
 	linger   = 2 * time.Second
 	lease    = 6 * time.Second
-	handover = 4 * time.Second // time for users to come back after their node stops
+	handover = 6 * time.Second // time for users to come back after their node stops
 )
 
 var clients = []string{"client-0", "client-1", "client-2", "client-3", "client-4"}
@@ -96,7 +96,7 @@ func (w *world) startOne() {
 		streams: map[string][]*presence.Ticket{}, held: map[string]time.Time{}, last: map[string]time.Time{},
 		leaves: map[string]time.Time{}, arrived: map[string]time.Time{},
 	}
-	n.machine = union.New(union.Options{Node: n.name, Incarnation: number * 1000, Key: []byte("key"), Chunk: 3})
+	n.machine = union.New(union.Options{Node: n.name, Incarnation: number * 1000, Key: []byte("key"), Chunk: 3, HasStream: n.table.HasStream})
 	w.nodes = append(w.nodes, n)
 	w.do(n, n.machine.Connect(w.now, true))
 }
@@ -166,6 +166,11 @@ func (w *world) do(n *node, e union.Effects) {
 			if to != n && to.up && (out.To.Node == "" || out.To.Node == to.name) && (out.To.Room == "" || !to.opened.IsZero()) && !n.cut {
 				w.post(n, to, union.Append(nil, out.Message))
 			}
+		}
+	}
+	for _, r := range e.Renew {
+		for _, id := range r.IDs {
+			w.renew(n, id)
 		}
 	}
 	for _, l := range e.Leave {
