@@ -14,6 +14,7 @@ const (
 	// crash, and never while messages are delayed by less than 4 s.
 	silentAfter = 4700 * time.Millisecond
 	onTheWay    = time.Second             // for a message of a node that stops, sent before it received a goodbye
+	pace        = 100 * time.Millisecond  // shortest time between two deltas of a room
 	frozenAfter = 1500 * time.Millisecond // without a tick; this node was frozen and must listen first
 	forgetAfter = time.Minute             // for the sets of a silent node, which may come back with the same sets
 	scanEvery   = 500 * time.Millisecond  // how often all rooms are checked for work that is due
@@ -26,11 +27,10 @@ const (
 
 // Options are the options of a [Machine].
 type Options struct {
-	Node        string        // name of the node, unique among the running nodes
-	Incarnation uint64        // larger than all earlier incarnations and instances of the name
-	Key         []byte        // key of the hashes, the same on all nodes
-	Pace        time.Duration // shortest time between two deltas of a room; default 100 ms
-	Chunk       int           // users in one message; default 50,000
+	Node        string // name of the node, unique among the running nodes
+	Incarnation uint64 // larger than all earlier incarnations and instances of the name
+	Key         []byte // key of the hashes, the same on all nodes
+	Chunk       int    // users in one message; default 50,000
 
 	// HasStream reports whether a user of this node has a stream here, and not only a grace period or a lease.
 	HasStream func(room, id string) bool
@@ -87,9 +87,6 @@ type user struct {
 
 // New returns a machine without rooms. It is not connected.
 func New(opt Options) *Machine {
-	if opt.Pace == 0 {
-		opt.Pace = 100 * time.Millisecond
-	}
 	if opt.Chunk == 0 {
 		opt.Chunk = 50_000
 	}
@@ -212,7 +209,7 @@ func (m *Machine) Local(now time.Time, key string, left, joined []string, anonym
 func (m *Machine) tell(r *room) {
 	switch {
 	case !r.news():
-	case m.connected && !m.now.Before(r.told.Add(m.opt.Pace)):
+	case m.connected && !m.now.Before(r.told.Add(pace)):
 		m.flush(r)
 	default:
 		m.untold[r.key] = r

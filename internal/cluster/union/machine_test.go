@@ -240,3 +240,54 @@ func TestSuccessor(t *testing.T) {
 		t.Errorf("the other node counted %v, want %v", p.changed, want)
 	}
 }
+
+// Messages that arrive late or twice change nothing, and need no answer.
+func TestLate(t *testing.T) {
+	p := newPair(t, 0)
+	for _, name := range []string{"b", "a"} {
+		p.do(name, p.m[name].Open(p.now, "r", nil, 0))
+	}
+	p.local("a", nil, ids(3), 0)
+	p.local("a", []string{"client-0"}, nil, 0)
+	p.wait(3 * time.Second)
+	said[union.Sync](p)
+	old := union.State{Instance: 101, Seq: 1, Size: 3}
+	for _, msg := range []union.Message{
+		union.Delta{Node: "a", Room: "r", Instance: 101, Seq: 1, Joined: []uint64{1, 2, 3}},
+		union.Delta{Node: "a", Room: "r", Instance: 100, Seq: 9, Joined: []uint64{1, 2, 3}},
+		union.Set{Node: "a", Room: "r", State: old, Parts: 1, Users: []uint64{1, 2, 3}},
+		union.Digest{Node: "a", Room: "r", State: old},
+		union.Closed{Node: "a", Room: "r", Instance: 100},
+		union.Set{Node: "a", Room: "r", State: union.State{Instance: 101, Seq: 9}, Part: 1, Parts: 2, Users: []uint64{1, 2, 3}},
+		union.Kept{Room: "r", Repeat: true, Users: []uint64{1}, Seconds: []byte{9}},
+	} {
+		p.do("b", p.m["b"].Apply(p.now, msg))
+		p.want(fmt.Sprintf("%T", msg), 2, 2)
+		if got := said[union.Sync](p); got != 0 {
+			t.Errorf("%T: got %d questions, want none", msg, got)
+		}
+	}
+}
+
+// A user who says goodbye is not kept any more, also in a room that is opened later.
+func TestGoodbyeOfKept(t *testing.T) {
+	p := newPair(t, 0)
+	for _, row := range []struct {
+		name string
+		msg  union.Message
+		want int
+	}{
+		{"its node stops", union.Kept{Room: "r", Users: []uint64{1, 2}, Seconds: []byte{9, 9}}, 2},
+		{"one says goodbye", union.Goodbye{Room: "r", Users: []uint64{1}}, 1},
+		{"which overtook what a node says", union.Kept{Room: "r", Users: []uint64{1}, Seconds: []byte{9}}, 1},
+		{"and is back there", union.Kept{Room: "r", Back: []uint64{1}, Users: []uint64{1}, Seconds: []byte{9}}, 2},
+		{"the other says goodbye", union.Goodbye{Room: "r", Users: []uint64{2}}, 1},
+	} {
+		p.do("b", p.m["b"].Apply(p.now, row.msg))
+		p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
+		if got, _ := p.m["b"].Count("r"); got != row.want {
+			t.Errorf("%s: got %d users, want %d", row.name, got, row.want)
+		}
+		p.do("b", p.m["b"].Close(p.now, "r"))
+	}
+}

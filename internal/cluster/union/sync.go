@@ -17,7 +17,7 @@ func (m *Machine) delta(r *room, s *set, d Delta) {
 	case d.Instance > s.Instance && d.Seq == 1 && s.Size == 0:
 		s.Instance = d.Instance
 		m.verify(r, s)
-	case s.state == loading || d.Instance != s.Instance || d.Seq != s.Seq+1:
+	case d.Instance != s.Instance || d.Seq != s.Seq+1:
 		m.ask(r, s)
 		return
 	}
