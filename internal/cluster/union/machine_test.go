@@ -23,7 +23,7 @@ type pair struct {
 func newPair(t *testing.T, chunk int) *pair {
 	p := &pair{t: t, now: time.Unix(1e9, 0), m: map[string]*union.Machine{}, lose: func(union.Message) bool { return false }}
 	for i, name := range []string{"a", "b"} {
-		p.m[name] = union.New(union.Options{Node: name, Incarnation: uint64(i+1) * 100, Chunk: chunk, HasStream: func(_, _ string) bool { return false }})
+		p.m[name] = union.New(union.Options{Node: name, Incarnation: uint64(i+1) * 100, Chunk: chunk, HasStream: func(_, id string) bool { return id == "client-stays" }})
 		p.do(name, p.m[name].Connect(p.now, true))
 	}
 	p.wait(time.Second)
@@ -290,4 +290,27 @@ func TestGoodbyeOfKept(t *testing.T) {
 		}
 		p.do("b", p.m["b"].Close(p.now, "r"))
 	}
+}
+
+// A kept user who comes to another node, or has come there already, is not kept any more on any node.
+func TestReturn(t *testing.T) {
+	p := newPair(t, 0)
+	for _, name := range []string{"a", "b"} {
+		p.do(name, p.m[name].Open(p.now, "r", nil, 0))
+	}
+	p.local("b", nil, []string{"client-stays"}, 0)
+	for _, name := range []string{"a", "b"} {
+		p.do(name, p.m[name].Apply(p.now, union.Kept{
+			Room: "r", Users: []uint64{union.Hash(nil, "client-0"), union.Hash(nil, "client-stays"), 3}, Seconds: []byte{9, 9, 9},
+		}))
+	}
+	p.wait(200 * time.Millisecond)
+	p.want("three are kept, of which one is there", 3, 3)
+	p.local("a", nil, []string{"client-0"}, 0)
+	p.local("a", []string{"client-0"}, nil, 0)
+	p.want("one came and left", 2, 2)
+	p.local("b", []string{"client-stays"}, nil, 0)
+	p.want("the one with a stream has left", 1, 1)
+	p.wait(10 * time.Second)
+	p.want("the time is over", 0, 0)
 }
