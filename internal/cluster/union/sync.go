@@ -196,3 +196,43 @@ func (m *Machine) goodbye(g Goodbye) {
 		m.effects.Leave = append(m.effects.Leave, Leaving{g.Room, ids, g.Grace})
 	}
 }
+
+// Renew asks the nodes that hold these users to renew their leases, and returns the users that no other node holds.
+func (m *Machine) Renew(now time.Time, key string, ids []string) (e Effects, unknown []string) {
+	m.now = now
+	r := m.rooms[key]
+	if r == nil {
+		return Effects{}, ids
+	}
+	held := make(map[string]bool)
+	for _, s := range r.others() {
+		var users []uint64
+		for i, h := range m.hashes(ids...) {
+			if r.users.counted.has(s.slot) && r.users.has(h, s.slot) {
+				users = append(users, h)
+				held[ids[i]] = true
+			}
+		}
+		if users != nil {
+			m.send(To{Node: s.node}, Renew{key, users})
+		}
+	}
+	for _, id := range ids {
+		if !held[id] {
+			unknown = append(unknown, id)
+		}
+	}
+	return m.end(false), unknown
+}
+
+// ids returns the users of this node that have these hashes.
+func (m *Machine) ids(key string, hashes []uint64) (ids []string) {
+	if r := m.rooms[key]; r != nil {
+		for _, h := range hashes {
+			if id, ok := r.ids[h]; ok {
+				ids = append(ids, id)
+			}
+		}
+	}
+	return ids
+}
