@@ -306,6 +306,13 @@ func TestReturn(t *testing.T) {
 	}
 	p.wait(200 * time.Millisecond)
 	p.want("three are kept, of which one is there", 3, 3)
+	p.m["c"] = union.New(union.Options{Node: "c", Incarnation: 1000})
+	p.do("c", p.m["c"].Connect(p.now, true))
+	p.wait(time.Second)
+	p.do("c", p.m["c"].Open(p.now, "r", nil, 0))
+	if got, _ := p.m["c"].Count("r"); got != 3 {
+		t.Errorf("a node that started later: got %d users, want 3", got)
+	}
 	p.local("a", nil, []string{"client-0"}, 0)
 	p.local("a", []string{"client-0"}, nil, 0)
 	p.want("one came and left", 2, 2)
