@@ -70,6 +70,7 @@ type Node struct {
 	names    names
 	tag      string // names this process in cursors
 	secrets  []string
+	begun    time.Time // when it first tried to connect
 	dialer   dialer
 	nc       *nats.Conn
 	js       jetstream.JetStream
@@ -104,6 +105,7 @@ type Node struct {
 // Join makes this process a node. It connects to NATS in the background and keeps trying.
 func (b *Backend) Join(rooms hub.Options, users *presence.Table) (*hub.Hub, engine.Node, error) {
 	n := newNode(b.opt, rooms, users)
+	n.begun = time.Now()
 	if err := n.connect(b.urls, b.nats); err != nil {
 		return nil, nil, scrub(err, n.secrets)
 	}

@@ -173,9 +173,10 @@ func (r *room) compare(ctx context.Context) {
 	}
 }
 
-// wait waits a short time until the room is loaded and its users are known. Without NATS it does not wait.
+// wait waits a short time until the room is loaded and its users are known. Without NATS it does not wait, unless this
+// node has just started and may connect at any moment.
 func (r *room) wait(ctx context.Context) {
-	if !r.node.nc.IsConnected() {
+	if n := r.node; !n.nc.IsConnected() && (n.streams.Load() != nil || time.Since(n.begun) >= longest) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, longest)

@@ -200,3 +200,21 @@ func TestGoodbyeElsewhere(t *testing.T) {
 		t.Errorf("goodbyes on another node took up to %v, want nine of ten within %v", slowest[rounds-1], within)
 	}
 }
+
+// The first count is right for a user who comes to a node that has just started and is still connecting.
+func TestFirstCountOfNewNode(t *testing.T) {
+	url := startNATS(t, 0, t.TempDir()).URL
+	one := read(t, startNode(t, url).ready(t).URL, "lobby", "client-0001")
+	one.await(t, 1)
+	for i := range 5 {
+		n := startNode(t, url)
+		r := read(t, n.URL, "lobby", "client-later")
+		if got := r.seen()[0]; got != 2 {
+			t.Errorf("first count on new node %d: got %d, want 2", i, got)
+		}
+		post(t, n.URL+"/leave", "lobby", "client-later")
+		r.stop()
+		one.await(t, 1)
+		n.stop()
+	}
+}
