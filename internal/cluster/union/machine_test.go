@@ -234,8 +234,8 @@ func TestSuccessor(t *testing.T) {
 	p.changed = nil
 	p.do("a", p.m["a"].Connect(p.now, true))
 	p.do("a", p.m["a"].Open(p.now, "r", ids(7)[1:], 2))
-	p.wait(3 * time.Second)
 	p.want("one has left", 8, 8)
+	p.wait(3 * time.Second)
 	if want := []int{8}; !slices.Equal(p.changed, want) {
 		t.Errorf("the other node counted %v, want %v", p.changed, want)
 	}
