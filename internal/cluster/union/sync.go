@@ -193,6 +193,9 @@ func (m *Machine) goodbye(g Goodbye) {
 		}
 	}
 	if ids := m.ids(g.Room, g.Users); ids != nil {
+		if paced := m.now.Add(-pace); r.told.After(paced) {
+			r.told = paced // the delta need not wait
+		}
 		m.effects.Leave = append(m.effects.Leave, Leaving{g.Room, ids, g.Grace})
 	}
 }
