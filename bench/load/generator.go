@@ -237,7 +237,7 @@ func (g *Generator) serve(s *stream, events uint32) {
 		return
 	}
 	for s.phase != closed {
-		n, err := s.read(g.buf)
+		p, more, err := s.read(g.buf)
 		switch {
 		case errors.Is(err, unix.EAGAIN):
 			return
@@ -248,13 +248,13 @@ func (g *Generator) serve(s *stream, events uint32) {
 			g.end(s, fmt.Errorf("read stream: %w", err))
 			return
 		}
-		g.bytes += int64(n)
-		if err := g.take(s, g.buf[:n], g.clock.now()); err != nil {
+		g.bytes += int64(len(p))
+		if err := g.take(s, p, g.clock.now()); err != nil {
 			g.end(s, err)
 			return
 		}
 		// Edge-triggered: a short read means that the socket is empty, unless its end came with the data.
-		if s.tls == nil && n < len(g.buf) && events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) == 0 {
+		if !more && events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) == 0 {
 			return
 		}
 	}

@@ -2,7 +2,6 @@ package load
 
 import (
 	"bytes"
-	"crypto/tls"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -11,10 +10,9 @@ import (
 // A stream is one connection to the server under test.
 type stream struct {
 	fd       int
-	tls      *tls.Conn // nil: plain
-	socket   *socket   // below tls
-	number   int       // of all that were ever started
-	index    int       // in Generator.open, -1 when it is not there
+	records  *records // nil: plain
+	number   int      // of all that were ever started
+	index    int      // in Generator.open, -1 when it is not there
 	phase    phase
 	chunked  bool
 	small    bool // has a small receive buffer
