@@ -212,6 +212,7 @@ func TestStop(t *testing.T) {
 	count("and gone", 1)
 	p.tickB(2 * time.Second)
 	count("the other's time is over", 0)
+	p.m["b"].Apply(p.now, union.Heartbeat{Node: "a", Incarnation: 100}) // which was late
 	if got := p.m["b"].Nodes(p.now); len(got) != 1 {
 		t.Errorf("got nodes %v, want one", got)
 	}
@@ -262,6 +263,7 @@ func TestLate(t *testing.T) {
 		union.Kept{Room: "r", Repeat: true, Users: []uint64{1}, Seconds: []byte{9}},
 	} {
 		p.do("b", p.m["b"].Apply(p.now, msg))
+		p.wait(100 * time.Millisecond)
 		p.want(fmt.Sprintf("%T", msg), 2, 2)
 		if got := said[union.Sync](p); got != 0 {
 			t.Errorf("%T: got %d questions, want none", msg, got)
@@ -271,24 +273,34 @@ func TestLate(t *testing.T) {
 
 // A user who says goodbye is not kept any more, also in a room that is opened later.
 func TestGoodbyeOfKept(t *testing.T) {
-	p := newPair(t, 0)
-	for _, row := range []struct {
-		name string
-		msg  union.Message
-		want int
-	}{
-		{"its node stops", union.Kept{Room: "r", Users: []uint64{1, 2}, Seconds: []byte{9, 9}}, 2},
-		{"one says goodbye", union.Goodbye{Room: "r", Users: []uint64{1}}, 1},
-		{"which overtook what a node says", union.Kept{Room: "r", Users: []uint64{1}, Seconds: []byte{9}}, 1},
-		{"and is back there", union.Kept{Room: "r", Back: []uint64{1}, Users: []uint64{1}, Seconds: []byte{9}}, 2},
-		{"the other says goodbye", union.Goodbye{Room: "r", Users: []uint64{2}}, 1},
-	} {
-		p.do("b", p.m["b"].Apply(p.now, row.msg))
-		p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
-		if got, _ := p.m["b"].Count("r"); got != row.want {
-			t.Errorf("%s: got %d users, want %d", row.name, got, row.want)
+	for _, open := range []bool{false, true} {
+		p := newPair(t, 0)
+		b := p.m["b"]
+		if open {
+			b.Open(p.now, "r", nil, 0)
 		}
-		p.do("b", p.m["b"].Close(p.now, "r"))
+		for _, row := range []struct {
+			name string
+			msg  union.Message
+			want int
+		}{
+			{"its node stops", union.Kept{Room: "r", Users: []uint64{1, 2}, Seconds: []byte{9, 9}}, 2},
+			{"one says goodbye", union.Goodbye{Room: "r", Users: []uint64{1}}, 1},
+			{"which overtook what a node says", union.Kept{Room: "r", Users: []uint64{1}, Seconds: []byte{9}}, 1},
+			{"and is back there", union.Kept{Room: "r", Back: []uint64{1}, Users: []uint64{1}, Seconds: []byte{9}}, 2},
+			{"the other says goodbye", union.Goodbye{Room: "r", Users: []uint64{2}}, 1},
+		} {
+			b.Apply(p.now, row.msg)
+			if !open {
+				b.Open(p.now, "r", nil, 0)
+			}
+			if got, _ := b.Count("r"); got != row.want {
+				t.Errorf("%s, open %v: got %d users, want %d", row.name, open, got, row.want)
+			}
+			if !open {
+				b.Close(p.now, "r")
+			}
+		}
 	}
 }
 
