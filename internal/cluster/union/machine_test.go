@@ -212,7 +212,9 @@ func TestStop(t *testing.T) {
 	count("and gone", 1)
 	p.tickB(2 * time.Second)
 	count("the other's time is over", 0)
-	p.m["b"].Apply(p.now, union.Heartbeat{Node: "a", Incarnation: 100}) // which was late
+	p.m["b"].Apply(p.now, union.Heartbeat{Node: "a", Incarnation: 100})
+	p.m["b"].Apply(p.now, union.Delta{Node: "a", Room: "r", Instance: 101, Seq: 1, Joined: []uint64{1}})
+	count("what was late", 0)
 	if got := p.m["b"].Nodes(p.now); len(got) != 1 {
 		t.Errorf("got nodes %v, want one", got)
 	}
