@@ -102,6 +102,46 @@ func TestRecordsCutAnywhere(t *testing.T) {
 	}
 }
 
+// Only application data that was just written proves a sequence number.
+func TestProof(t *testing.T) {
+	secret := bytes.Repeat([]byte{7}, 32)
+	line := fmt.Appendf(nil, "SERVER_TRAFFIC_SECRET_0 %064x %x\n", 1, secret)
+	for _, tt := range []struct {
+		name        string
+		seq         uint64 // of the last record
+		before      int    // records that are counted before it
+		text        string
+		contentType byte
+		proven      bool
+	}{
+		{"what was written", 3, 3, "opening", typeApplication, true},
+		{"its end", 3, 3, "ing", typeApplication, true},
+		{"most records of a handshake", 3, 3 + candidates - 1, "opening", typeApplication, true},
+		{"more records than a handshake has", 3, 3 + candidates, "opening", typeApplication, false},
+		{"more numbers than records", 4, 3, "opening", typeApplication, false},
+		{"something else", 3, 3, "another", typeApplication, false},
+		{"nothing", 3, 3, "", typeApplication, false},
+		{"an alert", 3, 3, "opening", typeAlert, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, err := newSealer(tls.TLS_AES_128_GCM_SHA256, secret, tt.seq)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := newConn(sink{}, line)
+			_, _ = c.Write(bytes.Repeat([]byte{23, 3, 3, 0, 0}, tt.before))
+			_, _ = c.Write(s.seal(nil, []byte(tt.text), tt.contentType, false))
+			got, err := (&Proof{c, tls.TLS_AES_128_GCM_SHA256}).Sealer([]byte("opening"))
+			switch {
+			case tt.proven && (err != nil || got.seq != tt.seq+1):
+				t.Errorf("got %v, want a sealer with number %d", err, tt.seq+1)
+			case !tt.proven && !errors.Is(err, ErrUnproven):
+				t.Errorf("got %v, want %v", err, ErrUnproven)
+			}
+		})
+	}
+}
+
 // FuzzProof checks that a takeover happens only after a record that the secret opens, no matter what the key log
 // contains and what the connection writes.
 func FuzzProof(f *testing.F) {
