@@ -36,9 +36,9 @@
 
   // --- tables ---
 
-  const calm = matchMedia('(prefers-reduced-motion: reduce)')
+  const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)')
   const flash = (place) => {
-    if (!calm.matches) place.animate([{ backgroundColor: 'var(--flash)' }, {}], { duration: 1200, easing: 'ease-out' })
+    if (!reducedMotion.matches) place.animate([{ backgroundColor: 'var(--flash)' }, {}], { duration: 1200, easing: 'ease-out' })
   }
 
   const address = (path, query) => path + '?' + new URLSearchParams(query)
@@ -87,8 +87,8 @@
 
   const percent = (part, whole) => (whole ? Math.floor((100 * part) / whole) : 0)
 
-  const byCount = (tally) => {
-    const rows = Object.entries(tally)
+  const byCount = (counters) => {
+    const rows = Object.entries(counters)
     const total = rows.reduce((sum, [, n]) => sum + n, 0)
     rows.sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1))
     return rows.map(([reason, n]) => [reason, commas(n), percent(n, total)])

@@ -22,9 +22,9 @@ import (
 )
 
 const (
-	// patience is how long the doctor waits for an answer that should come at once, without the round trips, see
+	// answerTimeout is how long the doctor waits for an answer that should come at once, without the round trips, see
 	// patient.
-	patience = 4 * time.Second
+	answerTimeout = 4 * time.Second
 	// MaxSilence is the longest silence that a server offers.
 	MaxSilence = 2 * time.Minute
 )
@@ -91,7 +91,7 @@ type doctor struct {
 }
 
 // patient returns how long the doctor waits on this connection. A new connection takes one more round trip.
-func (d *doctor) patient() time.Duration { return patience + 4*d.roundTrip }
+func (d *doctor) patient() time.Duration { return answerTimeout + 4*d.roundTrip }
 
 // facts are the results of the doctor. The diagnosis turns them into sentences.
 type facts struct {
@@ -242,7 +242,7 @@ func (d *doctor) path(ctx context.Context) (p pathFacts) {
 }
 
 func (d *doctor) ask(ctx context.Context, p *pathFacts) (took time.Duration, err error) {
-	ctx, cancel := context.WithTimeout(ctx, max(2*patience, d.patient()))
+	ctx, cancel := context.WithTimeout(ctx, max(2*answerTimeout, d.patient()))
 	defer cancel()
 	req, err := d.get(ctx, "doctor/path")
 	if err != nil {

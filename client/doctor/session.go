@@ -174,7 +174,7 @@ func (d *doctor) tryPolling(ctx context.Context) (time.Duration, error) {
 	joined := make(chan time.Time, 1)
 	go func() {
 		defer close(joined)
-		time.Sleep(settle) // so that the poll in progress has arrived
+		time.Sleep(arrivalTime) // so that the poll in progress has arrived
 		begin := time.Now()
 		if _, err := d.poll(ctx, room, other, "", false); err != nil {
 			cancel(err) // the poll can never get the count
@@ -208,8 +208,8 @@ func (d *doctor) tryPolling(ctx context.Context) (time.Duration, error) {
 // leaveTime is the time limit for a goodbye.
 const leaveTime = 500 * time.Millisecond
 
-// settle is the time that a request gets to arrive.
-const settle = 300 * time.Millisecond
+// arrivalTime is the time that a request gets to arrive.
+const arrivalTime = 300 * time.Millisecond
 
 // polled is the answer to a poll.
 type polled struct{ cursor, count string }

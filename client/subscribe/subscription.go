@@ -95,7 +95,7 @@ func newSubscription(o Options) *subscription {
 	if o.Notify == nil {
 		o.Notify = func(Change) {}
 	}
-	return &subscription{Options: o, state: connecting, streamBase: streamBase, pollBase: pollBase, trial: trial{patience: trialAfter}}
+	return &subscription{Options: o, state: connecting, streamBase: streamBase, pollBase: pollBase, trial: trial{wait: trialAfter}}
 }
 
 func (s *subscription) follow(ctx context.Context) error {
@@ -139,7 +139,7 @@ func (s *subscription) step(trials context.Context, e event, why error) (time.Du
 		s.failures = 0
 		if before == asking {
 			s.Notify(Change{Kind: Polling})
-			s.trial.due = time.Now().Add(s.trial.patience)
+			s.trial.due = time.Now().Add(s.trial.wait)
 		}
 		s.tryStream(trials)
 	}

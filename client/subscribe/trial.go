@@ -24,7 +24,7 @@ const (
 
 // trial is a stream that is opened while polls run, to find out whether streams work again.
 type trial struct {
-	patience time.Duration // until the next trial
+	wait time.Duration // until the next trial
 	due      time.Time     // time of the next trial
 	running  sync.WaitGroup
 	trying   atomic.Bool
@@ -36,7 +36,7 @@ func (t *trial) succeeded() bool {
 	if !t.proved.Swap(false) {
 		return false
 	}
-	t.patience = trialAfter
+	t.wait = trialAfter
 	return true
 }
 
@@ -46,8 +46,8 @@ func (s *subscription) tryStream(ctx context.Context) {
 	if time.Now().Before(t.due) || t.trying.Swap(true) {
 		return
 	}
-	t.patience = min(2*t.patience, maxTrial)
-	t.due = time.Now().Add(t.patience)
+	t.wait = min(2*t.wait, maxTrial)
+	t.due = time.Now().Add(t.wait)
 	t.running.Go(func() {
 		defer t.trying.Store(false)
 		t.proved.Store(s.arrives(ctx))

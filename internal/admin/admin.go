@@ -82,7 +82,7 @@ func New(opt Options) *Admin {
 // ServeHTTP serves one request.
 func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	if err := guard(w, r, a.opt.Name); err != nil {
+	if err := checkAccess(w, r, a.opt.Name); err != nil {
 		a.errors.Write(w, r, err)
 		return
 	}

@@ -1,5 +1,5 @@
-// Package bubble is for tests of what answers HTTP: a whole http.Server, reached over net.Pipe, in
-// a testing/synctest bubble. Time stands still in it but while everybody waits.
+// Package bubble helps tests of HTTP handlers. It runs a whole http.Server over net.Pipe in a testing/synctest bubble.
+// Time in a bubble moves only while all goroutines wait. [Get] asks a handler without a server and without a bubble.
 package bubble
 
 import (
@@ -28,7 +28,7 @@ type Bubble struct {
 	Dial   func(context.Context) (net.Conn, error)
 }
 
-// Start serves until the end of the test. It is to be called in a bubble.
+// Start serves until the end of the test. Call it in a bubble.
 func Start(t testing.TB, handler http.Handler) *Bubble {
 	t.Helper()
 	l := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
@@ -48,7 +48,7 @@ func Start(t testing.TB, handler http.Handler) *Bubble {
 	return b
 }
 
-// OverHTTP2 has the client speak HTTP/2 from now on.
+// OverHTTP2 makes the client use HTTP/2 from now on.
 func (b *Bubble) OverHTTP2() {
 	way := b.Client.Transport.(*http.Transport)
 	b.Client.Transport = &http.Transport{DialContext: way.DialContext, Protocols: protocols(false, true)}
@@ -93,7 +93,7 @@ func (p *pipes) Accept() (net.Conn, error) {
 func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
 func (p *pipes) Addr() net.Addr { return pipeAddr{} }
 
-// arrived is a connection at the address that a URL without port stands for.
+// arrived is a connection with the address that a URL without a port means.
 type arrived struct{ net.Conn }
 
 func (arrived) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 80} }
@@ -120,7 +120,7 @@ type Answer struct {
 	Body string
 }
 
-// Do sends one request; header is pairs of names and values.
+// Do sends one request. header is pairs of names and values.
 func (b *Bubble) Do(method, path, body string, header ...string) Answer {
 	b.T.Helper()
 	req, err := http.NewRequestWithContext(b.T.Context(), method, "http://headcount.test"+path, strings.NewReader(body))
@@ -142,7 +142,7 @@ func (b *Bubble) Do(method, path, body string, header ...string) Answer {
 	return Answer{resp, string(text)}
 }
 
-// WantError checks status and form of an error, and returns its sentence.
+// WantError checks the status and the form of an error, and returns its message.
 func (a Answer) WantError(t *testing.T, status int) string {
 	t.Helper()
 	var body map[string]string
@@ -155,7 +155,7 @@ func (a Answer) WantError(t *testing.T, status int) string {
 	return body["error"]
 }
 
-// WantUsers checks what GET /count says of the room.
+// WantUsers checks the response of GET /count for the room.
 func (b *Bubble) WantUsers(room string, want int) {
 	b.T.Helper()
 	synctest.Wait()
@@ -165,7 +165,7 @@ func (b *Bubble) WantUsers(room string, want int) {
 	}
 }
 
-// Stream is an open GET /events that reads by itself.
+// Stream is an open GET /events, which a goroutine reads.
 type Stream struct {
 	t      testing.TB
 	Resp   *http.Response
@@ -178,7 +178,7 @@ type Stream struct {
 	err      error
 }
 
-// Read reads the stream's body, and notes the comments.
+// Read reads the body of the stream and records the times of comments.
 func (s *Stream) Read(p []byte) (int, error) {
 	n, err := s.Resp.Body.Read(p)
 	if string(p[:n]) == sse.Comment {
@@ -189,7 +189,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Comments returns when comments came by themselves.
+// Comments returns the times at which comments arrived by themselves.
 func (s *Stream) Comments() []time.Time {
 	synctest.Wait()
 	s.mu.Lock()
@@ -197,7 +197,7 @@ func (s *Stream) Comments() []time.Time {
 	return append([]time.Time(nil), s.comments...)
 }
 
-// Timed is a block and when it came.
+// Timed is a block and the time at which it arrived.
 type Timed struct {
 	ssetest.Block
 	At time.Time
@@ -278,7 +278,7 @@ func (s *Stream) WantCounts(want ...string) {
 	}
 }
 
-// Ended returns how the stream ended: io.EOF is a clean end, nil none.
+// Ended returns how the stream ended. io.EOF is a clean end, and nil means that it has not ended.
 func (s *Stream) Ended() error {
 	synctest.Wait()
 	s.mu.Lock()

@@ -6,7 +6,7 @@ import (
 )
 
 // The admin listener refuses pages of other sites, and names that may belong to strangers.
-func TestAdminGuard(t *testing.T) {
+func TestAdminAccess(t *testing.T) {
 	inBubble(t, options{Name: "ops.example.com"}, func(t *testing.T, b, _ *rig) {
 		admin := b.admin
 		for _, tt := range []struct {

@@ -11,9 +11,9 @@ import (
 	"headcount/internal/httpapi"
 )
 
-// guard refuses pages of other sites. The admin listener trusts every client that can reach it, and a browser on the
+// checkAccess refuses pages of other sites. The admin listener trusts every client that can reach it, and a browser on the
 // same machine can reach it from any page. See docs/decisions/0023.
-func guard(w http.ResponseWriter, r *http.Request, name string) error {
+func checkAccess(w http.ResponseWriter, r *http.Request, name string) error {
 	w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
 	if !ownName(r.Host, name) && r.URL.Path != "/metrics" { // scrapers use any name, and metrics contain only numbers
 		return httpapi.Refuse(http.StatusForbidden, "origin",
