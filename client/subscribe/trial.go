@@ -24,11 +24,11 @@ const (
 
 // trial is a stream that is opened while polls run, to find out whether streams work again.
 type trial struct {
-	wait time.Duration // until the next trial
-	due      time.Time     // time of the next trial
-	running  sync.WaitGroup
-	trying   atomic.Bool
-	proved   atomic.Bool // the trial succeeded
+	wait    time.Duration // until the next trial
+	due     time.Time     // time of the next trial
+	running sync.WaitGroup
+	trying  atomic.Bool
+	proved  atomic.Bool // the trial succeeded
 }
 
 // succeeded reports whether a trial has shown that streams work.
