@@ -62,6 +62,7 @@ func (s *Server) Release(ctx context.Context, next http.Handler) error {
 	}
 	err := s.engine.Release(ctx)
 	s.once.Do(func() { close(s.stopped) })
+	s.engine.Shut()
 	s.stop()
 	s.running.Wait()
 	return errors.Join(err, s.engine.Close())

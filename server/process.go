@@ -176,7 +176,7 @@ func (p *process) run(ctx context.Context, self program) error {
 		case <-requests:
 			p.tell("RELOADING=1")
 			u := upgrade{program: self, live: p.site.live, listeners: p.listeners, public: p.publicListener(), passage: &p.passage, log: p.log}
-			next, err := p.upgrade(ctx, u)
+			next, err := u.run(ctx)
 			if err != nil {
 				p.log.Error("not upgraded", "error", err)
 				p.tell("READY=1")
@@ -186,14 +186,6 @@ func (p *process) run(ctx context.Context, self program) error {
 			return p.leave(next)
 		}
 	}
-}
-
-// upgrade hands over to the next process.
-func (p *process) upgrade(ctx context.Context, u upgrade) (*successor, error) {
-	if p.cfg.nats != "" {
-		return nil, errors.New("a node of a cluster cannot hand over yet; stop and start it, and its users go to the other nodes")
-	}
-	return u.run(ctx)
 }
 
 // tell reports the state to the service manager.

@@ -284,14 +284,20 @@ func (n *Node) listen(key []byte) {
 // setConnected tells the machine whether messages can be sent.
 func (n *Node) setConnected(connected bool) {
 	known := n.sets.currentKey() != nil
-	n.changed(n.apply(func(m *union.Machine, now time.Time) union.Effects { return m.Connect(now, connected && known) }))
+	n.changed(n.apply(func(m *union.Machine, now time.Time) union.Effects {
+		return m.Connect(now, connected && known && !n.sets.released)
+	}))
 }
 
-// Release makes Run end without a goodbye, because another process continues under the same name.
+// Release sends the last changes of this node's users, and nothing more, because another process continues under the
+// same name. Run then ends without a goodbye. Emits still work until then.
 func (n *Node) Release() {
-	n.sets.mu.Lock()
-	defer n.sets.mu.Unlock()
-	n.sets.released = true
+	n.apply(func(m *union.Machine, now time.Time) union.Effects {
+		e := m.Flush(now)
+		m.Connect(now, false)
+		n.sets.released = true
+		return e
+	})
 }
 
 // stop says goodbye to the other nodes.
@@ -299,25 +305,26 @@ func (n *Node) stop() {
 	n.sets.mu.Lock()
 	released := n.sets.released
 	n.sets.mu.Unlock()
-	if released {
-		return
+	if !released {
+		n.apply(n.goodbye)
 	}
-	n.apply(func(m *union.Machine, now time.Time) union.Effects {
-		return m.Stop(now, func(token, id string) time.Duration {
-			r := n.roomOf(token)
-			if r == nil {
-				return 0
-			}
-			if left := n.users.Left(r.name, id, now); left > 0 {
-				return left
-			}
-			return engine.HandoverWithin // its stream ends with this process
-		})
-	})
 	n.sendAll()
 	if n.nc.IsConnected() {
 		_ = n.nc.FlushTimeout(patience)
 	}
+}
+
+func (n *Node) goodbye(m *union.Machine, now time.Time) union.Effects {
+	return m.Stop(now, func(token, id string) time.Duration {
+		r := n.roomOf(token)
+		if r == nil {
+			return 0
+		}
+		if left := n.users.Left(r.name, id, now); left > 0 {
+			return left
+		}
+		return engine.HandoverWithin // its stream ends with this process
+	})
 }
 
 // Nodes returns all nodes that are alive, including this one.

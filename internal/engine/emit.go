@@ -28,11 +28,14 @@ func (e *Engine) Emit(ctx context.Context, ev Event) (id, room string, err error
 		return "", "", stopping()
 	}
 	defer e.emits.leave()
-	if e.alone { // otherwise the event is not kept here
-		if !e.freezer.enter() {
-			return "", "", moved()
-		}
+	if !e.freezer.enter() {
+		return "", "", moved()
+	}
+	if e.alone {
 		defer e.freezer.leave()
+	} else { // the event is not kept here
+		e.freezer.leave()
+		e.catching.await(ctx, e.catching.joined)
 	}
 	begin := time.Now()
 	id, room, err = e.node.Emit(ctx, ev.Room, ev.Name, ev.Data, ev.Key)

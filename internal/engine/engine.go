@@ -61,6 +61,7 @@ type Engine struct {
 	guests    guests
 	emits     gate
 	freezer   freezer
+	catching  catchUp
 	begun     chan struct{} // closed when the engine starts to run
 	begin     func()        // closes begun
 	started   time.Time
@@ -102,6 +103,7 @@ func New(opt Options) (*Engine, error) {
 		verbose:   opt.Log.Enabled(context.Background(), slog.LevelDebug),
 		maxLeases: max(minLeases, 4*opt.MaxStreams),
 		expire:    make(chan struct{}, 1),
+		catching:  newCatchUp(),
 	}
 	rooms := hub.Options{
 		History: opt.History, HistoryAge: opt.HistoryAge,
@@ -156,6 +158,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		err = e.node.Run(ctx)
 	})
 	running.Go(func() { e.follow(ctx) })
+	running.Go(func() { e.catchUp(ctx) })
 	e.tend(ctx)
 	running.Wait()
 	return err
@@ -259,6 +262,10 @@ func (e *Engine) wakeExpiry() {
 
 // recount publishes the room's number of users, and tells the other nodes about changes here.
 func (e *Engine) recount(room string) {
+	if !e.catching.over() {
+		e.node.Changed(room)
+		return // catchUp will publish it
+	}
 	var users int
 	if r := e.hub.Lookup(room); r != nil {
 		r.Update(sse.UserCount, func() []byte {
@@ -280,6 +287,7 @@ func (e *Engine) Count(ctx context.Context, room string) (int, error) {
 		return 0, moved()
 	}
 	e.freezer.leave() // the answer may take a while, and changes nothing
+	e.catching.await(ctx, e.catching.done)
 	return e.node.Count(ctx, room), nil
 }
 

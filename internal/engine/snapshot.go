@@ -24,6 +24,7 @@ type saved struct {
 	Hub     hub.State
 	Users   presence.State
 	Keys    []savedKey
+	Nodes   []string // the other nodes
 	Streams []savedStream
 }
 
@@ -98,6 +99,11 @@ func (e *Engine) Freeze() *Snapshot {
 	if a, ok := e.node.(*alone); ok {
 		s.saved.Keys = a.keys.export()
 	}
+	for _, node := range e.node.Nodes() {
+		if !node.Self {
+			s.saved.Nodes = append(s.saved.Nodes, node.Name)
+		}
+	}
 	if e.epoll == nil {
 		return s
 	}
@@ -138,6 +144,8 @@ func (e *Engine) restore(s *Snapshot) error {
 	e.hub.Import(s.saved.Hub)
 	if a, ok := e.node.(*alone); ok {
 		a.keys.restore(s.saved.Keys)
+	} else {
+		e.catching.begin(s.saved.Nodes)
 	}
 	if e.epoll != nil {
 		e.epoll.Freeze()

@@ -81,7 +81,7 @@ func (e *Engine) Ready() error {
 	if e.streams.isDraining() {
 		return unavailable(Stopping, "stopping")
 	}
-	if err := e.node.Ready(); err != nil {
+	if err := e.node.Ready(); err != nil && isClosed(e.catching.joined) {
 		return unavailable(Cluster, "%v", err)
 	}
 	return nil

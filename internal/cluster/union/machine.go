@@ -227,6 +227,17 @@ func (m *Machine) flush(r *room) {
 	delete(m.untold, r.key)
 }
 
+// Flush sends all changes that still wait for the room's pace.
+func (m *Machine) Flush(now time.Time) Effects {
+	m.now = now
+	if m.connected {
+		for _, key := range sorted(m.untold) {
+			m.flush(m.untold[key])
+		}
+	}
+	return m.end(false)
+}
+
 // Leave removes users from a room on all nodes, see [Goodbye].
 func (m *Machine) Leave(now time.Time, key string, ids []string, grace time.Duration) Effects {
 	m.now = now
