@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime/debug"
 
 	"headcount"
 	"headcount/internal/handover"
@@ -19,6 +20,8 @@ type predecessor struct {
 	parcel *handover.Parcel
 	addr   net.Addr      // of the public listener
 	ended  chan struct{} // closed when no more connections come
+
+	percent int // of debug.SetGCPercent
 }
 
 // inherit returns the process that started this one to hand over to it, or nil.
@@ -36,6 +39,7 @@ func (p *predecessor) receive() (*headcount.Snapshot, error) {
 	if p == nil {
 		return nil, nil
 	}
+	p.percent = debug.SetGCPercent(-1) // until ready, because nobody is served until then
 	parcel, err := p.from.Receive()
 	if err != nil {
 		return nil, err
@@ -58,7 +62,9 @@ func (p *predecessor) ready() ([]net.Conn, error) {
 	if p == nil {
 		return nil, nil
 	}
-	if err := p.from.Ready(); err != nil {
+	err := p.from.Ready()
+	debug.SetGCPercent(p.percent)
+	if err != nil {
 		return nil, err
 	}
 	conns, err := p.parcel.TakeConnections()

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -77,13 +78,12 @@ func (u *upgrade) run(ctx context.Context) (*successor, error) {
 	}
 	parcel, err := u.stop()
 	frozen := time.Now()
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // no garbage is collected while nobody is served
 	var state *headcount.Snapshot
 	if err == nil {
 		state = u.live.Freeze()
 		parcel.Streams = state.Streams()
-		if parcel.State, err = state.Bytes(); err == nil {
-			err = next.Give(*parcel)
-		}
+		err = next.Give(*parcel, state.Bytes)
 	}
 	signalled() // from here on the next process handles signals itself
 	if err == nil {
@@ -98,7 +98,7 @@ func (u *upgrade) run(ctx context.Context) (*successor, error) {
 		return nil, errors.Join(err, u.goOn(parcel))
 	}
 	u.log.Info("handed over", "pid", next.Pid(), "streams", len(parcel.Streams), "connections", len(parcel.Connections),
-		"bytes", len(parcel.State), "took", time.Since(begin), "paused", time.Since(frozen))
+		"took", time.Since(begin), "paused", time.Since(frozen))
 	return &successor{to: next, log: u.log}, nil
 }
 

@@ -24,13 +24,14 @@ const slowStore = 500 * time.Millisecond
 // Emit sends an event to its room on all nodes. The id and the room are those of the first event with the same key
 // within [KeyLife].
 func (e *Engine) Emit(ctx context.Context, ev Event) (id, room string, err error) {
-	if !e.emits.enter() {
-		return "", "", stopping()
-	}
-	defer e.emits.leave()
 	if !e.freezer.enter() {
 		return "", "", moved()
 	}
+	if !e.emits.enter() {
+		e.freezer.leave()
+		return "", "", stopping()
+	}
+	defer e.emits.leave()
 	if e.alone {
 		defer e.freezer.leave()
 	} else { // the event is not kept here

@@ -64,12 +64,11 @@ func (p *Parcel) Listener(name string) (net.Listener, error) {
 	return nil, nil
 }
 
-// label comes before the descriptors. It has their number, and the length of the state.
+// label comes before the descriptors. It has their number.
 type label struct {
 	Listeners   []string
 	Connections int
 	Streams     int
-	State       int
 }
 
 // batch is how many descriptors go with one message. The kernel accepts 253.
@@ -81,10 +80,35 @@ const maxLabel = 64 << 10
 // errDescriptors reports that the kernel dropped some of the descriptors that were sent.
 var errDescriptors = errors.New("this process may not open as many files; raise its limit (LimitNOFILE=, ulimit -n)")
 
-func send(c *net.UnixConn, p Parcel) error {
-	about := label{Connections: len(p.Connections), Streams: len(p.Streams), State: len(p.State)}
+// send sends p. If state is not nil, it makes the state of p while the descriptors are on their way.
+func send(c *net.UnixConn, p Parcel, state func() ([]byte, error)) error {
+	made := make(chan error, 1)
+	if state == nil {
+		made <- nil
+	} else {
+		go func() {
+			var err error
+			p.State, err = state()
+			made <- err
+		}()
+	}
+	err := sendDescriptors(c, p.Listeners, p.Connections, p.Streams)
+	if err := errors.Join(err, <-made); err != nil {
+		return err
+	}
+	if _, err := c.Write(binary.BigEndian.AppendUint32(nil, uint32(len(p.State)))); err != nil {
+		return fmt.Errorf("send state: %w", err)
+	}
+	if _, err := c.Write(p.State); err != nil {
+		return fmt.Errorf("send state: %w", err)
+	}
+	return nil
+}
+
+func sendDescriptors(c *net.UnixConn, listeners []Listener, connections, streams []int) error {
+	about := label{Connections: len(connections), Streams: len(streams)}
 	var all []int
-	for _, l := range p.Listeners {
+	for _, l := range listeners {
 		about.Listeners = append(about.Listeners, l.Name)
 		all = append(all, l.FD)
 	}
@@ -95,16 +119,13 @@ func send(c *net.UnixConn, p Parcel) error {
 	if _, err := c.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(text))), text...)); err != nil {
 		return fmt.Errorf("send parcel: %w", err)
 	}
-	all = slices.Concat(all, p.Connections, p.Streams)
+	all = slices.Concat(all, connections, streams)
 	for len(all) > 0 {
 		n := min(batch, len(all))
 		if _, _, err := c.WriteMsgUnix([]byte{byte(n)}, unix.UnixRights(all[:n]...), nil); err != nil {
 			return fmt.Errorf("send descriptors: %w", err)
 		}
 		all = all[n:]
-	}
-	if _, err := c.Write(p.State); err != nil {
-		return fmt.Errorf("send state: %w", err)
 	}
 	return nil
 }
@@ -129,7 +150,7 @@ func receive(c *net.UnixConn) (*Parcel, error) {
 	all, err := receiveDescriptors(c, len(about.Listeners)+about.Connections+about.Streams)
 	p := &Parcel{Streams: all}
 	if err == nil {
-		p.State, err = receiveState(c, about.State)
+		p.State, err = receiveState(c)
 	}
 	if err != nil {
 		p.Close()
@@ -143,11 +164,12 @@ func receive(c *net.UnixConn) (*Parcel, error) {
 	return p, nil
 }
 
-func receiveState(c *net.UnixConn, size int) ([]byte, error) {
-	if size < 0 {
-		return nil, fmt.Errorf("receive state: it has %d bytes", size)
+func receiveState(c *net.UnixConn) ([]byte, error) {
+	size := make([]byte, 4)
+	if _, err := io.ReadFull(c, size); err != nil {
+		return nil, fmt.Errorf("receive state: %w", err)
 	}
-	state := make([]byte, size)
+	state := make([]byte, binary.BigEndian.Uint32(size))
 	if _, err := io.ReadFull(c, state); err != nil {
 		return nil, fmt.Errorf("receive state: %w", err)
 	}

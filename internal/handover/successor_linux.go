@@ -68,12 +68,13 @@ func Start(cmd *exec.Cmd, limits Limits) (*Successor, error) {
 // Pid returns the process id.
 func (s *Successor) Pid() int { return s.cmd.Process.Pid }
 
-// Give sends p, whose descriptors stay open here, and waits until the next process has it.
-func (s *Successor) Give(p Parcel) error {
+// Give sends p, whose descriptors stay open here, and waits until the next process has it. state makes its state in the
+// meantime.
+func (s *Successor) Give(p Parcel, state func() ([]byte, error)) error {
 	if err := s.conn.SetWriteDeadline(time.Now().Add(s.limits.Ready)); err != nil {
 		return fmt.Errorf("give parcel: %w", err)
 	}
-	if err := send(s.conn, p); err != nil {
+	if err := send(s.conn, p, state); err != nil {
 		// The reason why the process stopped reading is more useful than the failed write.
 		return errors.Join(s.await("ready", time.Second, func(message) bool { return false }), err)
 	}
@@ -96,7 +97,7 @@ func (s *Successor) Pass(p Parcel) error {
 	if err := s.conn.SetWriteDeadline(time.Now().Add(s.limits.Ready)); err != nil {
 		return fmt.Errorf("pass parcel: %w", err)
 	}
-	return send(s.conn, p)
+	return send(s.conn, p, nil)
 }
 
 // Close tells the next process that no more parcels come.

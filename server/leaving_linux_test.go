@@ -1,0 +1,80 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"headcount/internal/handover"
+)
+
+// Of the connections of a server, those between two requests are taken. They work in the next process, and a request
+// that was sent meanwhile is not lost. Connections with a request stay.
+func TestTakeIdle(t *testing.T) {
+	l, dial := listenHere(t)
+	pass := &passage{idle: newIdleConns(100, nil)}
+	entered, leave := make(chan struct{}), make(chan struct{})
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/long" {
+			close(entered)
+			<-leave
+		}
+		fmt.Fprint(w, r.URL.Path)
+	})
+	log := slog.New(slog.DiscardHandler)
+	s := publicServer(handler, "", pass, (&config{h2c: true}).protocols(), log)
+	idled := make(chan struct{}, 10)
+	s.ConnState = func(c net.Conn, state http.ConnState) {
+		pass.idle.changed(c, state)
+		if state == http.StateIdle {
+			idled <- struct{}{}
+		}
+	}
+	go func() { _ = s.Serve(l) }()
+	defer s.Close()
+	ask := func(c net.Conn, path string) { fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path) }
+	answer := func(c net.Conn, want string) {
+		t.Helper()
+		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(resp.Body); string(body) != want {
+			t.Errorf("got %q, %v, want %q", body, err, want)
+		}
+	}
+	fresh, idle, busy := dial(), dial(), dial()
+	ask(idle, "/one")
+	answer(idle, "/one")
+	<-idled
+	ask(busy, "/long")
+	<-entered
+	fds := pass.idle.take(10 * time.Second)
+	if len(fds) != 1 {
+		t.Fatalf("took %d connections, want 1", len(fds))
+	}
+	ask(idle, "/two")
+	next, _ := listenHere(t)
+	parcel := handover.Parcel{Connections: fds}
+	conns, err := parcel.TakeConnections()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Resume(conns...); err != nil {
+		t.Fatal(err)
+	}
+	after := publicServer(handler, "", &passage{idle: newIdleConns(100, nil)}, (&config{}).protocols(), log)
+	go func() { _ = after.Serve(next) }()
+	defer after.Close()
+	answer(idle, "/two")
+	close(leave)
+	answer(busy, "/long")
+	ask(fresh, "/three")
+	answer(fresh, "/three")
+}
