@@ -60,9 +60,10 @@ func TestRequestsThroughUpgrades(t *testing.T) {
 				return 0, err
 			}
 			defer resp.Body.Close()
-			line := make([]byte, 6)
-			_, err = resp.Body.Read(line)
-			return resp.StatusCode, err
+			if n, err := resp.Body.Read(make([]byte, 6)); n == 0 {
+				return 0, err
+			}
+			return resp.StatusCode, nil
 		}
 	}
 	accepted := 0
