@@ -5,5 +5,5 @@ import "embed"
 
 // FS holds the documents, and the files that they link to.
 //
-//go:embed *.md *.svg *.json *.yaml benchmarks/*.md benchmarks/*.svg decisions/*.md
+//go:embed *.md *.svg *.json *.yaml benchmarks/*.md benchmarks/*.svg benchmarks/tls/*.svg decisions/*.md
 var FS embed.FS
