@@ -71,8 +71,7 @@ type Engine struct {
 	degraded  atomic.Pointer[string] // describes a problem with the events of all nodes
 }
 
-// New returns an engine that is ready to serve. Its users expire only while [Engine.Run] runs.
-func New(opt Options) (*Engine, error) {
+func (opt *Options) setDefaults() {
 	if opt.Heartbeat == 0 {
 		opt.Heartbeat = 10 * time.Second
 	}
@@ -82,6 +81,11 @@ func New(opt Options) (*Engine, error) {
 	if opt.Observer == nil {
 		opt.Observer = Unobserved{}
 	}
+}
+
+// New returns an engine that is ready to serve. Its users expire only while [Engine.Run] runs.
+func New(opt Options) (*Engine, error) {
+	opt.setDefaults()
 	alone := opt.Backend == nil
 	users := presence.New(opt.Linger)
 	if alone {

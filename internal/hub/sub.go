@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"encoding/json"
 	"strconv"
 	"time"
 
@@ -146,12 +145,13 @@ func appendHello(dst, id []byte, who JoinOptions, recovered bool) []byte {
 	if who.ClientID == "" {
 		return dst
 	}
-	hello, _ := json.Marshal(struct { // strings and numbers only, so it cannot fail
-		ID        string  `json:"id"`
-		Ping      int     `json:"ping"`
-		Heartbeat float64 `json:"heartbeat"`
-		Recovered bool    `json:"recovered,omitempty"`
-	}{who.ClientID, who.Ping, who.Heartbeat.Seconds(), recovered})
+	hello := strconv.AppendQuote([]byte(`{"id":`), who.ClientID) // letters, digits, - and _
+	hello = strconv.AppendInt(append(hello, `,"ping":`...), int64(who.Ping), 10)
+	hello = strconv.AppendFloat(append(hello, `,"heartbeat":`...), who.Heartbeat.Seconds(), 'f', -1, 64)
+	if recovered {
+		hello = append(hello, `,"recovered":true`...)
+	}
+	hello = append(hello, '}')
 	return sse.Append(dst, &sse.Event{ID: id, Event: []byte(sse.Hello), Data: hello})
 }
 
