@@ -147,6 +147,12 @@ func TestSilence(t *testing.T) {
 	if got := said[union.Set](p); got != 0 {
 		t.Errorf("got %d sets, want none: they are the same", got)
 	}
+	p.wait(3 * time.Second)
+	p.now = p.now.Add(10 * time.Second)
+	p.m["b"].Tick(p.now)
+	if got, _ := p.m["b"].Count("r"); got != 2 {
+		t.Errorf("after a freeze, before it has read what came meanwhile: got %d users, want 2", got)
+	}
 }
 
 // An opened room is ready when the other nodes have answered, and not before.
