@@ -19,6 +19,7 @@ const (
 	forgetAfter = time.Minute             // for the sets of a silent node, which may come back with the same sets
 	scanEvery   = 500 * time.Millisecond  // how often all rooms are checked for work that is due
 	askAgain    = time.Second             // if there was no answer
+	askRarely   = 16 * time.Second        // at most, doubled from askAgain; whole sets of many nodes take a while
 	readyAfter  = time.Second             // even if not all nodes have answered
 	digestAfter = time.Second             // since the last change
 	digestEvery = 45 * time.Second        // and up to 15 s more

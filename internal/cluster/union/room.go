@@ -41,9 +41,10 @@ type set struct {
 	state state
 	State // the state of the known users
 
-	parts []Set     // parts of a whole set that have arrived so far
-	asked time.Time // when its node was last asked
-	fresh time.Time // when it was last known to be right
+	parts []Set         // parts of a whole set that have arrived so far
+	asked time.Time     // when its node was last asked
+	wait  time.Duration // from asked until it is asked again
+	fresh time.Time     // when it was last known to be right
 }
 
 // state is the state of a set. It decides whether its users count.

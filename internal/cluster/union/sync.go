@@ -33,7 +33,7 @@ func (m *Machine) delta(r *room, s *set, d Delta) {
 
 // verify records that the known set matches the set of its node.
 func (m *Machine) verify(r *room, s *set) {
-	s.fresh, s.parts = m.now, nil
+	s.fresh, s.parts, s.wait = m.now, nil, askAgain
 	r.enter(s, current)
 }
 
@@ -56,8 +56,8 @@ func (m *Machine) ask(r *room, s *set) {
 	if s.state == current {
 		r.enter(s, behind)
 	}
-	if m.alive(s.node) && m.now.Sub(s.asked) >= askAgain {
-		s.asked = m.now
+	if m.alive(s.node) && m.now.Sub(s.asked) >= s.wait {
+		s.asked, s.wait = m.now, min(max(askAgain, 2*s.wait), askRarely)
 		m.send(To{Node: s.node}, Sync{m.opt.Node, r.key, s.State})
 	}
 }
@@ -67,7 +67,7 @@ func (m *Machine) compare(node string) {
 	if m.alive(node) {
 		for _, r := range m.rooms {
 			s := r.set(node)
-			s.asked = time.Time{}
+			s.wait = 0
 			m.ask(r, s)
 		}
 	}
