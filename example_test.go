@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
@@ -147,4 +148,49 @@ func ExampleServer_Watch() {
 	// Output:
 	// 0
 	// 1
+}
+
+// A program that restarts itself hands the state of headcount to its next process. Here both are in one process.
+func ExampleServer_Freeze() {
+	old, err := headcount.New(headcount.Options{Linger: time.Minute})
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := httptest.NewServer(old)
+	defer server.Close()
+	stream, err := http.Get(server.URL + "/events?id=reader-1")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stream.Body.Close()
+	_, _ = stream.Body.Read(make([]byte, 1))
+
+	state, err := old.Freeze().Bytes()
+	if err != nil {
+		log.Fatal(err)
+	}
+	// The next process gets the state. Without the descriptors of the streams, it waits for their clients.
+	snapshot, err := headcount.ReadSnapshot(state, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	next, err := headcount.New(headcount.Options{Linger: time.Minute, Resume: snapshot})
+	if err != nil {
+		log.Fatal(err)
+	}
+	next.Thaw()
+	// The old process passes on the requests that still reach it.
+	fmt.Println(old.Release(context.Background(), next))
+	resp, err := http.Get(server.URL + "/count")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer resp.Body.Close()
+	count, _ := io.ReadAll(resp.Body)
+	fmt.Print(string(count))
+	fmt.Println(next.Shutdown(context.Background()))
+	// Output:
+	// <nil>
+	// {"room":"lobby","users":1}
+	// <nil>
 }

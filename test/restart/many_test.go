@@ -52,6 +52,29 @@ func (s *stream) until(data string) error {
 	}
 }
 
+// sequence reads the numbered events 1 to last, each once and in order. Meanwhile every count must be users.
+func (s *stream) sequence(last, users int) error {
+	s.conn.SetReadDeadline(time.Now().Add(2 * soon))
+	for next := 1; next <= last; {
+		line, err := s.in.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		got, ok := strings.CutPrefix(strings.TrimSpace(line), "data: ")
+		switch _, err := strconv.Atoi(got); {
+		case !ok:
+		case err == nil && got != strconv.Itoa(users):
+			return fmt.Errorf("got the count %s, want %d", got, users)
+		case strings.HasPrefix(got, `"number `):
+			if want := fmt.Sprintf(`"number %d"`, next); got != want {
+				return fmt.Errorf("got %s, want %s", got, want)
+			}
+			next++
+		}
+	}
+	return nil
+}
+
 // certificate returns options for TLS.
 func certificate(t *testing.T) []string {
 	t.Helper()
@@ -72,7 +95,7 @@ func certificate(t *testing.T) []string {
 	return []string{"-tls-cert", files[0], "-tls-key", files[1]}
 }
 
-// Many streams go over at once, plain or TLS. UPGRADE_STREAMS says how many, and then nothing may be unwritten for more than
+// Many streams go over at once, plain or TLS, while 10 events and 200 joins and leaves come each second. UPGRADE_STREAMS says how many, and then nothing may be unwritten for more than
 // 250 ms.
 func TestUpgradeOfMany(t *testing.T) {
 	n := 500
@@ -119,11 +142,35 @@ func TestUpgradeOfMany(t *testing.T) {
 				}
 			}
 			emitAndRead(`"before"`)
+			stop, emitted := make(chan struct{}), 0
+			busy := visitors(server, "busy", 200, stop)
+			busy.Go(func() {
+				tick := time.NewTicker(100 * time.Millisecond)
+				defer tick.Stop()
+				for {
+					select {
+					case <-stop:
+						return
+					case <-tick.C:
+						if _, err := tryEmit(server, "lobby", fmt.Sprintf(`"number %d"`, emitted+1), ""); err != nil {
+							t.Error(err)
+							return
+						}
+						emitted++
+					}
+				}
+			})
 			paused := server.Upgrade()
-			emitAndRead(`"after one"`)
 			again := server.Upgrade()
-			emitAndRead(`"after two"`)
-			t.Logf("%d streams over %s: nothing was written for %v and %v", n, name, paused, again)
+			close(stop)
+			busy.Wait()
+			for i, s := range streams {
+				if err := s.sequence(emitted, n); err != nil {
+					t.Fatalf("stream %d: %v", i, err)
+				}
+			}
+			emitAndRead(`"after"`)
+			t.Logf("%d streams over %s, %d events meanwhile: nothing was written for %v and %v", n, name, emitted, paused, again)
 			if got := server.Count("lobby"); got != n {
 				t.Errorf("got %d users, want %d", got, n)
 			}

@@ -21,7 +21,7 @@ const room = "soak"
 
 // A crowd of direct, polling and proxied readers gets each event once and in order, while its connections are cut, others
 // come and go, some never read, and rooms are made up. At rest the count is exact; memory, descriptors and goroutines are
-// what they were. It lasts 10 s, or SOAK_TIME.
+// what they were. It lasts 10 s, or SOAK_TIME. With SOAK_UPGRADES the server is upgraded twenty times meanwhile.
 func TestSoak(t *testing.T) {
 	lasting := 10 * time.Second
 	if s := os.Getenv("SOAK_TIME"); s != "" {
@@ -47,10 +47,14 @@ func TestSoak(t *testing.T) {
 	// The first fifth is for what the server keeps by design to fill up: the history of this room and its rooms' idle time.
 	const looks = 20
 	var early, late crowd.Vitals
-	var slowest time.Duration
+	var slowest, longest time.Duration
+	upgrades := os.Getenv("SOAK_UPGRADES") != ""
 	begin := time.Now()
 	for i := 1; i <= looks; i++ {
 		time.Sleep(time.Until(begin.Add(lasting * time.Duration(i) / looks)))
+		if upgrades {
+			longest = max(longest, server.Upgrade())
+		}
 		v := crowd.Look(t, server)
 		n, p99 := c.Lateness(0.99)
 		slowest = max(slowest, p99)
@@ -74,6 +78,9 @@ func TestSoak(t *testing.T) {
 	t.Logf("%8s  %s", "at rest", crowd.Look(t, server))
 	t.Logf("%d cuts, %d visits, %d stalled readers, %d made-up rooms; each of %d readers got each of %d events once and in order; p99 of the worst twentieth %v",
 		f.cuts, f.visits, f.stalls, f.rooms, c.Size(), c.Accepted(), slowest.Round(time.Millisecond))
+	if upgrades {
+		t.Logf("%d upgrades, in which nothing was written for at most %v", looks, longest)
+	}
 	if late.Memory > early.Memory+early.Memory/4+8<<20 {
 		t.Errorf("memory grew from %d to %d bytes", early.Memory, late.Memory)
 	}
