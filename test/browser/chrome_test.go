@@ -34,7 +34,7 @@ const (
 // policy is as strict as a site's can be. The pages of testdata are served with it.
 const policy = "default-src 'none'; script-src 'self'; connect-src 'self'; img-src data:"
 
-// A chrome is one running Chromium, with a profile of its own.
+// A chrome is as a Chromium with a profile of its own.
 type chrome struct {
 	t   *testing.T
 	ctx context.Context
@@ -42,8 +42,7 @@ type chrome struct {
 
 func newChrome(t *testing.T) *chrome {
 	t.Helper()
-	// A name that is not localhost, for what browsers give on plain http.
-	return &chrome{t: t, ctx: chromium.Start(t, "host-resolver-rules=MAP real.test 127.0.0.1")}
+	return &chrome{t: t, ctx: chromium.Tabs(t, browsers)}
 }
 
 // A tab is one tab and all that its console showed.

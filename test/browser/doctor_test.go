@@ -109,9 +109,7 @@ func compare(t *testing.T, page, terminal []rig.Finding, differ string) {
 // In the other engines, also where there is no crypto.subtle: as in Chromium.
 func TestDoctorElsewhere(t *testing.T) {
 	t.Parallel() // it mostly waits
-	for name, open := range map[string]func(t *testing.T, b *box, host string) (r *remote, url string){
-		"Firefox": newFirefox, "WebKit": newWebKit,
-	} {
+	for name, open := range engines {
 		for _, host := range hosts {
 			t.Run(name+" "+host.name, func(t *testing.T) {
 				t.Parallel()

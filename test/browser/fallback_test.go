@@ -104,6 +104,7 @@ func TestFallback(t *testing.T) {
 
 // The server does not hear that a stream behind a box has gone, and counts nobody twice or too long for that.
 func TestFallbackLeavesNobody(t *testing.T) {
+	t.Parallel() // it mostly waits
 	server := rig.Start(t)
 	box := newBox(t, server, holds)
 	tb := newChrome(t).open(box.URL + "/test/lesson.html")
@@ -125,6 +126,7 @@ func TestFallbackLeavesNobody(t *testing.T) {
 // A box that lets the first words of each stream pass, and no more, is found out: once by waiting in vain, then by a trial
 // beside the polls, and then not again for a minute.
 func TestFallbackOfMuteStream(t *testing.T) {
+	t.Parallel() // it mostly waits
 	server := rig.Start(t, "-token", token, "-heartbeat", "1s")
 	box := newBox(t, server, deafens)
 	tb := newChrome(t).open(box.URL + "/test/client.html")

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/network"
-	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
 	"headcount/test/rig"
@@ -103,6 +102,7 @@ func TestSessionReplay(t *testing.T) {
 func TestRetryAfter(t *testing.T) {
 	for _, value := range []string{"Fri, 31 Dec 2099 23:59:59 GMT", "2592000", "99999999999999999999", "soon", "-1"} {
 		t.Run(value, func(t *testing.T) {
+			t.Parallel() // it mostly waits
 			s := newScript(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Retry-After", value)
 				w.WriteHeader(http.StatusServiceUnavailable)
@@ -316,6 +316,7 @@ func TestSocketIOHabits(t *testing.T) {
 
 // A clock that is set back by 3 minutes drops nobody, and who leads stays.
 func TestClockSetBack(t *testing.T) {
+	t.Parallel() // it mostly waits
 	server := rig.Start(t)
 	chrome := newChrome(t)
 	var tabs []*tab
@@ -334,40 +335,4 @@ func TestClockSetBack(t *testing.T) {
 		}
 		return time.Since(begin) > 65*time.Second // a lease is 55 s
 	})
-}
-
-// A reload that is cancelled leaves nothing behind: the tab that is closed later is gone.
-func TestReloadCancelled(t *testing.T) {
-	server := rig.Start(t)
-	f := front(t, server, func(w http.ResponseWriter, r *http.Request) bool {
-		if r.URL.Path != "/away" {
-			return false
-		}
-		w.WriteHeader(http.StatusNoContent)
-		return true
-	})
-	tb := newChrome(t).open(f.URL + "/test/lesson.html")
-	tb.expect(slow, "1")
-	eval[bool](tb, `
-		navigation.addEventListener('navigate', (event) => event.navigationType == 'reload' && event.intercept(), { once: true })
-		navigation.reload().finished.then(() => { location.href = '/away' }).then(() => true)`)
-	tb.close()
-	rig.Wait(t, gone, "nobody", func() bool { return server.Count("lobby") == 0 })
-}
-
-// reloads are the ways to load a page again.
-var reloads = map[string]func(*tab){
-	"button": func(tb *tab) {
-		if _, err := chromedp.Call(tb.ctx, page.Reload, page.ReloadParams{}); err != nil {
-			tb.t.Fatal(err)
-		}
-	},
-	"button, without the cache": func(tb *tab) {
-		if _, err := chromedp.Call(tb.ctx, page.Reload, page.ReloadParams{IgnoreCache: new(true)}); err != nil {
-			tb.t.Fatal(err)
-		}
-	},
-	"script": func(tb *tab) {
-		tb.do("reload", chromedp.Evaluate[chromedp.Void](`setTimeout(() => location.reload())`))
-	},
 }

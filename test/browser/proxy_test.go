@@ -12,6 +12,7 @@ import (
 
 // Behind a proxy a stream stays only if its client answers, for the server does not hear there who has gone.
 func TestThroughProxy(t *testing.T) {
+	t.Parallel() // it mostly waits
 	server := rig.Start(t)
 	target, err := url.Parse(server.URL)
 	if err != nil {

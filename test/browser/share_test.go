@@ -212,6 +212,7 @@ func TestLeaderFails(t *testing.T) {
 	for _, host := range hosts {
 		for _, way := range []string{"crashes", "frozen", "hangs"} {
 			t.Run(host.name+" "+way, func(t *testing.T) {
+				t.Parallel()
 				server := rig.Start(t, "-token", token)
 				box := newBox(t, server, passes)
 				tabs := share(t, newChrome(t), box.url(t, host.name), 4)
@@ -266,62 +267,6 @@ func TestLeaderFails(t *testing.T) {
 			})
 		}
 	}
-}
-
-// A tab that is loaded again is the same user, and nobody sees it go; of those beside it, nobody misses anything.
-func TestReload(t *testing.T) {
-	for name, reload := range reloads {
-		for _, n := range []int{1, 3} {
-			t.Run(fmt.Sprintf("%s, %d tabs", name, n), func(t *testing.T) {
-				server := rig.Start(t, "-token", token)
-				witness := newChrome(t).open(server.URL + "/test/lesson.html")
-				witness.expect(slow, "1")
-				tabs := share2(t, newChrome(t), server.URL, n)
-				witness.expect(slow, fmt.Sprint(n+1))
-				for i, tb := range tabs { // the leader is among them
-					id := eval[string](tb, `socket.id`)
-					eval[bool](tb, `window.before = true`)
-					tb.forget()
-					reload(tb)
-					rig.Wait(t, slow, "the page again", func() bool { return eval[bool](tb, `!window.before && !!window.io`) })
-					eval[bool](tb, follow)
-					tb.logs(slow, fmt.Sprintf("user count %d", n+1))
-					if got := eval[string](tb, `socket.id`); got != id {
-						t.Errorf("tab %d is %s after the reload, want %s as before", i, got, id)
-					}
-				}
-				begin := time.Now()
-				rig.Wait(t, slow, "4 seconds to pass", func() bool { return time.Since(begin) > 4*time.Second })
-				var want []string
-				for i := range n + 1 {
-					want = append(want, fmt.Sprint(i+1))
-				}
-				if got := witness.lines(); !slices.Equal(got, want) {
-					t.Errorf("the other browser saw %q, want %q", got, want)
-				}
-				if got := server.Count("lobby"); got != n+1 {
-					t.Errorf("/count says %d, want %d", got, n+1)
-				}
-				// Those who really go are gone.
-				tabs[0].close()
-				witness.expect(gone, fmt.Sprint(n))
-			})
-		}
-	}
-}
-
-// share2 is share where others are already counted.
-func share2(t *testing.T, chrome *chrome, url string, n int) []*tab {
-	t.Helper()
-	var tabs []*tab
-	for i := range n {
-		tb := chrome.open(url + "/test/client.html")
-		tb.t = t
-		eval[bool](tb, follow)
-		tb.logs(slow, fmt.Sprintf("user count %d", i+2))
-		tabs = append(tabs, tb)
-	}
-	return tabs
 }
 
 // Followers stay counted for as long as they are there, and those who vanish without a word do not.

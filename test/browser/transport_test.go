@@ -271,6 +271,7 @@ func TestFailures(t *testing.T) {
 
 // A stream that has gone silent is given up after 2.5 heartbeats, and looked for again.
 func TestSilence(t *testing.T) {
+	t.Parallel() // it mostly waits
 	server := rig.Start(t, "-heartbeat", "400ms")
 	tb := newChrome(t).open(server.URL + "/test/lesson.html")
 	tb.expect(slow, "1")

@@ -29,6 +29,7 @@ var webKitPaths = map[string][2]string{
 	"WebDriver:SwitchToWindow": {http.MethodPost, "/window"},
 	"WebDriver:CloseWindow":    {http.MethodDelete, "/window"},
 	"WebDriver:Navigate":       {http.MethodPost, "/url"},
+	"WebDriver:Refresh":        {http.MethodPost, "/refresh"},
 	"WebDriver:ExecuteScript":  {http.MethodPost, "/execute/sync"},
 }
 

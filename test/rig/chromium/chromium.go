@@ -3,6 +3,7 @@ package chromium
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -11,13 +12,35 @@ import (
 	"headcount/test/rig"
 )
 
+// Tabs returns a context of the browser with tabs, storage and connections of its own, as another profile has. It ends when the
+// test ends.
+func Tabs(t testing.TB, browser context.Context) context.Context {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
+	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx, chromedp.Navigate("about:blank")); err != nil {
+		t.Fatalf("open a browser context: %v", err)
+	}
+	return ctx
+}
+
 // Start starts Chromium with a profile of its own and returns its context for chromedp. It ends when the test ends.
 // Flags are more of its flags, NAME or NAME=VALUE. It starts as users have it: chromedp's own flags would switch off what
 // we are to live with.
 func Start(t testing.TB, flags ...string) context.Context {
 	t.Helper()
 	bin := rig.Need(t, "chromium", "apt-get install chromium")
-	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(bin), chromedp.UserDataDir(t.TempDir())}
+	ctx, stop, err := Launch(bin, t.TempDir(), flags...)
+	t.Cleanup(stop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ctx
+}
+
+// Launch is Start for what outlives a test: stop ends it, also after an error. Its profile is in the directory.
+func Launch(bin, profile string, flags ...string) (ctx context.Context, stop func(), err error) {
+	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(bin), chromedp.UserDataDir(profile)}
 	for _, flag := range append([]string{
 		"headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
 		"disable-component-update", "disable-sync",
@@ -29,11 +52,13 @@ func Start(t testing.TB, flags ...string) context.Context {
 		}
 	}
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(cancel)
 	ctx, cancelBrowser := chromedp.NewContext(ctx)
-	t.Cleanup(cancelBrowser)
-	if err := chromedp.Do(ctx, chromedp.Navigate("about:blank")); err != nil {
-		t.Fatalf("start %s: %v", bin, err)
+	stop = func() {
+		cancelBrowser()
+		cancel()
 	}
-	return ctx
+	if err := chromedp.Do(ctx, chromedp.Navigate("about:blank")); err != nil {
+		return ctx, stop, fmt.Errorf("start %s: %w", bin, err)
+	}
+	return ctx, stop, nil
 }
