@@ -95,9 +95,7 @@ func TestBrowsers(t *testing.T) {
 			kill := browser.open(t, s, r.URL)
 			r.wait(t, browserTime, "socket: user count 1")
 			r.wait(t, patience, "source: user count 1")
-			if by := s.streams(); by["epoll_tls"] != 2 || len(by) > 1 && by["stream"]+by["epoll"]+by["poll"] > 0 {
-				t.Errorf("the streams are written by %v, want two by epoll_tls", by)
-			}
+			s.wantStreams("epoll_tls", 2)
 			sizes := []int{0, 1000, 16384, 40000, 10}
 			for _, room := range []string{"socket", "source"} {
 				s.sent = 0

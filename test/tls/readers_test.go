@@ -111,9 +111,7 @@ func TestReaders(t *testing.T) {
 			}
 			p := r.run(t, s, room)
 			rig.Wait(t, patience, "the first count", func() bool { return strings.Contains(p.out.String(), "data: 1") })
-			if by := s.streams(); by[r.by] != 1 || by["epoll_tls"]+by["stream"] != 1 {
-				t.Errorf("the streams are written by %v, want one by %s", by, r.by)
-			}
+			s.wantStreams(r.by, 1)
 			if r.reason != "" && s.portable(r.reason) != before+1 {
 				t.Errorf("%s is counted %d times, want %d", r.reason, s.portable(r.reason), before+1)
 			}
@@ -158,9 +156,7 @@ func TestWithoutHTTP2(t *testing.T) {
 	curl := reader{name: "curl", command: strings.Fields("curl -skN https://127.0.0.1:PORT/events?room=ROOM")}
 	p := curl.run(t, s, "a")
 	rig.Wait(t, patience, "the first count", func() bool { return strings.Contains(p.out.String(), "data: 1") })
-	if by := s.streams(); by["epoll_tls"] != 1 {
-		t.Errorf("the streams are written by %v, want epoll_tls", by)
-	}
+	s.wantStreams("epoll_tls", 1)
 }
 
 // OpenSSL changes its keys in the middle of a stream: nobody can follow that, so the stream ends cleanly.

@@ -133,6 +133,19 @@ func (s *server) streams() map[string]int {
 	return stats.By
 }
 
+// wantStreams waits until there are n streams, and all are written in that way. A reader may have the first bytes before
+// its stream is counted.
+func (s *server) wantStreams(by string, n int) {
+	s.t.Helper()
+	rig.Wait(s.t, patience, fmt.Sprintf("%d streams by %s", n, by), func() bool {
+		all, streams := 0, s.streams()
+		for _, one := range streams {
+			all += one
+		}
+		return all == n && streams[by] == n
+	})
+}
+
 // portable returns how many streams were left to the portable writer for the reason.
 func (s *server) portable(reason string) (n int) {
 	s.t.Helper()
