@@ -14,6 +14,7 @@ import (
 	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/ast"
 	"github.com/yuin/goldmark/extension"
+	tables "github.com/yuin/goldmark/extension/ast"
 	"github.com/yuin/goldmark/parser"
 	"github.com/yuin/goldmark/text"
 	"github.com/yuin/goldmark/util"
@@ -79,8 +80,13 @@ type served struct{ name string }
 func (s served) Transform(doc *ast.Document, _ text.Reader, _ parser.Context) {
 	var dead []*ast.Link
 	_ = ast.Walk(doc, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
-		if link, ok := n.(*ast.Link); ok && entering && !s.works(string(link.Destination)) {
-			dead = append(dead, link)
+		switch n := n.(type) {
+		case *ast.Link:
+			if entering && !s.works(string(n.Destination)) {
+				dead = append(dead, n)
+			}
+		case *tables.Table:
+			n.SetAttributeString("tabindex", "0") // a wide table scrolls, also by keyboard
 		}
 		return ast.WalkContinue, nil
 	})

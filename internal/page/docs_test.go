@@ -49,7 +49,7 @@ func TestDocs(t *testing.T) {
 			t.Errorf("no way leads from /docs/ to %s", path)
 		}
 	}
-	if body := pages["/docs/browser.md"]; !strings.Contains(body, "The documentation of headcount 1.") || !strings.Contains(body, "<table>") {
+	if body := pages["/docs/browser.md"]; !strings.Contains(body, "The documentation of headcount 1.") || !strings.Contains(body, `<table tabindex="0">`) {
 		t.Errorf("got %s", body)
 	}
 	for _, path := range []string{"/docs/none.md", "/docs/../page.go", "/docs/decisions", "/docs//"} {

@@ -234,41 +234,30 @@ func TestStatsPictures(t *testing.T) {
 	}
 	subscribe(t, server, 5)()
 	chrome := newChrome(t)
+	pages := []struct{ name, url, users string }{
+		{"stats", admin + "/stats", "45"},
+		{"room", admin + "/stats?room=news", "9"},
+		{"docs", server.URL + "/docs/browser.md", ""},
+	}
 	for _, s := range screens() {
-		t.Run(s.String(), func(t *testing.T) {
-			tb := chrome.attach()
-			tb.t = t
-			tb.look(s)
-			tb.goTo(admin + "/stats")
-			tb.shows(slow, "way", "Live")
-			tb.shows(slow, "users", "45")
-			whole := true
-			shot, err := chromedp.Call(tb.ctx, page.CaptureScreenshot, page.CaptureScreenshotParams{CaptureBeyondViewport: &whole})
-			if err != nil {
-				t.Fatalf("take picture: %v", err)
-			}
-			if *pictures != "" {
-				if err := os.WriteFile(filepath.Join(*pictures, "stats-"+s.String()+".png"), shot.Data, 0o644); err != nil {
-					t.Fatal(err)
+		for _, p := range pages {
+			t.Run(p.name+"-"+s.String(), func(t *testing.T) {
+				tb := chrome.attach()
+				tb.t = t
+				tb.look(s)
+				tb.goTo(p.url)
+				if p.users != "" {
+					tb.shows(slow, "way", "Live")
+					tb.shows(slow, "users", p.users)
 				}
-			}
-			picture, err := png.Decode(bytes.NewReader(shot.Data))
-			if err != nil {
-				t.Fatalf("decode picture: %v", err)
-			}
-			paper := brightness(picture.At(2, 2))
-			if dark := paper < 0.2; dark != (s.scheme == "dark") || !dark && paper < 0.8 {
-				t.Errorf("the paper's brightness is %.2f", paper)
-			}
-			if out := eval[int](tb, `document.documentElement.scrollWidth - innerWidth`); out > 0 {
-				t.Errorf("the page is %d pixels too wide", out)
-			}
-			if got := axeFinds(tb, axe); got != "" {
-				t.Errorf("axe: %s", got)
-			}
-			tb.faultless()
-			tb.close()
-		})
+				tb.fits(s, p.name)
+				if got := axeFinds(tb, axe); got != "" {
+					t.Errorf("axe: %s", got)
+				}
+				tb.faultless()
+				tb.close()
+			})
+		}
 	}
 	tb := chrome.open(admin + "/stats")
 	tb.shows(slow, "way", "Live")
@@ -276,5 +265,32 @@ func TestStatsPictures(t *testing.T) {
 	rig.Wait(t, slow, "not live", func() bool { return strings.HasPrefix(tb.text("way"), "Not live") })
 	if got := axeFinds(tb, axe); got != "" {
 		t.Errorf("axe while not live: %s", got)
+	}
+}
+
+// fits takes a picture of the whole page. Its paper must have the brightness of the scheme, and nothing may stick out.
+func (tb *tab) fits(s screen, name string) {
+	t := tb.t
+	t.Helper()
+	whole := true
+	shot, err := chromedp.Call(tb.ctx, page.CaptureScreenshot, page.CaptureScreenshotParams{CaptureBeyondViewport: &whole})
+	if err != nil {
+		t.Fatalf("take picture: %v", err)
+	}
+	if *pictures != "" {
+		if err := os.WriteFile(filepath.Join(*pictures, name+"-"+s.String()+".png"), shot.Data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	picture, err := png.Decode(bytes.NewReader(shot.Data))
+	if err != nil {
+		t.Fatalf("decode picture: %v", err)
+	}
+	paper := brightness(picture.At(2, 2))
+	if dark := paper < 0.2; dark != (s.scheme == "dark") || !dark && paper < 0.8 {
+		t.Errorf("the paper's brightness is %.2f", paper)
+	}
+	if out := eval[int](tb, `document.documentElement.scrollWidth - innerWidth`); out > 0 {
+		t.Errorf("the page is %d pixels too wide", out)
 	}
 }
