@@ -51,11 +51,13 @@ func TestService(t *testing.T) {
 	}
 }
 
-// The server makes no system call that the service forbids, while it starts, serves, emits and stops.
+// The server makes no system call that the service forbids, while it starts, serves, emits, hands over and stops.
 func TestServiceSystemCalls(t *testing.T) {
 	allowed := allowedCalls(t, readUnit(t))
 	log := filepath.Join(t.TempDir(), "strace")
 	s := rig.StartUnder(t, []string{rig.Need(t, "strace", install+"strace"), "-D", "-f", "-qq", "-o", log, "--"}, "-token", "secret", "-drain", "0")
+	exercise(t, s)
+	s.Upgrade()
 	exercise(t, s)
 	s.Stop()
 	text, err := os.ReadFile(log)
