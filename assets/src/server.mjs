@@ -19,7 +19,7 @@ export const newServer = (url, page) => {
 
   const held = {} // what this page has said last about the seats that it had
   const rooms = new Set() // the transports that want a seat
-  let patience = FIRST_TRIAL
+  let interval = FIRST_TRIAL
 
   /** Takes as many free seats as its rooms need, gives back the others, and seats the rooms that came first. */
   const share = () => {
@@ -40,7 +40,7 @@ export const newServer = (url, page) => {
     rooms.forEach((transport) => transport._sit(+(seats-- > 0)))
   }
 
-  const tryIn = (time) => (server._due = now() + (patience = Math.min(time, LAST_TRIAL)))
+  const tryIn = (time) => (server._due = now() + (interval = Math.min(time, LAST_TRIAL)))
 
   const server = {
     _url: url,
@@ -54,10 +54,10 @@ export const newServer = (url, page) => {
     _prefer(polls) {
       memory(url, polls ? 1 : '')
       server._polls = polls
-      tryIn(polls ? patience : FIRST_TRIAL)
+      tryIn(polls ? interval : FIRST_TRIAL)
     },
     /** A stream is tried. */
-    _try: () => tryIn(2 * patience),
+    _try: () => tryIn(2 * interval),
 
     /** A room wants a seat from now on, or no more. */
     _enter: (transport) => rooms.add(transport) && share(),
