@@ -29,13 +29,18 @@ func (l *leaving) changed(c net.Conn, state http.ConnState) {
 	delete(l.going, c)
 }
 
-// take makes net/http give up the connections that wait for a request, and returns a descriptor of each. Connections with
-// TLS or HTTP/2 stay.
+// giveUpTime limits how long take waits for net/http to give up the connections that it has already interrupted. Those
+// would be lost otherwise. It takes milliseconds, unless the machine is very busy.
+const giveUpTime = 2 * time.Second
+
+// take makes net/http give up the connections that wait for a request, and returns a descriptor of each. It looks for
+// such connections for at most the given time. Connections with TLS or HTTP/2 stay.
 func (i *idleConns) take(within time.Duration) []int {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(within); !i.takeIdle() && time.Now().Before(end); {
-		<-tick.C
+	end := time.Now().Add(within)
+	for now := time.Now(); !i.takeIdle(now.Before(end)) && now.Before(end.Add(giveUpTime)); {
+		now = <-tick.C
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -47,31 +52,33 @@ func (i *idleConns) take(within time.Duration) []int {
 	return gone
 }
 
-// takeIdle reports whether there is nothing left to take.
-func (i *idleConns) takeIdle() bool {
+// takeIdle interrupts the connections that wait for a request. With more set, these include connections that it has not
+// interrupted before. It reports whether there is nothing left to wait for.
+func (i *idleConns) takeIdle(more bool) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.leaving.going == nil {
 		i.leaving.going = make(map[net.Conn]int)
 	}
-	done := true
 	for c, idle := range i.conns {
 		if _, ok := i.one[c]; !ok || idle.timer == nil {
 			continue // part of its first request may have been read, or it is HTTP/2
 		}
 		if _, ok := i.leaving.going[c]; !ok {
+			if !more {
+				continue
+			}
 			fd, err := duplicate(c)
 			if err != nil {
 				continue
 			}
 			i.leaving.going[c] = fd
 		}
-		done = false
 		// net/http waits for the first byte of a request and has read nothing. New bytes stay in the kernel. net/http
 		// sets its own deadline once before it waits, so this may have to be repeated.
 		_ = c.SetReadDeadline(time.Unix(1, 0))
 	}
-	return done
+	return len(i.leaving.going) == 0
 }
 
 // duplicate returns a second descriptor of a connection or a listener.

@@ -2,13 +2,17 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"headcount/internal/handover"
 )
@@ -77,4 +81,39 @@ func TestTakeIdle(t *testing.T) {
 	answer(busy, "/long")
 	ask(fresh, "/three")
 	answer(fresh, "/three")
+}
+
+// On a busy machine net/http may need longer to give up a connection than take looks for connections. It is taken all
+// the same.
+func TestTakeSlowly(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	idle := newIdleConns(10, nil)
+	c, _ := accepted(t, l)
+	idle.note(c, http.StateNew)
+	idle.note(c, http.StateActive)
+	idle.one[c] = struct{}{}
+	idle.note(c, http.StateIdle)
+	for _, more := range []bool{true, false, false} {
+		if idle.takeIdle(more) {
+			t.Fatal("an interrupted connection is not waited for")
+		}
+	}
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("reading ended with %v, want the end of its time", err)
+	}
+	idle.note(c, http.StateClosed)
+	if !idle.takeIdle(false) {
+		t.Error("there is nothing left to wait for")
+	}
+	fds := idle.take(0)
+	if len(fds) != 1 {
+		t.Fatalf("took %d connections, want 1", len(fds))
+	}
+	for _, fd := range fds {
+		_ = unix.Close(fd)
+	}
 }
