@@ -165,7 +165,11 @@ func ExampleServer_Freeze() {
 	defer stream.Body.Close()
 	_, _ = stream.Body.Read(make([]byte, 1))
 
-	state, err := old.Freeze().Bytes()
+	frozen, err := old.Freeze()
+	if err != nil {
+		log.Fatal(err)
+	}
+	state, err := frozen.Bytes()
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 //
 // A host that restarts itself without losing its listeners passes on the streams as well:
 //
-//	snapshot := live.Freeze()
+//	snapshot, err := live.Freeze()
 //	state, err := snapshot.Bytes()
 //	// Send state, and the descriptors snapshot.Streams() by SCM_RIGHTS. When the next process has them,
 //	err = live.Release(ctx, next)
@@ -43,8 +43,15 @@ func ReadSnapshot(state []byte, streams []int) (*Snapshot, error) {
 
 // Freeze stops reading, writing and counting, and returns what another process needs to continue. Requests wait.
 // Streams over HTTP/2, and others that [net/http] writes, are not handed over. Their clients are told to reconnect, and
-// get a grace period in the other process. Call [Server.Thaw] or [Server.Release] within a few seconds.
-func (s *Server) Freeze() *Snapshot { return s.engine.Freeze() }
+// get a grace period in the other process. Call [Server.Thaw] or [Server.Release] within a few seconds. An error says
+// that some request did not end within 3 s. The server then works on as before.
+func (s *Server) Freeze() (*Snapshot, error) {
+	snapshot, err := s.engine.Freeze()
+	if err != nil {
+		return nil, fmt.Errorf("headcount: freeze: %w", err)
+	}
+	return snapshot, nil
+}
 
 // Thaw resumes work after [Server.Freeze], and starts it after [New] with Options.Resume. It does nothing to a server
 // that is not frozen. Call Freeze, Thaw and Release from one goroutine.

@@ -12,6 +12,7 @@ import (
 
 	"headcount/internal/auth"
 	"headcount/internal/engine"
+	"headcount/internal/wire"
 )
 
 // idleTime is how long a connection may be idle between requests. It is longer than the time for which proxies keep
@@ -66,6 +67,16 @@ func (i *idleConns) serves(c net.Conn) {
 	i.one[c] = struct{}{}
 }
 
+// between returns connections between two requests that were taken from net/http, to be served again.
+func (i *idleConns) between(conns []net.Conn) []net.Conn {
+	again := make([]net.Conn, len(conns))
+	for k, c := range conns {
+		again[k] = &wire.Preread{Conn: c, Idle: idleTime, Header: headerTime}
+		i.serves(again[k])
+	}
+	return again
+}
+
 // changed implements http.Server.ConnState.
 func (i *idleConns) changed(c net.Conn, state http.ConnState) {
 	for _, old := range i.note(c, state) {
@@ -91,7 +102,7 @@ func (i *idleConns) note(c net.Conn, state http.ConnState) (old []net.Conn) {
 	}
 	from, proxy := auth.Peer(c, i.trusted)
 	one := idleConn{from: from, since: time.Now()}
-	if state == http.StateIdle {
+	if _, served := i.one[c]; served || state == http.StateIdle {
 		one.timer = time.AfterFunc(idleTime, func() { _ = c.Close() })
 	}
 	if i.from[from] == nil {

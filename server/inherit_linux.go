@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"time"
 
 	"headcount"
 	"headcount/internal/handover"
@@ -58,19 +60,23 @@ func (p *predecessor) listener(name string) (net.Listener, error) {
 
 // ready confirms the takeover and waits until the other process has released its state. It returns the connections that
 // wait for a request.
-func (p *predecessor) ready() ([]net.Conn, error) {
+func (p *predecessor) ready(log *slog.Logger) ([]net.Conn, error) {
 	if p == nil {
 		return nil, nil
 	}
 	err := p.from.Ready()
-	debug.SetGCPercent(p.percent)
+	time.AfterFunc(restTime, func() { debug.SetGCPercent(p.percent) }) // the streams continue first
 	if err != nil {
 		return nil, err
 	}
 	conns, err := p.parcel.TakeConnections()
+	if err != nil { // the other process is gone already, and the streams are worth more
+		log.Warn("some connections between requests were lost", "error", err)
+	}
+	clear(p.parcel.State)  // has keys of TLS
 	p.parcel.Streams = nil // other objects own them now
 	p.parcel.Close()
-	return conns, err
+	return conns, nil
 }
 
 // passing returns a listener for the connections that the other process passes on until it ends. It returns nil if there
@@ -96,19 +102,20 @@ func (p *predecessor) passed(ctx context.Context) {
 
 // Accept implements [net.Listener].
 func (p *predecessor) Accept() (net.Conn, error) {
-	conn, err := p.accept()
-	if err != nil {
-		close(p.ended) // http.Server does not call Accept again
-		return nil, errors.Join(net.ErrClosed, err)
+	for {
+		parcel, err := p.from.Next()
+		if err != nil {
+			close(p.ended) // http.Server does not call Accept again
+			return nil, errors.Join(net.ErrClosed, err)
+		}
+		if conn, err := passedConn(parcel); err == nil {
+			return conn, nil
+		} // others may come after one that failed
 	}
-	return conn, nil
 }
 
-func (p *predecessor) accept() (net.Conn, error) {
-	parcel, err := p.from.Next()
-	if err != nil {
-		return nil, err
-	}
+// passedConn takes the connection out of a parcel.
+func passedConn(parcel *handover.Parcel) (net.Conn, error) {
 	defer parcel.Close()
 	var about passed
 	if err := json.Unmarshal(parcel.State, &about); err != nil {

@@ -12,19 +12,32 @@ import (
 // leaving holds connections between requests that net/http must give up for another process, and a second descriptor of
 // each. idleConns.mu guards it.
 type leaving struct {
-	going map[net.Conn]int
+	going map[net.Conn]interrupted
 	gone  []int
 }
 
+// interrupted is a connection that net/http will give up.
+type interrupted struct {
+	fd   int // a second descriptor
+	last time.Time
+}
+
+// Times of interruptions. Soon after the last response, net/http would override one with a deadline of its own. After it
+// has begun to read a request, one would lose the request, so there are few.
+const (
+	settleTime = 10 * time.Millisecond
+	againTime  = 20 * time.Millisecond
+)
+
 func (l *leaving) changed(c net.Conn, state http.ConnState) {
-	fd, ok := l.going[c]
+	one, ok := l.going[c]
 	switch {
 	case !ok:
 		return
 	case state == http.StateClosed:
-		l.gone = append(l.gone, fd)
+		l.gone = append(l.gone, one.fd)
 	default: // a request came first
-		_ = unix.Close(fd)
+		_ = unix.Close(one.fd)
 	}
 	delete(l.going, c)
 }
@@ -44,8 +57,8 @@ func (i *idleConns) take(within time.Duration) []int {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for _, fd := range i.leaving.going {
-		_ = unix.Close(fd)
+	for _, one := range i.leaving.going {
+		_ = unix.Close(one.fd)
 	}
 	gone := i.leaving.gone
 	i.leaving = leaving{}
@@ -58,27 +71,37 @@ func (i *idleConns) takeIdle(more bool) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.leaving.going == nil {
-		i.leaving.going = make(map[net.Conn]int)
+		i.leaving.going = make(map[net.Conn]interrupted)
 	}
+	now := time.Now()
+	settling := false
 	for c, idle := range i.conns {
 		if _, ok := i.one[c]; !ok || idle.timer == nil {
 			continue // part of its first request may have been read, or it is HTTP/2
 		}
-		if _, ok := i.leaving.going[c]; !ok {
-			if !more {
-				continue
-			}
+		one, ok := i.leaving.going[c]
+		switch {
+		case ok && now.Sub(one.last) < againTime:
+			continue
+		case ok:
+		case !more:
+			continue
+		case now.Sub(idle.since) < settleTime || unread(c):
+			settling = true
+			continue
+		default:
 			fd, err := duplicate(c)
 			if err != nil {
 				continue
 			}
-			i.leaving.going[c] = fd
+			one.fd = fd
 		}
-		// net/http waits for the first byte of a request and has read nothing. New bytes stay in the kernel. net/http
-		// sets its own deadline once before it waits, so this may have to be repeated.
+		// net/http waits for the first byte of a request and has read nothing. New bytes stay in the kernel.
 		_ = c.SetReadDeadline(time.Unix(1, 0))
+		one.last = now
+		i.leaving.going[c] = one
 	}
-	return len(i.leaving.going) == 0
+	return len(i.leaving.going) == 0 && !settling
 }
 
 // duplicate returns a second descriptor of a connection or a listener.

@@ -97,6 +97,9 @@ func TestTakeSlowly(t *testing.T) {
 	idle.note(c, http.StateActive)
 	idle.one[c] = struct{}{}
 	idle.note(c, http.StateIdle)
+	one := idle.conns[c]
+	one.since = one.since.Add(-settleTime)
+	idle.conns[c] = one
 	for _, more := range []bool{true, false, false} {
 		if idle.takeIdle(more) {
 			t.Fatal("an interrupted connection is not waited for")

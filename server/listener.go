@@ -35,7 +35,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			continue // the listener was paused
 		}
 		if tcp, ok := c.(*net.TCPConn); ok && err == nil && l.inherited {
-			err = wire.TuneConn(tcp)
+			_ = wire.TuneConn(tcp) // fails if the client has gone, which reading tells
 		}
 		return c, err
 	}

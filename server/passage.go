@@ -16,6 +16,20 @@ type passage struct {
 	idle    *idleConns
 	closing atomic.Bool // connections close after their next response, because this process is about to hand over
 	next    atomic.Pointer[successor]
+
+	paused atomic.Pointer[chan struct{}] // closed when it is known which process serves; nil while it is
+}
+
+// pause makes requests that show the state wait until goOn.
+func (p *passage) pause() {
+	c := make(chan struct{})
+	p.paused.Store(&c)
+}
+
+func (p *passage) goOn() {
+	if c := p.paused.Swap(nil); c != nil {
+		close(*c)
+	}
 }
 
 // around passes on the requests that only the next process can answer. The others find that out in package headcount,
@@ -32,10 +46,14 @@ func (p *passage) around(handler http.Handler) http.Handler {
 		if p.closing.Load() {
 			w.Header().Set("Connection", "close")
 		}
-		next := p.next.Load()
-		if next != nil && (r.Method == http.MethodGet || r.Method == http.MethodHead) && !strings.HasSuffix(r.URL.Path, "/events") {
-			next.ServeHTTP(w, r)
-			return
+		if (r.Method == http.MethodGet || r.Method == http.MethodHead) && !strings.HasSuffix(r.URL.Path, "/events") {
+			if c := p.paused.Load(); c != nil {
+				<-*c
+			}
+			if next := p.next.Load(); next != nil {
+				next.ServeHTTP(w, r)
+				return
+			}
 		}
 		handler.ServeHTTP(w, r)
 	})

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"sync"
 	"time"
@@ -30,6 +31,9 @@ type process struct {
 	listeners map[string]*listener // by option and address
 	passage   passage
 	before    *predecessor // nil if there is none
+
+	requests <-chan os.Signal // to upgrade
+	ignore   func()           // takes no more requests
 }
 
 // goodbyeTime is how long the goodbye to the other nodes may take after the drain.
@@ -42,6 +46,7 @@ const lastTime = 500 * time.Millisecond
 // with the state in the file of -state. Nothing runs yet.
 func newProcess(ctx context.Context, cfg *config, before *predecessor, log *slog.Logger) (p *process, err error) {
 	p = &process{cfg: cfg, log: log, before: before, listeners: make(map[string]*listener), passage: passage{idle: newIdleConns(idleOfAddress(engine.FileLimit(), runtime.GOMAXPROCS(0)), cfg.trusted)}}
+	p.requests, p.ignore = upgrades() // early, because the signal would end this process
 	defer func() {
 		if err != nil {
 			p.close()
@@ -87,11 +92,11 @@ func newProcess(ctx context.Context, cfg *config, before *predecessor, log *slog
 	p.public = publicServer(p.site.handler(), cfg.path, &p.passage, cfg.protocols(), log)
 	p.public.TLSConfig = secure
 	p.private = &http.Server{Handler: closeAfterChunks(p.operators), ReadHeaderTimeout: headerTime, ErrorLog: p.public.ErrorLog}
-	conns, err := before.ready() // from here on this process owns the streams
+	conns, err := before.ready(log) // from here on this process owns the streams
 	if err != nil {
 		return p, err
 	}
-	return p, p.publicListener().Resume(conns...)
+	return p, p.publicListener().Resume(p.passage.idle.between(conns)...)
 }
 
 // Names of listeners.
@@ -128,6 +133,7 @@ func (p *process) listen(ctx context.Context, before *predecessor) error {
 
 // close releases what newProcess has made.
 func (p *process) close() {
+	p.ignore()
 	for _, l := range p.listeners {
 		_ = l.Close()
 	}
@@ -135,8 +141,7 @@ func (p *process) close() {
 
 // run serves until ctx is done and every stream has ended, or until another process has taken over.
 func (p *process) run(ctx context.Context, self program) error {
-	requests, ignore := upgrades()
-	defer ignore()
+	defer p.ignore()
 	failed := make(chan error, 2)
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -173,7 +178,7 @@ func (p *process) run(ctx context.Context, self program) error {
 			return errors.Join(err, p.public.Close(), p.site.live.Shutdown(over))
 		case <-ctx.Done():
 			return p.stop()
-		case <-requests:
+		case <-p.requests:
 			p.tell("RELOADING=1")
 			u := upgrade{program: self, live: p.site.live, listeners: p.listeners, public: p.publicListener(), passage: &p.passage, log: p.log}
 			next, err := u.run(ctx)
@@ -217,7 +222,11 @@ func (p *process) stop() error {
 	case isForeign(p.cfg.state):
 		p.log.Warn("state not saved, because its file belongs to something else; give -state another file", "file", p.cfg.state)
 	default:
-		if err := saveState(p.cfg.state, p.site.live.Freeze()); err != nil {
+		state, err := p.site.live.Freeze()
+		if err != nil {
+			return err
+		}
+		if err := saveState(p.cfg.state, state); err != nil {
 			return err
 		}
 	}
@@ -228,6 +237,7 @@ func (p *process) stop() error {
 // leave ends what was not handed over to the next process, and passes on the requests that were read too late.
 func (p *process) leave(next *successor) error {
 	p.passage.next.Store(next)
+	p.passage.goOn()
 	for _, l := range p.listeners {
 		l.Leave()
 	}

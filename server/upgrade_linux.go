@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -76,16 +77,22 @@ func (u *upgrade) run(ctx context.Context) (*successor, error) {
 		cancel()
 		return nil, err
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // no garbage is collected while nobody is served
+	runtime.GC()                                     // ends a collection that is running
 	parcel, err := u.stop()
 	frozen := time.Now()
-	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // no garbage is collected while nobody is served
 	var state *headcount.Snapshot
 	if err == nil {
-		state = u.live.Freeze()
+		u.passage.pause()
+		state, err = u.live.Freeze()
+	}
+	if err == nil {
 		parcel.Streams = state.Streams()
 		err = next.Give(*parcel, state.Bytes)
 	}
-	signalled() // from here on the next process handles signals itself
+	if !signalled() && err == nil { // from here on the next process handles signals itself
+		err = errors.New("this process was told to stop")
+	}
 	if err == nil {
 		err = next.Go()
 	}
@@ -95,10 +102,13 @@ func (u *upgrade) run(ctx context.Context) (*successor, error) {
 		if state != nil {
 			u.live.Thaw()
 		}
+		u.passage.goOn()
 		return nil, errors.Join(err, u.goOn(parcel))
 	}
 	u.log.Info("handed over", "pid", next.Pid(), "streams", len(parcel.Streams), "connections", len(parcel.Connections),
 		"took", time.Since(begin), "paused", time.Since(frozen))
+	parcel.Streams = nil // the engine closes them
+	parcel.Close()       // or clients would not notice when the next process closes one
 	return &successor{to: next, log: u.log}, nil
 }
 
@@ -129,7 +139,7 @@ func (u *upgrade) goOn(parcel *handover.Parcel) error {
 	}
 	for _, l := range u.listeners {
 		if l == u.public {
-			err = errors.Join(err, l.Resume(conns...))
+			err = errors.Join(err, l.Resume(u.passage.idle.between(conns)...))
 		} else {
 			err = errors.Join(err, l.Resume())
 		}

@@ -42,9 +42,9 @@ type predecessor struct{}
 
 func inherit() (*predecessor, error) { return nil, nil }
 
-func (*predecessor) receive() (*headcount.Snapshot, error) { return nil, nil }
-func (*predecessor) listener(string) (net.Listener, error) { return nil, nil }
-func (*predecessor) ready() ([]net.Conn, error)            { return nil, nil }
-func (*predecessor) passing(net.Addr) net.Listener         { return nil }
-func (*predecessor) passed(context.Context)                {}
-func (*predecessor) refuse(error)                          {}
+func (*predecessor) receive() (*headcount.Snapshot, error)  { return nil, nil }
+func (*predecessor) listener(string) (net.Listener, error)  { return nil, nil }
+func (*predecessor) ready(*slog.Logger) ([]net.Conn, error) { return nil, nil }
+func (*predecessor) passing(net.Addr) net.Listener          { return nil }
+func (*predecessor) passed(context.Context)                 {}
+func (*predecessor) refuse(error)                           {}

@@ -23,7 +23,11 @@ func Peer(c net.Conn, trusted []netip.Prefix) (from netip.Prefix, proxy bool) {
 	if _, ok := c.LocalAddr().(*net.UnixAddr); ok {
 		return netip.Prefix{}, true
 	}
-	a := parse(c.RemoteAddr().String())
+	remote := c.RemoteAddr()
+	if remote == nil { // its client has reset it
+		return netip.Prefix{}, false
+	}
+	a := parse(remote.String())
 	return network(a), isTrusted(a, trusted)
 }
 

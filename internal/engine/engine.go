@@ -202,11 +202,10 @@ func (e *Engine) tend(ctx context.Context) {
 	due := time.NewTimer(0)
 	defer due.Stop()
 	var storm storm
+	over := false
 	secondly := func(now time.Time) {
 		e.tendLeases(now)
-		if storm.over(e.streams.takeNewcomers()) {
-			debug.FreeOSMemory()
-		}
+		over = storm.over(e.streams.takeNewcomers())
 	}
 	for last := time.Now(); ; {
 		var work func(now time.Time)
@@ -233,6 +232,10 @@ func (e *Engine) tend(ctx context.Context) {
 		}
 		work(now)
 		e.freezer.leave()
+		if over { // not before, because it may take longer than a restart should
+			over = false
+			debug.FreeOSMemory()
+		}
 		last = time.Now()
 		if next, ok := e.users.Next(); ok {
 			due.Reset(time.Until(next))

@@ -3,47 +3,99 @@ package engine
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // freezer admits work except while the engine is frozen. After the release it admits none. Admitted work must not enter
 // again.
 type freezer struct {
-	mu       sync.RWMutex
-	frozen   bool // mu is held until thaw or release
-	released bool // guarded by mu
+	mu       sync.Mutex
+	inside   int           // admitted work
+	shut     chan struct{} // closed when work is admitted again; nil while it is
+	empty    chan struct{} // closed when nobody is inside; nil unless freeze waits
+	frozen   bool
+	released bool
 }
 
 // enter waits while the engine is frozen. It returns false if another process has taken over.
 func (f *freezer) enter() bool {
-	f.mu.RLock()
-	if f.released {
-		f.mu.RUnlock()
-		return false
+	for {
+		f.mu.Lock()
+		wait, ok := f.shut, !f.released
+		if wait == nil && ok {
+			f.inside++
+		}
+		f.mu.Unlock()
+		if wait == nil {
+			return ok
+		}
+		<-wait
 	}
-	return true
 }
 
-func (f *freezer) leave() { f.mu.RUnlock() }
-
-func (f *freezer) freeze() {
+func (f *freezer) leave() {
 	f.mu.Lock()
-	f.frozen = true
+	defer f.mu.Unlock()
+	f.inside--
+	if f.inside == 0 && f.empty != nil {
+		close(f.empty)
+		f.empty = nil
+	}
+}
+
+// freeze admits no more work, and waits until that inside has left. It reports whether that was so in time. Otherwise
+// work goes on.
+func (f *freezer) freeze(within time.Duration) bool {
+	empty := make(chan struct{})
+	f.mu.Lock()
+	f.shut = make(chan struct{})
+	if f.inside == 0 {
+		close(empty)
+	} else {
+		f.empty = empty
+	}
+	f.mu.Unlock()
+	late := time.NewTimer(within)
+	defer late.Stop()
+	select {
+	case <-empty:
+		f.set(func() { f.frozen = true })
+		return true
+	case <-late.C:
+		f.set(func() { f.empty = nil })
+		f.thaw()
+		return false
+	}
 }
 
 func (f *freezer) thaw() {
-	f.frozen = false
-	f.mu.Unlock()
+	f.set(func() {
+		f.frozen = false
+		close(f.shut)
+		f.shut = nil
+	})
 }
 
 func (f *freezer) release() {
-	f.released = true
+	f.set(func() { f.released = true })
 	f.thaw()
+}
+
+func (f *freezer) isFrozen() (is bool) {
+	f.set(func() { is = f.frozen })
+	return is
+}
+
+func (f *freezer) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
 }
 
 // Thaw resumes the engine after [Engine.Freeze], or starts it from the snapshot in Options.Resume. It does nothing to
 // an engine that is not frozen.
 func (e *Engine) Thaw() {
-	if !e.freezer.frozen {
+	if !e.freezer.isFrozen() {
 		return
 	}
 	e.begin()

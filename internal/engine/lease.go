@@ -49,16 +49,20 @@ func (e *Engine) Renew(ctx context.Context, from netip.Prefix, room string, ids 
 	if !e.freezer.enter() {
 		return moved()
 	}
-	defer e.freezer.leave()
-	// A user that is counted only by a lease needs an open room too.
-	r := e.hub.Open(room)
-	defer e.hub.Close(r)
+	r := e.hub.Open(room) // a user that is counted only by a lease needs an open room too
 	here := e.renewKnown(room, ids)
+	var unknown []string
 	rest := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return slices.Contains(here, id) })
-	var err error
 	if len(rest) > 0 {
-		err = e.invite(from, room, e.node.Renew(ctx, room, rest))
+		e.freezer.leave() // other nodes may take a while
+		unknown = e.node.Renew(ctx, room, rest)
+		if !e.freezer.enter() {
+			return moved() // the other process may do all of this again
+		}
 	}
+	defer e.freezer.leave()
+	defer e.hub.Close(r)
+	err := e.invite(from, room, unknown)
 	e.recount(room)
 	e.wakeExpiry()
 	return err

@@ -89,11 +89,20 @@ func (s *Snapshot) Users() int {
 	return n
 }
 
+// freezeTime limits how long Freeze waits for work that was admitted before. A request to another node takes 2 s at most.
+const freezeTime = 3 * time.Second
+
 // Freeze stops reading, writing and counting, and returns what another process needs to continue. Streams that net/http
 // writes are not handed over. Their users get a grace period in the other process. Call [Engine.Thaw] to resume here,
-// or [Engine.Release] after another process has taken over.
-func (e *Engine) Freeze() *Snapshot {
-	e.freezer.freeze()
+// or [Engine.Release] after another process has taken over. An error says that some work did not end in time, and
+// nothing has changed.
+func (e *Engine) Freeze() (*Snapshot, error) {
+	if !e.freezer.freeze(freezeTime) {
+		return nil, fmt.Errorf("a request is not done after %v; try again", freezeTime)
+	}
+	if e.epoll != nil {
+		e.epoll.Freeze() // first, because a stream that ends changes users and rooms
+	}
 	now := time.Now()
 	s := &Snapshot{written: now, saved: saved{Hub: e.hub.Export(), Users: e.users.Export(now)}}
 	if a, ok := e.node.(*alone); ok {
@@ -105,16 +114,17 @@ func (e *Engine) Freeze() *Snapshot {
 		}
 	}
 	if e.epoll == nil {
-		return s
+		return s, nil
 	}
-	e.epoll.Freeze()
+	n := e.Streams()
+	s.saved.Streams, s.streams = make([]savedStream, 0, n), make([]int, 0, n)
 	for c := range e.epoll.Streams() {
 		if st, ok := c.Owner().(*Stream); ok {
 			s.saved.Streams = append(s.saved.Streams, st.export(c, now))
 			s.streams = append(s.streams, c.FD())
 		}
 	}
-	return s
+	return s, nil
 }
 
 func (st *Stream) export(c *wire.Conn, now time.Time) savedStream {
@@ -139,7 +149,7 @@ func (st *Stream) export(c *wire.Conn, now time.Time) savedStream {
 
 // restore fills a new engine and leaves it frozen.
 func (e *Engine) restore(s *Snapshot) error {
-	e.freezer.freeze()
+	e.freezer.freeze(freezeTime) // nothing is inside yet
 	now := time.Now()
 	e.hub.Import(s.saved.Hub)
 	if a, ok := e.node.(*alone); ok {
@@ -182,6 +192,9 @@ func (e *Engine) resume(fd int, saved savedStream, now time.Time) error {
 		return fmt.Errorf("go on with a stream: %w", err)
 	}
 	st.out = out
+	if saved.Ending && !saved.Conn.End { // its permission ended while it was frozen
+		out.End(saved.Retry)
+	}
 	by := transportOf(saved.Conn.TLS != nil)
 	e.streams.use(st, by)
 	e.observer.Opened(by)

@@ -104,10 +104,19 @@ func (r *reader) until(event string) (before string) {
 	}
 }
 
+func (p *process) freeze(t *testing.T) *engine.Snapshot {
+	t.Helper()
+	s, err := p.Freeze()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // next returns the process that takes over from p with the bytes of the snapshot.
 func (p *process) next(t *testing.T, opt engine.Options, streams bool) *process {
 	t.Helper()
-	s := p.Freeze()
+	s := p.freeze(t)
 	state, err := s.Bytes()
 	if err != nil {
 		t.Fatal(err)
@@ -204,7 +213,7 @@ func TestResumeOfTimes(t *testing.T) {
 func TestThaw(t *testing.T) {
 	p := start(t, engine.Options{})
 	r := p.subscribe(t, engine.Request{})
-	p.Freeze()
+	p.freeze(t)
 	done := make(chan string)
 	go func() {
 		id, _, _ := p.Emit(context.Background(), engine.Event{Room: "lobby", Name: "n", Data: []byte("1")})
@@ -225,7 +234,7 @@ func TestThaw(t *testing.T) {
 // After another process has taken over, this one refuses requests.
 func TestReleased(t *testing.T) {
 	p := start(t, engine.Options{})
-	p.Freeze()
+	p.freeze(t)
 	if err := p.Release(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +272,7 @@ func TestResumeWithoutStreams(t *testing.T) {
 func TestReadSnapshot(t *testing.T) {
 	p := start(t, engine.Options{})
 	p.subscribe(t, engine.Request{}).until("user count 1")
-	s := p.Freeze()
+	s := p.freeze(t)
 	defer p.Thaw()
 	state, err := s.Bytes()
 	if err != nil {

@@ -38,7 +38,8 @@ func (p *Parcel) Close() {
 	*p = Parcel{}
 }
 
-// TakeConnections takes the connections between requests out of the parcel.
+// TakeConnections takes the connections between requests out of the parcel. It leaves out those that their clients have
+// reset.
 func (p *Parcel) TakeConnections() (all []net.Conn, err error) {
 	fds := p.Connections
 	p.Connections = nil
@@ -46,7 +47,12 @@ func (p *Parcel) TakeConnections() (all []net.Conn, err error) {
 		file := os.NewFile(uintptr(fd), "connection")
 		c, e := net.FileConn(file)
 		_ = file.Close() // FileConn has made its own
-		if err = errors.Join(err, e); e == nil {
+		switch {
+		case e != nil:
+			err = errors.Join(err, e)
+		case c.RemoteAddr() == nil:
+			_ = c.Close()
+		default:
 			all = append(all, c)
 		}
 	}

@@ -84,6 +84,9 @@ func (s *Successor) Give(p Parcel, state func() ([]byte, error)) error {
 // Go tells the next process to continue. Without an error, this process touches nothing any more, whatever happens.
 // After an error, the next process has not got the message, and must be ended with [Successor.Kill].
 func (s *Successor) Go() error {
+	if err := s.conn.SetWriteDeadline(time.Now().Add(s.limits.Ready)); err != nil {
+		return fmt.Errorf("say go: %w", err)
+	}
 	if _, err := s.conn.Write([]byte{goOn}); err != nil {
 		return fmt.Errorf("say go: %w", err)
 	}
@@ -121,8 +124,12 @@ func (s *Successor) await(what string, within time.Duration, expected func(messa
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Errorf("the new process has not said %s within %v", what, within)
 	case errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET):
-		<-s.done // the connection is closed because the process ends
-		return fmt.Errorf("the new process ended before it said %s: %v", what, s.cmd.ProcessState)
+		select { // the connection is closed because the process ends
+		case <-s.done:
+			return fmt.Errorf("the new process ended before it said %s: %v", what, s.cmd.ProcessState)
+		case <-time.After(time.Second):
+			return fmt.Errorf("the new process closed its connection before it said %s", what)
+		}
 	case err != nil:
 		return fmt.Errorf("await %s: %w", what, err)
 	case m.Refused != "":

@@ -76,6 +76,6 @@ func (k *ciphers) cool(now time.Time) {
 func (k *ciphers) collect() {
 	if len(k.kept) == 0 && k.garbage >= manyCiphers {
 		k.garbage = 0
-		debug.FreeOSMemory()
+		go debug.FreeOSMemory() // takes longer than a loop may stand still
 	}
 }
