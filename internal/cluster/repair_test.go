@@ -6,8 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"headcount/internal/cluster/union"
 	"headcount/internal/hub"
 )
 
@@ -66,5 +68,46 @@ func TestAlone(t *testing.T) {
 	}
 	if got := n.nc.Opts.MaxReconnect; got >= 0 {
 		t.Errorf("NATS is given up after %d attempts, want never", got)
+	}
+}
+
+// If a reader asks for the count of a room just when it has changed, the engine still hears of the change. It hears of
+// no other room, and of that one at the next tick.
+func TestChangeIsReported(t *testing.T) {
+	n, _ := newAlone(t)
+	n.hub.Open("other")
+	state := union.State{Instance: 1, Seq: 1, Size: 1, Xor: 7}
+	send := func(messages ...union.Message) {
+		for _, m := range messages {
+			n.onSets(&nats.Msg{Data: union.Append(nil, m)})
+		}
+	}
+	reported := func() (rooms []string) {
+		for _, c := range n.changes.take() {
+			rooms = append(rooms, c.Room)
+		}
+		slices.Sort(rooms)
+		return rooms
+	}
+	for _, name := range []string{"lobby", "other"} {
+		send(union.Set{Node: "beefbeef", Room: token(name), State: state, Parts: 1, Users: []uint64{7}})
+	}
+	n.changed(n.apply(func(m *union.Machine, now time.Time) union.Effects { return m.Tick(now.Add(6 * time.Second)) }))
+	if got := n.Changed("lobby"); got != 2 {
+		t.Fatalf("the other node is silent: got %d users, want 2", got)
+	}
+	reported()
+	for _, name := range []string{"lobby", "other"} {
+		send(union.Digest{Node: "beefbeef", Room: token(name), State: state})
+	}
+	if got := n.Changed("lobby"); got != 3 {
+		t.Errorf("the other node is heard again: got %d users, want 3", got)
+	}
+	if got := reported(); !slices.Equal(got, []string{"lobby"}) {
+		t.Errorf("after the question: got changes of %q, want lobby", got)
+	}
+	n.changed(n.apply((*union.Machine).Tick))
+	if got := reported(); !slices.Equal(got, []string{"other"}) {
+		t.Errorf("after a tick: got changes of %q, want other", got)
 	}
 }

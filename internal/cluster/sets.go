@@ -134,14 +134,14 @@ func (n *Node) Changed(room string) int {
 // update passes this node's changes of users to the machine, and returns how many users all nodes have.
 func (n *Node) update(room string) (users int, open bool) {
 	token := token(room)
-	n.apply(func(m *union.Machine, now time.Time) (e union.Effects) {
+	n.changed(n.apply(func(m *union.Machine, now time.Time) (e union.Effects) {
 		if _, open = m.Count(token); open {
 			left, joined, anonymous := n.users.TakeChanges(room)
 			e = m.Local(now, token, left, joined, anonymous)
 			users, _ = m.Count(token)
 		}
 		return e
-	})
+	}))
 	return users, open
 }
 

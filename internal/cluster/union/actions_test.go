@@ -73,6 +73,22 @@ func (w *world) openUnnamed(t *rapid.T) {
 	w.update(n)
 }
 
+// inside lets a user join or leave the other room on some node.
+func (w *world) inside(t *rapid.T) {
+	n, id := pick(t, "node", w.nodes, (*node).serves), rapid.SampledFrom(clients).Draw(t, "user")
+	switch {
+	case n.aside == nil:
+		n.aside = map[string]bool{id: true}
+		w.about(n, side, n.machine.Open(w.now, side, []string{id}, 0))
+	case n.aside[id]:
+		delete(n.aside, id)
+		w.about(n, side, n.machine.Local(w.now, side, []string{id}, nil, 0))
+	default:
+		n.aside[id] = true
+		w.about(n, side, n.machine.Local(w.now, side, nil, []string{id}, 0))
+	}
+}
+
 // stream is an open stream with an id.
 type stream struct {
 	n  *node
@@ -136,7 +152,7 @@ func (w *world) goodbye(t *rapid.T) {
 	}
 	w.promises[id] = p
 	w.leave(n, id, grace)
-	w.do(n, n.machine.Leave(w.now, room, []string{id}, grace))
+	w.about(n, room, n.machine.Leave(w.now, room, []string{id}, grace))
 	w.pause(t, 200)
 }
 
@@ -148,7 +164,7 @@ func (w *world) alive(t *rapid.T) {
 			return
 		}
 		e, unknown := n.machine.Renew(w.now, room, []string{id})
-		w.do(n, e)
+		w.about(n, room, e)
 		if len(unknown) == 0 {
 			return
 		}
@@ -177,7 +193,8 @@ func (w *world) closeRoom(t *rapid.T) {
 	w.advance(max(0, time.Minute-w.now.Sub(n.empty)))
 	if n.serves() && n.table.Count(room) == 0 {
 		n.opened = time.Time{}
-		w.do(n, n.machine.Close(w.now, room))
+		w.about(n, room, n.machine.Close(w.now, room))
+		delete(n.shown, room)
 	}
 }
 

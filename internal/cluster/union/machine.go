@@ -40,7 +40,7 @@ type Options struct {
 // Effects is the work that follows from a call.
 type Effects struct {
 	Send    []Outgoing
-	Changed []string  // rooms whose count has changed
+	Changed []string  // rooms whose count has changed; a call for one room lists no other room
 	Ready   []string  // opened rooms whose count is now known
 	Leave   []Leaving // users of this node who said goodbye on another node
 	Renew   []Renewal // users of this node whose leases must be renewed
@@ -119,21 +119,25 @@ func sorted[V any](all map[string]V) []string { return slices.Sorted(maps.Keys(a
 // a room is slow. If the users of many nodes come back at the same time, it waits for the next tick.
 func (m *Machine) end(now bool) Effects {
 	for r := range m.touched {
-		if r.stale() && !now {
-			continue
-		}
-		delete(m.touched, r)
-		if r.settle() {
-			m.effects.Changed = append(m.effects.Changed, r.key)
-		}
-		if !r.ready && m.answered(r) {
-			r.ready, r.back = true, nil
-			m.effects.Ready = append(m.effects.Ready, r.key)
+		if now || !r.stale() {
+			m.settle(r)
 		}
 	}
 	effects := m.effects
 	m.effects = Effects{}
 	return effects
+}
+
+// settle updates the count of a room.
+func (m *Machine) settle(r *room) {
+	delete(m.touched, r)
+	if r.settle() {
+		m.effects.Changed = append(m.effects.Changed, r.key)
+	}
+	if !r.ready && m.answered(r) {
+		r.ready, r.back = true, nil
+		m.effects.Ready = append(m.effects.Ready, r.key)
+	}
 }
 
 // answered reports whether the sets of all nodes in the room are known.
@@ -202,8 +206,9 @@ func (m *Machine) Local(now time.Time, key string, left, joined []string, anonym
 		}
 		r.mine.Anonymous = anonymous
 		m.tell(r)
+		m.settle(r)
 	}
-	return m.end(true)
+	return m.end(false)
 }
 
 // tell sends the changes to the other nodes. It sends them at once if the room was quiet, and otherwise at its pace.

@@ -16,6 +16,7 @@ import (
 //   - The users of a stopped node are in it for their time, or until they are held elsewhere.
 //   - Nobody else is in it, and nobody twice.
 //   - At rest all nodes have the same count, and it is the truth.
+//   - In each of two rooms, a node knows that its count changes, so its readers see the count that it has.
 //
 // A node is sound if it runs and is connected, and has done so for [soundAfter]. The others know the set of a sound node. What
 // they know of another one may be old, until it counts as silent. While messages get lost without a trace, and until the
@@ -41,6 +42,7 @@ func model(t *rapid.T) {
 		"open unnamed": w.openUnnamed,
 		"move":         w.move,
 		"move again":   w.move,
+		"other room":   w.inside,
 		"close":        w.close,
 		"goodbye":      w.goodbye,
 		"alive":        w.alive,
@@ -116,8 +118,15 @@ func (w *world) unnamed(o *node) (least, most int) {
 	return least, most
 }
 
-// check checks the counts of all sound nodes.
+// check checks the counts of all nodes that show them, and of sound nodes.
 func (w *world) check() {
+	for _, n := range w.nodes {
+		for _, key := range []string{room, side} {
+			if got, open := n.machine.Count(key); n.up && open && got != n.shown[key] {
+				w.Fatalf("%s: %s shows %d in %s, want %d", w.now.Format("05.000"), n.name, n.shown[key], key, got)
+			}
+		}
+	}
 	if w.lossy || w.now.Sub(w.lost) < repairedAfter && !w.lost.IsZero() {
 		return
 	}
@@ -150,10 +159,13 @@ func (w *world) rest() {
 	w.advance(5 * time.Second)
 	w.step = time.Second / 4
 	w.advance(repairedAfter)
-	want := 0
+	want, beside := 0, 0
 	for _, id := range clients {
 		if slices.ContainsFunc(w.nodes, func(n *node) bool { return n.up && n.table.Has(room, id) }) {
 			want++
+		}
+		if slices.ContainsFunc(w.nodes, func(n *node) bool { return n.up && n.aside[id] }) {
+			beside++
 		}
 	}
 	for _, n := range w.nodes {
@@ -162,11 +174,14 @@ func (w *world) rest() {
 		}
 	}
 	for _, n := range w.nodes {
+		if got, open := n.machine.Count(room); n.up && open && got != want {
+			w.Fatalf("at rest: %s counts %d, want %d", n.name, got, want)
+		}
+		if got, open := n.machine.Count(side); n.up && open && got != beside {
+			w.Fatalf("at rest: %s counts %d in the other room, want %d", n.name, got, beside)
+		}
 		if !n.up || n.opened.IsZero() {
 			continue
-		}
-		if got, _ := n.machine.Count(room); got != want {
-			w.Fatalf("at rest: %s counts %d, want %d", n.name, got, want)
 		}
 		for _, one := range n.machine.Nodes(w.now) {
 			if one.Lag > 0 {

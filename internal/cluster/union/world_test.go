@@ -14,6 +14,7 @@ import (
 
 const (
 	room     = "lobby"
+	side     = "side"                 // another room, with users but without streams
 	maxDelay = 120 * time.Millisecond // of a message
 	linger   = 2 * time.Second
 	lease    = 6 * time.Second
@@ -57,6 +58,8 @@ type node struct {
 	empty   time.Time // when the room last had a user
 	streams map[string][]*presence.Ticket
 	unnamed []*presence.Ticket
+	aside   map[string]bool      // users in the other room; nil while it is closed
+	shown   map[string]int       // count of each room as its readers know it
 	settled time.Time            // when the number of streams without an id last changed
 	held    map[string]time.Time // since when the node has a user
 	last    map[string]time.Time // when the node last had a user
@@ -94,7 +97,7 @@ func (w *world) startOne() {
 	n := &node{
 		name: fmt.Sprintf("node%02d", number), table: presence.NewJournaled(linger), up: true, since: w.now, sick: w.now,
 		streams: map[string][]*presence.Ticket{}, held: map[string]time.Time{}, last: map[string]time.Time{},
-		leaves: map[string]time.Time{}, arrived: map[string]time.Time{},
+		leaves: map[string]time.Time{}, arrived: map[string]time.Time{}, shown: map[string]int{},
 	}
 	n.machine = union.New(union.Options{Node: n.name, Incarnation: number * 1000, Key: []byte("key"), Chunk: 3, HasStream: n.table.HasStream})
 	w.nodes = append(w.nodes, n)
@@ -122,9 +125,9 @@ func (w *world) update(n *node) {
 		n.opened = w.now
 		ids, unnamed := n.table.Members(room)
 		slices.Sort(ids)
-		w.do(n, n.machine.Open(w.now, room, append(ids, joined...), unnamed))
+		w.about(n, room, n.machine.Open(w.now, room, append(ids, joined...), unnamed))
 	} else {
-		w.do(n, n.machine.Local(w.now, room, left, joined, unnamed))
+		w.about(n, room, n.machine.Local(w.now, room, left, joined, unnamed))
 	}
 	w.record(n)
 }
@@ -159,11 +162,25 @@ func (w *world) leave(n *node, id string, grace time.Duration) {
 	w.update(n)
 }
 
+// about performs the effects of a call for one room, whose caller shows only the count of that room.
+func (w *world) about(n *node, key string, e union.Effects) {
+	e.Changed = slices.DeleteFunc(e.Changed, func(other string) bool { return other != key })
+	w.do(n, e)
+}
+
+// has reports whether the node has a room open. An empty key is every node.
+func (n *node) has(key string) bool {
+	return key == "" || key == room && !n.opened.IsZero() || key == side && n.aside != nil
+}
+
 // do performs the effects of the node's machine.
 func (w *world) do(n *node, e union.Effects) {
+	for _, key := range e.Changed {
+		n.shown[key], _ = n.machine.Count(key)
+	}
 	for _, out := range e.Send {
 		for _, to := range w.nodes {
-			if to != n && to.up && (out.To.Node == "" || out.To.Node == to.name) && (out.To.Room == "" || !to.opened.IsZero()) && !n.cut {
+			if to != n && to.up && (out.To.Node == "" || out.To.Node == to.name) && to.has(out.To.Room) && !n.cut {
 				w.post(n, to, union.Append(nil, out.Message))
 			}
 		}
