@@ -3,6 +3,7 @@ package union_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,7 +24,7 @@ type pair struct {
 func newPair(t *testing.T, chunk int) *pair {
 	p := &pair{t: t, now: time.Unix(1e9, 0), m: map[string]*union.Machine{}, lose: func(union.Message) bool { return false }}
 	for i, name := range []string{"a", "b"} {
-		p.m[name] = union.New(union.Options{Node: name, Incarnation: uint64(i+1) * 100, Chunk: chunk, HasStream: func(_, id string) bool { return id == "client-stays" }})
+		p.m[name] = union.New(union.Options{Node: name, Incarnation: uint64(i+1) * 100, Chunk: chunk, HasStream: func(_, id string) bool { return strings.HasPrefix(id, "client-stays") }})
 		p.do(name, p.m[name].Connect(p.now, true))
 	}
 	p.wait(time.Second)

@@ -228,6 +228,11 @@ func (r *room) news() bool { return len(r.changes) > 0 || r.mine.Anonymous != r.
 
 // deltas returns the changes that were not sent yet, in deltas with at most limit users.
 func (r *room) deltas(limit int) (list []Delta) {
+	for _, h := range r.again {
+		if _, changed := r.changes[h]; !changed && r.ids[h] != "" { // otherwise it has left since
+			r.changes[h] = true
+		}
+	}
 	for rest, more := slices.Sorted(maps.Keys(r.changes)), r.news(); more; more = len(rest) > 0 {
 		r.mine.Seq++
 		d := Delta{r.mine.node, r.key, r.mine.Instance, r.mine.Seq, r.mine.Anonymous, nil, nil}
@@ -241,9 +246,6 @@ func (r *room) deltas(limit int) (list []Delta) {
 			}
 		}
 		list = append(list, d)
-	}
-	if list != nil {
-		list[0].Joined = append(list[0].Joined, r.again...)
 	}
 	r.anon, r.changes, r.again = r.mine.Anonymous, make(map[uint64]bool), nil
 	return list

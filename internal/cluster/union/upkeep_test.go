@@ -1,0 +1,39 @@
+package union_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"headcount/internal/cluster/union"
+)
+
+// Users of a stopped node who have come back already are told again, in deltas of the usual size, and only if they are
+// still there.
+func TestBackAlready(t *testing.T) {
+	p := newPair(t, 2)
+	for _, name := range []string{"a", "b"} {
+		p.do(name, p.m[name].Open(p.now, "r", nil, 0))
+	}
+	var back []string
+	kept := union.Kept{Room: "r"}
+	for i := range 5 {
+		back = append(back, fmt.Sprintf("client-stays-%d", i))
+		kept.Users, kept.Seconds = append(kept.Users, union.Hash(nil, back[i])), append(kept.Seconds, 9)
+	}
+	p.local("b", nil, back, 0)
+	p.do("b", p.m["b"].Local(p.now, "r", nil, []string{"client-0"}, 0)) // the next delta waits
+	said[union.Delta](p)
+	p.do("b", p.m["b"].Apply(p.now, kept))
+	p.do("b", p.m["b"].Local(p.now, "r", back[:1], nil, 0))
+	p.wait(200 * time.Millisecond)
+	p.want("one of them has left in the meantime", 5, 5)
+	for _, m := range p.sent {
+		if d, ok := m.(union.Delta); ok && len(d.Joined)+len(d.Left) > 2 {
+			t.Errorf("got a delta of %d users, want 2 at most", len(d.Joined)+len(d.Left))
+		}
+	}
+	if got := said[union.Delta](p); got != 3 {
+		t.Errorf("got %d deltas, want 3 for five users", got)
+	}
+}
