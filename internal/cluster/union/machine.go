@@ -228,7 +228,10 @@ func (m *Machine) flush(r *room) {
 		for _, d := range r.deltas(m.opt.Chunk) {
 			m.send(To{Room: r.key}, d)
 		}
-		r.told, r.digest = m.now, m.now.Add(digestAfter)
+		r.told = m.now
+		if due := m.now.Add(digestAfter); m.now.Sub(r.proved) < digestEvery || due.Before(r.digest) {
+			r.digest = due // and a room that is never quiet sends one too
+		}
 	}
 	delete(m.untold, r.key)
 }
@@ -324,6 +327,7 @@ func (m *Machine) scan(r *room) {
 	if m.connected && !m.now.Before(r.digest) {
 		m.flush(r)
 		m.send(To{Room: r.key}, Digest{m.opt.Node, r.key, r.mine.State})
+		r.proved = m.now
 		r.digest = m.now.Add(digestEvery + time.Duration(r.mine.Instance%15)*time.Second)
 	}
 }

@@ -29,6 +29,7 @@ type room struct {
 	anon    int               // number of users without an id, as it was last sent
 	told    time.Time         // time of the last delta
 	digest  time.Time         // time of the next digest
+	proved  time.Time         // time of the last digest
 }
 
 // keeping maps users of stopped nodes to the end of the time in which they count.
@@ -59,7 +60,7 @@ const (
 
 func newRoom(key, node string, instance uint64, now time.Time, keep keeping) *room {
 	r := &room{
-		key: key, since: now, digest: now.Add(digestEvery), keep: keep,
+		key: key, since: now, digest: now.Add(digestEvery), proved: now, keep: keep,
 		sets: make(map[string]*set), ids: make(map[uint64]string), changes: make(map[uint64]bool), back: make(map[uint64]struct{}),
 	}
 	r.mine, r.kept = r.set(node), r.set("")

@@ -37,3 +37,28 @@ func TestBackAlready(t *testing.T) {
 		t.Errorf("got %d deltas, want 3 for five users", got)
 	}
 }
+
+// A room that changes all the time sends a digest at least once a minute.
+func TestDigestOfBusyRoom(t *testing.T) {
+	p := newPair(t, 0)
+	for _, name := range []string{"a", "b"} {
+		p.do(name, p.m[name].Open(p.now, "r", nil, 0))
+	}
+	p.local("a", nil, ids(3), 0)
+	p.do("b", p.m["b"].Apply(p.now, union.Delta{Node: "a", Room: "r", Instance: 101, Seq: 2, Joined: []uint64{1}}))
+	p.lose = func(m union.Message) bool { _, ok := m.(union.Delta); return ok }
+	p.local("a", nil, []string{"client-x"}, 0)
+	p.lose = func(union.Message) bool { return false }
+	said[union.Digest](p)
+	for range 150 {
+		p.local("a", nil, []string{"client-y"}, 0)
+		p.local("a", []string{"client-y"}, nil, 0)
+	}
+	p.want("after a minute", 4, 4)
+	if got := p.m["b"].Mismatches; got != 1 {
+		t.Errorf("got %d mismatches, want 1", got)
+	}
+	if got := said[union.Digest](p); got > 3 {
+		t.Errorf("got %d digests in a minute, want 3 at most", got)
+	}
+}
