@@ -95,6 +95,14 @@ func (m *Machine) heartbeat(b Heartbeat) {
 	}
 	if m.hear(b.Node, b.Rooms == 0 && b.Users == 0) {
 		p := m.peers[b.Node]
+		if p.incarnation != 0 && b.Incarnation > p.incarnation {
+			// A new process has the name. It opens the rooms again soon, or has crashed and does not.
+			for _, r := range m.rooms {
+				if s := r.sets[b.Node]; s != nil {
+					s.fresh = m.now.Add(silentAfter - staleAfter)
+				}
+			}
+		}
 		p.incarnation, p.users = b.Incarnation, b.Users
 	}
 }

@@ -62,3 +62,17 @@ func TestDigestOfBusyRoom(t *testing.T) {
 		t.Errorf("got %d digests in a minute, want 3 at most", got)
 	}
 }
+
+// Users of a crashed process leave the count even if a new one has its name at once, but it may open the room first.
+func TestSuccessorWithoutRoom(t *testing.T) {
+	p := newPair(t, 0)
+	p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
+	p.do("a", p.m["a"].Open(p.now, "r", ids(3), 2))
+	p.wait(3 * time.Second)
+	p.m["a"] = union.New(union.Options{Node: "a", Incarnation: 1000})
+	p.do("a", p.m["a"].Connect(p.now, true))
+	p.wait(4 * time.Second)
+	p.want("it may open the room", 0, 5)
+	p.wait(2 * time.Second)
+	p.want("it has not opened the room", 0, 0)
+}
