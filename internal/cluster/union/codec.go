@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 )
 
 // A payload is a sequence of messages. Each message is its tag, which is one byte, and its fields in order. A number is
@@ -89,6 +90,7 @@ func (r *reader) value(v reflect.Value) {
 		if n > uint64(len(r.b))/8 {
 			r.failed, n = true, 0
 		}
+		*p = slices.Grow(*p, int(n))
 		for b := r.bytes(8 * n); len(b) > 0; b = b[8:] {
 			*p = append(*p, binary.BigEndian.Uint64(b))
 		}

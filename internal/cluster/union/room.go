@@ -118,6 +118,10 @@ func (r *room) remove(node string) {
 	if s := r.sets[node]; s != nil {
 		delete(r.sets, node)
 		r.enter(s, silent)
+		if s.Size == 0 {
+			r.taken.remove(s.slot) // no user has this slot, so the room need not be counted again
+			return
+		}
 		r.removed.add(s.slot)
 	}
 }
@@ -144,19 +148,17 @@ func (r *room) settle() bool {
 
 // hold records that a node holds a user.
 func (r *room) hold(s *set, h uint64) {
-	if !r.users.has(h, s.slot) {
+	if r.users.set(h, s.slot, true) {
 		s.Size++
 		s.Xor ^= h
-		r.users.set(h, s.slot, true)
 	}
 }
 
 // release records that a node does not hold a user.
 func (r *room) release(s *set, h uint64) {
-	if r.users.has(h, s.slot) {
+	if r.users.set(h, s.slot, false) {
 		s.Size--
 		s.Xor ^= h
-		r.users.set(h, s.slot, false)
 	}
 }
 
@@ -209,8 +211,10 @@ func (r *room) returned(h uint64) {
 
 // drop ends the keeping of a user.
 func (r *room) drop(h uint64) {
-	delete(r.keep, h)
-	r.release(r.kept, h)
+	if _, kept := r.keep[h]; kept {
+		delete(r.keep, h)
+		r.release(r.kept, h)
+	}
 }
 
 // expire ends the keeping of the users whose time is over, and reports whether there were any.

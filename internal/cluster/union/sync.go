@@ -104,6 +104,10 @@ func (m *Machine) set(r *room, s *set, t Set) {
 	if t.Instance < s.Instance || t.Instance == s.Instance && t.Seq < s.Seq {
 		return
 	}
+	if t.State == s.State && s.state != loading {
+		m.verify(r, s) // the set is known, so the room need not be counted again
+		return
+	}
 	if t.Part == 0 {
 		s.parts = nil
 	}

@@ -76,3 +76,54 @@ func TestSuccessorWithoutRoom(t *testing.T) {
 	p.wait(2 * time.Second)
 	p.want("it has not opened the room", 0, 0)
 }
+
+// A whole set that is already known is not read again.
+func TestKnownSet(t *testing.T) {
+	p := newPair(t, 0)
+	for _, name := range []string{"a", "b"} {
+		p.do(name, p.m[name].Open(p.now, "r", nil, 0))
+	}
+	p.local("a", nil, ids(3), 0)
+	p.lose = func(m union.Message) bool { _, ok := m.(union.Sync); return ok }
+	p.do("b", p.m["b"].Lost(p.now))
+	lag := func() int { return p.m["b"].Nodes(p.now)[0].Lag }
+	if got := lag(); got != 1 {
+		t.Fatalf("got %d sets that may be incomplete, want 1", got)
+	}
+	state := union.State{Instance: 101, Seq: 1, Size: 3}
+	for _, id := range ids(3) {
+		state.Xor ^= union.Hash(nil, id)
+	}
+	p.do("b", p.m["b"].Apply(p.now, union.Set{Node: "a", Room: "r", State: state, Parts: 2}))
+	if got := lag(); got != 0 {
+		t.Errorf("after the first part of the same set: got %d sets that may be incomplete, want 0", got)
+	}
+	p.want("the same set", 3, 3)
+}
+
+// More than 64 nodes may hold the same user. It counts once, until none of them holds it.
+func TestManyNodes(t *testing.T) {
+	const nodes = 130
+	now := time.Unix(1e9, 0)
+	m := union.New(union.Options{Node: "self", Incarnation: 1})
+	m.Connect(now, true)
+	m.Open(now, "r", nil, 0)
+	for i := range nodes {
+		own := uint64(i + 2)
+		d := union.Delta{Node: fmt.Sprint(i), Room: "r", Instance: 1, Seq: 1, Joined: []uint64{1, own}}
+		m.Apply(now, d)
+		if got, _ := m.Count("r"); got != i+2 {
+			t.Fatalf("%d nodes hold the user: got %d users, want %d", i+1, got, i+2)
+		}
+	}
+	for i := range nodes {
+		m.Apply(now, union.Delta{Node: fmt.Sprint(i), Room: "r", Instance: 1, Seq: 2, Left: []uint64{1}})
+		want := nodes
+		if i < nodes-1 {
+			want++
+		}
+		if got, _ := m.Count("r"); got != want {
+			t.Fatalf("%d nodes hold the user: got %d users, want %d", nodes-1-i, got, want)
+		}
+	}
+}

@@ -7,6 +7,9 @@ type slots []uint64
 
 func (s slots) has(i int) bool { return i/64 < len(s) && s[i/64]>>(i%64)&1 == 1 }
 
+// any reports whether one of 64 slots is in the set.
+func (s slots) any(word int, bits uint64) bool { return word < len(s) && s[word]&bits != 0 }
+
 func (s *slots) add(i int) {
 	for len(*s) <= i/64 {
 		*s = append(*s, 0)
@@ -57,20 +60,40 @@ func (u *users) grow(slot int) {
 	}
 }
 
-// set records whether the node in that slot holds the user.
-func (u *users) set(h uint64, slot int, holds bool) {
-	held, bit, before := u.held[slot/64], uint64(1)<<(slot%64), u.counts(h, len(u.held))
+// set records whether the node in that slot holds the user, and reports whether that is a change.
+func (u *users) set(h uint64, slot int, holds bool) bool {
+	held, bit := u.held[slot/64], uint64(1)<<(slot%64)
+	before := held[h]
+	after := before &^ bit
 	if holds {
-		held[h] |= bit
-	} else if held[h] &^= bit; held[h] == 0 {
+		after |= bit
+	}
+	switch after {
+	case before:
+		return false
+	case 0:
 		delete(held, h)
+	default:
+		held[h] = after
 	}
-	switch after := u.counts(h, len(u.held)); {
-	case after && !before:
-		u.size++
-	case before && !after:
-		u.size--
+	if was, is := u.counted.any(slot/64, before), u.counted.any(slot/64, after); was != is && !u.elsewhere(h, slot/64) {
+		if is {
+			u.size++
+		} else {
+			u.size--
+		}
 	}
+	return true
+}
+
+// elsewhere reports whether another map than this one has the user in a counted slot.
+func (u *users) elsewhere(h uint64, than int) bool {
+	for i, held := range u.held {
+		if i != than && u.counted.any(i, held[h]) {
+			return true
+		}
+	}
+	return false
 }
 
 // recount removes all users from the slots in gone, and counts the others again.
