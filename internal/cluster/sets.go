@@ -18,6 +18,7 @@ const (
 	renewTime = 250 * time.Millisecond // by then a node has told the others who has come to it
 	most      = 64 << 10               // messages that may wait to be sent
 	batch     = 64 << 10               // bytes of messages that go out as one
+	busy      = 64                     // messages that wait to be applied; whole sets take some milliseconds each
 )
 
 // sets is the machine of this node and its ordered queue of work for NATS.
@@ -46,6 +47,7 @@ func (s *sets) reset(n *Node, key []byte) {
 			r := n.roomOf(token)
 			return r != nil && n.users.HasStream(r.name, id)
 		},
+		Busy: func() bool { return len(n.inbox) > busy },
 	})
 }
 

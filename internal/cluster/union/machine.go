@@ -24,6 +24,7 @@ const (
 	digestAfter = time.Second             // since the last change
 	digestEvery = 45 * time.Second        // and up to 15 s more
 	staleAfter  = 70 * time.Second        // without a digest; perhaps a Closed was lost
+	busyAtMost  = 10 * time.Second        // a node that always has messages to apply must ask nevertheless
 )
 
 // Options are the options of a [Machine].
@@ -35,6 +36,9 @@ type Options struct {
 
 	// HasStream reports whether a user of this node has a stream here, and not only a grace period or a lease.
 	HasStream func(room, id string) bool
+	// Busy reports whether many messages have arrived and were not applied yet. Answers may be among them, so for a
+	// while nothing is requested twice, and no node becomes silent. It may be nil.
+	Busy func() bool
 }
 
 // Effects is the work that follows from a call.
@@ -77,7 +81,8 @@ type Machine struct {
 	touched   map[*room]struct{}
 	effects   Effects
 
-	now, ticked, scanned, beaten, since time.Time // since is the time of the connection
+	now, ticked, scanned, beaten time.Time
+	since, idle                  time.Time // when it was connected, and when it was last not busy
 }
 
 // user is a user in a room.
@@ -294,6 +299,7 @@ func (m *Machine) Tick(now time.Time) Effects {
 				p.heard = latest
 			}
 		}
+		m.idle = now
 		m.doubt()
 	}
 	m.ticked = now

@@ -118,6 +118,9 @@ func (m *Machine) beat() {
 
 // watch detects nodes that have become silent.
 func (m *Machine) watch() {
+	if m.busy() {
+		return
+	}
 	for _, name := range sorted(m.peers) {
 		p := m.peers[name]
 		switch age := m.now.Sub(p.heard); {
@@ -135,6 +138,15 @@ func (m *Machine) watch() {
 			m.forget(name)
 		}
 	}
+}
+
+// busy reports whether what this node waits for may have arrived already, but not for longer than busyAtMost.
+func (m *Machine) busy() bool {
+	if m.opt.Busy == nil || !m.opt.Busy() {
+		m.idle = m.now
+		return false
+	}
+	return m.now.Sub(m.idle) < busyAtMost
 }
 
 func (m *Machine) forget(node string) {

@@ -51,12 +51,12 @@ func (m *Machine) digest(r *room, s *set, g Digest) {
 	}
 }
 
-// ask asks a node to compare its set with the known one, unless it was asked a moment ago.
+// ask asks a node to compare its set with the known one, unless it was asked a moment ago or has perhaps answered.
 func (m *Machine) ask(r *room, s *set) {
 	if s.state == current {
 		r.enter(s, behind)
 	}
-	if m.alive(s.node) && m.now.Sub(s.asked) >= s.wait {
+	if arrived := s.asked.After(s.fresh) && m.busy(); m.alive(s.node) && m.now.Sub(s.asked) >= s.wait && !arrived {
 		s.asked, s.wait = m.now, min(max(askAgain, 2*s.wait), askRarely)
 		m.send(To{Node: s.node}, Sync{m.opt.Node, r.key, s.State})
 	}

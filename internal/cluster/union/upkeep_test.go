@@ -2,6 +2,7 @@ package union_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -99,6 +100,39 @@ func TestKnownSet(t *testing.T) {
 		t.Errorf("after the first part of the same set: got %d sets that may be incomplete, want 0", got)
 	}
 	p.want("the same set", 3, 3)
+}
+
+// A node that has many messages to apply asks nobody twice and declares nobody silent, but not for ever.
+func TestBusy(t *testing.T) {
+	busy, now := false, time.Unix(1e9, 0)
+	m := union.New(union.Options{Node: "b", Incarnation: 1, Busy: func() bool { return busy }})
+	var sent []union.Outgoing
+	var silent []string
+	do := func(e union.Effects) {
+		silent = append(silent, e.Silent...)
+		sent = slices.DeleteFunc(append(sent, e.Send...), func(o union.Outgoing) bool {
+			_, asks := o.Message.(union.Sync)
+			return !asks
+		})
+	}
+	wait := func(d time.Duration) {
+		for end := now.Add(d); now.Before(end); now = now.Add(50 * time.Millisecond) {
+			do(m.Tick(now))
+		}
+	}
+	do(m.Connect(now, true))
+	do(m.Apply(now, union.Heartbeat{Node: "a", Incarnation: 1, Rooms: 1}))
+	wait(time.Second)
+	busy = true
+	do(m.Open(now, "r", nil, 0))
+	wait(9 * time.Second)
+	if len(sent) != 1 || len(silent) != 0 {
+		t.Errorf("while it is busy: got %d questions and silent nodes %v, want one and none", len(sent), silent)
+	}
+	wait(2 * time.Second)
+	if len(silent) != 1 {
+		t.Errorf("busy for 11 s: got silent nodes %v, want one", silent)
+	}
 }
 
 // More than 64 nodes may hold the same user. It counts once, until none of them holds it.
