@@ -111,3 +111,14 @@ func TestChangeIsReported(t *testing.T) {
 		t.Errorf("after a tick: got changes of %q, want other", got)
 	}
 }
+
+// A message with the most users for each of them fits into a payload, also after other messages.
+func TestChunk(t *testing.T) {
+	for _, most := range []int{4 << 10, 64 << 10, 1 << 20, 8 << 20} {
+		users := make([]uint64, chunk(most))
+		k := union.Kept{Room: token("lobby"), Back: users, Users: users, Seconds: make([]byte, len(users))}
+		if got := len(union.Append(nil, k)) + together(most); len(users) == 0 || got > most {
+			t.Errorf("%d bytes for %d users, want %d at most", got, len(users), most)
+		}
+	}
+}

@@ -42,7 +42,7 @@ type job struct {
 func (s *sets) reset(n *Node, key []byte) {
 	s.key = key
 	s.machine = union.New(union.Options{
-		Node: n.tag, Incarnation: uint64(time.Now().UnixNano()), Key: key,
+		Node: n.tag, Incarnation: uint64(time.Now().UnixNano()), Key: key, Chunk: chunk(n.maxPayload()),
 		HasStream: func(token, id string) bool {
 			r := n.roomOf(token)
 			return r != nil && n.users.HasStream(r.name, id)
@@ -50,6 +50,20 @@ func (s *sets) reset(n *Node, key []byte) {
 		Busy: func() bool { return len(n.inbox) > busy },
 	})
 }
+
+// maxPayload returns the largest payload that the NATS server takes, or 0 if it is not known yet.
+func (n *Node) maxPayload() int {
+	if n.nc == nil {
+		return 0
+	}
+	return int(n.nc.MaxPayload())
+}
+
+// chunk returns how many users fit into a message, at 17 bytes each in a Kept message.
+func chunk(maxPayload int) int { return min(50_000, maxPayload/20) }
+
+// together returns how many bytes of messages may wait for one more, to go out as one payload.
+func together(maxPayload int) int { return min(batch, maxPayload/16) }
 
 func (s *sets) currentKey() []byte {
 	s.mu.Lock()
@@ -232,6 +246,7 @@ func (n *Node) sendAll() {
 	queue, key := s.queue, s.key
 	s.queue = nil
 	s.mu.Unlock()
+	limit := together(n.maxPayload())
 	for i := 0; i < len(queue); i++ {
 		if queue[i].do != nil {
 			queue[i].do()
@@ -239,7 +254,7 @@ func (n *Node) sendAll() {
 		}
 		// Messages to the same nodes are sent together.
 		payload := union.Append(nil, queue[i].Message)
-		for i+1 < len(queue) && queue[i+1].do == nil && queue[i+1].To == queue[i].To && len(payload) < batch {
+		for i+1 < len(queue) && queue[i+1].do == nil && queue[i+1].To == queue[i].To && len(payload) < limit {
 			i++
 			payload = union.Append(payload, queue[i].Message)
 		}
