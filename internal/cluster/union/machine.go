@@ -77,7 +77,7 @@ type Machine struct {
 	peers     map[string]*peer
 	untold    map[string]*room   // rooms with changes to send later
 	kept      map[string]keeping // by room; includes rooms that are not open
-	gone      map[user]time.Time // users who said goodbye a moment ago, and until when a message may be on the way
+	gone      map[user]farewell  // users who said goodbye a moment ago
 	touched   map[*room]struct{}
 	effects   Effects
 
@@ -91,6 +91,12 @@ type user struct {
 	hash uint64
 }
 
+// farewell is a goodbye. A node that stops may have sent a message before it received the goodbye.
+type farewell struct {
+	leaves   time.Time // when the user leaves the count
+	onTheWay time.Time // until when such a message may be on the way
+}
+
 // New returns a machine without rooms. It is not connected.
 func New(opt Options) *Machine {
 	if opt.Chunk == 0 {
@@ -99,7 +105,7 @@ func New(opt Options) *Machine {
 	return &Machine{
 		opt: opt, instance: opt.Incarnation,
 		rooms: make(map[string]*room), peers: make(map[string]*peer), untold: make(map[string]*room),
-		kept: make(map[string]keeping), gone: make(map[user]time.Time), touched: make(map[*room]struct{}),
+		kept: make(map[string]keeping), gone: make(map[user]farewell), touched: make(map[*room]struct{}),
 	}
 }
 
@@ -348,7 +354,7 @@ func (m *Machine) keeping(key string) keeping {
 
 // tidy removes what has expired in rooms that are not open. scan does the same for open rooms.
 func (m *Machine) tidy() {
-	maps.DeleteFunc(m.gone, func(_ user, until time.Time) bool { return !m.now.Before(until) })
+	maps.DeleteFunc(m.gone, func(_ user, f farewell) bool { return !m.now.Before(f.onTheWay) })
 	for key, keep := range m.kept {
 		if m.rooms[key] != nil {
 			continue

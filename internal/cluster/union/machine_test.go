@@ -313,6 +313,17 @@ func TestGoodbyeOfKept(t *testing.T) {
 	}
 }
 
+// A user who says goodbye with a grace period is kept until its end, also if the goodbye overtook what a node says.
+func TestGraceOfKept(t *testing.T) {
+	p := newPair(t, 0)
+	p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
+	p.do("b", p.m["b"].Apply(p.now, union.Goodbye{Room: "r", Grace: time.Second, Users: []uint64{1}}))
+	p.do("b", p.m["b"].Apply(p.now, union.Kept{Room: "r", Users: []uint64{1, 2}, Seconds: []byte{9, 9}}))
+	p.want("both are kept", 0, 2)
+	p.wait(2 * time.Second)
+	p.want("one has left", 0, 1)
+}
+
 // A kept user who comes to another node, or has come there already, is not kept any more on any node.
 func TestReturn(t *testing.T) {
 	p := newPair(t, 0)

@@ -153,9 +153,12 @@ func (m *Machine) keep(k Kept) {
 	}
 	all := m.keeping(k.Room)
 	for i, h := range k.Users {
-		_, gone := m.gone[user{k.Room, h}]
-		if gone && !slices.Contains(k.Back, h) {
-			continue // it said goodbye while this message was on its way
+		until := m.now.Add(time.Duration(k.Seconds[i]) * time.Second)
+		if f, gone := m.gone[user{k.Room, h}]; gone && f.leaves.Before(until) && !slices.Contains(k.Back, h) {
+			until = f.leaves // it said goodbye while this message was on its way
+		}
+		if !until.After(m.now) {
+			continue
 		}
 		if r != nil && k.Repeat {
 			if _, back := r.back[h]; back {
@@ -166,7 +169,7 @@ func (m *Machine) keep(k Kept) {
 			r.again = append(r.again, h) // it has come back already
 			continue
 		}
-		if until := m.now.Add(time.Duration(k.Seconds[i]) * time.Second); until.After(all[h]) {
+		if until.After(all[h]) {
 			all[h] = until
 		}
 		if r != nil {
@@ -183,9 +186,7 @@ func (m *Machine) goodbye(g Goodbye) {
 	r, keep := m.touch(g.Room), m.kept[g.Room]
 	for _, h := range g.Users {
 		until := m.now.Add(g.Grace)
-		if g.Grace == 0 {
-			m.gone[user{g.Room, h}] = m.now.Add(onTheWay)
-		}
+		m.gone[user{g.Room, h}] = farewell{until, m.now.Add(onTheWay)}
 		switch {
 		case !until.Before(keep[h]):
 		case g.Grace > 0:
