@@ -129,10 +129,10 @@ export const newTransport = (server, room, token, polls, names, receive, lose) =
   /** An attempt is over. */
   const over = (reason, error, answered) => {
     if (answered) {
+      blocked &&= server._prefer(true)
       failures &&= server._due = 0 // behind a back-off the network may have changed
       if (sits > 2) return stop((state = IDLE))
       if (!sits) return enter(POLLING, TURN)
-      blocked &&= server._prefer(true)
       if (!server._polls && sits < 2) return enter(CONNECTING)
       later(POLLING, 200, 0)
       return now() > server._due && sits < 2 && tryStream()
@@ -158,7 +158,7 @@ export const newTransport = (server, room, token, polls, names, receive, lose) =
     let first
     const take = (name, text) => {
       if (parse(text)?.ping) transport._say('alive', [id])
-      if (unheard || now() < (first ||= now() + 1000)) return
+      if (now() < (first ||= now() + 1000) || unheard) return
       end()
       server._prefer(false)
       if (state == POLLING) enter(CONNECTING)

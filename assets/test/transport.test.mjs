@@ -93,6 +93,14 @@ const into = async (state, options) => {
 
 const current = (page) => (page.state == 'connecting' || page.state == 'streaming' ? page.streams : page.polls).at(-1)
 
+/** Polls until a stream is tried. */
+const tried = async (page) => {
+  while (page.streams.length < 2) {
+    await page.polls.at(-1).answer(200, block('news', 1, '1.2.a.1'))
+    await page.world.pass(10000)
+  }
+}
+
 /** What happens, in a state. */
 const happenings = {
   event: (page) => page.streams.at(-1).emit('io:hello', HELLO),
@@ -113,10 +121,7 @@ const happenings = {
   refused: (page) =>
     current(page).answer(400, '{"error":"the sentence of the server"}', { 'content-type': 'application/json' }),
   trial: async (page) => {
-    while (page.streams.length < 2) {
-      await page.polls.at(-1).answer(200, block('news', 1, '1.2.a.1'))
-      await page.world.pass(10000)
-    }
+    await tried(page)
     await page.streams[1].emit('io:hello', HELLO)
     await page.world.pass(1001)
     await page.streams[1].emit('io:ping', null)
@@ -255,6 +260,28 @@ test('trials come after 1, 2, 4 … minutes and at least each hour; one that pro
   last = page.world.now
   const got = await tried()
   assert.ok(got > 0.9 && got < 1.1, `after ${got} minutes, want 1`)
+})
+
+test('a trial that is asked whether it hears succeeds with the second event, if its answer got through', async () => {
+  for (const status of [204, 403]) {
+    const page = await into('polling')
+    await tried(page)
+    await page.streams[1].emit('io:hello', { ...HELLO, ping: 1 })
+    await page.posts.at(-1).answer(status)
+    await page.world.pass(1001)
+    await page.streams[1].emit('io:ping', null)
+    assert.equal(page.state, status == 204 ? 'connecting' : 'polling', `after ${status}`)
+  }
+})
+
+test('after a back-off, the next poll that works starts a trial at once', async () => {
+  const page = await into('streaming')
+  await page.world.pass(25000)
+  assert.equal(page.state, 'asking')
+  await page.world.pass(1000)
+  await page.polls.at(-1).answer(200, block('news', 1, '1.2.a.1'))
+  assert.equal(page.state, 'polling')
+  assert.equal(page.streams.length, 2)
 })
 
 test('an EventSource listens for each name, those that come later too', async () => {
