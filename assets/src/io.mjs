@@ -34,8 +34,7 @@ const ioFrom = () => {
       const socket = newSocket(link, `To emit: curl ${url}emit -d room="${room}"`)
       return autoConnect ? socket.connect() : socket
     }
-    if (!element) defineElement(io)
-    element = true
+    element ||= !defineElement(io)
     return (io.connect = io)
   }
 }

@@ -60,16 +60,18 @@ export const newLink = (server, room, token, polls) => {
 
   const receive = (by, event, data, at) => {
     if (!leads) {
-      if (event != 'user count') return
-      cursor ||= at
-      deliver('shared', event, data, at)
-      return tabs._call()
+      if (event == 'user count') {
+        cursor ||= at
+        deliver('shared', event, data, at)
+        if (ahead(asked, at, 2) > 0) ask()
+        tabs._call()
+      }
+      return
     }
-    if (!way) due = 0
     if (event == 'io:hello') {
       if (!way) recovered = data.recovered
       ping = within(data.ping, 1, 600, 0)
-      if (ping) due = 0
+      due = 0
     }
     tabs._post(at, event, data, recovered, server._polls, cursor || at)
     cursor = event == 'user count' ? cursor : at // a follower takes none from a count either
@@ -90,7 +92,12 @@ export const newLink = (server, room, token, polls) => {
 
   // --- following ---
 
-  let asked // this follower has asked the server for a count that includes it
+  // This follower has asked the server for a count that includes it. It is the cursor of the last count that the leader has posted
+  // since, because that may overtake the answer; '-' if there is none.
+  let asked
+
+  /** Asks the server for a count that includes this follower. */
+  const ask = () => transport._start(id, '', (asked = '-'))
 
   const tabs = newTabs(key, names, {
     _lead() {
@@ -104,7 +111,7 @@ export const newLink = (server, room, token, polls) => {
       leads = asked = 0
     },
     _follow(all) {
-      asked ||= !transport._start(id, '', true)
+      asked || ask()
       if (counted && all) tabs._call()
     },
     _hear(at, event, data, again, polls, from) {
@@ -115,7 +122,7 @@ export const newLink = (server, room, token, polls) => {
       server._polls = polls
       if (!way) recovered = cursor && again
       if (event == 'user count') {
-        if (!counted || ahead(at, counted, 2) <= 0) return
+        if (ahead((asked = at), counted, 2) <= 0 || !counted) return
       } else if (ahead(from, cursor, 0) > 0) return true
       else if (ahead(at, cursor, 0) <= 0) return
       else cursor = at

@@ -50,10 +50,9 @@ export const newServer = (url, page) => {
     _due: now() + EARLY_TRIAL, // when a stream is to be tried again
     _line: Promise.resolve(), // of those who have no seat
 
-    /** Polls work, or a stream. */
+    /** Polls work (1), or a stream (''). */
     _prefer(polls) {
-      memory(url, polls ? 1 : '')
-      server._polls = polls
+      memory(url, (server._polls = polls))
       tryIn(polls ? interval : FIRST_TRIAL)
     },
     /** A stream is tried. */

@@ -72,11 +72,11 @@ export const newTabs = (name, names, tab) => {
   }
 
   /** In so many ms asks whether anybody leads, and leads if nobody answers. */
-  const look = (time, answer = ANSWER) => {
+  const look = (time, answer) => {
     clearTimeout(watch)
     watch = setTimeout(() => {
       post(ASK)
-      watch = setTimeout(queue, answer, true)
+      watch = setTimeout(queue, answer || ANSWER, true)
     }, time)
   }
 
@@ -120,7 +120,7 @@ export const newTabs = (name, names, tab) => {
       } catch {} // the browser may let this page have none
       if (!channel) return lead()
       queue(hasRead)
-      if (!hasRead) look(0, locks ? ANSWER : FIRST_ANSWER)
+      if (!hasRead) look(0, !locks && FIRST_ANSWER)
     },
 
     _leave() {

@@ -129,13 +129,13 @@ export const newTransport = (server, room, token, polls, names, receive, lose) =
   /** An attempt is over. */
   const over = (reason, error, answered) => {
     if (answered) {
-      blocked &&= server._prefer(true)
+      blocked &&= server._prefer(1)
       failures &&= server._due = 0 // behind a back-off the network may have changed
       if (sits > 2) return stop((state = IDLE))
       if (!sits) return enter(POLLING, TURN)
-      if (!server._polls && sits < 2) return enter(CONNECTING)
+      if (sits < 2 && !server._polls) return enter(CONNECTING)
       later(POLLING, 200, 0)
-      return now() > server._due && sits < 2 && tryStream()
+      return sits < 2 && now() > server._due && tryStream()
     }
     let next = state > ASKING ? POLLING : CONNECTING
     // Something may let no stream pass, or its first words and no more, or no answer to its pings.
@@ -160,7 +160,7 @@ export const newTransport = (server, room, token, polls, names, receive, lose) =
       if (parse(text)?.ping) transport._say('alive', [id])
       if (now() < (first ||= now() + 1000) || unheard) return
       end()
-      server._prefer(false)
+      server._prefer('')
       if (state == POLLING) enter(CONNECTING)
     }
     const source = (trial = open('', take, end))

@@ -223,3 +223,40 @@ test(`${runs} times, seeds from ${first}`, async () => {
     })
   await settle()
 })
+
+test('a count that overtakes the answer to a new follower is not lost', async () => {
+  const world = new World({ random: randomOf(1) })
+  world.tabs = []
+  const server = new Server(world)
+  world.moves = () => true
+  const { fetch } = globalThis
+  globalThis.fetch = async (...words) => {
+    const { tab } = world
+    const answered = await fetch(...words)
+    await new Promise((resolve) => world.after(tab, 100, resolve))
+    return answered
+  }
+  const open = async () => {
+    const tab = world.open()
+    tab.heard = []
+    await world.as(tab, () => {
+      newSocket(newLink(newServer('http://here/'), 'lobby'), '')
+        .on('user count', (count) => tab.heard.push(count))
+        .connect()
+    })
+    return tab
+  }
+  await open()
+  await world.pass(1000)
+  const follower = await open()
+  const tell = () => server.streams.forEach((stream) => stream.say('user count', server.count()))
+  await world.pass(20)
+  tell()
+  server.emit('of no interest')
+  server.touch('another')
+  tell()
+  await world.pass(50)
+  assert.deepEqual(follower.heard, [], 'the answer is under way')
+  await world.pass(1000)
+  assert.deepEqual(follower.heard, [2, 3])
+})
