@@ -115,10 +115,14 @@ const chart = (() => {
   // --- what the page tells the chart ---
 
   // load takes what the server knows: its points, and how many ms the last step had lasted at the time `at`. The server may have
-  // restarted since. Then it knows less than this page does, and the older points of the page stay.
-  const load = (known, into, at) => {
+  // restarted since. Then it knows less than this page does, and the older points of the page stay. again says that this page was
+  // not connected before.
+  const load = (known, into, at, again) => {
     if (!known.length) known = [[0, 0]]
     if (points) advance()
+    // Of the step in which it restarted, the server knows only the rest.
+    const own = again && known.length < STEPS && points.at(-known.length)
+    if (own) known[0][0] = Math.max(known[0][0], own[0])
     points = [...(points ?? []).slice(0, -known.length), ...known].slice(-STEPS)
     began = at - into
     advance()
@@ -135,9 +139,9 @@ const chart = (() => {
   }
 
   // loadFrom takes the points from a page that the server sent.
-  const loadFrom = (page, at) => {
+  const loadFrom = (page, at, again) => {
     const { points, into } = page.getElementById('chart').dataset
-    load(JSON.parse(points), Number(into), at)
+    load(JSON.parse(points), Number(into), at, again)
   }
 
   loadFrom(document, performance.getEntriesByType('navigation')[0].responseStart)

@@ -112,7 +112,7 @@
     const response = await fetch(location.href).catch(() => {})
     if (!response?.ok) return
     const at = performance.now()
-    chart.loadFrom(new DOMParser().parseFromString(await response.text(), 'text/html'), at)
+    chart.loadFrom(new DOMParser().parseFromString(await response.text(), 'text/html'), at, true)
     if (count !== undefined) chart.note(count)
   }
 

@@ -133,6 +133,20 @@ func TestPage(t *testing.T) {
 	tb.faultless("net::ERR_")
 }
 
+// A server that restarts within a step of the chart, and so has no older one, does not take the peak of this step from the page.
+func TestChartKeepsPeak(t *testing.T) {
+	server := rig.Start(t)
+	tb := newChrome(t).open(server.URL + "/")
+	tb.shows(slow, "users", "1")
+	if got := eval[string](tb, `
+		chart.note(9)
+		chart.load([[1, 1]], 0, performance.now(), true)
+		document.getElementById('peak').textContent`); got != "9" {
+		t.Errorf("the peak is %s after a restart, want 9", got)
+	}
+	tb.faultless()
+}
+
 // The values of the chart can be read by pointer and by keyboard.
 func TestChartReading(t *testing.T) {
 	server := rig.Start(t)
