@@ -91,10 +91,11 @@ type user struct {
 	hash uint64
 }
 
-// farewell is a goodbye. A node that stops may have sent a message before it received the goodbye.
+// farewell is a goodbye. A node that stops may have sent a message before it received the goodbye. It is remembered for
+// twice as long as such a message may be on the way, because others may have received the goodbye later.
 type farewell struct {
 	leaves   time.Time // when the user leaves the count
-	onTheWay time.Time // until when such a message may be on the way
+	received time.Time
 }
 
 // New returns a machine without rooms. It is not connected.
@@ -354,7 +355,7 @@ func (m *Machine) keeping(key string) keeping {
 
 // tidy removes what has expired in rooms that are not open. scan does the same for open rooms.
 func (m *Machine) tidy() {
-	maps.DeleteFunc(m.gone, func(_ user, f farewell) bool { return !m.now.Before(f.onTheWay) })
+	maps.DeleteFunc(m.gone, func(_ user, f farewell) bool { return m.now.Sub(f.received) >= 2*onTheWay })
 	for key, keep := range m.kept {
 		if m.rooms[key] != nil {
 			continue

@@ -324,6 +324,59 @@ func TestGraceOfKept(t *testing.T) {
 	p.want("one has left", 0, 1)
 }
 
+// A goodbye does not hold for a user who came back to a node that stops, however late the goodbye arrived elsewhere.
+func TestBackAfterGoodbye(t *testing.T) {
+	for _, after := range []time.Duration{500 * time.Millisecond, 1100 * time.Millisecond, 2200 * time.Millisecond} {
+		p := newPair(t, 0)
+		p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
+		p.do("a", p.m["a"].Open(p.now, "r", ids(1), 0))
+		bye := union.Goodbye{Room: "r", Users: []uint64{union.Hash(nil, "client-0")}}
+		p.do("a", p.m["a"].Apply(p.now, bye))
+		p.local("a", ids(1), nil, 0)
+		p.local("a", nil, ids(1), 0)
+		p.do("b", p.m["b"].Apply(p.now, bye))
+		p.wait(after - 400*time.Millisecond)
+		p.do("a", p.m["a"].Stop(p.now, func(_, _ string) time.Duration { return 9 * time.Second }))
+		delete(p.m, "a")
+		p.tickB(time.Second)
+		if got, _ := p.m["b"].Count("r"); got != 1 {
+			t.Errorf("stopped %v after the goodbye: got %d users, want 1", after, got)
+		}
+	}
+}
+
+// The time of a kept user does not grow when one node after the other repeats it.
+func TestKeptTime(t *testing.T) {
+	p := newPair(t, 0)
+	p.do("a", p.m["a"].Apply(p.now, union.Kept{Room: "r", Users: []uint64{1}, Seconds: []byte{4}}))
+	p.wait(100 * time.Millisecond)
+	p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
+	p.want("it is kept", 0, 1)
+	p.wait(2 * time.Second)
+	p.do("a", p.m["a"].Open(p.now, "r", nil, 0))
+	p.want("on both nodes", 1, 1)
+	p.wait(2400 * time.Millisecond)
+	p.want("the time is over", 0, 0)
+}
+
+// A kept user who comes to a node whose set is not known yet is not kept any more.
+func TestReturnWhileLoading(t *testing.T) {
+	p := newPair(t, 0)
+	p.do("a", p.m["a"].Open(p.now, "r", ids(1), 0))
+	p.local("a", nil, []string{"client-1"}, 0)
+	kept := union.Kept{Room: "r", Users: []uint64{union.Hash(nil, "client-2")}, Seconds: []byte{9}}
+	p.do("a", p.m["a"].Apply(p.now, kept))
+	p.do("b", p.m["b"].Apply(p.now, kept))
+	p.lose = func(m union.Message) bool { _, ok := m.(union.Sync); return ok }
+	p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
+	p.local("a", nil, []string{"client-2"}, 0)
+	p.lose = func(union.Message) bool { return false }
+	p.wait(2 * time.Second)
+	p.want("it is back", 3, 3)
+	p.local("a", []string{"client-2"}, nil, 0)
+	p.want("and gone", 2, 2)
+}
+
 // A kept user who comes to another node, or has come there already, is not kept any more on any node.
 func TestReturn(t *testing.T) {
 	p := newPair(t, 0)

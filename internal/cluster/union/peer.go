@@ -69,6 +69,13 @@ func (m *Machine) hear(node string, empty bool) bool {
 	case p.state == stopped:
 		return false
 	}
+	if m.now.Sub(p.heard) >= frozenAfter { // questions may have been lost
+		for _, r := range m.rooms {
+			if s := r.sets[node]; s != nil {
+				s.wait = min(s.wait, askAgain)
+			}
+		}
+	}
 	p.heard = m.now
 	if p.state == unheard {
 		p.state = alive

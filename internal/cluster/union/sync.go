@@ -19,6 +19,11 @@ func (m *Machine) delta(r *room, s *set, d Delta) {
 		m.verify(r, s)
 	case d.Instance != s.Instance || d.Seq != s.Seq+1:
 		m.ask(r, s)
+		if !r.ready { // the answer does not tell who has come back
+			for _, h := range d.Joined {
+				r.returned(h)
+			}
+		}
 		return
 	}
 	for _, h := range d.Left {
@@ -129,15 +134,20 @@ func (m *Machine) set(r *room, s *set, t Set) {
 	}
 }
 
-// sendKept asks other nodes to keep users.
+// sendKept asks other nodes to keep users. A repetition rounds the time down, so that it does not grow from node to
+// node.
 func (m *Machine) sendKept(to To, k Kept, keep keeping) {
+	up := time.Second - 1
+	if k.Repeat {
+		up = 0
+	}
 	for part := range slices.Chunk(slices.Sorted(maps.Keys(keep)), m.opt.Chunk) {
 		k.Users, k.Back, k.Seconds = part, nil, nil
 		for _, h := range part {
 			if _, gone := m.gone[user{k.Room, h}]; gone {
 				k.Back = append(k.Back, h)
 			}
-			k.Seconds = append(k.Seconds, byte(max(1, min(255, (keep[h].Sub(m.now)+time.Second-1)/time.Second))))
+			k.Seconds = append(k.Seconds, byte(max(0, min(255, (keep[h].Sub(m.now)+up)/time.Second))))
 		}
 		m.send(to, k)
 	}
@@ -154,7 +164,8 @@ func (m *Machine) keep(k Kept) {
 	all := m.keeping(k.Room)
 	for i, h := range k.Users {
 		until := m.now.Add(time.Duration(k.Seconds[i]) * time.Second)
-		if f, gone := m.gone[user{k.Room, h}]; gone && f.leaves.Before(until) && !slices.Contains(k.Back, h) {
+		f := m.gone[user{k.Room, h}]
+		if m.now.Sub(f.received) < onTheWay && f.leaves.Before(until) && !slices.Contains(k.Back, h) {
 			until = f.leaves // it said goodbye while this message was on its way
 		}
 		if !until.After(m.now) {
@@ -186,7 +197,7 @@ func (m *Machine) goodbye(g Goodbye) {
 	r, keep := m.touch(g.Room), m.kept[g.Room]
 	for _, h := range g.Users {
 		until := m.now.Add(g.Grace)
-		m.gone[user{g.Room, h}] = farewell{until, m.now.Add(onTheWay)}
+		m.gone[user{g.Room, h}] = farewell{until, m.now}
 		switch {
 		case !until.Before(keep[h]):
 		case g.Grace > 0:

@@ -102,6 +102,19 @@ func TestKnownSet(t *testing.T) {
 	p.want("the same set", 3, 3)
 }
 
+// A node that is heard after a pause is asked again soon, even if it did not answer several times.
+func TestAskAfterPause(t *testing.T) {
+	p := newPair(t, 0)
+	p.do("a", p.m["a"].Open(p.now, "r", ids(3), 0))
+	p.local("a", nil, []string{"client-x"}, 0)
+	p.lose = func(union.Message) bool { return true }
+	p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
+	p.wait(4 * time.Second)
+	p.lose = func(union.Message) bool { return false }
+	p.wait(1500 * time.Millisecond)
+	p.want("heard again", 4, 4)
+}
+
 // A node that has many messages to apply asks nobody twice and declares nobody silent, but not for ever.
 func TestBusy(t *testing.T) {
 	busy, now := false, time.Unix(1e9, 0)
