@@ -142,9 +142,7 @@ func (w *world) closeOne(s stream) {
 func (w *world) goodbye(t *rapid.T) {
 	n, id := pick(t, "node", w.nodes, (*node).serves), rapid.SampledFrom(clients).Draw(t, "user")
 	grace := rapid.SampledFrom([]time.Duration{0, 0, time.Second}).Draw(t, "grace")
-	if grace == 0 {
-		w.bade[id] = w.now
-	}
+	w.bade[id] = w.now
 	p := w.promises[id]
 	p.must = earlier(p.must, w.now.Add(grace))
 	if w.allSound() {
@@ -214,9 +212,17 @@ func (w *world) stop(t *rapid.T) {
 			continue
 		}
 		p := w.promises[id]
+		if length := p.may.Sub(p.from); slices.ContainsFunc(w.nodes, func(o *node) bool { return o.up && o.frozen }) {
+			p.unread = max(p.unread, length)
+		} else if p.unread = 0; w.thawed.After(p.from) {
+			p.may = later(p.may, w.thawed.Add(length))
+		}
 		p.from, p.may = w.now, later(p.may, w.now.Add(left+maxDelay+2600*time.Millisecond))
 		if p.must = w.now.Add(left); !healthy || !n.leaves[id].IsZero() || w.now.Sub(w.bade[id]) < maxDelay {
 			p.must = w.now // the goodbye may not have arrived here, so the others ignore what this node says
+		}
+		if slices.ContainsFunc(w.nodes, func(o *node) bool { return o != n && w.now.Sub(o.held[id]) < w.told() }) {
+			p.must = w.now // the others may hear later that it came to that node, and it cannot be told from a return
 		}
 		w.promises[id] = p
 	}

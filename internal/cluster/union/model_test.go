@@ -100,7 +100,7 @@ func (w *world) may(o *node, id string) bool {
 	}
 	p := w.promises[id]
 	if w.thawed.After(p.from) { // that node read the promise then, and may have repeated it
-		return w.now.Before(later(p.may, w.thawed.Add(p.may.Sub(p.from))))
+		return w.now.Before(later(p.may, w.thawed.Add(max(p.may.Sub(p.from), p.unread))))
 	}
 	return w.now.Before(p.may)
 }

@@ -39,7 +39,10 @@ type world struct {
 }
 
 // promise is the time in which a user of a stopped node must be counted, and until when it may be.
-type promise struct{ from, must, may time.Time }
+type promise struct {
+	from, must, may time.Time
+	unread          time.Duration // length of an earlier promise that a frozen node has not read yet
+}
 
 // node is a node with its users.
 type node struct {
