@@ -92,7 +92,7 @@ func TestChangeIsReported(t *testing.T) {
 	for _, name := range []string{"lobby", "other"} {
 		send(union.Set{Node: "beefbeef", Room: token(name), State: state, Parts: 1, Users: []uint64{7}})
 	}
-	n.changed(n.apply(func(m *union.Machine, now time.Time) union.Effects { return m.Tick(now.Add(6 * time.Second)) }))
+	n.apply(func(m *union.Machine, now time.Time) union.Effects { return m.Tick(now.Add(6 * time.Second)) })
 	if got := n.Changed("lobby"); got != 2 {
 		t.Fatalf("the other node is silent: got %d users, want 2", got)
 	}
@@ -106,7 +106,7 @@ func TestChangeIsReported(t *testing.T) {
 	if got := reported(); !slices.Equal(got, []string{"lobby"}) {
 		t.Errorf("after the question: got changes of %q, want lobby", got)
 	}
-	n.changed(n.apply((*union.Machine).Tick))
+	n.apply((*union.Machine).Tick)
 	if got := reported(); !slices.Equal(got, []string{"other"}) {
 		t.Errorf("after a tick: got changes of %q, want other", got)
 	}

@@ -71,8 +71,9 @@ func (s *sets) currentKey() []byte {
 	return s.key
 }
 
-// apply calls do with the machine and queues the resulting messages. It returns the effects for the engine.
-func (n *Node) apply(do func(m *union.Machine, now time.Time) union.Effects) union.Effects {
+// apply calls do with the machine, queues the resulting messages and reports the other effects to the engine. do removes
+// the effects that the engine knows already.
+func (n *Node) apply(do func(m *union.Machine, now time.Time) union.Effects) {
 	s := &n.sets
 	s.mu.Lock()
 	e := do(s.machine, time.Now())
@@ -96,7 +97,7 @@ func (n *Node) apply(do func(m *union.Machine, now time.Time) union.Effects) uni
 	for _, node := range e.Silent {
 		n.log.Warn("node expired", "node", node)
 	}
-	return e
+	n.changed(e)
 }
 
 func (s *sets) wake() {
@@ -123,7 +124,9 @@ func (n *Node) openSet(r *room) {
 		key := n.sets.key
 		n.sets.queue = append(n.sets.queue, job{do: func() { r.subscribe(n.names.sets(key, r.to())) }})
 		ids, anonymous := n.users.Members(r.name)
-		return m.Open(now, r.token, ids, anonymous)
+		e := m.Open(now, r.token, ids, anonymous)
+		e.Changed = nil // the count may lack the other nodes, and the engine asks for it when it is known
+		return e
 	})
 }
 
@@ -150,14 +153,14 @@ func (n *Node) Changed(room string) int {
 // update passes this node's changes of users to the machine, and returns how many users all nodes have.
 func (n *Node) update(room string) (users int, open bool) {
 	token := token(room)
-	n.changed(n.apply(func(m *union.Machine, now time.Time) (e union.Effects) {
+	n.apply(func(m *union.Machine, now time.Time) (e union.Effects) {
 		if _, open = m.Count(token); open {
 			left, joined, anonymous := n.users.TakeChanges(room)
 			e = m.Local(now, token, left, joined, anonymous)
 			users, _ = m.Count(token)
 		}
 		return e
-	}))
+	})
 	return users, open
 }
 
@@ -178,7 +181,11 @@ func (n *Node) Count(ctx context.Context, room string) int {
 
 // Leave removes the ids from the count on all nodes, now or after grace unless they reconnect before.
 func (n *Node) Leave(room string, ids []string, grace time.Duration) {
-	n.apply(func(m *union.Machine, now time.Time) union.Effects { return m.Leave(now, token(room), ids, grace) })
+	n.apply(func(m *union.Machine, now time.Time) union.Effects {
+		e := m.Leave(now, token(room), ids, grace)
+		e.Leave, e.Changed = nil, nil // the engine has removed them itself, and counts again
+		return e
+	})
 }
 
 // Renew renews the leases of ids on the nodes that hold them, and returns the ids that no other node holds. An unknown
@@ -210,7 +217,7 @@ func (n *Node) onSets(m *nats.Msg) {
 			return
 		}
 		rest = more
-		n.changed(n.apply(func(m *union.Machine, now time.Time) union.Effects { return m.Apply(now, msg) }))
+		n.apply(func(m *union.Machine, now time.Time) union.Effects { return m.Apply(now, msg) })
 	}
 }
 
@@ -223,7 +230,7 @@ func (n *Node) tick(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			n.changed(n.apply((*union.Machine).Tick))
+			n.apply((*union.Machine).Tick)
 		}
 	}
 }
@@ -301,9 +308,9 @@ func (n *Node) listen(key []byte) {
 // setConnected tells the machine whether messages can be sent.
 func (n *Node) setConnected(connected bool) {
 	known := n.sets.currentKey() != nil
-	n.changed(n.apply(func(m *union.Machine, now time.Time) union.Effects {
+	n.apply(func(m *union.Machine, now time.Time) union.Effects {
 		return m.Connect(now, connected && known && !n.sets.released)
-	}))
+	})
 }
 
 // Release sends the last changes of this node's users, and nothing more, because another process continues under the
