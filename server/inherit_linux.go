@@ -58,6 +58,9 @@ func (p *predecessor) listener(name string) (net.Listener, error) {
 	return p.parcel.Listener(name)
 }
 
+// collectAfter is after what time garbage is collected again. The streams continue first.
+const collectAfter = time.Second
+
 // ready confirms the takeover and waits until the other process has released its state. It returns the connections that
 // wait for a request.
 func (p *predecessor) ready(log *slog.Logger) ([]net.Conn, error) {
@@ -65,7 +68,7 @@ func (p *predecessor) ready(log *slog.Logger) ([]net.Conn, error) {
 		return nil, nil
 	}
 	err := p.from.Ready()
-	time.AfterFunc(restTime, func() { debug.SetGCPercent(p.percent) }) // the streams continue first
+	time.AfterFunc(collectAfter, func() { debug.SetGCPercent(p.percent) })
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"headcount/internal/engine"
 	"headcount/internal/handover"
 	"headcount/internal/httpapi"
 )
@@ -70,7 +71,7 @@ func (s *successor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := s.relay(w, r, body); err != nil {
 		s.log.Warn("request not passed on", "error", err)
 		errs := httpapi.Errors{Log: s.log}
-		errs.Write(w, r, httpapi.Refuse(http.StatusServiceUnavailable, "stopping", "this server is stopping; try again in a few seconds"))
+		errs.Write(w, r, engine.ErrStopping)
 	}
 }
 
@@ -96,11 +97,13 @@ func (s *successor) relay(w http.ResponseWriter, r *http.Request, body []byte) e
 	ours, err := net.FileConn(file)
 	_ = file.Close() // FileConn has made its own
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	err = errors.Join(err, s.pass(fds[1], r, local, request(r, body, true)), unix.Close(fds[1]))
-	if err != nil {
+	if err == nil {
+		defer ours.Close()
+		err = s.pass(fds[1], r, local, request(r, body, true))
+	}
+	if err := errors.Join(err, unix.Close(fds[1])); err != nil {
 		return err
 	}
-	defer ours.Close()
 	defer context.AfterFunc(r.Context(), func() { _ = ours.Close() })()
 	resp, err := http.ReadResponse(bufio.NewReader(ours), r)
 	if err != nil {

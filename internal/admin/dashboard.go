@@ -47,7 +47,7 @@ type view struct {
 }
 
 // sampled is the number of seconds over which rates are computed.
-const sampled = 10
+const sampled = int(engine.Recent / time.Second)
 
 // sample is the values of the counters at one time.
 type sample struct {
@@ -135,7 +135,7 @@ func (d *dashboard) enter(room string) (*view, error) {
 	defer d.mu.Unlock()
 	switch {
 	case d.ended:
-		return nil, httpapi.Refuse(http.StatusServiceUnavailable, string(engine.Stopping), "this server is stopping; try again in a few seconds")
+		return nil, engine.ErrStopping
 	case d.entered == maxWatchers:
 		return nil, httpapi.Refuse(http.StatusServiceUnavailable, "other", "too many open pages of /stats; close one, or try again in a few seconds")
 	}

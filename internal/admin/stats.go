@@ -134,7 +134,7 @@ func (a *Admin) of(room string, st stats, now time.Time) stats {
 	r := a.opt.Node.RoomStats(room)
 	st.Room = &roomStats{
 		Room: room, Users: r.Users, Here: r.Here, Streams: r.Streams, Transport: r.ByTransport,
-		History: kept{r.Events, r.EventBytes}, Events: float64(r.NewEvents) / 10,
+		History: kept{r.Events, r.EventBytes}, Events: float64(r.NewEvents) / engine.Recent.Seconds(),
 	}
 	st.Trend = courseOf(a.opt.Pages.Points(room), now)
 	return st

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -43,10 +44,10 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// await waits for one of the channels.
-func (c *catchUp) await(ctx context.Context, what <-chan struct{}) {
+// waitFor waits until the channel is closed or ctx is done.
+func waitFor(ctx context.Context, c <-chan struct{}) {
 	select {
-	case <-what:
+	case <-c:
 	case <-ctx.Done():
 	}
 }
@@ -60,12 +61,12 @@ func (e *Engine) catchUp(ctx context.Context) {
 	}
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
-	begin := time.Now()
+	begin, join := time.Now(), sync.OnceFunc(func() { close(c.joined) })
 	for ctx.Err() == nil {
 		spent := time.Since(begin)
 		joined := e.node.Ready() == nil
-		if !isClosed(c.joined) && (joined || spent >= joinWithin) {
-			close(c.joined)
+		if joined || spent >= joinWithin {
+			join()
 		}
 		if joined && e.knows(c.nodes) || spent >= catchUpWithin {
 			break
@@ -75,9 +76,7 @@ func (e *Engine) catchUp(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
-	if !isClosed(c.joined) {
-		close(c.joined)
-	}
+	join()
 	close(c.done)
 	for _, room := range e.users.Rooms() {
 		e.recount(room.Name)

@@ -29,14 +29,14 @@ func (e *Engine) Emit(ctx context.Context, ev Event) (id, room string, err error
 	}
 	if !e.emits.enter() {
 		e.freezer.leave()
-		return "", "", stopping()
+		return "", "", ErrStopping
 	}
 	defer e.emits.leave()
 	if e.alone {
 		defer e.freezer.leave()
 	} else { // the event is not kept here
 		e.freezer.leave()
-		e.catching.await(ctx, e.catching.joined)
+		waitFor(ctx, e.catching.joined)
 	}
 	begin := time.Now()
 	id, room, err = e.node.Emit(ctx, ev.Room, ev.Name, ev.Data, ev.Key)

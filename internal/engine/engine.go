@@ -294,7 +294,7 @@ func (e *Engine) Count(ctx context.Context, room string) (int, error) {
 		return 0, moved()
 	}
 	e.freezer.leave() // the answer may take a while, and changes nothing
-	e.catching.await(ctx, e.catching.done)
+	waitFor(ctx, e.catching.done)
 	return e.node.Count(ctx, room), nil
 }
 

@@ -52,9 +52,8 @@ func moved() error {
 	return &Refusal{Stopping, "this server has handed over to another process; try again", ErrMoved}
 }
 
-func stopping() error {
-	return unavailable(Stopping, "this server is stopping; try again in a few seconds")
-}
+// ErrStopping is the error for work that arrives while the server stops.
+var ErrStopping = unavailable(Stopping, "this server is stopping; try again in a few seconds")
 
 func tooFast() error {
 	return tooMany(MaxRate, "too many new streams from your address; try again in a few seconds")

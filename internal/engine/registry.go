@@ -41,7 +41,7 @@ func (r *registry) admit(st *Stream) error {
 	defer r.mu.Unlock()
 	switch {
 	case r.draining:
-		return stopping()
+		return ErrStopping
 	case r.maxStreams > 0 && len(r.streams) >= r.maxStreams:
 		return tooMany(MaxStreams, "this server is full; try again in a few seconds")
 	case r.maxPerIP > 0 && r.perAddress[st.address] >= r.maxPerIP:

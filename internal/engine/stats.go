@@ -58,8 +58,11 @@ type RoomStats struct {
 	ByTransport map[Transport]int
 	Events      int // kept in the history
 	EventBytes  int64
-	NewEvents   int // of the kept events, those of the last ten seconds
+	NewEvents   int // of the kept events, those of the last [Recent]
 }
+
+// Recent is the time for which rates are computed.
+const Recent = 10 * time.Second
 
 // RoomStats returns the state of a room. All numbers are 0 for a room that does not exist.
 func (e *Engine) RoomStats(room string) RoomStats {
@@ -68,7 +71,7 @@ func (e *Engine) RoomStats(room string) RoomStats {
 		return st.transport > 0 && st.room.Name() == room // before it has a transport, it may not have a room
 	})
 	if r := e.hub.Lookup(room); r != nil {
-		s.Events, s.NewEvents, s.EventBytes = r.History(time.Now().Add(-10 * time.Second))
+		s.Events, s.NewEvents, s.EventBytes = r.History(time.Now().Add(-Recent))
 	}
 	return s
 }

@@ -94,7 +94,7 @@ func (e *Engine) Subscribe(ctx context.Context, want Request) (*Stream, error) {
 	if !e.rates.allow(want.Address, time.Now(), 1) {
 		return nil, tooFast()
 	}
-	e.catching.await(ctx, e.catching.done)
+	waitFor(ctx, e.catching.done)
 	if !e.freezer.enter() {
 		return nil, moved()
 	}
