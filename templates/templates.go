@@ -5,5 +5,5 @@ import "embed"
 
 // FS holds the files named here and nothing else.
 //
-//go:embed chart.html docs.html error.html home.html stats.html
+//go:embed chart.html docs.html error.html head.html home.html stats.html
 var FS embed.FS

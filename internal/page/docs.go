@@ -59,17 +59,30 @@ func (p *Pages) Docs(w http.ResponseWriter, r *http.Request, name string) error 
 
 // document responds with a document as a page.
 func (p *Pages) document(w http.ResponseWriter, r *http.Request, name string, source []byte) error {
+	view, ok := p.documents.Load(name)
+	if !ok {
+		made, err := p.newDocView(name, source)
+		if err != nil {
+			return err
+		}
+		view, _ = p.documents.LoadOrStore(name, made)
+	}
+	return p.Render(w, r, http.StatusOK, "docs.html", view)
+}
+
+// newDocView renders a document. That takes milliseconds, and anybody may request it.
+func (p *Pages) newDocView(name string, source []byte) (docView, error) {
 	markdown := goldmark.New(
 		goldmark.WithExtensions(extension.Table),
 		goldmark.WithParserOptions(parser.WithAutoHeadingID(), parser.WithASTTransformers(util.Prioritized(served{name}, 0))),
 	)
 	var body bytes.Buffer
 	if err := markdown.Convert(source, &body); err != nil {
-		return fmt.Errorf("render %s: %w", name, err)
+		return docView{}, fmt.Errorf("render %s: %w", name, err)
 	}
 	title, _, _ := strings.Cut(strings.TrimPrefix(string(source), "# "), "\n")
 	root := strings.Repeat("../", 1+strings.Count(name, "/"))
-	return p.Render(w, r, http.StatusOK, "docs.html", docView{root, title, template.HTML(body.String()), p.version}) // the document is ours
+	return docView{root, title, template.HTML(body.String()), p.version}, nil // the document is ours
 }
 
 // served leaves only the links that work on a server, because it has the docs but not the rest of the repository. It

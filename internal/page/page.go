@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -49,6 +50,8 @@ type Pages struct {
 	assets  *asset.Set
 	trend   *Trend
 	layout  *template.Template
+
+	documents sync.Map // docView values by name
 }
 
 // New fails if an asset or template is missing or malformed. With Dev it also fails if the directories assets and
