@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"headcount/internal/lockorder"
@@ -15,11 +17,34 @@ const guestsPerStream = 100
 // make up any number of ids, so each address has a limit.
 type guest struct{ room, id string }
 
+// overtaking is how much later than a goodbye a renewal may arrive that was sent before it. They come on two connections.
+const overtaking = 2 * time.Second
+
 // guests holds all guests of this node. The zero value is ready to use.
 type guests struct {
 	mu   lockorder.Mutex[lockorder.Leaf]
 	from map[guest]netip.Prefix               // the address whose request named the guest
 	per  map[netip.Prefix]map[guest]time.Time // when its lease ends
+	left map[guest]time.Time                  // until when renewals do not make a guest of a user that said goodbye
+}
+
+// staying returns the ids without those that have just said goodbye.
+func (g *guests) staying(room string, ids []string, now time.Time) []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.DeleteFunc(ids, func(id string) bool { return now.Before(g.left[guest{room, id}]) })
+}
+
+// leave notes that users of this node said goodbye for the given time.
+func (g *guests) leave(room string, ids []string, at time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.left == nil {
+		g.left = make(map[guest]time.Time)
+	}
+	for _, id := range ids {
+		g.left[guest{room, id}] = at.Add(overtaking)
+	}
 }
 
 // admit returns the ids that the address may add, of at most that many guests. These ids are guests from now on.
@@ -74,10 +99,11 @@ func (g *guests) forget(room string, ids []string) {
 	}
 }
 
-// trim removes the guests whose lease has ended.
+// trim removes the guests whose lease has ended, and old goodbyes.
 func (g *guests) trim(now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	maps.DeleteFunc(g.left, func(_ guest, until time.Time) bool { return !now.Before(until) })
 	for from := range g.per {
 		g.trimOne(from, now)
 	}

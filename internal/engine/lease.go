@@ -71,6 +71,7 @@ func (e *Engine) Renew(ctx context.Context, from netip.Prefix, room string, ids 
 // invite counts ids that no node counts.
 func (e *Engine) invite(from netip.Prefix, room string, ids []string) error {
 	now := time.Now()
+	ids = e.guests.staying(room, ids, now)
 	if len(ids) > 0 && e.users.Leases()+len(ids) > e.maxLeases {
 		return unavailable(MaxLeases, "too many users without a stream on this server; open a stream, or try again in a few seconds")
 	}
@@ -126,13 +127,13 @@ func (e *Engine) Leave(room string, ids []string, grace time.Duration) error {
 // leaveHere removes the client ids from the count on this node.
 func (e *Engine) leaveHere(room string, ids []string, grace time.Duration) {
 	at := time.Now().Add(grace)
-	for _, id := range ids {
+	counted := slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
 		if grace > 0 {
-			e.users.LeaveBy(room, id, at)
-		} else {
-			e.users.Leave(room, id)
+			return !e.users.LeaveBy(room, id, at)
 		}
-	}
+		return !e.users.Leave(room, id)
+	})
+	e.guests.leave(room, counted, at)
 	if grace == 0 {
 		e.guests.forget(room, ids)
 	}

@@ -1,7 +1,10 @@
 package engine
 
 import (
+	"context"
+	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"headcount/internal/wire"
@@ -75,5 +78,44 @@ func TestLeftWhileCounted(t *testing.T) {
 	st.attach(out, ByStream)
 	if st.state != ending || out.ends != 1 || e.Users().Count("a") != 0 {
 		t.Errorf("got state %d, %d ends, %d users, want it ending once, and nobody", st.state, out.ends, e.Users().Count("a"))
+	}
+}
+
+// A renewal and a goodbye come on two connections, so the renewal may arrive last, though it was sent first.
+func TestRenewalAfterGoodbye(t *testing.T) {
+	for _, grace := range []time.Duration{0, time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			e, err := New(Options{Writer: Portable})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			go e.Run(ctx)
+			renew := func() {
+				t.Helper()
+				if err := e.Renew(ctx, netip.Prefix{}, "a", []string{"abcdefgh"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			wantUsers := func(want int) {
+				t.Helper()
+				synctest.Wait()
+				if got := e.Users().Count("a"); got != want {
+					t.Errorf("grace %v: got %d users, want %d", grace, got, want)
+				}
+			}
+			renew()
+			wantUsers(1)
+			e.Leave("a", []string{"abcdefgh"}, grace)
+			renew()
+			time.Sleep(grace + time.Second)
+			wantUsers(0)
+			renew()
+			wantUsers(0)
+			time.Sleep(overtaking)
+			renew()
+			wantUsers(1)
+		})
 	}
 }

@@ -206,7 +206,9 @@ func (m *model) renew(t *rapid.T) {
 	k, until := m.key(t), m.now.Add(m.span(t))
 	got := m.table.Renew(k.room, k.id, until)
 	u := m.user(k)
-	u.until, u.leaving = later(u.until, until), false
+	if !u.leaving {
+		u.until = later(u.until, until)
+	}
 	u.spokenFor = u.spokenFor || len(u.all) == 0 || u.all[len(u.all)-1].closed
 	if len(got) != len(u.open) {
 		m.Fatalf("renew returned %d streams, want %d", len(got), len(u.open))

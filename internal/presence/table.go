@@ -94,6 +94,14 @@ func (t *Table) user(r *room, id string) *user {
 	return u
 }
 
+// find returns the user of the client id, or nil if it is not counted.
+func (t *Table) find(name, id string) *user {
+	if r := t.rooms[name]; r != nil {
+		return r.named[id]
+	}
+	return nil
+}
+
 func (t *Table) dropIfEmpty(r *room) {
 	if len(r.named) == 0 && len(r.anon) == 0 && r.places == 0 {
 		delete(t.rooms, r.name)
@@ -227,8 +235,9 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// Renew counts the client id at least until the given time, even if it was not counted before. It returns its open
-// streams.
+// Renew counts the client id at least until the given time, even if it was not counted before, but not beyond a goodbye
+// that [Table.LeaveBy] has for it, because a renewal may arrive after a goodbye that was sent later. It returns its
+// open streams.
 func (t *Table) Renew(name, id string, until time.Time) []Stream {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -236,46 +245,44 @@ func (t *Table) Renew(name, id string, until time.Time) []Stream {
 	if u.last != nil && u.last.closed {
 		u.last = nil
 	}
-	u.leaving = false
-	t.setLease(u, later(u.until, until))
+	if !u.leaving {
+		t.setLease(u, later(u.until, until))
+	}
 	return u.streams()
 }
 
-// Leave removes the client id from the count now, and tells its streams to end.
-func (t *Table) Leave(name, id string) {
+// Leave removes the client id from the count now, and tells its streams to end. It reports whether it was counted.
+func (t *Table) Leave(name, id string) bool {
 	t.mu.Lock()
+	u := t.find(name, id)
 	var left []Stream
-	if r := t.rooms[name]; r != nil {
-		if u := r.named[id]; u != nil {
-			left = u.streams()
-			t.remove(u)
-		}
+	if u != nil {
+		left = u.streams()
+		t.remove(u)
 	}
 	t.mu.Unlock()
 	for _, s := range left {
 		s.Left()
 	}
+	return u != nil
 }
 
 // LeaveBy removes the client id from the count at a given time, no matter which streams it has open now, unless it
-// comes back before then with a new stream or by [Table.Renew]. A page that reloads says goodbye and comes back at
-// once.
-func (t *Table) LeaveBy(name, id string, at time.Time) {
+// comes back before then with a new stream. A page that reloads says goodbye and comes back at once. LeaveBy reports
+// whether the client id is counted now.
+func (t *Table) LeaveBy(name, id string, at time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	r := t.rooms[name]
-	if r == nil {
-		return
-	}
-	u := r.named[id]
+	u := t.find(name, id)
 	if u == nil {
-		return
+		return false
 	}
 	if (u.leaving || !u.proven()) && u.until.Before(at) {
 		at = u.until // it expires before that anyway
 	}
 	u.leaving = true
 	t.setLease(u, at)
+	return true
 }
 
 // Leases returns how many users have a lease or are in their grace period. Such users may be there without a stream.

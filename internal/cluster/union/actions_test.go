@@ -179,7 +179,6 @@ func (w *world) alive(t *rapid.T) {
 func (w *world) renew(n *node, id string) bool {
 	known := n.table.Has(room, id)
 	if known {
-		delete(n.leaves, id)
 		n.table.Renew(room, id, w.now.Add(lease))
 	}
 	return known

@@ -406,3 +406,25 @@ func TestReturn(t *testing.T) {
 	p.wait(10 * time.Second)
 	p.want("the time is over", 0, 0)
 }
+
+// A renewal that arrives at another node after the goodbye makes no new user there.
+func TestRenewalAfterGoodbye(t *testing.T) {
+	p := newPair(t, 0)
+	p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
+	p.do("a", p.m["a"].Open(p.now, "r", ids(1), 0))
+	renew := func() []string {
+		e, unknown := p.m["b"].Renew(p.now, "r", ids(1))
+		p.do("b", e)
+		return unknown
+	}
+	p.do("a", p.m["a"].Leave(p.now, "r", ids(1), 0))
+	p.local("a", ids(1), nil, 0)
+	p.want("after the goodbye", 0, 0)
+	if unknown := renew(); len(unknown) > 0 {
+		t.Errorf("right after the goodbye %q is unknown, want it to be gone", unknown)
+	}
+	p.wait(3 * time.Second)
+	if unknown := renew(); len(unknown) != 1 {
+		t.Errorf("3 s after the goodbye %q is unknown, want the one user", unknown)
+	}
+}

@@ -216,7 +216,8 @@ func (m *Machine) goodbye(g Goodbye) {
 	}
 }
 
-// Renew asks the nodes that hold these users to renew their leases, and returns the users that no other node holds.
+// Renew asks the nodes that hold these users to renew their leases, and returns the users that no other node holds. It
+// leaves out those who said goodbye a moment ago, because a renewal may arrive after a goodbye that was sent later.
 func (m *Machine) Renew(now time.Time, key string, ids []string) (e Effects, unknown []string) {
 	m.now = now
 	r := m.rooms[key]
@@ -236,9 +237,9 @@ func (m *Machine) Renew(now time.Time, key string, ids []string) (e Effects, unk
 			m.send(To{Node: s.node}, Renew{key, users})
 		}
 	}
-	for _, id := range ids {
-		if !held[id] {
-			unknown = append(unknown, id)
+	for i, h := range m.hashes(ids...) {
+		if _, gone := m.gone[user{key, h}]; !gone && !held[ids[i]] {
+			unknown = append(unknown, ids[i])
 		}
 	}
 	return m.end(false), unknown
