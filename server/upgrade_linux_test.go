@@ -3,13 +3,10 @@ package main
 import (
 	"bufio"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"headcount/internal/tlsconn/tlstest"
 )
 
 // running is this program as a process of its own.
@@ -87,48 +86,13 @@ func (s *running) upgrade() {
 	}
 }
 
-// certificateFiles returns the options for TLS.
-func certificateFiles(t *testing.T) []string {
-	t.Helper()
-	s := httptest.NewTLSServer(nil)
-	cert := s.TLS.Certificates[0]
-	s.Close()
-	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	files := []string{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")}
-	for i, block := range []pem.Block{{Type: "CERTIFICATE", Bytes: cert.Certificate[0]}, {Type: "PRIVATE KEY", Bytes: key}} {
-		if err := os.WriteFile(files[i], pem.EncodeToMemory(&block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return []string{"-tls-cert", files[0], "-tls-key", files[1]}
-}
-
 // Requests whose header the old process has read, and whose body arrives after the upgrade, are answered by the next one.
 func TestUpgradeWithinRequests(t *testing.T) {
-	one, two := new(http.Protocols), new(http.Protocols)
-	one.SetHTTP1(true)
-	two.SetHTTP2(true)
-	two.SetUnencryptedHTTP2(true)
-	for _, row := range []struct {
-		name      string
-		tls       bool
-		protocols *http.Protocols
-	}{
-		{"plain", false, one}, {"TLS", true, one}, {"HTTP2", true, two}, {"h2c", false, two},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			args := []string{"-h2c"}
-			if row.tls {
-				args = append(args, certificateFiles(t)...)
-			}
-			s := startServer(t, args...)
+	for _, link := range tlstest.Links() {
+		t.Run(link.Name, func(t *testing.T) {
+			s := startServer(t, link.Options(t)...)
 			requestsOver(t, s, func() *http.Client {
-				p := *row.protocols
-				return &http.Client{Transport: &http.Transport{Protocols: &p, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+				return &http.Client{Transport: &http.Transport{Protocols: link.Protocols, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 			})
 		})
 	}

@@ -11,14 +11,21 @@ import (
 	"headcount/internal/wire"
 )
 
+// idlePair returns a connection between two requests and the end of its client.
+func idlePair(t *testing.T) (c *wire.Preread, client net.Conn) {
+	server, client := net.Pipe()
+	t.Cleanup(func() {
+		_ = client.Close()
+		_ = server.Close()
+	})
+	return &wire.Preread{Conn: server, Idle: 2 * time.Minute, Header: 10 * time.Second}, client
+}
+
 // A connection between two requests may be idle for longer than net/http gives a new one. Its next request has the usual
 // time.
 func TestPrereadIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, client := net.Pipe()
-		defer client.Close()
-		defer server.Close()
-		c := &wire.Preread{Conn: server, Idle: 2 * time.Minute, Header: 10 * time.Second}
+		c, client := idlePair(t)
 		begin := time.Now()
 		_ = c.SetReadDeadline(begin.Add(10 * time.Second))
 		go func() {
@@ -39,10 +46,7 @@ func TestPrereadIdle(t *testing.T) {
 func TestPrereadEnds(t *testing.T) {
 	for deadline, want := range map[time.Duration]time.Duration{10 * time.Second: 2 * time.Minute, -time.Hour: 0} {
 		synctest.Test(t, func(t *testing.T) {
-			server, client := net.Pipe()
-			defer client.Close()
-			defer server.Close()
-			c := &wire.Preread{Conn: server, Idle: 2 * time.Minute, Header: 10 * time.Second}
+			c, _ := idlePair(t)
 			begin := time.Now()
 			_ = c.SetReadDeadline(begin.Add(deadline))
 			if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(begin) != want {

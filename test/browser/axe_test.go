@@ -15,10 +15,7 @@ func TestAccessible(t *testing.T) {
 	chrome := newChrome(t)
 	for _, s := range screens() {
 		t.Run(s.String(), func(t *testing.T) {
-			tb := chrome.attach()
-			tb.t = t
-			tb.look(s)
-			tb.goTo(server.URL + "/")
+			tb := chrome.on(t, s, server.URL+"/")
 			tb.shows(slow, "way", "Live over a stream")
 			if got := axeFinds(tb, axe); got != "" {
 				t.Errorf("axe while live: %s", got)

@@ -57,16 +57,23 @@ func (tb *tab) look(s screen) {
 	}
 }
 
+// on opens a tab on such a screen.
+func (c *chrome) on(t *testing.T, s screen, url string) *tab {
+	t.Helper()
+	tb := c.attach()
+	tb.t = t
+	tb.look(s)
+	tb.goTo(url)
+	return tb
+}
+
 // The page looked at as a picture: paper and ink are those of the scheme, the number is there, nothing sticks out.
 func TestPictures(t *testing.T) {
 	server := rig.Start(t)
 	chrome := newChrome(t)
 	for _, s := range screens() {
 		t.Run(s.String(), func(t *testing.T) {
-			tb := chrome.attach()
-			tb.t = t
-			tb.look(s)
-			tb.goTo(server.URL + "/")
+			tb := chrome.on(t, s, server.URL+"/")
 			tb.shows(slow, "way", "Live over a stream")
 			tb.shows(slow, "users", "1")
 			shot, err := chromedp.Call(tb.ctx, page.CaptureScreenshot, page.CaptureScreenshotParams{})

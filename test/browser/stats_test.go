@@ -242,10 +242,7 @@ func TestStatsPictures(t *testing.T) {
 	for _, s := range screens() {
 		for _, p := range pages {
 			t.Run(p.name+"-"+s.String(), func(t *testing.T) {
-				tb := chrome.attach()
-				tb.t = t
-				tb.look(s)
-				tb.goTo(p.url)
+				tb := chrome.on(t, s, p.url)
 				if p.users != "" {
 					tb.shows(slow, "way", "Live")
 					tb.shows(slow, "users", p.users)

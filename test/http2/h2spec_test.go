@@ -2,9 +2,6 @@
 package http2
 
 import (
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -21,6 +18,7 @@ import (
 	"sync"
 	"testing"
 
+	"headcount/internal/tlsconn/tlstest"
 	"headcount/test/rig"
 )
 
@@ -48,7 +46,7 @@ func TestH2spec(t *testing.T) {
 		server, bare string // host:port
 		flags        []string
 	}{
-		{"TLS", startTLS(t).Addr, bareTLS(t, bare), []string{"-t", "-k"}},
+		{"TLS", rig.StartPlain(t, tlstest.Options(t)...).Addr, bareTLS(t, bare), []string{"-t", "-k"}},
 		{"without TLS", rig.StartPlain(t, "-h2c").Addr, bareH2C(t, bare), nil},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -144,30 +142,4 @@ func bareH2C(t *testing.T, h http.Handler) string {
 	s.Start()
 	t.Cleanup(s.Close)
 	return s.Listener.Addr().String()
-}
-
-// startTLS starts the server with the certificate that httptest has.
-func startTLS(t *testing.T) *rig.Server {
-	t.Helper()
-	s := httptest.NewTLSServer(http.NotFoundHandler())
-	defer s.Close()
-	cert, key := pemFiles(t, s.TLS.Certificates[0])
-	return rig.StartPlain(t, "-tls-cert", cert, "-tls-key", key)
-}
-
-// pemFiles writes a certificate and its key to files.
-func pemFiles(t *testing.T, cert tls.Certificate) (certFile, keyFile string) {
-	t.Helper()
-	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write := func(name, kind string, content []byte) string {
-		file := filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: content}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return file
-	}
-	return write("cert.pem", "CERTIFICATE", cert.Certificate[0]), write("key.pem", "PRIVATE KEY", key)
 }

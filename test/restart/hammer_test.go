@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"headcount/internal/tlsconn/tlstest"
 	"headcount/test/crowd"
 	"headcount/test/rig"
 )
@@ -154,24 +155,11 @@ func TestUpgradeUnderRequests(t *testing.T) {
 	if text := os.Getenv("HAMMER_UPGRADES"); text != "" {
 		upgrades, _ = strconv.Atoi(text)
 	}
-	one, two := new(http.Protocols), new(http.Protocols)
-	one.SetHTTP1(true)
-	two.SetHTTP2(true)
-	two.SetUnencryptedHTTP2(true)
-	for _, row := range []struct {
-		name      string
-		tls       bool
-		protocols *http.Protocols
-	}{
-		{"plain", false, one}, {"TLS", true, one}, {"HTTP2", true, two}, {"h2c", false, two},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			args := []string{"-token", crowd.Token, "-h2c", "-max-streams-per-ip", "0"}
-			if row.tls {
-				args = append(args, certificate(t)...)
-			}
+	for _, link := range tlstest.Links() {
+		t.Run(link.Name, func(t *testing.T) {
+			args := append(link.Options(t), "-token", crowd.Token, "-max-streams-per-ip", "0")
 			server := rig.Start(t, args...)
-			hammers(t, server, row.protocols, upgrades)
+			hammers(t, server, link.Protocols, upgrades)
 			server.Stop()
 		})
 	}

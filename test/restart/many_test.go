@@ -3,19 +3,16 @@ package restart
 import (
 	"bufio"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
-	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"headcount/internal/tlsconn/tlstest"
 	"headcount/test/crowd"
 	"headcount/test/rig"
 )
@@ -75,28 +72,8 @@ func (s *stream) sequence(last, users int) error {
 	return nil
 }
 
-// certificate returns options for TLS.
-func certificate(t *testing.T) []string {
-	t.Helper()
-	s := httptest.NewTLSServer(nil)
-	cert := s.TLS.Certificates[0]
-	s.Close()
-	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	files := []string{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")}
-	for i, block := range []pem.Block{{Type: "CERTIFICATE", Bytes: cert.Certificate[0]}, {Type: "PRIVATE KEY", Bytes: key}} {
-		if err := os.WriteFile(files[i], pem.EncodeToMemory(&block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return []string{"-tls-cert", files[0], "-tls-key", files[1]}
-}
-
-// Many streams go over at once, plain or TLS, while 10 events and 200 joins and leaves come each second. UPGRADE_STREAMS says how many, and then nothing may be unwritten for more than
-// 250 ms.
+// Many streams go over at once, plain or TLS, while 10 events and 200 joins and leaves come each second. UPGRADE_STREAMS
+// is how many. If it is set, nothing may be unwritten for more than 250 ms.
 func TestUpgradeOfMany(t *testing.T) {
 	n := 500
 	if text := os.Getenv("UPGRADE_STREAMS"); text != "" {
@@ -110,7 +87,7 @@ func TestUpgradeOfMany(t *testing.T) {
 			args := []string{"-token", crowd.Token}
 			var config *tls.Config
 			if name == "TLS" {
-				args = append(args, certificate(t)...)
+				args = append(args, tlstest.Options(t)...)
 				config = &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}
 			}
 			server := rig.StartPlain(t, args...)
