@@ -20,6 +20,9 @@ type guest struct{ room, id string }
 // overtaking is how much later than a goodbye a renewal may arrive that was sent before it. They come on two connections.
 const overtaking = 2 * time.Second
 
+// maxGoodbyes limits how many goodbyes are remembered. Anybody can send any number of them.
+const maxGoodbyes = 50_000
+
 // guests holds all guests of this node. The zero value is ready to use.
 type guests struct {
 	mu   lockorder.Mutex[lockorder.Leaf]
@@ -35,12 +38,19 @@ func (g *guests) staying(room string, ids []string, now time.Time) []string {
 	return slices.DeleteFunc(ids, func(id string) bool { return now.Before(g.left[guest{room, id}]) })
 }
 
-// leave notes that users of this node said goodbye for the given time.
+// leave notes that users said goodbye for the given time.
 func (g *guests) leave(room string, ids []string, at time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.left == nil {
 		g.left = make(map[guest]time.Time)
+	}
+	if len(g.left)+len(ids) > maxGoodbyes {
+		for one := range g.left { // any, and many at once, so that this is rare
+			if delete(g.left, one); len(g.left) <= maxGoodbyes*9/10 {
+				break
+			}
+		}
 	}
 	for _, id := range ids {
 		g.left[guest{room, id}] = at.Add(overtaking)

@@ -82,6 +82,13 @@ func (e *Engine) invite(from netip.Prefix, room string, ids []string) error {
 	for _, id := range admitted {
 		e.renew(room, id)
 	}
+	staying := e.guests.staying(room, slices.Clone(admitted), now)
+	for _, id := range admitted {
+		if !slices.Contains(staying, id) && !e.users.HasStream(room, id) { // it said goodbye meanwhile
+			e.users.Leave(room, id)
+			e.guests.forget(room, []string{id})
+		}
+	}
 	if len(admitted) < len(ids) {
 		return unavailable(MaxLeases, "too many users without a stream from your address; open a stream, or try again in a few seconds")
 	}
@@ -127,13 +134,14 @@ func (e *Engine) Leave(room string, ids []string, grace time.Duration) error {
 // leaveHere removes the client ids from the count on this node.
 func (e *Engine) leaveHere(room string, ids []string, grace time.Duration) {
 	at := time.Now().Add(grace)
-	counted := slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
+	e.guests.leave(room, ids, at) // first, so that a renewal that comes in between does not count them again
+	for _, id := range ids {
 		if grace > 0 {
-			return !e.users.LeaveBy(room, id, at)
+			e.users.LeaveBy(room, id, at)
+		} else {
+			e.users.Leave(room, id)
 		}
-		return !e.users.Leave(room, id)
-	})
-	e.guests.leave(room, counted, at)
+	}
 	if grace == 0 {
 		e.guests.forget(room, ids)
 	}

@@ -2,7 +2,9 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -117,5 +119,24 @@ func TestRenewalAfterGoodbye(t *testing.T) {
 			renew()
 			wantUsers(1)
 		})
+	}
+}
+
+// Anybody can say goodbye for any ids, so only some goodbyes are remembered.
+func TestManyGoodbyes(t *testing.T) {
+	var g guests
+	now := time.Now()
+	ids := make([]string, 100)
+	for n := range 2 * maxGoodbyes / len(ids) {
+		for i := range ids {
+			ids[i] = fmt.Sprintf("stranger-%d-%d", n, i)
+		}
+		g.leave("a", ids, now)
+		if len(g.left) > maxGoodbyes {
+			t.Fatalf("%d goodbyes are remembered, want at most %d", len(g.left), maxGoodbyes)
+		}
+	}
+	if left := g.staying("a", slices.Clone(ids), now); len(left) > 0 {
+		t.Errorf("%d of the last %d goodbyes are forgotten", len(left), len(ids))
 	}
 }

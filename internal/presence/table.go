@@ -251,8 +251,8 @@ func (t *Table) Renew(name, id string, until time.Time) []Stream {
 	return u.streams()
 }
 
-// Leave removes the client id from the count now, and tells its streams to end. It reports whether it was counted.
-func (t *Table) Leave(name, id string) bool {
+// Leave removes the client id from the count now, and asks its streams to end.
+func (t *Table) Leave(name, id string) {
 	t.mu.Lock()
 	u := t.find(name, id)
 	var left []Stream
@@ -264,25 +264,22 @@ func (t *Table) Leave(name, id string) bool {
 	for _, s := range left {
 		s.Left()
 	}
-	return u != nil
 }
 
 // LeaveBy removes the client id from the count at a given time, no matter which streams it has open now, unless it
-// comes back before then with a new stream. A page that reloads says goodbye and comes back at once. LeaveBy reports
-// whether the client id is counted now.
-func (t *Table) LeaveBy(name, id string, at time.Time) bool {
+// comes back before then with a new stream. A page that reloads says goodbye and comes back at once.
+func (t *Table) LeaveBy(name, id string, at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	u := t.find(name, id)
 	if u == nil {
-		return false
+		return
 	}
 	if (u.leaving || !u.proven()) && u.until.Before(at) {
 		at = u.until // it expires before that anyway
 	}
 	u.leaving = true
 	t.setLease(u, at)
-	return true
 }
 
 // Leases returns how many users have a lease or are in their grace period. Such users may be there without a stream.
