@@ -46,6 +46,9 @@ func isClosed(c <-chan struct{}) bool {
 
 // waitFor waits until the channel is closed or ctx is done.
 func waitFor(ctx context.Context, c <-chan struct{}) {
+	if isClosed(c) { // as it almost always is; ctx.Done would allocate
+		return
+	}
 	select {
 	case <-c:
 	case <-ctx.Done():

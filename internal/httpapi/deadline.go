@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -12,6 +13,7 @@ const answerTime = time.Minute
 // Bounded limits how long a client may take to read a response. Streams set a deadline for each write.
 func Bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		growStack()
 		if r.ProtoMajor < 2 {
 			// A stream needs this too, because the connection may still have the deadline of its last response.
 			answerBy(w, r, time.Now().Add(answerTime))
@@ -31,6 +33,15 @@ func Bounded(next http.Handler) http.Handler {
 		}()
 		next.ServeHTTP(w, r)
 	})
+}
+
+// growStack makes the stack of a new connection as large as a stream needs. Otherwise it grows below all middleware,
+// where Go has many frames to copy, which took 5 % of the processor time of a connect.
+//
+//go:noinline
+func growStack() {
+	var space [4 << 10]byte
+	runtime.KeepAlive(&space)
 }
 
 // answerBy cuts the response if it is not written by then. The caller must call done when it is written.

@@ -96,10 +96,12 @@ func header(h http.Header, chunked bool) []byte {
 	// The connection ends with the stream.
 	h.Set("Connection", "close")
 	h.Del("Content-Encoding") // a middleware may have set it
-	b := bytes.NewBufferString("HTTP/1.0 200 OK\r\n")
+	b := bytes.NewBuffer(make([]byte, 0, 320))
 	if chunked {
-		b = bytes.NewBufferString("HTTP/1.1 200 OK\r\n")
+		b.WriteString("HTTP/1.1 200 OK\r\n")
 		h.Set("Transfer-Encoding", "chunked")
+	} else {
+		b.WriteString("HTTP/1.0 200 OK\r\n")
 	}
 	_ = h.Write(b) // a buffer never fails
 	b.WriteString("\r\n")

@@ -59,20 +59,29 @@ func parseRequest(r *http.Request) (engine.Request, error) {
 
 // Query reads the query as browsers do. A semicolon is an ordinary character.
 func Query(r *http.Request) (url.Values, error) {
-	pairs := strings.Split(strings.ReplaceAll(r.URL.RawQuery, ";", "%3B"), "&")
+	text := strings.ReplaceAll(r.URL.RawQuery, ";", "%3B")
+	if strings.Contains(text, "lastEventId=") {
+		text = acceptCursor(text)
+	}
+	q, err := url.ParseQuery(text)
+	if err != nil {
+		return nil, BadRequest(fmt.Errorf("malformed query: %w", err))
+	}
+	return q, nil
+}
+
+// acceptCursor escapes a malformed cursor in a query. "malformed … never an error status": such a cursor is accepted as
+// it is.
+func acceptCursor(query string) string {
+	pairs := strings.Split(query, "&")
 	for i, pair := range pairs {
-		// "malformed … never an error status": such a cursor is accepted as it is.
 		if text, ok := strings.CutPrefix(pair, "lastEventId="); ok {
 			if _, err := url.QueryUnescape(text); err != nil {
 				pairs[i] = "lastEventId=" + url.QueryEscape(text)
 			}
 		}
 	}
-	q, err := url.ParseQuery(strings.Join(pairs, "&"))
-	if err != nil {
-		return nil, BadRequest(fmt.Errorf("malformed query: %w", err))
-	}
-	return q, nil
+	return strings.Join(pairs, "&")
 }
 
 // Room returns the room that a request's query names.

@@ -45,11 +45,13 @@ func (r *Room) Join(who JoinOptions) *Sub {
 	missed := s.resume(who.Cursor)
 	s.pos.Version = r.version
 	id := s.cursorAt(s.pos)
-	open := appendHello(sse.AppendRetry(nil, who.Retry), id, who, s.resumed(who.Cursor, missed))
+	open := sse.AppendRetry(make([]byte, 0, 512), who.Retry)
+	open = appendHello(open, id, who, s.resumed(who.Cursor, missed))
 	open = appendGap(open, id, missed)
 	open = r.appendStates(open, id)
 
-	s.rest = append([]byte(nil), who.Prefix...)
+	const chunk = 10 // bytes around the opening
+	s.rest = append(make([]byte, 0, len(who.Prefix)+len(open)+chunk), who.Prefix...)
 	if s.chunked {
 		s.rest = sse.AppendChunk(s.rest, open)
 	} else {
