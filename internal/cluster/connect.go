@@ -16,7 +16,6 @@ import (
 
 func (n *Node) connect(urls []string, opts []nats.Option) error {
 	n.secrets = secrets(urls)
-	look := func(*nats.Conn) { n.notice() }
 	opts = append(opts,
 		nats.Name("headcount "+n.tag),
 		nats.NoEcho(),
@@ -32,10 +31,10 @@ func (n *Node) connect(urls []string, opts []nats.Option) error {
 		nats.PingInterval(2*time.Second),
 		nats.MaxPingsOutstanding(2),
 		nats.FlusherTimeout(patience),
-		nats.ConnectHandler(look),
+		nats.ConnectHandler(func(*nats.Conn) { signal(n.trouble) }),
 		nats.ReconnectHandler(func(*nats.Conn) {
 			n.setConnected(true)
-			n.notice()
+			signal(n.trouble)
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			n.log.Warn("disconnected from NATS", "error", scrub(err, n.secrets))
@@ -63,20 +62,12 @@ func (n *Node) connect(urls []string, opts []nats.Option) error {
 	return nil
 }
 
-// notice signals that the state of the connection must be checked.
-func (n *Node) notice() {
-	select {
-	case n.trouble <- struct{}{}:
-	default:
-	}
-}
-
 // lost signals that messages may have been lost.
 func (n *Node) lost() {
 	n.mu.Lock()
 	n.synced = false
 	n.mu.Unlock()
-	n.notice()
+	signal(n.trouble)
 }
 
 // away returns errAway with the reason, if it is known.

@@ -108,20 +108,7 @@ func (f *feed) onStored(seq uint64) {
 }
 
 // fill fetches the missing events and retries until it succeeds.
-func (f *feed) fill(ctx context.Context) {
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		if err := f.catchUp(ctx); err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-f.room.gone:
-			return
-		case <-time.After(wait):
-		}
-	}
-}
+func (f *feed) fill(ctx context.Context) { f.room.retry(ctx, f.catchUp) }
 
 // catchUp passes all events to the hub that are stored by now.
 func (f *feed) catchUp(ctx context.Context) error {

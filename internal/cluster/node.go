@@ -82,14 +82,14 @@ type Node struct {
 	hub     *hub.Hub
 	users   *presence.Table
 	sets    sets
-	changes changes
+	changes *queue[engine.Change] // by other nodes, for the engine
+	tasks   *queue[func(context.Context)]
 
 	streams atomic.Pointer[streams] // nil until the first connection to NATS
 	epoch   atomic.Pointer[string]  // "" until the first connection to NATS
 	settled atomic.Uint64           // the end of the stream two probes ago
 	unsound atomic.Bool             // NATS is too old to be trusted as a cluster, see drifts
 
-	tasks  tasks
 	said   confirms
 	behind time.Time // start of the time in which the stream ended too early; only for tend
 	probed uint64    // the end of the stream at the last probe; only for tend
@@ -129,12 +129,13 @@ func newNode(opt Options, rooms hub.Options, users *presence.Table) *Node {
 		requests: make(chan struct{}, requests),
 		replays:  make(chan struct{}, replays),
 		users:    users,
-		changes:  newChanges(),
+		changes:  newQueue[engine.Change](),
+		tasks:    newQueue[func(context.Context)](),
 		rooms:    make(map[string]*room),
 		tokens:   make(map[string]*room),
 		state:    errUnreached,
 	}
-	n.tasks.more, n.sets.more = make(chan struct{}, 1), make(chan struct{}, 1)
+	n.sets.more = make(chan struct{}, 1)
 	n.sets.reset(n, nil)
 	n.epoch.Store(new(string))
 	rooms.Source, rooms.Node = n, n.tag
@@ -149,7 +150,7 @@ func (n *Node) Tag() string { return n.tag }
 // users while they reconnect elsewhere, unless Release was called.
 func (n *Node) Run(ctx context.Context) error {
 	var running sync.WaitGroup
-	running.Go(func() { n.tasks.run(ctx) })
+	running.Go(func() { n.runTasks(ctx) })
 	running.Go(func() { n.receive(ctx) })
 	running.Go(func() { n.tick(ctx) })
 	running.Go(func() { n.send(ctx) })
@@ -158,6 +159,31 @@ func (n *Node) Run(ctx context.Context) error {
 	n.stop()
 	n.nc.Close()
 	return nil
+}
+
+// runTasks runs functions in the background. Each gets ctx, and runTasks waits for all.
+func (n *Node) runTasks(ctx context.Context) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	for {
+		list, err := n.tasks.wait(ctx)
+		if err != nil {
+			return
+		}
+		for _, f := range list {
+			running.Go(func() { f(ctx) })
+		}
+	}
+}
+
+// slot waits until a request to NATS may start. The caller must call the returned function when the request is done.
+func slot(ctx context.Context, slots chan struct{}) (func(), error) {
+	select {
+	case slots <- struct{}{}:
+		return func() { <-slots }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // tend keeps this node in sync with NATS.
@@ -199,22 +225,14 @@ func (n *Node) tend(ctx context.Context) {
 
 // sync finds the streams and updates all rooms that this node has open.
 func (n *Node) sync(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 3*patience)
-	defer cancel()
 	n.mu.Lock()
 	n.synced = true // cleared when messages are lost, which may happen while this runs
 	n.mu.Unlock()
-	tip := n.hub.Tip() // read it before the request, because it moves on during the request
-	info, err := n.provide(ctx)
-	if err == nil {
-		err = n.enter(info, tip)
-	}
-	if err != nil {
-		n.lost()
+	if err := n.probe(ctx); err != nil {
 		return err
 	}
 	n.log.Info("connected to NATS", "server", n.nc.ConnectedAddr(), "epoch", n.Epoch())
-	if n.drifts(info) {
+	if n.drifts(n.streams.Load().events.CachedInfo()) {
 		n.log.Warn("this NATS is old; each new leader of its cluster is an io:gap for all subscribers", "version", n.nc.ConnectedServerVersion())
 	}
 	for _, r := range n.open() {
@@ -223,19 +241,19 @@ func (n *Node) sync(ctx context.Context) error {
 	return nil
 }
 
-// probe requests the end of the stream, and creates what somebody has deleted.
+// probe requests the end of the stream, and creates what is missing.
 func (n *Node) probe(ctx context.Context) error {
-	tip := n.hub.Tip()
+	ctx, cancel := context.WithTimeout(ctx, 3*patience)
+	defer cancel()
+	tip := n.hub.Tip() // read it before the request, because it moves on during the request
 	info, err := n.provide(ctx)
 	if err == nil {
 		err = n.enter(info, tip)
 	}
 	if err != nil {
-		// Another server may respond next, and messages may have been lost in between.
-		n.lost()
-		return err
+		n.lost() // another server may respond next, and messages may have been lost in between
 	}
-	return nil
+	return err
 }
 
 // enter takes over the stream's epoch and its last sequence. tip is the known end of the stream before the request. If

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"time"
 
@@ -17,18 +16,18 @@ const few = 8
 // readEvents returns the events of a subject from a sequence on, at least up to the end in info, and the sequence of
 // the last one, 0 if there is none. count is the number of events of the subject.
 func (n *Node) readEvents(ctx context.Context, s jetstream.Stream, info *jetstream.StreamInfo, subject string, from, count uint64) (events []hub.Event, last uint64, err error) {
-	to, server := info.State.LastSeq, ""
-	if n.drifts(info) {
-		server = info.Cluster.Leader
-	}
 	take := func(data []byte, seq uint64, at time.Time) {
 		last, from = seq, seq+1
 		if e, ok := n.parse(data, seq, at); ok {
 			events = append(events, e)
 		}
 	}
+	single := min(count, few)
+	if n.drifts(info) {
+		single = count // only the leader returns single messages, but any server may have the consumer
+	}
 	for {
-		for range min(count, few) {
+		for range single {
 			m, err := s.GetMsg(ctx, from, jetstream.WithGetMsgSubject(subject))
 			if errors.Is(err, jetstream.ErrMsgNotFound) {
 				return events, last, nil
@@ -38,90 +37,54 @@ func (n *Node) readEvents(ctx context.Context, s jetstream.Stream, info *jetstre
 			}
 			take(m.Data, m.Sequence, m.Time)
 		}
-		if count <= few || last >= to {
+		if single == count || last >= info.State.LastSeq {
 			return events, last, nil
 		}
-		err = replay(ctx, n.replays, s, server, jetstream.ConsumerConfig{
-			FilterSubject: subject, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
-		}, func(m jetstream.Msg, meta *jetstream.MsgMetadata) bool {
-			take(m.Data(), meta.Sequence.Stream, meta.Timestamp)
-			return true
-		})
-		if err != nil || last >= to {
+		err = n.replay(ctx, s, subject, from, take)
+		if err != nil || last >= info.State.LastSeq {
 			return events, last, err
 		}
 		// There may be more events than a consumer reports as pending. NATS 2.9 was seen to report one too few.
 	}
 }
 
-// replay reads the messages of a stream that config selects, until take needs no more. It makes a consumer on that
-// server, "" = any. It waits for one of slots, because NATS allows at most 1000 consumers of a stream, of all nodes
-// together.
-func replay(ctx context.Context, slots chan struct{}, s jetstream.Stream, server string, config jetstream.ConsumerConfig, take func(jetstream.Msg, *jetstream.MsgMetadata) (more bool)) error {
-	done, err := slot(ctx, slots)
+// replay reads the messages of a subject from a sequence on with a consumer. It waits for one of n.replays, because
+// NATS allows at most 1000 consumers of a stream, of all nodes together.
+func (n *Node) replay(ctx context.Context, s jetstream.Stream, subject string, from uint64, take func(data []byte, seq uint64, at time.Time)) error {
+	done, err := slot(ctx, n.replays)
 	if err != nil {
 		return err
 	}
 	defer done()
-	c, forget, err := consume(ctx, s, server, config)
+	c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{subject}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
+		InactiveThreshold: 10 * time.Second, MaxResetAttempts: 1,
+	})
 	if err != nil {
 		return err
 	}
-	defer forget()
-	pending, got := c.CachedInfo().NumPending, uint64(0)
+	defer func() { // otherwise NATS deletes it after InactiveThreshold
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+		defer cancel()
+		_ = s.DeleteConsumer(ctx, c.CachedInfo().Name)
+	}()
+	pending := c.CachedInfo().NumPending
+	messages, err := c.Messages()
+	if err != nil {
+		return err
+	}
+	defer messages.Stop()
 	for pending > 0 {
-		batch, err := c.Fetch(int(min(pending, 500)), jetstream.FetchMaxWait(patience))
+		m, err := messages.Next(jetstream.NextContext(ctx))
 		if err != nil {
 			return err
 		}
-		before, enough := got, false
-		for m := range batch.Messages() {
-			meta, err := m.Metadata()
-			if err != nil {
-				return err
-			}
-			// A message that came too late for one fetch is not sent again with the next.
-			if got++; meta.Sequence.Consumer != got {
-				return errors.New("messages of NATS were lost on the way")
-			}
-			pending = meta.NumPending
-			enough = !take(m, meta) || enough
-		}
-		if err := batch.Error(); err != nil {
+		meta, err := m.Metadata()
+		if err != nil {
 			return err
 		}
-		if got == before {
-			return errors.New("NATS sends nothing of what it has")
-		}
-		if enough {
-			break
-		}
+		take(m.Data(), meta.Sequence.Stream, meta.Timestamp)
+		pending = meta.NumPending
 	}
 	return nil
-}
-
-// consume makes a consumer on that server, and returns a function that deletes it.
-func consume(ctx context.Context, s jetstream.Stream, server string, config jetstream.ConsumerConfig) (c jetstream.Consumer, forget func(), err error) {
-	config.AckPolicy, config.Replicas, config.MemoryStorage = jetstream.AckNonePolicy, 1, true
-	config.InactiveThreshold = 10 * time.Second
-	ask, cancel := context.WithTimeout(ctx, 2*patience)
-	defer cancel()
-	for {
-		name := "headcount-" + rand.Text()
-		forget = func() { // otherwise NATS deletes it soon; it may exist although the request failed
-			gone, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-			defer cancel()
-			_ = s.DeleteConsumer(gone, name)
-		}
-		config.Name = name
-		if c, err = s.CreateConsumer(ask, config); err != nil {
-			forget()
-			return nil, nil, err
-		}
-		at := c.CachedInfo().Cluster
-		if server == "" || at == nil || at.Leader == server {
-			return c, forget, nil
-		}
-		forget() // NATS chooses one of the servers that have the stream at random
-	}
 }

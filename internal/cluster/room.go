@@ -25,22 +25,32 @@ type room struct {
 	name   string
 	token  string
 	feed   feed                 // the room's events
-	heard  chan struct{}        // closed once the subscriptions exist
-	loaded chan struct{}        // closed once the history is known
-	known  chan struct{}        // closed once the other nodes' users are known
-	gone   chan struct{}        // closed when the room is closed
+	heard  latch                // the subscriptions exist
+	loaded latch                // the history is known
+	known  latch                // the other nodes' users are known
+	gone   latch                // the room is closed
 	subs   []*nats.Subscription // only for send
 
 	mu    sync.Mutex
 	sweep time.Time // time of the next comparison
-	ready bool      // loaded is closed
+}
+
+// latch is a channel that the first call of close closes.
+type latch struct {
+	done  chan struct{}
+	close func()
+}
+
+func newLatch() latch {
+	done := make(chan struct{})
+	return latch{done, sync.OnceFunc(func() { close(done) })}
 }
 
 // Watch implements [hub.Source].
 func (n *Node) Watch(h *hub.Room) {
 	r := &room{
 		node: n, name: h.Name(), token: token(h.Name()), sweep: time.Now().Add(firstSweep),
-		heard: make(chan struct{}), loaded: make(chan struct{}), known: make(chan struct{}), gone: make(chan struct{}),
+		heard: newLatch(), loaded: newLatch(), known: newLatch(), gone: newLatch(),
 	}
 	r.feed = feed{node: n, room: r, hub: h}
 	n.mu.Lock()
@@ -49,9 +59,9 @@ func (n *Node) Watch(h *hub.Room) {
 	n.openSet(r)
 	n.tasks.add(func(ctx context.Context) {
 		select {
-		case <-r.heard:
+		case <-r.heard.done:
 			r.refresh(ctx)
-		case <-r.gone:
+		case <-r.gone.done:
 		case <-ctx.Done():
 		}
 	})
@@ -67,7 +77,7 @@ func (n *Node) Unwatch(h *hub.Room) {
 	}
 	n.mu.Unlock()
 	if r != nil {
-		close(r.gone)
+		r.gone.close()
 		n.closeSet(r)
 	}
 }
@@ -84,11 +94,7 @@ func (r *room) subscribe(sets string) {
 		}
 		r.subs = append(r.subs, sub)
 	}
-	select {
-	case <-r.heard:
-	default:
-		close(r.heard)
-	}
+	r.heard.close()
 }
 
 func (r *room) unsubscribe() {
@@ -100,27 +106,28 @@ func (r *room) unsubscribe() {
 
 func (r *room) to() union.To { return union.To{Room: r.token} }
 
-// refresh updates the room's events and retries until it succeeds.
+// refresh updates the room's events.
 func (r *room) refresh(ctx context.Context) {
+	if r.retry(ctx, r.load) {
+		r.loaded.close()
+	}
+}
+
+// retry calls do until it succeeds, and reports whether it did before the room was closed.
+func (r *room) retry(ctx context.Context, do func(context.Context) error) bool {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		err := r.load(ctx)
+		err := do(ctx)
 		if err == nil {
-			break
+			return true
 		}
 		r.node.log.Debug("refresh of room failed", "room", r.name, "error", err)
 		select {
 		case <-ctx.Done():
-			return
-		case <-r.gone:
-			return
+			return false
+		case <-r.gone.done:
+			return false
 		case <-time.After(wait):
 		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.ready {
-		r.ready = true
-		close(r.loaded)
 	}
 }
 
@@ -142,8 +149,13 @@ func (r *room) load(ctx context.Context) error {
 func (n *Node) sweep() {
 	now := time.Now()
 	for _, r := range n.open() {
+		select {
+		case <-r.loaded.done:
+		default:
+			continue
+		}
 		r.mu.Lock()
-		due := r.ready && now.After(r.sweep)
+		due := now.After(r.sweep)
 		if due {
 			r.sweep = now.Add(sweepEvery*3/4 + rand.N(sweepEvery/4))
 		}
@@ -181,9 +193,9 @@ func (r *room) wait(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
-	for _, done := range []chan struct{}{r.loaded, r.known} {
+	for _, l := range []latch{r.loaded, r.known} {
 		select {
-		case <-done:
+		case <-l.done:
 		case <-ctx.Done():
 			return
 		}

@@ -15,7 +15,7 @@ import (
 
 const (
 	tickEvery = 20 * time.Millisecond
-	renewTime = 250 * time.Millisecond // by then a node has told the others who has come to it
+	renewTime = 250 * time.Millisecond // by then a node has announced who has come to it
 	most      = 64 << 10               // messages that may wait to be sent
 	batch     = 64 << 10               // bytes of messages that go out as one
 	busy      = 64                     // messages that wait to be applied; whole sets take some milliseconds each
@@ -85,10 +85,10 @@ func (n *Node) apply(do func(m *union.Machine, now time.Time) union.Effects) {
 		s.machine.Lost(time.Now())
 	}
 	s.mu.Unlock()
-	s.wake()
+	signal(s.more)
 	for _, token := range e.Ready {
 		if r := n.roomOf(token); r != nil {
-			r.know()
+			r.known.close()
 		}
 	}
 	for _, node := range e.Heard {
@@ -100,22 +100,37 @@ func (n *Node) apply(do func(m *union.Machine, now time.Time) union.Effects) {
 	n.changed(e)
 }
 
-func (s *sets) wake() {
-	select {
-	case s.more <- struct{}{}:
-	default:
+// changed passes the effects that concern the engine to [Node.Next].
+func (n *Node) changed(e union.Effects) {
+	add := func(token string, change func(name string) engine.Change) {
+		if r := n.roomOf(token); r != nil {
+			n.changes.add(change(r.name))
+		}
+	}
+	for _, one := range e.Leave {
+		add(one.Room, func(name string) engine.Change { return engine.Change{Room: name, Left: one.IDs, Grace: one.Grace} })
+	}
+	for _, one := range e.Renew {
+		add(one.Room, func(name string) engine.Change {
+			ids := slices.DeleteFunc(one.IDs, func(id string) bool { return !n.users.Has(name, id) })
+			return engine.Change{Room: name, Renewed: ids}
+		})
+	}
+	for _, token := range e.Changed {
+		add(token, func(name string) engine.Change { return engine.Change{Room: name} })
 	}
 }
 
-// know marks the users of the other nodes as known.
-func (r *room) know() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	select {
-	case <-r.known:
-	default:
-		close(r.known)
-	}
+// Next waits until other nodes have changed something, and returns it in order.
+func (n *Node) Next(ctx context.Context) ([]engine.Change, error) {
+	list, err := n.changes.wait(ctx)
+	listed := make(map[string]bool)
+	list = slices.DeleteFunc(list, func(c engine.Change) bool {
+		twice := listed[c.Room] && len(c.Renewed)+len(c.Left) == 0
+		listed[c.Room] = true
+		return twice // the engine asks for the room's count anyway
+	})
+	return list, err
 }
 
 // openSet opens the set of a room after the room's subscriptions.
@@ -132,12 +147,8 @@ func (n *Node) openSet(r *room) {
 
 func (n *Node) closeSet(r *room) {
 	n.apply(func(m *union.Machine, now time.Time) union.Effects {
-		e := m.Close(now, r.token)
-		for _, out := range e.Send {
-			n.sets.queue = append(n.sets.queue, job{Outgoing: out})
-		}
 		n.sets.queue = append(n.sets.queue, job{do: r.unsubscribe})
-		return union.Effects{}
+		return m.Close(now, r.token)
 	})
 }
 
@@ -188,11 +199,14 @@ func (n *Node) Leave(room string, ids []string, grace time.Duration) {
 	})
 }
 
-// Renew renews the leases of ids on the nodes that hold them, and returns the ids that no other node holds. An unknown
-// id may have come to another node a moment ago, so it looks again when that node must have said so.
+// Renew renews the leases of ids on the nodes that hold them, and returns the ids that no other node holds and that have
+// not just said goodbye. An unknown id may have come to another node a moment ago, also after its goodbye, so it looks
+// again when that node must have announced it.
 func (n *Node) Renew(ctx context.Context, room string, ids []string) (unknown []string) {
+	var gone []string
 	renew := func(m *union.Machine, now time.Time) (e union.Effects) {
 		e, unknown = m.Renew(now, token(room), ids)
+		gone = slices.DeleteFunc(slices.Clone(unknown), func(id string) bool { return !m.Gone(token(room), id) })
 		return e
 	}
 	n.apply(renew)
@@ -205,7 +219,7 @@ func (n *Node) Renew(ctx context.Context, room string, ids []string) (unknown []
 		ids = unknown
 		n.apply(renew)
 	}
-	return unknown
+	return slices.DeleteFunc(unknown, func(id string) bool { return slices.Contains(gone, id) })
 }
 
 // onSets receives messages of other nodes about their users.
@@ -355,12 +369,8 @@ func (n *Node) goodbye(m *union.Machine, now time.Time) union.Effects {
 func (n *Node) Nodes() (list []engine.NodeStatus) {
 	n.sets.mu.Lock()
 	defer n.sets.mu.Unlock()
-	for _, s := range n.sets.machine.Nodes(time.Now()) {
-		one := engine.NodeStatus{Name: s.Node, Self: s.Self, Users: s.Users, Heard: s.Heard, Fresh: s.Fresh, Lag: s.Lag}
-		if s.Self {
-			one.Mismatches = n.sets.machine.Mismatches
-		}
-		list = append(list, one)
+	for _, one := range n.sets.machine.Nodes(time.Now()) {
+		list = append(list, engine.NodeStatus(one))
 	}
 	return list
 }

@@ -171,8 +171,10 @@ func (w *world) alive(t *rapid.T) {
 			return
 		}
 	}
-	n.table.Renew(room, id, w.now.Add(lease))
-	w.came(n, id)
+	if !n.machine.Gone(room, id) {
+		n.table.Renew(room, id, w.now.Add(lease))
+		w.came(n, id)
+	}
 }
 
 // renew renews the lease of a user on a node that has it.

@@ -68,18 +68,18 @@ type Renewal struct {
 // Machine is the knowledge of one node about the users on all nodes. It is not safe for concurrent use. Make one with
 // [New].
 type Machine struct {
-	Mismatches int // digests that did not match the known set
-
-	opt       Options
-	instance  uint64 // the last instance that was used
-	connected bool
-	rooms     map[string]*room
-	peers     map[string]*peer
-	untold    map[string]*room   // rooms with changes to send later
-	kept      map[string]keeping // by room; includes rooms that are not open
-	gone      map[user]farewell  // users who said goodbye a moment ago
-	touched   map[*room]struct{}
-	effects   Effects
+	opt        Options
+	mismatches int    // see [Status]
+	instance   uint64 // the last instance that was used
+	connected  bool
+	rooms      map[string]*room
+	peers      map[string]*peer
+	untold     map[string]*room   // rooms with changes to send later
+	kept       map[string]keeping // by room; includes rooms that are not open
+	gone       map[user]farewell  // users who said goodbye a moment ago
+	stays      map[user]time.Time // users of another node that are there although their former node stops
+	touched    map[*room]struct{}
+	effects    Effects
 
 	now, ticked, scanned, beaten time.Time
 	since, idle                  time.Time // when it was connected, and when it was last not busy
@@ -106,7 +106,8 @@ func New(opt Options) *Machine {
 	return &Machine{
 		opt: opt, instance: opt.Incarnation,
 		rooms: make(map[string]*room), peers: make(map[string]*peer), untold: make(map[string]*room),
-		kept: make(map[string]keeping), gone: make(map[user]farewell), touched: make(map[*room]struct{}),
+		kept: make(map[string]keeping), gone: make(map[user]farewell), stays: make(map[user]time.Time),
+		touched: make(map[*room]struct{}),
 	}
 }
 
@@ -355,6 +356,7 @@ func (m *Machine) keeping(key string) keeping {
 
 // tidy removes what has expired in rooms that are not open. scan does the same for open rooms.
 func (m *Machine) tidy() {
+	maps.DeleteFunc(m.stays, func(_ user, since time.Time) bool { return m.now.Sub(since) >= onTheWay })
 	maps.DeleteFunc(m.gone, func(_ user, f farewell) bool { return m.now.Sub(f.received) >= 2*onTheWay })
 	for key, keep := range m.kept {
 		if m.rooms[key] != nil {

@@ -68,6 +68,9 @@ func (p *pair) want(what string, a, b int) {
 	}
 }
 
+// mismatches returns how many digests did not match the set that b knew.
+func (p *pair) mismatches() int { return p.m["b"].Nodes(p.now)[1].Mismatches }
+
 // said returns how many messages of a type were sent since the last call, and forgets all of them.
 func said[M any](p *pair) (n int) {
 	for _, m := range p.sent {
@@ -108,7 +111,7 @@ func TestRepair(t *testing.T) {
 	if got := said[union.Set](p); got != 3 {
 		t.Errorf("got %d parts of a set, want 3", got)
 	}
-	if got := p.m["b"].Mismatches; got != 0 {
+	if got := p.mismatches(); got != 0 {
 		t.Errorf("got %d mismatches, want none: a number was missing", got)
 	}
 
@@ -120,7 +123,7 @@ func TestRepair(t *testing.T) {
 	p.want("another delta than was sent", 8, 14)
 	p.wait(2 * time.Second)
 	p.want("its digest", 8, 8)
-	if got := p.m["b"].Mismatches; got != 1 {
+	if got := p.mismatches(); got != 1 {
 		t.Errorf("got %d mismatches, want 1", got)
 	}
 }
@@ -407,24 +410,28 @@ func TestReturn(t *testing.T) {
 	p.want("the time is over", 0, 0)
 }
 
-// A renewal that arrives at another node after the goodbye makes no new user there.
+// A renewal that arrives at another node after the goodbye makes no new user there. If the user has come back elsewhere,
+// it reaches that node.
 func TestRenewalAfterGoodbye(t *testing.T) {
 	p := newPair(t, 0)
 	p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
 	p.do("a", p.m["a"].Open(p.now, "r", ids(1), 0))
-	renew := func() []string {
-		e, unknown := p.m["b"].Renew(p.now, "r", ids(1))
+	renew := func(what string, unknown int, gone bool) {
+		t.Helper()
+		said[union.Renew](p)
+		e, list := p.m["b"].Renew(p.now, "r", ids(1))
 		p.do("b", e)
-		return unknown
+		if got := p.m["b"].Gone("r", ids(1)[0]); len(list) != unknown || got != gone || said[union.Renew](p) != 1-unknown {
+			t.Errorf("%s: got %q unknown, gone %v, want %d, %v, and a renewal where it is known", what, list, got, unknown, gone)
+		}
 	}
 	p.do("a", p.m["a"].Leave(p.now, "r", ids(1), 0))
 	p.local("a", ids(1), nil, 0)
 	p.want("after the goodbye", 0, 0)
-	if unknown := renew(); len(unknown) > 0 {
-		t.Errorf("right after the goodbye %q is unknown, want it to be gone", unknown)
-	}
+	renew("right after the goodbye", 1, true)
+	p.local("a", nil, ids(1), 0)
+	renew("after the return", 0, true)
+	p.local("a", ids(1), nil, 0)
 	p.wait(3 * time.Second)
-	if unknown := renew(); len(unknown) != 1 {
-		t.Errorf("3 s after the goodbye %q is unknown, want the one user", unknown)
-	}
+	renew("3 s after the goodbye", 1, false)
 }

@@ -185,7 +185,7 @@ func (w *world) rest() {
 		}
 		for _, one := range n.machine.Nodes(w.now) {
 			if one.Lag > 0 {
-				w.Fatalf("at rest: %s does not know the set of %s", n.name, one.Node)
+				w.Fatalf("at rest: %s does not know the set of %s", n.name, one.Name)
 			}
 		}
 	}

@@ -167,25 +167,28 @@ func (m *Machine) stopped(s Stopped) {
 	if m.hear(s.Node, true) {
 		m.peers[s.Node] = &peer{state: stopped, incarnation: s.Incarnation, heard: m.now}
 		m.forget(s.Node)
+		clear(m.stays) // all its messages have arrived
 	}
 }
 
 // Status is what this node knows about a node that is alive.
 type Status struct {
-	Node  string
+	Name  string
 	Self  bool
 	Users int           // sum over all its rooms
 	Heard time.Duration // time since its last message
 	Fresh time.Duration // age of the oldest of its sets for rooms open here, since it was sent or confirmed
 	Lag   int           // rooms open here whose set from that node may be incomplete
+
+	Mismatches int // only for this node: digests that did not match the known set
 }
 
 // Nodes returns this node and all other nodes that are alive.
 func (m *Machine) Nodes(now time.Time) (list []Status) {
-	all := map[string]*Status{m.opt.Node: {Node: m.opt.Node, Self: true}}
+	all := map[string]*Status{m.opt.Node: {Name: m.opt.Node, Self: true, Mismatches: m.mismatches}}
 	for name, p := range m.peers {
 		if p.state == alive {
-			all[name] = &Status{Node: name, Users: p.users, Heard: now.Sub(p.heard)}
+			all[name] = &Status{Name: name, Users: p.users, Heard: now.Sub(p.heard)}
 		}
 	}
 	for _, r := range m.rooms {

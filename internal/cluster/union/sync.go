@@ -30,6 +30,9 @@ func (m *Machine) delta(r *room, s *set, d Delta) {
 		r.release(s, h)
 	}
 	for _, h := range d.Joined {
+		if _, kept := r.keep[h]; !kept && r.users.has(h, s.slot) {
+			m.stays[user{r.key, h}] = m.now
+		}
 		r.hold(s, h)
 		r.returned(h)
 	}
@@ -50,7 +53,7 @@ func (m *Machine) digest(r *room, s *set, g Digest) {
 	case g.Instance < s.Instance || g.Instance == s.Instance && g.Seq < s.Seq: // it was delayed
 	default:
 		if g.Instance == s.Instance && g.Seq == s.Seq {
-			m.Mismatches++
+			m.mismatches++
 		}
 		m.ask(r, s)
 	}
@@ -165,6 +168,9 @@ func (m *Machine) keep(k Kept) {
 	for i, h := range k.Users {
 		until := m.now.Add(time.Duration(k.Seconds[i]) * time.Second)
 		f := m.gone[user{k.Room, h}]
+		if m.now.Sub(m.stays[user{k.Room, h}]) < onTheWay {
+			continue // the node that has it got this message earlier, and has answered
+		}
 		if m.now.Sub(f.received) < onTheWay && f.leaves.Before(until) && !slices.Contains(k.Back, h) {
 			until = f.leaves // it said goodbye while this message was on its way
 		}
@@ -216,8 +222,7 @@ func (m *Machine) goodbye(g Goodbye) {
 	}
 }
 
-// Renew asks the nodes that hold these users to renew their leases, and returns the users that no other node holds. It
-// leaves out those who said goodbye a moment ago, because a renewal may arrive after a goodbye that was sent later.
+// Renew asks the nodes that hold these users to renew their leases, and returns the users that no other node holds.
 func (m *Machine) Renew(now time.Time, key string, ids []string) (e Effects, unknown []string) {
 	m.now = now
 	r := m.rooms[key]
@@ -237,12 +242,18 @@ func (m *Machine) Renew(now time.Time, key string, ids []string) (e Effects, unk
 			m.send(To{Node: s.node}, Renew{key, users})
 		}
 	}
-	for i, h := range m.hashes(ids...) {
-		if _, gone := m.gone[user{key, h}]; !gone && !held[ids[i]] {
-			unknown = append(unknown, ids[i])
+	for _, id := range ids {
+		if !held[id] {
+			unknown = append(unknown, id)
 		}
 	}
 	return m.end(false), unknown
+}
+
+// Gone reports whether a user said goodbye a moment ago. A renewal that was sent before the goodbye may arrive after it.
+func (m *Machine) Gone(key, id string) bool {
+	_, gone := m.gone[user{key, Hash(m.opt.Key, id)}]
+	return gone
 }
 
 // ids returns the users of this node that have these hashes.

@@ -56,7 +56,7 @@ func TestDigestOfBusyRoom(t *testing.T) {
 		p.local("a", []string{"client-y"}, nil, 0)
 	}
 	p.want("after a minute", 4, 4)
-	if got := p.m["b"].Mismatches; got != 1 {
+	if got := p.mismatches(); got != 1 {
 		t.Errorf("got %d mismatches, want 1", got)
 	}
 	if got := said[union.Digest](p); got > 3 {
@@ -172,5 +172,38 @@ func TestManyNodes(t *testing.T) {
 		if got, _ := m.Count("r"); got != want {
 			t.Fatalf("%d nodes hold the user: got %d users, want %d", nodes-1-i, got, want)
 		}
+	}
+}
+
+// A user is on c, and its former node a stops. That c still has it arrives before the request of a to keep it. So the
+// user leaves the count when it leaves c. When c stops in its turn, its request holds.
+func TestOvertakenKept(t *testing.T) {
+	h := union.Hash(nil, "client-0")
+	for _, row := range []struct {
+		name  string
+		after []union.Message // the stop of a
+		want  int
+	}{
+		{"it leaves c", []union.Message{union.Delta{Node: "c", Room: "r", Instance: 1, Seq: 3, Left: []uint64{h}}}, 0},
+		{"c stops", []union.Message{union.Kept{Room: "r", Users: []uint64{h}, Seconds: []byte{5}}, union.Stopped{Node: "c", Incarnation: 1}}, 1},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			p := newPair(t, 0)
+			p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
+			p.wait(2 * time.Second)
+			for _, msg := range append([]union.Message{
+				union.Heartbeat{Node: "c", Incarnation: 1},
+				union.Delta{Node: "c", Room: "r", Instance: 1, Seq: 1, Joined: []uint64{h}},
+				union.Delta{Node: "c", Room: "r", Instance: 1, Seq: 2, Joined: []uint64{h}},
+				union.Kept{Room: "r", Users: []uint64{h}, Seconds: []byte{5}},
+				union.Stopped{Node: "a", Incarnation: 100},
+			}, row.after...) {
+				p.do("b", p.m["b"].Apply(p.now, msg))
+			}
+			p.wait(200 * time.Millisecond)
+			if got, _ := p.m["b"].Count("r"); got != row.want {
+				t.Errorf("got %d users, want %d", got, row.want)
+			}
+		})
 	}
 }

@@ -1,0 +1,54 @@
+package cluster
+
+import (
+	"context"
+	"sync"
+)
+
+// queue holds what one goroutine takes and any others add. Make one with newQueue.
+type queue[T any] struct {
+	more chan struct{} // signals that it is not empty
+
+	mu   sync.Mutex
+	list []T
+}
+
+func newQueue[T any]() *queue[T] { return &queue[T]{more: make(chan struct{}, 1)} }
+
+func (q *queue[T]) add(list ...T) {
+	q.mu.Lock()
+	q.list = append(q.list, list...)
+	q.mu.Unlock()
+	signal(q.more)
+}
+
+// take returns all elements in order and removes them.
+func (q *queue[T]) take() []T {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	list := q.list
+	q.list = nil
+	return list
+}
+
+// wait waits for elements and takes them.
+func (q *queue[T]) wait(ctx context.Context) ([]T, error) {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-q.more:
+			if list := q.take(); len(list) > 0 {
+				return list, nil
+			}
+		}
+	}
+}
+
+// signal signals something to the receiver of a channel with a capacity of one.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // it has been signalled already
+	}
+}
