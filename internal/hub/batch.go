@@ -13,6 +13,9 @@ type Batch struct {
 	after []Position // after[i] is the subscriber's position once Bytes[i] is sent
 	size  int
 	gap   bool // it begins with an io:gap, after the rest of a frame
+
+	own   []byte // memory for the bytes of a batch that only one subscriber gets
+	owned bool   // Bytes is own
 }
 
 // Len returns how many bytes the batch holds.
@@ -23,7 +26,7 @@ func (b *Batch) Full() bool { return b.size >= maxBatch }
 
 func (b *Batch) reset() {
 	clear(b.Bytes)
-	b.Bytes, b.after, b.size, b.gap = b.Bytes[:0], b.after[:0], 0, false
+	b.Bytes, b.after, b.size, b.gap, b.owned = b.Bytes[:0], b.after[:0], 0, false, false
 }
 
 func (b *Batch) add(p []byte, after Position) {
@@ -78,7 +81,7 @@ func (s *Sub) pendingStates(b *Batch) {
 	for _, state := range s.room.states {
 		if state.shown != nil && state.shown.at.Version > p.Version {
 			p.Version = state.shown.at.Version
-			b.add(state.shown.withID(s.cursorAt(p), s.chunked), p)
+			b.add(state.shown.withID(s.appendCursorAt(nil, p), s.chunked), p)
 		}
 	}
 }

@@ -167,7 +167,7 @@ func (s *Sub) Export() SubState {
 		Rest: s.rest, Chunked: s.chunked, Signals: s.signals, Over: s.over,
 	}
 	if r.hub.opt.Source != nil {
-		st.Cursor = string(s.cursor())
+		st.Cursor = string(s.appendCursor(nil))
 	}
 	return st
 }

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"strconv"
 	"time"
 
@@ -44,7 +45,7 @@ func (r *Room) Join(who JoinOptions) *Sub {
 	s := &Sub{room: r, chunked: who.Chunked, signals: who.ClientID != ""}
 	missed := s.resume(who.Cursor)
 	s.pos.Version = r.version
-	id := s.cursorAt(s.pos)
+	id := s.appendCursorAt(nil, s.pos)
 	open := sse.AppendRetry(make([]byte, 0, 512), who.Retry)
 	open = appendHello(open, id, who, s.resumed(who.Cursor, missed))
 	open = appendGap(open, id, missed)
@@ -72,7 +73,7 @@ func (r *Room) Poll(who JoinOptions) (s *Sub, opening []byte, news bool) {
 	if !known {
 		s.pos.Version = r.version
 	}
-	id := s.cursorAt(s.pos)
+	id := s.appendCursorAt(nil, s.pos)
 	opening = appendHello(sse.AppendRetry(nil, who.Retry), id, who, s.resumed(who.Cursor, missed))
 	if !known {
 		opening = r.appendStates(appendGap(opening, id, missed), id)
@@ -178,40 +179,40 @@ func (r *Room) appendStates(dst, id []byte) []byte {
 func (s *Sub) States(dst []byte) []byte {
 	s.room.mu.Lock()
 	defer s.room.mu.Unlock()
-	return s.room.appendStates(dst, s.cursor())
+	return s.room.appendStates(dst, s.appendCursor(nil))
 }
 
 // Cursor returns the id of the last event that the subscriber has got.
 func (s *Sub) Cursor() string {
 	s.room.mu.Lock()
 	defer s.room.mu.Unlock()
-	return string(s.cursor())
+	return string(s.appendCursor(nil))
 }
 
-// cursor returns the id of the subscriber's position. The caller holds the mu of the room.
-func (s *Sub) cursor() []byte {
+// appendCursor appends the id of the subscriber's position. The caller holds the mu of the room.
+func (s *Sub) appendCursor(dst []byte) []byte {
 	r := s.room
 	if s.wants != nil {
-		return s.cursorAt(s.pos)
+		return s.appendCursorAt(dst, s.pos)
 	}
 	if s.pos.generation != r.generation {
-		return r.appendCursor(nil, Position{Seq: r.forgotten}) // Pending will report the gap
+		return r.appendCursor(dst, Position{Seq: r.forgotten}) // Pending will report the gap
 	}
 	// In a shared sequence a quiet room advances too. The cursors there must advance with it, or they become older than
 	// the history.
 	if s.pos.Seq >= r.forgotten && len(r.history.after(s.pos.Seq)) == 0 {
 		s.pos.Seq = max(s.pos.Seq, r.seq)
 	}
-	return r.appendCursor(nil, s.pos)
+	return r.appendCursor(dst, s.pos)
 }
 
-// cursorAt returns the cursor of p. While the hub does not know whether the subscriber's own cursor is valid, it
-// returns that cursor with the version of this node's states, because the subscriber is here now.
-func (s *Sub) cursorAt(p Position) []byte {
+// appendCursorAt appends the cursor of p. While the hub does not know whether the subscriber's own cursor is valid, it
+// appends that cursor with the version of this node's states, because the subscriber is here now.
+func (s *Sub) appendCursorAt(dst []byte, p Position) []byte {
 	if s.wants == nil {
-		return s.room.appendCursor(nil, p)
+		return s.room.appendCursor(dst, p)
 	}
-	return Cursor{Epoch: s.wants.Epoch, Seq: s.wants.Seq, Node: s.room.hub.node, Version: p.Version}.Append(nil)
+	return Cursor{Epoch: s.wants.Epoch, Seq: s.wants.Seq, Node: s.room.hub.node, Version: p.Version}.Append(dst)
 }
 
 // resolve checks the cursor that the subscriber joined with, once that is possible. The caller holds the mu of the room.
@@ -279,18 +280,28 @@ func (s *Sub) Heartbeat(b *Batch) {
 		s.Comment(b)
 		return
 	}
-	b.reset()
 	s.room.mu.Lock()
-	id := s.cursor()
+	id := s.appendCursor(make([]byte, 0, 64))
 	s.room.mu.Unlock()
-	ping := sse.Append(nil, &sse.Event{ID: id, Event: []byte(sse.Ping), Data: []byte("null")})
-	b.add(s.frame(ping), s.pos)
+	s.fill(b, sse.Append(make([]byte, 0, 128), &sse.Event{ID: id, Event: []byte(sse.Ping), Data: []byte("null")}))
 }
 
 // Comment fills b with a comment, which clients ignore. Call it when [Sub.Pending] had nothing.
 func (s *Sub) Comment(b *Batch) {
+	s.fill(b, []byte(sse.Comment))
+}
+
+// fill fills b with a frame that only this subscriber gets. It uses the memory of the frame before, because the
+// heartbeats of many streams would be much garbage.
+func (s *Sub) fill(b *Batch, p []byte) {
 	b.reset()
-	b.add(s.frame([]byte(sse.Comment)), s.pos)
+	if s.chunked {
+		b.own = sse.AppendChunk(b.own[:0], p)
+	} else {
+		b.own = append(b.own[:0], p...)
+	}
+	b.owned = true
+	b.add(b.own, s.pos)
 }
 
 // Farewell fills b with the end of a stream that ends cleanly. It has the retry time, and the last chunk if there are
@@ -298,20 +309,13 @@ func (s *Sub) Comment(b *Batch) {
 func (s *Sub) Farewell(b *Batch, retry time.Duration) {
 	b.reset()
 	s.over = true
-	bye := s.frame(sse.AppendRetry(nil, retry)) // a field takes effect at its line, so no block need follow
+	bye := sse.AppendRetry(nil, retry) // a field takes effect at its line, so no block need follow
 	if s.chunked {
-		bye = append(bye, sse.LastChunk...)
+		bye = append(sse.AppendChunk(nil, bye), sse.LastChunk...)
 	}
 	// From now on only rest is sent. The farewell must not get lost if none of it can go out yet.
 	s.rest = bye
 	b.add(bye, s.pos)
-}
-
-func (s *Sub) frame(p []byte) []byte {
-	if s.chunked {
-		return sse.AppendChunk(nil, p)
-	}
-	return p
 }
 
 // Advance notes that the first n bytes of b were sent to the subscriber. The rest of a frame then comes first, whatever
@@ -324,6 +328,9 @@ func (s *Sub) Advance(b *Batch, n int) {
 		if n < len(p) {
 			if n > 0 || len(s.rest) > 0 && i == 0 {
 				s.rest = p[n:]
+				if b.owned {
+					s.rest = bytes.Clone(s.rest)
+				}
 				s.pos = b.after[i]
 			}
 			return
