@@ -17,7 +17,8 @@ const guestsPerStream = 100
 // make up any number of ids, so each address has a limit.
 type guest struct{ room, id string }
 
-// overtaking is how much later than a goodbye a renewal may arrive that was sent before it. They come on two connections.
+// overtaking is how much later than the goodbye of a page a renewal may arrive that was sent before it. They come on two
+// connections. A client that leaves at once, by a goodbye without a grace period, knows what it has sent.
 const overtaking = 2 * time.Second
 
 // maxGoodbyes limits how many goodbyes are remembered. Anybody can send any number of them.
@@ -28,7 +29,7 @@ type guests struct {
 	mu   lockorder.Mutex[lockorder.Leaf]
 	from map[guest]netip.Prefix               // the address whose request named the guest
 	per  map[netip.Prefix]map[guest]time.Time // when its lease ends
-	left map[guest]time.Time                  // until when renewals do not make a guest of a user that said goodbye
+	left map[guest]time.Time                  // until when renewals count no user that said goodbye with a grace period
 }
 
 // staying returns the ids without those that have just said goodbye.
@@ -38,7 +39,7 @@ func (g *guests) staying(room string, ids []string, now time.Time) []string {
 	return slices.DeleteFunc(ids, func(id string) bool { return now.Before(g.left[guest{room, id}]) })
 }
 
-// leave notes that users said goodbye for the given time.
+// leave notes that users said goodbye for the given time, which is the end of their grace period.
 func (g *guests) leave(room string, ids []string, at time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -134,16 +134,17 @@ func (e *Engine) Leave(room string, ids []string, grace time.Duration) error {
 // leaveHere removes the client ids from the count on this node.
 func (e *Engine) leaveHere(room string, ids []string, grace time.Duration) {
 	at := time.Now().Add(grace)
-	e.guests.leave(room, ids, at) // first, so that a renewal that comes in between does not count them again
+	if grace > 0 {
+		e.guests.leave(room, ids, at) // first, so that a renewal that comes in between does not count them again
+	} else {
+		e.guests.forget(room, ids)
+	}
 	for _, id := range ids {
 		if grace > 0 {
 			e.users.LeaveBy(room, id, at)
 		} else {
 			e.users.Leave(room, id)
 		}
-	}
-	if grace == 0 {
-		e.guests.forget(room, ids)
 	}
 	e.wakeExpiry()
 	e.recount(room)

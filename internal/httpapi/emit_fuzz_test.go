@@ -22,10 +22,10 @@ type fuzzed struct {
 	handler http.Handler
 }
 
-func newFuzzed(t testing.TB, opt options) fuzzed {
-	t.Helper()
-	e, h, _, stop := start(t, opt)
-	t.Cleanup(stop)
+func newFuzzed(f *testing.F, opt options) fuzzed {
+	f.Helper()
+	e, h, _, stop := start(f, opt)
+	f.Cleanup(stop)
 	return fuzzed{e, h}
 }
 

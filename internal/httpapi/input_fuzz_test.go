@@ -17,8 +17,8 @@ func FuzzUsers(f *testing.F) {
 		f.Add(body, false)
 		f.Add(body, true)
 	}
+	s := newFuzzed(f, options{Linger: time.Hour})
 	f.Fuzz(func(t *testing.T, body string, leave bool) {
-		s := newFuzzed(t, options{Linger: time.Hour}) // its own, because a goodbye has effects for 2 s
 		s.do("GET", "/events?poll=1&id=bystander", "")
 		if n := s.users("lobby"); n != 1 {
 			t.Fatalf("got %d users, want 1", n)
@@ -56,6 +56,7 @@ func FuzzUsers(f *testing.F) {
 		if n := s.users("lobby"); n != want {
 			t.Fatalf("POST %s %q: got %d users, want %d", path, body, n, want)
 		}
+		s.do("POST", "/leave", body)
 	})
 }
 

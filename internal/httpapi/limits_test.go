@@ -104,7 +104,6 @@ func TestMadeUpUsersOfOneAddress(t *testing.T) {
 			}
 			b.Do("POST", "/leave", b.hundred("lobby", n))
 		}
-		time.Sleep(3 * time.Second) // until a renewal cannot be from before the goodbye
 
 		b.Open("id=stranger") // from the address of the rig
 		b.alive("pipe", "lobby", 1)

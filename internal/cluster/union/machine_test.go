@@ -425,7 +425,7 @@ func TestRenewalAfterGoodbye(t *testing.T) {
 			t.Errorf("%s: got %q unknown, gone %v, want %d, %v, and a renewal where it is known", what, list, got, unknown, gone)
 		}
 	}
-	p.do("a", p.m["a"].Leave(p.now, "r", ids(1), 0))
+	p.do("a", p.m["a"].Leave(p.now, "r", ids(1), time.Second))
 	p.local("a", ids(1), nil, 0)
 	p.want("after the goodbye", 0, 0)
 	renew("right after the goodbye", 1, true)

@@ -250,10 +250,11 @@ func (m *Machine) Renew(now time.Time, key string, ids []string) (e Effects, unk
 	return m.end(false), unknown
 }
 
-// Gone reports whether a user said goodbye a moment ago. A renewal that was sent before the goodbye may arrive after it.
+// Gone reports whether a page of this user said goodbye a moment ago, which it does with a grace period. A renewal that
+// was sent before the goodbye may arrive after it.
 func (m *Machine) Gone(key, id string) bool {
-	_, gone := m.gone[user{key, Hash(m.opt.Key, id)}]
-	return gone
+	f := m.gone[user{key, Hash(m.opt.Key, id)}]
+	return f.leaves.After(f.received)
 }
 
 // ids returns the users of this node that have these hashes.
