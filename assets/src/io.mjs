@@ -22,7 +22,7 @@ const ioFrom = () => {
 
     const io = (uri = '/', options) => {
       if (uri == '[object Object]') [uri, options] = ['/', uri]
-      let { path, room, token, transports, autoConnect = true } = { ...options }
+      let { room, path, token, transports, autoConnect = true } = { ...options }
       const home = new URL(base, location)
       // As in Socket.IO: "/room", "https://host/room", "localhost:8080/room". With a room beside it, its path is the server's.
       const { origin, pathname } = new URL(/^(\w+:\/)?\//.test(uri) ? uri : '//' + uri, home)
@@ -31,7 +31,7 @@ const ioFrom = () => {
       room ||= decodeURIComponent(pathname.slice(1)) || 'lobby'
       const server = (made[url] ||= newServer(url, origin == location.origin && page))
       const link = (made[url + room] ||= newLink(server, room, token, transports == 'poll'))
-      const socket = newSocket(link, `To emit: curl ${url}emit -d room="${room}"`)
+      const socket = newSocket(link, `Use curl ${url}emit -d room="${room}"`)
       return autoConnect ? socket.connect() : socket
     }
     element ||= !defineElement(io)

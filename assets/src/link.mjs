@@ -1,10 +1,10 @@
 // A link is what connects this page to one room. All its sockets share it, so a tab is one user, however many of its parts
 // listen. The tab that leads (tabs.mjs) has the transport, and renews the leases of those that follow.
 
-import { ahead } from './wire.mjs'
-import { now, within } from './time.mjs'
 import { newTransport } from './transport.mjs'
+import { now, within } from './time.mjs'
 import { newTabs } from './tabs.mjs'
+import { ahead } from './wire.mjs'
 import { memory, newId } from './tab.mjs'
 
 export const newLink = (server, room, token, polls) => {
@@ -13,7 +13,7 @@ export const newLink = (server, room, token, polls) => {
   const names = new Set(['io:hello', 'io:ping', 'io:gap', 'user count'])
   const sockets = new Set()
   const each = (action) => [...sockets].forEach(action)
-  const call = (...words) => each((socket) => socket._call(...words))
+  const call = (...args) => each((socket) => socket._call(...args))
 
   let joined // somebody listens
   let leads // this tab does
@@ -86,7 +86,8 @@ export const newLink = (server, room, token, polls) => {
 
   /** Renews the leases of all tabs that ask for it at about the same time together, 100 in a request. */
   const renew = (who) => {
-    if (staying.push(who) % 100 == 1) setTimeout(() => transport._say('alive', staying.splice(0, 100)), 100)
+    if (staying.push(who) % 100 == 1)
+      setTimeout(() => staying[0] && transport._say('alive', staying.splice(0, 100)), 100)
   }
   const transport = newTransport(server, room, token, polls, names, receive, lose)
 
@@ -108,7 +109,7 @@ export const newLink = (server, room, token, polls) => {
     _retire() {
       transport._stop()
       counted = ''
-      leads = asked = 0
+      asked = leads = 0
     },
     _follow(all) {
       asked || ask()
@@ -145,7 +146,8 @@ export const newLink = (server, room, token, polls) => {
   }
 
   const leave = (reason, grace) => {
-    joined = asked = 0
+    // Who leads next asks all who is to be renewed. A renewal of this id would count it again.
+    joined = asked = staying.length = 0
     transport._say('leave', [id], grace)
     tabs._leave()
     transport._stop()
@@ -158,11 +160,11 @@ export const newLink = (server, room, token, polls) => {
   addEventListener('pagehide', () => joined && leave('pagehide', GRACE))
   // A browser keeps the connections of a page that was left open for a minute, in case the reader comes back.
   addEventListener('pageshow', () => sockets.size && !joined && join(memory(key, '')))
-  addEventListener('freeze', () => tabs._freeze(), true)
+  addEventListener('freeze', tabs._freeze, true)
   addEventListener('online', () => leads && !way && transport._start(id, cursor))
 
   return {
-    _want: (name) => tabs._want(name),
+    _want: tabs._want,
     // Not at once: whoever called has no listeners yet, and React's StrictMode comes, goes and comes again.
     _add(socket) {
       if (sockets.has(socket)) return

@@ -34,7 +34,7 @@ export const newTabs = (name, names, tab) => {
   let known // the tab that led last knew all names that this one knows
   let watch // the timer that looks whether the leader is still there
 
-  const post = (kind, ...words) => channel?.postMessage([kind, leads ? term : id, [...names], ...words])
+  const post = (kind, ...args) => channel?.postMessage([kind, leads ? term : id, names, ...args])
 
   const lead = () => {
     clearTimeout(watch)
@@ -83,7 +83,7 @@ export const newTabs = (name, names, tab) => {
   const learn = (more) => more.forEach((one) => names.has(one) || tab._listen(one, names.add(one)))
 
   // Only the leader learns names from all. So the others do not take it for one that knows less, until it had time to learn.
-  const hear = ({ data: [kind, from, theirs, ...words] }) => {
+  const hear = ({ data: [kind, from, theirs, ...args] }) => {
     if (leads || kind >= LEAD) learn(theirs)
     if (kind >= LEAD) {
       if (from < term) return leads && post(LEAD)
@@ -91,16 +91,16 @@ export const newTabs = (name, names, tab) => {
       term = from
       look(SILENCE * (1 + Math.random()))
       // What the leader does not listen for, it does not post. Who missed something, or may have, reads it: it leads.
-      if (names.size > theirs.length) known ? queue(true) : post(ASK)
+      if (names.size > theirs.size) known ? queue(true) : post(ASK)
       else {
         known = true
-        tab._follow(kind == LEAD && words[0])
-        if (kind == NEWS && tab._hear(...words)) queue(true)
+        tab._follow(kind == LEAD && args[0])
+        if (kind == NEWS && tab._hear(...args)) queue(true)
       }
     } else if (kind == BYE) {
       tab._left(from)
       if (successor == from) post(LEAD, !(successor = 0))
-      else if (words[0] == id && !leads && !locks) lead()
+      else if (args[0] == id && !leads && !locks) lead()
     } else {
       tab._here(from)
       if (leads) kind == ASK ? post(LEAD) : tab._joined((successor = from))

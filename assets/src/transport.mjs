@@ -50,7 +50,7 @@ export const newTransport = (server, room, token, polls, names, receive, lose) =
   const address = (path, query) =>
     server._url + path + '?' + new URLSearchParams({ room, ...(token && { token }), ...query })
   // Each is another one: proxies join requests for the same, and make them wait for each other.
-  const events = (lastEventId, query) => address('events', { id, lastEventId, try: Math.random(), ...query })
+  const events = (lastEventId, query) => address('events', { try: Math.random(), id, lastEventId, ...query })
 
   const wait = (time, action = () => over(SILENT)) => {
     clearTimeout(timer)

@@ -260,3 +260,18 @@ test('a count that overtakes the answer to a new follower is not lost', async ()
   await world.pass(1000)
   assert.deepEqual(follower.heard, [2, 3])
 })
+
+test('who disconnects at the first count is not counted by a renewal that was still to come', async () => {
+  const world = new World({ random: randomOf(1) })
+  world.tabs = []
+  const server = new Server(world)
+  world.moves = () => true
+  const tab = world.open()
+  await world.as(tab, () => {
+    const socket = newSocket(newLink(newServer('http://here/'), 'lobby'), '').connect()
+    socket.on('user count', () => socket.disconnect())
+  })
+  await world.pass(1000)
+  assert.equal(server.opened, 1)
+  assert.equal(server.count(), 0)
+})

@@ -59,7 +59,8 @@ export class World {
           for (const tab of world.tabs)
             for (const other of tab.channels)
               if (other != this && other.name == this.name) {
-                const deliver = () => tab.channels.has(other) && other.onmessage?.({ data })
+                const copy = structuredClone(data) // as a browser does
+                const deliver = () => tab.channels.has(other) && other.onmessage?.({ data: copy })
                 // Those who are apart hear of each other later: browsers keep what is posted, and its order.
                 world.apart(this.tab, tab) || world.held.some(([from, to]) => from == this.tab && to == tab)
                   ? world.held.push([this.tab, tab, deliver])
