@@ -17,10 +17,10 @@ import (
 	"headcount/test/rig"
 )
 
-// Clients hop between three nodes on three NATS servers while nodes and NATS servers are killed, frozen, and cut off from
-// each other. Every event that was accepted reaches every client once, in the order of its writer; at rest all counts are
-// the truth. Where each NATS server may number the events in its own way, an io:gap may tell a client instead. The full length
-// is 300 clients for CLUSTER_TIME=5m.
+// Clients hop between three nodes on three NATS servers. Meanwhile nodes and NATS servers are killed, frozen and cut
+// off from each other. Every accepted event reaches every client once, in the order of its writer. At rest all counts
+// are right. If each NATS server may number the events in its own way, a client may get an io:gap instead.
+// CLUSTER_TIME=5m runs the full length with 300 clients.
 func TestChaos(t *testing.T) {
 	clients, lasting := 60, time.Minute
 	if s := os.Getenv("CLUSTER_TIME"); s != "" {
@@ -180,8 +180,9 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-// checkOrder fails the test unless the reader got the events of each writer in order, and returns of how many gaps it was told.
-// What was accepted before an io:gap may come again behind it, as NATS has it now.
+// checkOrder fails the test unless the reader got the events of each writer in order. It returns how many times the
+// reader got an io:gap. After an io:gap, events may come again that were accepted before it, in the order that NATS
+// has now.
 func checkOrder(t *testing.T, i int, r *reader, acks *acks) (gaps int) {
 	t.Helper()
 	r.mu.Lock()
@@ -215,14 +216,14 @@ func checkOrder(t *testing.T, i int, r *reader, acks *acks) (gaps int) {
 	return gaps
 }
 
-// settle gives ok time to hold.
+// settle waits until ok holds, at most until the deadline.
 func settle(deadline time.Duration, ok func() bool) {
 	for end := time.Now().Add(deadline); !ok() && time.Now().Before(end); {
 		time.Sleep(5 * time.Millisecond)
 	}
 }
 
-// network is what lies between three nodes and three NATS servers, and between the servers.
+// network is the network between three nodes and three NATS servers, and between the servers.
 type network struct {
 	t      *testing.T
 	routes [3][3]*link // from which server to which
@@ -231,14 +232,14 @@ type network struct {
 
 func newNetwork(t *testing.T) *network { return &network{t: t} }
 
-// route is the way of a server to another one.
+// route returns the address at which one server reaches another.
 func (n *network) route(from, to int, addr string) string {
 	k := newLink(n.t, addr)
 	n.routes[from][to] = k
 	return k.addr()
 }
 
-// toNATS is the URLs of the servers as the node gets to them.
+// toNATS returns the URLs at which the node reaches the servers.
 func (n *network) toNATS(node int, urls []string) string {
 	var ways []string
 	for _, u := range urls {
@@ -249,14 +250,14 @@ func (n *network) toNATS(node int, urls []string) string {
 	return strings.Join(ways, ",")
 }
 
-// cutNode cuts a node off from all servers, or ends that.
+// cutNode cuts a node off from all servers, or connects it again.
 func (n *network) cutNode(node int, off bool) {
 	for _, k := range n.nodes[node] {
 		k.hold(off)
 	}
 }
 
-// cutServer cuts a server off from the others, or ends that.
+// cutServer cuts a server off from the others, or connects it again.
 func (n *network) cutServer(server int, off bool) {
 	for other := range n.routes {
 		if other != server {

@@ -15,7 +15,8 @@ import (
 	"headcount/test/rig"
 )
 
-// The same tests for a node alone and for several over NATS: there, what is emitted on the first is read on the second.
+// The same tests run on a single node and on several nodes over NATS. On several nodes, events are emitted on the
+// first one and read on the second.
 func TestConformance(t *testing.T) {
 	engines := []struct {
 		name  string
@@ -105,7 +106,8 @@ func emitNumbers(t *testing.T, node string, from, to int) {
 	}
 }
 
-// All readers get the events of several at once in one order, and those of each in the order in which it emitted them.
+// When several clients emit at once, all readers get the events in one order, and those of each client in the order in
+// which it emitted them.
 func testOrder(t *testing.T, emits, reads string) {
 	readers := []*reader{read(t, emits, "lobby", "client-0001"), read(t, reads, "lobby", ""), read(t, reads, "lobby", "client-0003")}
 	const writers, each = 8, 40
@@ -141,7 +143,7 @@ func testOrder(t *testing.T, emits, reads string) {
 	}
 }
 
-// A reader that is cut again and again gets every event once.
+// A reader whose stream is cut again and again gets every event once.
 func testOnce(t *testing.T, emits, reads string) {
 	r := read(t, reads, "lobby", "client-0001")
 	for i := range 200 {
@@ -182,7 +184,7 @@ func testNewcomer(t *testing.T, emits, reads string) {
 	awaitData(t, r, "4")
 }
 
-// Never an error: a gap, and all that is kept.
+// A bad cursor is never an error. The client gets an io:gap and everything that is kept.
 func testBadCursors(t *testing.T, emits, reads string) {
 	emitNumbers(t, emits, 1, 3)
 	r := read(t, reads, "lobby", "client-0001")
@@ -240,7 +242,7 @@ func testIdempotency(t *testing.T, emits, reads string) {
 	awaitData(t, r, "1", "2", "3")
 }
 
-// A newcomer's first count includes it, nobody is left with an old one, and a count is not repeated.
+// The first count of a new client includes it. Nobody keeps an old count, and no count is sent twice.
 func testStates(t *testing.T, emits, reads string) {
 	first := read(t, emits, "lobby", "client-0000")
 	for i := 1; i < 10; i++ {
@@ -272,7 +274,7 @@ func testData(t *testing.T, emits, reads string) {
 	}
 }
 
-// Of more events than are kept the last are kept, and who missed one is told.
+// If there are more events than the history holds, the last ones are kept. A client that missed one gets an io:gap.
 func testBound(t *testing.T, emits, reads string) {
 	r, other := read(t, reads, "lobby", "client-0001"), read(t, reads, "lobby", "client-0003")
 	emitNumbers(t, emits, 1, 2)
@@ -289,7 +291,7 @@ func testBound(t *testing.T, emits, reads string) {
 	awaitData(t, fresh, append([]string{"io:gap"}, numbers(21, 30)...)...)
 }
 
-// A key is remembered also when its event has made room for later ones.
+// An idempotency key is remembered even after its event has left the history.
 func testOldKey(t *testing.T, emits, reads string) {
 	code, first, err := emit(emits, "lobby", "n", "1", "key-1")
 	if err != nil || code != http.StatusOK {

@@ -11,7 +11,7 @@ import (
 	"headcount/test/rig"
 )
 
-// Whoever joins or leaves anywhere is in everybody's count.
+// A client that joins or leaves on any node changes the count on all nodes.
 func TestCountOverNodes(t *testing.T) {
 	url := startNATS(t, 0, t.TempDir()).URL
 	a, b := startNode(t, url).ready(t), startNode(t, url).ready(t)
@@ -56,7 +56,7 @@ func startWatched(t *testing.T) (nodes []*node, watchers []*reader) {
 	return nodes, watchers
 }
 
-// A reader that goes from node to node is one user all the time, in everybody's eyes.
+// A client that moves from node to node is one user all the time, on every node.
 func TestMovesAreInvisible(t *testing.T) {
 	nodes, watchers := startWatched(t)
 	mover := read(t, nodes[0].URL, "lobby", "client-mover")
@@ -86,7 +86,7 @@ func TestMovesAreInvisible(t *testing.T) {
 	}
 }
 
-// An id with streams on two nodes is one user, and stays one when either ends.
+// An id with streams on two nodes is one user. It stays one when either stream ends.
 func TestOneIDTwice(t *testing.T) {
 	url := startNATS(t, 0, t.TempDir()).URL
 	a, b := startNode(t, url).ready(t), startNode(t, url).ready(t)
@@ -101,7 +101,7 @@ func TestOneIDTwice(t *testing.T) {
 	atRest(t, 1, a, b)
 }
 
-// A goodbye and a sign of life count, whichever node hears them, also where the user has no stream.
+// A goodbye and a renewal work on any node, even on one where the user has no stream.
 func TestLeaveElsewhere(t *testing.T) {
 	url := startNATS(t, 0, t.TempDir()).URL
 	linger := func(w *options, _ *cluster.Options) { w.Linger = 20 * time.Second }
@@ -121,7 +121,7 @@ func TestLeaveElsewhere(t *testing.T) {
 	atRest(t, 3, a, b, c)
 }
 
-// atRest waits until all nodes say a count and keep saying it.
+// atRest waits until all nodes report a count and keep reporting it.
 func atRest(t *testing.T, want int, nodes ...*node) {
 	t.Helper()
 	since := time.Now()
@@ -137,8 +137,8 @@ func atRest(t *testing.T, want int, nodes ...*node) {
 	}
 }
 
-// Many that come at once and go on to the next node before anybody was told of them, twice, take the count up, and never
-// down on the way.
+// Many users join at once and move on to the next node before the others have heard of them, twice. The count rises
+// and never falls on the way.
 func TestNewcomersMove(t *testing.T) {
 	nodes, watchers := startWatched(t)
 	const newcomers = 50
@@ -169,8 +169,7 @@ func TestNewcomersMove(t *testing.T) {
 	}
 }
 
-// A user with streams on two nodes says goodbye on the third one. It has left the count of every
-// node within 200 ms.
+// A user with streams on two nodes says goodbye on the third. Every node stops counting the user within 200 ms.
 func TestGoodbyeElsewhere(t *testing.T) {
 	nodes, watchers := startWatched(t)
 	const rounds, within = 20, 200 * time.Millisecond
@@ -201,7 +200,7 @@ func TestGoodbyeElsewhere(t *testing.T) {
 	}
 }
 
-// The first count is right for a user who comes to a node that has just started and is still connecting.
+// The first count is right for a user of a node that has just started and is still connecting to NATS.
 func TestFirstCountOfNewNode(t *testing.T) {
 	url := startNATS(t, 0, t.TempDir()).URL
 	one := read(t, startNode(t, url).ready(t).URL, "lobby", "client-0001")

@@ -24,8 +24,8 @@ import (
 	"headcount/test/rig"
 )
 
-// A node gets to NATS over TLS, with a certificate of its own, a password, a token or an nkey, and past a server that is
-// away; with a wrong password it says so, and shows no secret anywhere.
+// A node connects to NATS over TLS, with a client certificate, a password, a token or an nkey, even if one of the
+// servers is down. With a wrong password it logs an error. No secret appears anywhere.
 func TestCredentials(t *testing.T) {
 	dir := t.TempDir()
 	config := certificates(t, dir)
@@ -103,7 +103,8 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
-// certificates writes ca.pem, and cert.pem and key.pem that it has signed, for 127.0.0.1, and returns what a server needs.
+// certificates writes ca.pem, and a cert.pem and key.pem for 127.0.0.1 that it has signed. It returns the TLS
+// configuration of a server.
 func certificates(t *testing.T, dir string) *tls.Config {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -140,7 +141,7 @@ func certificates(t *testing.T, dir string) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: known, MinVersion: tls.VersionTLS12}
 }
 
-// A NATS without JetStream is named as what it is, in the log and in /readyz.
+// If NATS has no JetStream, the log and /readyz say so.
 func TestNoJetStream(t *testing.T) {
 	addr := rig.FreeAddr(t)
 	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: portOf(addr), NoSigs: true, NoLog: true})

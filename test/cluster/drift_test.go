@@ -17,9 +17,9 @@ import (
 	"headcount/test/rig"
 )
 
-// Three servers of a NATS that drifts: a new leader may number the events in another way than the one before it. So its
-// readers are told by an io:gap, and get everything by the new numbers; a cursor of the former leader is good for nothing.
-// What is read is read from the leader.
+// In an old NATS with three servers, a new leader may number the events in another way than the leader before it.
+// Readers then get an io:gap and everything with its new number. A cursor of the former leader is not valid any more.
+// Events are read from the leader.
 func TestNewLeaderOfOldNATS(t *testing.T) {
 	t.Parallel()
 	servers, urls := startNATSServers(t, debianNATS(t), 3, func(_, _ int, addr string) string { return addr })
@@ -67,7 +67,7 @@ func TestNewLeaderOfOldNATS(t *testing.T) {
 	}
 }
 
-// watchConsumers returns what tells where the consumers of events are that clients of that server read from.
+// watchConsumers returns a function that reports from which server the clients of that server read events.
 func watchConsumers(t *testing.T, url string) (used func() []string) {
 	t.Helper()
 	nc, _ := jetStream(t, url)
@@ -106,8 +106,8 @@ func watchConsumers(t *testing.T, url string) (used func() []string) {
 	}
 }
 
-// An event with a number that the stream is far from, as a former leader of such a NATS may send late: the node does not ask
-// for what was before it without end, and the events of the stream go on.
+// A former leader of an old NATS may send an event late, with a number far from those of the stream. The node does not
+// ask for earlier events again and again, and the events of the stream keep coming.
 func TestStrayEvent(t *testing.T) {
 	t.Parallel()
 	url := startNATS(t, 0, t.TempDir()).URL

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// link is a TCP proxy that can hold back everything, as a network does that loses all packets, that can be slow, and that
-// can change what passes.
+// link is a TCP proxy that can hold everything back, like a network that loses all packets. It can also be slow, and
+// change what passes.
 type link struct {
 	listener net.Listener
 	to       string
@@ -21,7 +21,7 @@ type link struct {
 	conns []net.Conn    // all that there were
 }
 
-// chunk is bytes on their way.
+// chunk is some bytes in transit.
 type chunk struct {
 	due  time.Time
 	data []byte
@@ -74,7 +74,7 @@ func (k *link) carry(c net.Conn) {
 	<-done
 }
 
-// pump copies what comes from src to dst, when it is due.
+// pump copies bytes from src to dst when they are due.
 func (k *link) pump(dst, src net.Conn, back bool) {
 	way := make(chan chunk, 1000)
 	go func() {
@@ -107,7 +107,7 @@ func (k *link) pump(dst, src net.Conn, back bool) {
 	k.pass()
 }
 
-// pass waits while everything is held back.
+// pass waits while the link holds everything back.
 func (k *link) pass() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -123,21 +123,21 @@ func (k *link) hold(held bool) {
 	k.open.Broadcast()
 }
 
-// slow has everything that is sent from now on take that long, each way.
+// slow delays everything that is sent from now on, in both directions.
 func (k *link) slow(delay time.Duration) {
 	k.mu.Lock()
 	k.delay = delay
 	k.mu.Unlock()
 }
 
-// change has edit change what comes back from now on.
+// change lets edit change the bytes from the server from now on.
 func (k *link) change(edit func([]byte)) {
 	k.mu.Lock()
 	k.edit = edit
 	k.mu.Unlock()
 }
 
-// cut ends the connections there are.
+// cut ends all open connections.
 func (k *link) cut() {
 	k.mu.Lock()
 	defer k.mu.Unlock()

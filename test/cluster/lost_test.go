@@ -16,17 +16,17 @@ import (
 	"headcount/internal/hub"
 )
 
-// clock is how NATS writes the time of day.
+// clock is the format in which NATS logs the time of day.
 const clock = "15:04:05.000000"
 
-// ack is the answer that an event was accepted.
+// ack is the answer to an accepted event.
 type ack struct {
 	at       time.Time
 	node, id string
 	tries    int
 }
 
-// acks is who accepted which event, by its data, and where it is said to be in the stream.
+// acks holds the accepted events by their data, with the node that accepted each and its number in the stream.
 type acks struct {
 	mu     sync.Mutex
 	byData map[string]ack
@@ -67,7 +67,7 @@ func (a *acks) lacking(r *reader) (untold []string, told int) {
 	return untold, told
 }
 
-// drifts reports whether each of the servers may number the events in its own way: NATS before 2.11.
+// drifts reports whether each of the servers may number the events in its own way. NATS before 2.11 may.
 func drifts(t *testing.T, urls string) bool {
 	t.Helper()
 	nc, _ := jetStream(t, urls)
@@ -76,8 +76,8 @@ func drifts(t *testing.T, urls string) bool {
 	return err == nil && minor < 11
 }
 
-// explain says of every event that somebody lacks where it was said to be, what the stream has there and around it, and
-// where that reader was: whether NATS has lost it, or the nodes.
+// explain logs, for every event that a reader lacks, its number in the stream, what the stream has there and next to
+// it, and how far the reader was. It shows whether NATS or a node has lost the event.
 func (a *acks) explain(t *testing.T, urls string, servers []*natsd, readers []*reader) {
 	t.Helper()
 	_, js := jetStream(t, urls)

@@ -12,8 +12,8 @@ import (
 	"headcount/test/rig"
 )
 
-// Nodes that open all their rooms at the same time agree, without a consumer of NATS for each room and node, which is more
-// than NATS can make. So when they start, and when NATS comes back.
+// Nodes that open all their rooms at the same time agree. They do so without a NATS consumer for each room and node,
+// because NATS cannot make that many. This holds when the nodes start, and when NATS comes back.
 func TestManyRoomsAtOnce(t *testing.T) {
 	const count, rooms, each = 12, 100, 3
 	dir, port := t.TempDir(), portOf(rig.FreeAddr(t))

@@ -21,7 +21,8 @@ type mover struct {
 	turns []time.Time     // when it said goodbye, came again, said goodbye, …
 }
 
-// there reports whether the user was there all the time from from to to, and whether it was at any time.
+// there reports whether the user was there all the time between two times, and whether it was there at any time
+// between them.
 func (m *mover) there(from, to time.Time) (always, ever bool) {
 	before := 0
 	for _, at := range m.turns {
@@ -34,9 +35,9 @@ func (m *mover) there(from, to time.Time) (always, ever bool) {
 	return before%2 == 0, before%2 == 0
 }
 
-// Users move between three nodes, open twice, and say goodbye on any node; nodes stop. Each watcher on each node is shown
-// all who are there, and nobody who is not, but for those who have come or gone a moment before: 0 wrong numbers.
-// MOVES_SEEDS is how many series of 250 moves; task moves has 10.
+// Users move between three nodes, open two streams, and say goodbye on any node, and nodes stop. Each watcher on each
+// node sees the number of users who are there. Only users who joined or left a moment ago may be missing or included.
+// There are 0 wrong numbers. MOVES_SEEDS is the number of series of 250 moves; task moves runs 10.
 func TestMoves(t *testing.T) {
 	seeds := 1
 	if text := os.Getenv("MOVES_SEEDS"); text != "" {
@@ -50,12 +51,12 @@ func TestMoves(t *testing.T) {
 	}
 }
 
-// A node that is replaced by SIGUSR2 under moves keeps its name, and nobody is shown a wrong number.
+// A node that SIGUSR2 replaces while users move keeps its name, and nobody sees a wrong number.
 func TestMovesThroughUpgrades(t *testing.T) {
 	moves(t, 1, func(s *rig.Server) { t.Logf("nothing was written for %v", s.Upgrade()) })
 }
 
-// moves makes a series of moves, and replaces two nodes meanwhile.
+// moves makes a series of moves, and replaces two nodes in the meantime.
 func moves(t *testing.T, seed uint64, replace func(*rig.Server)) {
 	const users, steps = 40, 250
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -156,8 +157,8 @@ func settled(node string, users int) bool {
 	return false
 }
 
-// follow fails the test unless every count that the reader was shown is one of those who were there, give or take those
-// who came or went within the last 700 ms.
+// follow fails the test unless every count that the reader saw was right at that time. Users who joined or left within
+// the last 700 ms may be counted or not.
 func (r *reader) follow(t *testing.T, name string, movers []*mover, others int) {
 	t.Helper()
 	r.mu.Lock()

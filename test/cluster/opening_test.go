@@ -16,7 +16,7 @@ import (
 	"headcount/test/rig"
 )
 
-// lose makes something of messages that concerns nobody.
+// lose turns some messages into messages that nobody listens for.
 func lose(data []byte, what, instead string) {
 	for {
 		i := bytes.Index(data, []byte(what))
@@ -28,8 +28,8 @@ func lose(data []byte, what, instead string) {
 	}
 }
 
-// What NATS does not bring, a change of a count as well as an event, is found a few seconds later, or when the connection
-// comes back.
+// If NATS loses a message, about a count or an event, the nodes find out within a few seconds or when the connection
+// is back.
 func TestFoundLater(t *testing.T) {
 	t.Parallel()
 	s := startNATS(t, 0, t.TempDir())
@@ -57,7 +57,7 @@ func TestFoundLater(t *testing.T) {
 	r.await(t, 4)
 }
 
-// loseDeltas has what is said of changes lost, and not what is said of whole sets.
+// loseDeltas loses the messages about changes, and keeps those about whole sets.
 func loseDeltas(data []byte) {
 	eachMessage(data, func(subject, payload []byte) {
 		if bytes.Contains(subject, []byte(".room.")) && len(payload) > 0 && payload[0] == 1 {
@@ -66,7 +66,7 @@ func loseDeltas(data []byte) {
 	})
 }
 
-// eachMessage has take change the messages to a room that come whole.
+// eachMessage lets take change the messages to a room that arrive whole.
 func eachMessage(data []byte, take func(subject, payload []byte)) {
 	for {
 		at := bytes.Index(data, []byte("MSG headcount.v2."))
@@ -88,7 +88,8 @@ func eachMessage(data []byte, take func(subject, payload []byte)) {
 	}
 }
 
-// A set that is not what its node says it is, is found by its digest, counted, and asked for.
+// If a node has a wrong set of another node, the digest shows it. The mismatch is counted, and the node asks for the
+// set.
 func TestMismatch(t *testing.T) {
 	t.Parallel()
 	s := startNATS(t, 0, t.TempDir())
@@ -116,7 +117,7 @@ func TestMismatch(t *testing.T) {
 	atRest(t, 2, a, b)
 }
 
-// A sign of life that comes to a node which does not have the user goes to the one that has it, and the user stays there.
+// A renewal that reaches a node without the user is forwarded to the node that has it, and the user stays there.
 func TestSignOfLifeElsewhere(t *testing.T) {
 	url := startNATS(t, 0, t.TempDir()).URL
 	a, b := startNode(t, url).ready(t), startNode(t, url).ready(t)
@@ -135,7 +136,7 @@ func TestSignOfLifeElsewhere(t *testing.T) {
 	atRest(t, 3, a, b)
 }
 
-// Nodes tell each other hashes: no client id is ever on NATS.
+// Nodes send each other hashes. No client id ever reaches NATS.
 func TestNoIDsOnNATS(t *testing.T) {
 	url := startNATS(t, 0, t.TempDir()).URL
 	nc, _ := jetStream(t, url)
@@ -164,8 +165,8 @@ func TestNoIDsOnNATS(t *testing.T) {
 	}
 }
 
-// The key of the hashes is lost with its bucket: the nodes put it there again, and nobody's count moves. Where there is
-// another one, all go over to it.
+// If the key of the hashes is lost with its bucket, the nodes store it again, and no count changes. If NATS has
+// another key, all nodes change to that one.
 func TestKey(t *testing.T) {
 	url := startNATS(t, 0, t.TempDir()).URL
 	a, b := startNode(t, url).ready(t), startNode(t, url).ready(t)
@@ -204,7 +205,7 @@ func TestKey(t *testing.T) {
 	atRest(t, 2, a, b)
 }
 
-// A NATS without JetStream is good enough for counts. Events it cannot keep, and the nodes say so.
+// A NATS without JetStream is enough for counts. It cannot keep events, and the nodes say so.
 func TestCountsWithoutJetStream(t *testing.T) {
 	addr := rig.FreeAddr(t)
 	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: portOf(addr), NoSigs: true, NoLog: true})
@@ -224,7 +225,7 @@ func TestCountsWithoutJetStream(t *testing.T) {
 	}
 }
 
-// A set that is larger than what NATS takes at once comes in parts.
+// A set that is larger than a NATS message is sent in parts.
 func TestLargeSet(t *testing.T) {
 	url := startNATS(t, 0, t.TempDir()).URL
 	a := startNode(t, url).ready(t)

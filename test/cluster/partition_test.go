@@ -9,8 +9,8 @@ import (
 	"headcount/test/rig"
 )
 
-// A node is cut off from NATS without a word, for longer than it takes to be taken for dead. Its streams stay; when it is
-// back it is one with the others, with all they said meanwhile, and nobody is counted twice.
+// The network between a node and NATS fails without a reset, for so long that the others give the node up. Its streams
+// stay open. When the network is back, the node has everything that happened meanwhile, and nobody is counted twice.
 func TestPartition(t *testing.T) {
 	t.Parallel()
 	s := startNATS(t, 0, t.TempDir())
@@ -52,8 +52,8 @@ func TestPartition(t *testing.T) {
 	atRest(t, 3, a, b)
 }
 
-// A reader comes to a node with the cursor of an event that the node cannot have heard of: its NATS server is cut off from
-// the others, and says, as long as it takes it to notice, that there is no such event. The cursor is believed.
+// A client reconnects with the cursor of an event that the node cannot know yet. The NATS server of the node is cut
+// off from the others, and until it notices that, it answers that there is no such event. The node trusts the cursor.
 func TestCursorAhead(t *testing.T) {
 	s := startNATS(t, 0, t.TempDir())
 	way := newLink(t, strings.TrimPrefix(s.URL, "nats://"))

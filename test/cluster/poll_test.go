@@ -11,7 +11,7 @@ import (
 	"headcount/test/rig"
 )
 
-// poller is a reader that polls, each time at the next node, as an EventSource does behind a balancer that knows nothing.
+// poller is a reader that polls the next node each time, like a client behind a load balancer without sticky sessions.
 func poller(t *testing.T, nodes []string, room, id string) *reader {
 	t.Helper()
 	r := &reader{room: room, id: id, polls: true}
@@ -24,8 +24,8 @@ func poller(t *testing.T, nodes []string, room, id string) *reader {
 	return r
 }
 
-// Polls that come to another node each time bring every event once, in order, and are one user all the time, with a client
-// id and without.
+// Polls that reach another node each time bring every event once and in order. They are one user all the time, with a
+// client id and without.
 func TestPollsOverNodes(t *testing.T) {
 	nodes, watchers := startWatched(t)
 	var urls []string
@@ -88,8 +88,9 @@ func TestPollsOverNodes(t *testing.T) {
 	}
 }
 
-// A stream behind a proxy counts while its reader answers, whichever node hears that; one that nobody answers ends after 5 s,
-// for it may be held back on the way. ALIVE_TIME says for how long this looks at it; 2 min see more than one lease.
+// A stream behind a proxy counts while its client answers, on whichever node. A stream whose client never answers ends
+// after 5 s, because a proxy may hold it back. ALIVE_TIME is how long the test watches; 2 min cover more than one
+// lease.
 func TestAliveElsewhere(t *testing.T) {
 	lasting := 7 * time.Second
 	if text := os.Getenv("ALIVE_TIME"); text != "" {

@@ -34,8 +34,8 @@ type natsd struct {
 	cmd  *exec.Cmd // nil while it is not running
 }
 
-// buildNatsd builds the NATS server that go.mod names. The environment variable NATS_SERVER names another one to use, such
-// as Debian's /usr/sbin/nats-server.
+// buildNatsd builds the NATS server that go.mod names. The environment variable NATS_SERVER names another binary to
+// use, such as Debian's /usr/sbin/nats-server.
 var buildNatsd = sync.OnceValues(func() (string, error) {
 	if bin := os.Getenv("NATS_SERVER"); bin != "" {
 		return bin, nil
@@ -60,7 +60,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// startNATSCluster runs count NATS servers that are one cluster, and returns them and the URLs of all.
+// startNATSCluster runs a cluster of NATS servers. It returns them and the URLs of all.
 func startNATSCluster(t *testing.T, count int) ([]*natsd, string) {
 	t.Helper()
 	return startNATSServers(t, natsdBin(t), count, func(_, _ int, addr string) string { return addr })
@@ -75,8 +75,8 @@ func natsdBin(t *testing.T) string {
 	return bin
 }
 
-// startNATSServers is startNATSCluster of the servers in that binary, where way says how a server gets to another one, which
-// is at addr.
+// startNATSServers is startNATSCluster with a given binary. The function way returns the address at which one server
+// reaches another one.
 func startNATSServers(t *testing.T, bin string, count int, way func(from, to int, addr string) string) ([]*natsd, string) {
 	t.Helper()
 	var servers []*natsd
@@ -148,7 +148,7 @@ func (s *natsd) start() {
 	s.cmd = cmd
 }
 
-// kill ends it as a crash would.
+// kill ends the server like a crash.
 func (s *natsd) kill() {
 	if s.cmd != nil {
 		s.cmd.Process.Kill()
@@ -183,7 +183,7 @@ func leader(t *testing.T, servers []*natsd, urls string) *natsd {
 	return nil
 }
 
-// startNodes runs nodes as processes of their own.
+// startNodes runs each node in a process of its own.
 func startNodes(t *testing.T, count int, urls string, args ...string) []*rig.Server {
 	t.Helper()
 	var nodes []*rig.Server
@@ -195,7 +195,7 @@ func startNodes(t *testing.T, count int, urls string, args ...string) []*rig.Ser
 
 var adminForm = regexp.MustCompile(`msg="admin listening" addr=(\S+)`)
 
-// statsOf is what /stats of a process says of the cluster.
+// statsOf returns the cluster part of /stats of a process.
 func statsOf(t *testing.T, n *rig.Server) (s stats) {
 	t.Helper()
 	found := adminForm.FindAllStringSubmatch(n.Log(), -1) // it may have been restarted
@@ -213,7 +213,7 @@ func statsOf(t *testing.T, n *rig.Server) (s stats) {
 	return s
 }
 
-// missed waits until an operator who looks at a node sees that another one says nothing, and then that it is dead.
+// missed waits until /stats of a node shows that another node is silent, and then that it has expired.
 func missed(t *testing.T, n *rig.Server, nodes int) {
 	t.Helper()
 	rig.Wait(t, 5*time.Second, "/stats shows a node that is silent", func() bool {
@@ -231,7 +231,7 @@ func missed(t *testing.T, n *rig.Server, nodes int) {
 	}
 }
 
-// A node that is killed takes its users out of everybody's count within 6 s.
+// Within 6 s of the death of a node, its users are in nobody's count.
 func TestKilledNode(t *testing.T) {
 	_, urls := startNATSCluster(t, 1)
 	nodes := startNodes(t, 3, urls)
@@ -261,7 +261,7 @@ func TestKilledNode(t *testing.T) {
 	}
 }
 
-// Users of a node that is killed come back elsewhere at once, and nobody sees one of them twice.
+// The users of a killed node reconnect to other nodes at once, and nobody sees one of them twice.
 func TestNeverTwice(t *testing.T) {
 	t.Parallel()
 	_, urls := startNATSCluster(t, 1)
@@ -296,8 +296,8 @@ func TestNeverTwice(t *testing.T) {
 	}
 }
 
-// A node that is frozen for 20 s, longer than it takes to be taken for dead and than its readers wait, counts again when it
-// thaws; its users who went elsewhere meanwhile are counted once, and those who stayed get what was emitted meanwhile.
+// A node is frozen for 20 s, so long that the other nodes and its own clients give it up. When it thaws, it counts
+// again. Users who moved elsewhere meanwhile are counted once. Users who stayed get the events that they missed.
 func TestFrozenNode(t *testing.T) {
 	t.Parallel()
 	_, urls := startNATSCluster(t, 1)

@@ -15,8 +15,8 @@ import (
 	"headcount/test/rig"
 )
 
-// reader is a client that stays: it comes back after every end, to the node that is set, with its cursor, like a browser
-// without the long delays.
+// reader is a client that always reconnects, to the node that is set and with its cursor. It does so like a browser,
+// but without the long delays.
 type reader struct {
 	room, id string
 	polite   bool   // it waits as long as it is told to before it comes back, and answers what wants an answer
@@ -72,7 +72,7 @@ func start(t *testing.T, r *reader) *reader {
 	return r
 }
 
-// run lets the reader follow the room until it is stopped, or the test ends.
+// run reads the room until the reader is stopped or the test ends.
 func (r *reader) run(t *testing.T, follow func(ctx context.Context)) {
 	r.sub = r.subscriber()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -88,7 +88,7 @@ func (r *reader) run(t *testing.T, follow func(ctx context.Context)) {
 	}()
 }
 
-// once reads one stream, or one poll, to its end, and returns how long it is told to wait.
+// once reads one stream or one poll to its end, and returns the reconnection time that it got.
 func (r *reader) once(ctx context.Context) (retry time.Duration) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -103,7 +103,7 @@ func (r *reader) once(ctx context.Context) (retry time.Duration) {
 	return time.Second
 }
 
-// subscriber is what reads for it.
+// subscriber returns the SSE client of the reader.
 func (r *reader) subscriber() *rig.Subscriber {
 	s := &rig.Subscriber{URL: "http://node", Room: r.room, ID: r.id, Poll: r.polls, Take: r.take, Header: http.Header{}}
 	s.SetCursor(r.from)
@@ -154,7 +154,7 @@ func (r *reader) take(ctx context.Context, e *rig.Event) (keep bool) {
 	return false
 }
 
-// hop goes to a node now.
+// hop moves the reader to another node now.
 func (r *reader) hop(node string) {
 	r.mu.Lock()
 	r.node = node
@@ -165,14 +165,14 @@ func (r *reader) hop(node string) {
 	}
 }
 
-// strand has the reader stay where it is, and nowhere once that ends.
+// strand lets the reader stay on its stream, and not reconnect when that ends.
 func (r *reader) strand() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.node = "http://127.0.0.1:1"
 }
 
-// count is the last count, 0 before the first.
+// count returns the last count, or 0 before the first.
 func (r *reader) count() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -189,7 +189,7 @@ func (r *reader) seen() []int {
 	return append([]int(nil), r.counts...)
 }
 
-// forget drops the counts that were seen, but for the last.
+// forget drops all counts but the last.
 func (r *reader) forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -209,14 +209,14 @@ func (r *reader) opens() (n int) {
 
 func (r *reader) cursor() string { return r.sub.Cursor() }
 
-// time returns when the event of that number came.
+// time returns when the event with that index came.
 func (r *reader) time(i int) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.events[i].At
 }
 
-// data returns the data of all events so far, an io:gap as its name.
+// data returns the data of all events so far. An io:gap is included by its name.
 func (r *reader) data() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,5 +1,5 @@
-// Package cluster puts several real nodes on real NATS servers: the fast tests in one process, the others with a process
-// for each of them.
+// Package cluster tests several real nodes on real NATS servers. The fast tests run in one process, the others in one
+// process per node.
 package cluster
 
 import (
@@ -35,15 +35,15 @@ import (
 
 const token = "secret"
 
-// natsServer is one NATS server, in this process if it can be.
+// natsServer is one NATS server. It runs in this process if possible.
 type natsServer struct {
 	URL     string
 	monitor string
 	stop    func()
 }
 
-// startNATS runs a NATS server on the port, 0 = any, that keeps its files in dir and no more than limit bytes of them,
-// 0 = any number. The environment variable NATS_SERVER names a binary of another one than that of go.mod.
+// startNATS runs a NATS server on a port (0 = any). It keeps its files in dir, at most limit bytes (0 = no limit). The
+// environment variable NATS_SERVER names another binary than that of go.mod.
 func startNATS(t *testing.T, port int, dir string, limit ...int64) *natsServer {
 	t.Helper()
 	return startNATSOf(t, os.Getenv("NATS_SERVER"), port, dir, limit...)
@@ -96,7 +96,7 @@ func startNATSOf(t *testing.T, bin string, port int, dir string, limit ...int64)
 	return n
 }
 
-// traffic is how many bytes the server has taken and sent.
+// traffic returns how many bytes the server has received and sent.
 func (n *natsServer) traffic(t *testing.T) (in, out int64) {
 	t.Helper()
 	resp, err := http.Get(n.monitor + "/varz")
@@ -137,7 +137,7 @@ type node struct {
 	stop    func()
 }
 
-// joiner is a backend that keeps what the engine gets, for the tests.
+// joiner is a backend that gives the tests access to what the engine gets.
 type joiner struct {
 	engine.Backend
 	n *node
@@ -148,13 +148,13 @@ func (j joiner) Join(rooms hub.Options, users *presence.Table) (h *hub.Hub, n en
 	return h, j.n.cluster, err
 }
 
-// options of a node, beside those of its cluster.
+// options are the options of a node, without those of its cluster.
 type options struct {
 	engine.Options
 	MaxEvent int64
 }
 
-// startNode runs a node; urls is "" for one that is alone. It is ready when it is returned, if NATS is.
+// startNode runs a node, without a cluster if urls is "". It returns when the node is ready, if NATS is running.
 func startNode(t *testing.T, urls string, change ...func(*options, *cluster.Options)) *node {
 	t.Helper()
 	n := &node{log: &rig.Buffer{}}
@@ -203,7 +203,7 @@ func startNode(t *testing.T, urls string, change ...func(*options, *cluster.Opti
 	return n
 }
 
-// routes is what the node answers: as the server does, to those who have the token.
+// routes returns the handler of a node. Like the server, it accepts an emit only with the token.
 func (n *node) routes(maxEvent int64, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	policy := &auth.Policy{Token: token}
@@ -224,14 +224,14 @@ func (n *node) routes(maxEvent int64, log *slog.Logger) http.Handler {
 	return mux
 }
 
-// ready waits until the node says so.
+// ready waits until the node reports that it is ready.
 func (n *node) ready(t *testing.T) *node {
 	t.Helper()
 	rig.Wait(t, 10*time.Second, n.URL+" is ready", func() bool { return status(n.URL+"/readyz") == http.StatusOK })
 	return n
 }
 
-// stats is what /stats says of the cluster.
+// stats is the cluster part of /stats.
 type stats struct {
 	Cluster string     `json:"cluster"`
 	Nodes   []nodeSeen `json:"nodes"`
@@ -258,7 +258,7 @@ func (n *node) stats(t *testing.T) stats {
 	return s
 }
 
-// readyz is what /readyz says.
+// readyz returns the body of /readyz.
 func readyz(t *testing.T, url string) string {
 	t.Helper()
 	resp, err := http.Get(url + "/readyz")
@@ -307,7 +307,7 @@ func emit(node, room, event, data, key string) (int, emitted, error) {
 	return resp.StatusCode, a, err
 }
 
-// mustEmit is emit where nothing may go wrong.
+// mustEmit is emit, and fails the test if the event is not accepted.
 func mustEmit(t *testing.T, node, room, event, data string) emitted {
 	t.Helper()
 	code, a, err := emit(node, room, event, data, "")
@@ -317,7 +317,7 @@ func mustEmit(t *testing.T, node, room, event, data string) emitted {
 	return a
 }
 
-// count is what GET /count says.
+// count returns the number of GET /count.
 func count(node, room string) int {
 	resp, err := http.Get(node + "/count?room=" + url.QueryEscape(room))
 	if err != nil {

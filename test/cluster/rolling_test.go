@@ -13,8 +13,8 @@ import (
 	"headcount/test/rig"
 )
 
-// Each of three nodes behind a load balancer is restarted in turn, while events are emitted and somebody comes and goes, on
-// any node. No count that anybody is shown is another than the true one, and every event reaches everybody once.
+// Each of three nodes behind a load balancer is restarted in turn. Meanwhile events are emitted and a user joins and
+// leaves, on any node. Nobody sees a wrong count, and every event reaches everybody once.
 func TestRollingRestart(t *testing.T) {
 	_, urls := startNATSCluster(t, 1)
 	// So short that -linger alone would keep nobody counted who is on the way to the next node.
@@ -88,8 +88,8 @@ func TestRollingRestart(t *testing.T) {
 	t.Logf("%d users opened %d streams and saw %d counts while %d events were emitted", users, opens, counts, emits)
 }
 
-// follows fails the test unless every count that the reader was shown is the true one: users, and one more from every
-// other turn to the next. It may be late, and pass a turn over, but not be ahead of one, nor go back behind it.
+// follows fails the test unless every count that the reader saw was right. That is users, and one more after every
+// other turn. A count may be late and skip a turn, but not be ahead of a turn or go back.
 func (r *reader) follows(t *testing.T, users int, turns []time.Time) {
 	t.Helper()
 	r.mu.Lock()
@@ -106,7 +106,7 @@ func (r *reader) follows(t *testing.T, users int, turns []time.Time) {
 	}
 }
 
-// keepEmit emits a number until it is accepted: the node may be stopping.
+// keepEmit emits a number until it is accepted, because the node may be stopping.
 func keepEmit(node string, i int) bool {
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		code, _, err := emit(node, "lobby", "n", fmt.Sprint(i), fmt.Sprintf("key-%d", i))
@@ -117,7 +117,7 @@ func keepEmit(node string, i int) bool {
 	return false
 }
 
-// say is post for a goroutine of its own. A connection to a node that stops may be cut while it asks.
+// say is post for use in another goroutine. A connection to a node that stops may be cut during the request.
 func say(t *testing.T, url, id string) {
 	last := ""
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
@@ -134,8 +134,8 @@ func say(t *testing.T, url, id string) {
 	t.Errorf("%s: got %s, want 204", url, last)
 }
 
-// Whom a node that has stopped still counted is counted once, whatever it does on the others: says goodbye, reports that it is
-// there, or comes back. Who does nothing is gone when its time is over.
+// A user of a node that has stopped is counted once, whatever it does next on the other nodes. It may say goodbye,
+// renew its lease, or reconnect. A user that does nothing leaves the count when its grace period ends.
 func TestStoppedNode(t *testing.T) {
 	t.Parallel()
 	url := startNATS(t, 0, t.TempDir()).URL

@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// Readers of every kind (streams, streams behind a proxy, without an id, and polls, which change their node each time) in
-// four rooms, some ids in two of them, while NATS is killed for 8 s and frozen for 3 s, in turn. At rest every node shows the
-// truth, 3 s after the end of each fault; and nobody vanishes from any count while NATS is frozen. SERIES_ROUNDS is how
-// often: each takes half a minute.
+// Readers of all kinds are in four rooms: streams, proxied streams, streams without an id, and polls that change their
+// node each time. Some ids are in two rooms. NATS is killed for 8 s and frozen for 3 s, in turn. 3 s after the end of
+// each fault every node shows the right count. While NATS is frozen nobody vanishes from any count. SERIES_ROUNDS is
+// the number of rounds of half a minute.
 func TestSeries(t *testing.T) {
 	rounds := 1
 	if text := os.Getenv("SERIES_ROUNDS"); text != "" {

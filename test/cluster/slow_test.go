@@ -12,8 +12,8 @@ import (
 	"headcount/test/rig"
 )
 
-// NATS is slow for one node. Within its patience all goes on, later; beyond, the node is as if NATS were away, and comes
-// back by itself.
+// NATS is slow for one node. Up to the node's timeouts everything works, only later. Beyond them the node behaves as
+// if NATS were down, and recovers by itself.
 func TestSlowNATS(t *testing.T) {
 	s := startNATS(t, 0, t.TempDir())
 	way := newLink(t, strings.TrimPrefix(s.URL, "nats://"))
@@ -65,8 +65,8 @@ func TestSlowNATS(t *testing.T) {
 	}
 }
 
-// The clock of NATS is a year ahead of a node's, a year behind, or jumps by two while they run: nobody dies of it, and the
-// history is as old as it is.
+// The clock of NATS is a year ahead of a node's clock, a year behind it, or jumps by two years while they run.
+// Everything keeps working, and the history gets no older than it is.
 func TestClocks(t *testing.T) {
 	s := startNATS(t, 0, t.TempDir())
 	way := newLink(t, strings.TrimPrefix(s.URL, "nats://"))
@@ -102,7 +102,8 @@ func TestClocks(t *testing.T) {
 	}
 }
 
-// Debian's NATS does not say what time it is, and is a year behind or ahead: a room is loaded with its history all the same.
+// Debian's NATS does not report its time, and its clock is a year behind or ahead. A room is loaded with its history
+// anyway.
 func TestClockOfOldNATS(t *testing.T) {
 	s := startNATSOf(t, debianNATS(t), 0, t.TempDir())
 	way := newLink(t, strings.TrimPrefix(s.URL, "nats://"))
@@ -123,7 +124,7 @@ var (
 	ackForm   = regexp.MustCompile(`\$JS\.ACK\.[^. ]+\.[^. ]+\.\d+\.\d+\.\d+\.(\d{4})\d{15}\.`) // the time of an event that a consumer gets
 )
 
-// years changes the times in what NATS says of the present by so many years, and not their length.
+// years shifts the times in messages of NATS by a number of years, and keeps their length.
 func years(count int) func([]byte) {
 	return func(data []byte) {
 		for _, at := range stampForm.FindAllSubmatchIndex(data, -1) {

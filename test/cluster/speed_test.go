@@ -21,12 +21,13 @@ import (
 	"headcount/test/rig"
 )
 
-// goals reports whether the goals must be met, as they are where nothing else runs: task speed. Else the figures are for people:
-// a busy machine is not a fault.
+// goals reports whether the goals must be met. They must under task speed, where nothing else runs. Otherwise the test
+// only logs its figures, because a busy machine is not a fault.
 func goals() bool { return os.Getenv("SPEED") == "goals" }
 
-// From an emit on one node to its receipt on another, idle, beside what NATS alone takes to send out what it has stored: 99
-// of 100 within 10 ms. Of five rounds the best counts, since other programs run on the machine too.
+// 99 of 100 events take at most 10 ms from an emit on one node to their receipt on another, on an idle machine. The
+// log shows what NATS alone takes to send out a stored message. The best of five rounds counts, because other programs
+// run on the machine too.
 func TestEmitLatency(t *testing.T) {
 	for _, count := range []int{1, 3} {
 		t.Run(fmt.Sprintf("%d NATS servers", count), func(t *testing.T) {
@@ -81,7 +82,7 @@ func TestEmitLatency(t *testing.T) {
 	}
 }
 
-// A join on one node is in the count that the other displays within 300 ms. Of three rounds the best counts.
+// A join on one node is in the count of the other within 300 ms. The best of three rounds counts.
 func TestJoinLatency(t *testing.T) {
 	url := startNATS(t, 0, t.TempDir()).URL
 	a, b := startNode(t, url).ready(t), startNode(t, url).ready(t)
@@ -114,10 +115,10 @@ func TestJoinLatency(t *testing.T) {
 	}
 }
 
-// Emits a second on three nodes, against what the same NATS stores of one that publishes to it and waits for each answer,
-// which is what nats bench does by default, and of as many as emit. NATS_BENCH is how to call the nats of
-// github.com/nats-io/natscli, which then publishes, too: task emits.
-// Of three rounds the best counts, since other programs run on the machine too.
+// The rate of emits on three nodes is compared with the rate at which the same NATS stores messages. Its publishers
+// wait for each answer, as nats bench does by default; there are one, and as many as emitters. NATS_BENCH is the
+// command of nats from github.com/nats-io/natscli, which then publishes too: see task emits. The best of three rounds
+// counts, because other programs run on the machine too.
 func TestEmitRate(t *testing.T) {
 	_, urls := startNATSCluster(t, 3)
 	var nodes []*rig.Server
@@ -175,7 +176,7 @@ func TestEmitRate(t *testing.T) {
 
 var benchRate = regexp.MustCompile(`([0-9][0-9,.]*) msgs/sec`)
 
-// natsBench is how many messages a second the real nats bench publishes to the events, by one client.
+// natsBench returns how many messages a second one client of the real nats bench publishes to the event stream.
 func natsBench(t *testing.T, nats []string, urls string) float64 {
 	t.Helper()
 	cmd := exec.Command(nats[0], slices.Concat(nats[1:], []string{"bench", "js", "pub", "sync", "--no-context", "--no-progress", "--server", urls,
@@ -192,7 +193,7 @@ func natsBench(t *testing.T, nats []string, urls string) float64 {
 	return n
 }
 
-// rate calls do from so many goroutines, and returns how often a second it succeeded.
+// rate calls do from a number of goroutines, and returns how often it succeeded per second.
 func rate(workers int, lasting time.Duration, do func(w int) bool) float64 {
 	var done atomic.Int64
 	var running sync.WaitGroup

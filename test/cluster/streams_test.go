@@ -13,10 +13,10 @@ import (
 	"headcount/test/rig"
 )
 
-// everything is what a headcount with the default prefix keeps in JetStream.
+// everything lists what headcount with the default prefix keeps in JetStream.
 var everything = []string{"headcount_events", "KV_headcount_shared"}
 
-// Each stream and bucket has three replicas where NATS has three servers, also one that was made while there was a single one.
+// Each stream and bucket has three replicas where NATS has three servers, even if it was made when there was only one.
 func TestReplicas(t *testing.T) {
 	_, urls := startNATSCluster(t, 3)
 	_, js := jetStream(t, urls)
@@ -43,7 +43,8 @@ func TestReplicas(t *testing.T) {
 	}
 }
 
-// Streams and buckets that somebody deletes are made again, and all goes on, also in rooms that are opened meanwhile.
+// Streams and buckets that somebody deletes are made again. Everything keeps working, also in rooms that are opened
+// meanwhile.
 func TestDeletedStreams(t *testing.T) {
 	for _, name := range everything {
 		t.Run(name, func(t *testing.T) {
@@ -79,8 +80,7 @@ func TestDeletedStreams(t *testing.T) {
 	}
 }
 
-// What is not well formed, on any subject that a node listens to, is passed over, and so is what nodes of another version
-// say.
+// A node ignores malformed messages on any of its subjects, and messages of nodes of another version.
 func TestGarbage(t *testing.T) {
 	url := startNATS(t, 0, t.TempDir()).URL
 	a, b := startNode(t, url).ready(t), startNode(t, url).ready(t)

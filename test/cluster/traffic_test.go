@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// A join is at most one message to NATS where they are rare, and a busy room at most ten a second for each node.
+// A join sends at most one message to NATS if joins are rare. A busy room sends at most ten a second per node.
 func TestMessagesPerJoin(t *testing.T) {
 	url := startNATS(t, 0, t.TempDir()).URL
 	a, b := startNode(t, url).ready(t), startNode(t, url).ready(t)

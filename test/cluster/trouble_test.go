@@ -13,7 +13,7 @@ import (
 	"headcount/test/rig"
 )
 
-// A cursor of one node is good on another, also when all nodes have been restarted in between.
+// A cursor of one node is valid on another, also after all nodes have been restarted.
 func TestResumeAcrossRestart(t *testing.T) {
 	url := startNATS(t, 0, t.TempDir()).URL
 	a, b := startNode(t, url).ready(t), startNode(t, url).ready(t)
@@ -29,7 +29,7 @@ func TestResumeAcrossRestart(t *testing.T) {
 	awaitData(t, newReaderFrom(t, []string{c.URL}, "lobby", "client-0001", r.cursor()), numbers(4, 7)...)
 }
 
-// NATS is not there when the nodes start: each is alone, and says so, until NATS comes.
+// If NATS is down when the nodes start, each works alone and says so until NATS is there.
 func TestNATSNotThereYet(t *testing.T) {
 	url := "nats://" + rig.FreeAddr(t)
 	a, b := startNode(t, url), startNode(t, url)
@@ -59,7 +59,7 @@ func TestNATSNotThereYet(t *testing.T) {
 	}
 }
 
-// NATS goes away and comes back, with what it kept.
+// NATS goes down and comes back with its data.
 func TestNATSAway(t *testing.T) {
 	dir := t.TempDir()
 	s := startNATS(t, 0, dir)
@@ -118,7 +118,7 @@ func TestNATSAway(t *testing.T) {
 	}
 }
 
-// NATS comes back without what it had kept: readers are told, and all goes on.
+// NATS comes back without its data. Clients get an io:gap, and everything keeps working.
 func TestNATSLosesEverything(t *testing.T) {
 	s := startNATS(t, 0, t.TempDir())
 	a, b := startNode(t, s.URL).ready(t), startNode(t, s.URL).ready(t)
@@ -138,7 +138,7 @@ func TestNATSLosesEverything(t *testing.T) {
 	awaitData(t, newReaderFrom(t, []string{b.URL}, "lobby", "client-000b", away.cursor()), "io:gap", "6", "7")
 }
 
-// Events that NATS stores and does not send out reach the readers all the same.
+// Events that NATS stores but does not send out reach the clients anyway.
 func TestEventsThatAreNotSent(t *testing.T) {
 	s := startNATS(t, 0, t.TempDir())
 	way := newLink(t, strings.TrimPrefix(s.URL, "nats://"))
@@ -156,10 +156,10 @@ func TestEventsThatAreNotSent(t *testing.T) {
 	awaitData(t, ra, numbers(1, 8)...)
 }
 
-// loseEvents has events that are sent out lost. They have a header; what nodes say to a room has none.
+// loseEvents loses the events that NATS sends out. They have a header, and messages between nodes have none.
 func loseEvents(data []byte) { lose(data, "HMSG headcount.live.", "HMSG headcount.lost.") }
 
-// NATS reports that nothing is left when one event is: of NATS 2.9 it was seen.
+// NATS reports that no event is left although there is one. NATS 2.9 was seen to do that.
 func TestLastEventWithheld(t *testing.T) {
 	s := startNATS(t, 0, t.TempDir())
 	way := newLink(t, strings.TrimPrefix(s.URL, "nats://"))
@@ -179,7 +179,7 @@ func TestLastEventWithheld(t *testing.T) {
 	awaitData(t, r, numbers(2, 22)...)
 }
 
-// NATS takes an event for a second attempt, and does not have the first: it is kept all the same.
+// NATS takes an event for a repeated attempt although it does not have the first one. The event is kept anyway.
 func TestLostFirstAttempt(t *testing.T) {
 	s := startNATS(t, 0, t.TempDir())
 	way := newLink(t, strings.TrimPrefix(s.URL, "nats://"))
@@ -202,7 +202,7 @@ func TestLostFirstAttempt(t *testing.T) {
 	awaitData(t, r, "1", "2", "2")
 }
 
-// Several headcounts on one NATS do not hear each other.
+// Clusters with different prefixes on one NATS do not affect each other.
 func TestPrefixes(t *testing.T) {
 	url := startNATS(t, 0, t.TempDir()).URL
 	other := func(_ *options, c *cluster.Options) { c.Prefix = "other" }
@@ -215,7 +215,7 @@ func TestPrefixes(t *testing.T) {
 	atRest(t, 1, a, b)
 }
 
-// Nodes hear the events of rooms that have readers there, and no others.
+// A node receives the events of the rooms that have clients there, and no others.
 func TestInterest(t *testing.T) {
 	s := startNATS(t, 0, t.TempDir())
 	a, b := startNode(t, s.URL).ready(t), startNode(t, s.URL).ready(t)
@@ -235,7 +235,7 @@ func TestInterest(t *testing.T) {
 	}
 }
 
-// A password is in no log and in no answer.
+// No log and no answer contains a password.
 func TestNoPasswordInLogs(t *testing.T) {
 	const password = "hunter2-äß"
 	addr := rig.FreeAddr(t)
@@ -259,7 +259,7 @@ func TestNoPasswordInLogs(t *testing.T) {
 	}
 }
 
-// NATS has no space left: what it cannot keep is refused and reaches nobody; all else goes on.
+// NATS is out of space. Events that it cannot keep are refused and reach nobody. Everything else keeps working.
 func TestNoSpace(t *testing.T) {
 	s := startNATS(t, 0, t.TempDir(), 200_000)
 	a, b := startNode(t, s.URL).ready(t), startNode(t, s.URL).ready(t)
@@ -296,7 +296,7 @@ func TestNoSpace(t *testing.T) {
 	}
 }
 
-// An event that NATS takes no more, because it is larger than its max_payload, is too large.
+// An event above the max_payload of NATS is refused as too large.
 func TestTooLargeForNATS(t *testing.T) {
 	url := startNATS(t, 0, t.TempDir()).URL
 	a := startNode(t, url, func(w *options, _ *cluster.Options) { w.MaxEvent = 4 << 20 }).ready(t)

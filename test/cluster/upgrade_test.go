@@ -12,9 +12,9 @@ import (
 	"headcount/test/rig"
 )
 
-// One of three nodes is replaced by SIGUSR2 three times, while requests of all kinds come to it. Nobody is refused, each
-// reader on each node gets each event once and in order and keeps its stream, all numbers are right, and the others go on
-// with a node of the same name.
+// SIGUSR2 replaces one of three nodes three times while it gets requests of all kinds. No request is refused. Each
+// client on each node keeps its stream and gets each event once and in order. All counts are right, and the node keeps
+// its name.
 func TestRequestsThroughUpgrades(t *testing.T) {
 	_, urls := startNATSCluster(t, 1)
 	nodes := startNodes(t, 3, urls)
