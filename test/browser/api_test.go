@@ -41,7 +41,7 @@ const js = `
 	window.users = async (room) => (await (await fetch('/count?room=' + room)).json()).users
 	true`
 
-// Each expression runs in a page of its own, on a room of its own, and says 'ok' or what was wrong.
+// Each expression runs in a page and a room of its own. It returns 'ok' or what was wrong.
 func TestAPI(t *testing.T) {
 	server := rig.Start(t, "-token", token)
 	chrome := newChrome(t)
@@ -243,7 +243,7 @@ func TestAPI(t *testing.T) {
 	}
 }
 
-// What is emitted as JSON arrives as the same value, whatever is in it.
+// Data that is emitted as JSON arrives as the same value, whatever it contains.
 func TestData(t *testing.T) {
 	server := rig.Start(t, "-token", token)
 	tb := newChrome(t).open(server.URL + "/test/client.html")
@@ -284,7 +284,7 @@ func TestWorker(t *testing.T) {
 	tb.faultless()
 }
 
-// A server that renders pages imports the client too, and has no window.
+// A server that renders pages imports the client too, and there is no window.
 func TestModuleWithoutWindow(t *testing.T) {
 	node := rig.Need(t, "node", "apt-get install nodejs")
 	module := filepath.Join(rig.Root(), "assets", "io.mjs")
@@ -294,7 +294,7 @@ func TestModuleWithoutWindow(t *testing.T) {
 	}
 }
 
-// io('https://other.host/room'): count, and goodbye, go to the other host.
+// With io('https://other.host/room') the count comes from the other host, and the goodbye goes there.
 func TestOtherOrigin(t *testing.T) {
 	site := rig.Start(t)
 	server := rig.Start(t, "-origins", site.URL)
@@ -328,7 +328,7 @@ func TestOtherOrigin(t *testing.T) {
 	tb.faultless("/favicon.ico")
 }
 
-// A page of an origin that the server does not list hears the server's sentence, and not only that something failed.
+// A page of an origin that the server does not list gets the server's sentence, and not only "Failed to fetch".
 func TestUnlistedOrigin(t *testing.T) {
 	site, server := rig.Start(t), rig.Start(t)
 	tb := newChrome(t).open(site.URL + "/healthz") // a page that may connect to anywhere

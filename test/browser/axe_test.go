@@ -46,7 +46,7 @@ func axeFinds(tb *tab, axe string) string {
 	return eval[string](tb, `found.violations.map((v) => v.id + ': ' + v.help + ' ' + v.nodes.map((n) => n.html).join(' ')).join('\n')`)
 }
 
-// axeSource is axe-core of package-lock.json, installed if it is not there yet.
+// axeSource returns the source of axe-core as pinned in package-lock.json. It installs the package if it is missing.
 func axeSource(t *testing.T) string {
 	t.Helper()
 	if err := rig.InstallNPM("."); err != nil {

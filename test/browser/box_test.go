@@ -18,7 +18,7 @@ import (
 	"headcount/test/rig"
 )
 
-// A manner is what a box does to the streams that pass it.
+// manner is how a middlebox treats the streams that pass it.
 type manner int
 
 const (
@@ -37,8 +37,9 @@ const (
 	tires                  // passes, and breaks the connection after 1.5 s of silence
 )
 
-// A box is what stands between browsers and a server: a reverse proxy that does to GET /events what some do. Like many of
-// them it says in no header that it is there to browsers, and does not tell the server when a browser hangs up.
+// box is a middlebox between browsers and a server. It is a reverse proxy that treats GET /events as some real ones
+// do. Like many of them it sends no header that reveals it to browsers, and it does not tell the server when a browser
+// disconnects.
 type box struct {
 	*httptest.Server
 
@@ -73,14 +74,15 @@ func (b *box) now() manner {
 	return b.manner
 }
 
-// seen returns how many streams are open, the most there were at once, how many there were in all, and how many polls.
+// seen returns how many streams are open, the most that were open at once, how many there were in all, and how many
+// polls.
 func (b *box) seen() (open, most, streams, polls int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.open, b.most, b.streams, b.polls
 }
 
-// enter notes a request for events and returns what to do with it.
+// enter notes a request for events and returns how to treat it.
 func (b *box) enter(q url.Values) (how manner, poll bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -9,7 +9,8 @@ import (
 	"headcount/test/rig"
 )
 
-// Boxes that change what passes: the right count within 4 s, each event within a second and once, and the connection stays.
+// Through middleboxes that change what passes, a page has the right count within 4 s and each event within a second
+// and once. Its connection stays up.
 func TestBoxes(t *testing.T) {
 	for name, test := range map[string]struct {
 		how manner

@@ -31,10 +31,10 @@ const (
 	slow = 20 * time.Second       // for what has no bound of its own, on a busy machine
 )
 
-// policy is as strict as a site's can be. The pages of testdata are served with it.
+// policy is as strict as a Content-Security-Policy can be. The pages of testdata are served with it.
 const policy = "default-src 'none'; script-src 'self'; connect-src 'self'; img-src data:"
 
-// A chrome is as a Chromium with a profile of its own.
+// chrome behaves like a Chromium with a profile of its own.
 type chrome struct {
 	t   *testing.T
 	ctx context.Context
@@ -45,7 +45,7 @@ func newChrome(t *testing.T) *chrome {
 	return &chrome{t: t, ctx: chromium.Tabs(t, browsers)}
 }
 
-// A tab is one tab and all that its console showed.
+// tab is one tab and everything that its console showed.
 type tab struct {
 	t   *testing.T
 	ctx context.Context
@@ -157,7 +157,7 @@ func (tb *tab) close() {
 	}
 }
 
-// eval evaluates an expression in the page, a promise to its end.
+// eval evaluates an expression in the page. It waits for a promise.
 func eval[T any](tb *tab, expression string) T {
 	tb.t.Helper()
 	ctx, cancel := context.WithTimeout(tb.ctx, slow)
@@ -178,14 +178,14 @@ func (tb *tab) lines() []string {
 	return slices.Clone(tb.logged)
 }
 
-// forget empties what was logged.
+// forget clears the log of the page.
 func (tb *tab) forget() {
 	tb.mu.Lock()
 	defer tb.mu.Unlock()
 	tb.logged = nil
 }
 
-// expect waits until the last line logged is this one.
+// expect waits until this is the last line in the log.
 func (tb *tab) expect(deadline time.Duration, line string) {
 	tb.t.Helper()
 	defer func() {
@@ -199,7 +199,7 @@ func (tb *tab) expect(deadline time.Duration, line string) {
 	})
 }
 
-// faults is all that went wrong in the tab, but what contains one of `but`.
+// faults returns everything that went wrong in the tab, without the lines that contain one of but.
 func (tb *tab) faults(but ...string) []string {
 	tb.mu.Lock()
 	defer tb.mu.Unlock()

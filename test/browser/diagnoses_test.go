@@ -10,7 +10,7 @@ import (
 	"headcount/test/rig"
 )
 
-// Of the same facts the page says what the terminal does, whatever they are.
+// The page and the terminal draw the same conclusions from the same facts, whatever the facts are.
 func TestDiagnoses(t *testing.T) {
 	type said struct {
 		Findings  []rig.Finding

@@ -9,14 +9,16 @@ import (
 	"headcount/test/rig"
 )
 
-// heartbeat is not what the doctors' own probe takes, 2 s: a sign of life that is on its way when they close their stream
-// keeps them counted. The terminal's listens to silence for as long as the page's, 1.25 heartbeats.
+// heartbeat differs from the 2 s that the doctors' own probe takes. A renewal that is in transit when they close their
+// stream keeps them counted. The doctor in the terminal waits for silence as long as the one in the page, 1.25
+// heartbeats.
 const (
 	heartbeat = "3s"
 	silence   = "3750ms"
 )
 
-// The page's doctor says what the one in the terminal says of the same way: the verdicts, and the words but for times.
+// The doctor in the page and the one in the terminal report the same about the same network. Verdicts are equal, and
+// sentences too, except for times.
 func TestDoctor(t *testing.T) {
 	axe := axeSource(t)
 	for name, test := range map[string]struct {
@@ -90,7 +92,8 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
-// compare has both doctors find the same, but for the words of what a browser cannot explain as well.
+// compare fails the test unless both doctors find the same. Sentences may differ where a browser cannot explain as
+// much.
 func compare(t *testing.T, page, terminal []rig.Finding, differ string) {
 	t.Helper()
 	if len(page) != len(terminal) {
@@ -106,7 +109,7 @@ func compare(t *testing.T, page, terminal []rig.Finding, differ string) {
 	}
 }
 
-// In the other engines, also where there is no crypto.subtle: as in Chromium.
+// In the other browser engines the doctor finds the same as in Chromium, even without crypto.subtle.
 func TestDoctorElsewhere(t *testing.T) {
 	t.Parallel() // it mostly waits
 	for name, open := range engines {
@@ -136,7 +139,7 @@ func TestDoctorElsewhere(t *testing.T) {
 	}
 }
 
-// Who stops the doctor, or leaves the page, leaves nothing behind.
+// A user who stops the doctor or leaves the page leaves nothing behind.
 func TestDoctorStops(t *testing.T) {
 	server := rig.Start(t)
 	box := newBox(t, server, passes)
@@ -161,7 +164,7 @@ func TestDoctorStops(t *testing.T) {
 	tb.faultless("WebSocket connection")
 }
 
-// examine has client doctor look at the same way.
+// examine runs client doctor on the same network.
 func examine(t *testing.T, url string) rig.Report {
 	t.Helper()
 	said, err := rig.Examine(t, url, silence, nil)

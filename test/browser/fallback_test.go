@@ -10,7 +10,7 @@ import (
 	"headcount/test/rig"
 )
 
-// follow has the page log what its socket hears, one line each.
+// follow makes the page log everything that its socket gets, one line each.
 const follow = `
 	window.socket = io()
 	socket.on('connect', () => console.log('connect ' + socket.transport + (socket.recovered ? ' recovered' : '')))
@@ -35,7 +35,8 @@ func (tb *tab) only(prefix string) []string {
 	return slices.DeleteFunc(tb.lines(), func(line string) bool { return !strings.HasPrefix(line, prefix) })
 }
 
-// Through what lets no stream pass, polls do the same: the right count within 4 s, each event within a second, once.
+// Where no stream gets through, polls do the same. The right count is there within 4 s, and each event within a second
+// and once.
 func TestFallback(t *testing.T) {
 	for name, how := range map[string]manner{"held back": holds, "mute": mutes, "forbidden": forbids} {
 		t.Run(name, func(t *testing.T) {
@@ -102,7 +103,8 @@ func TestFallback(t *testing.T) {
 	}
 }
 
-// The server does not hear that a stream behind a box has gone, and counts nobody twice or too long for that.
+// The server does not notice that a stream behind a middlebox has ended. It counts nobody twice or too long because of
+// that.
 func TestFallbackLeavesNobody(t *testing.T) {
 	t.Parallel() // it mostly waits
 	server := rig.Start(t)
@@ -123,8 +125,8 @@ func TestFallbackLeavesNobody(t *testing.T) {
 	rig.Wait(t, gone, "nobody", func() bool { return server.Count("lobby") == 0 })
 }
 
-// A box that lets the first words of each stream pass, and no more, is found out: once by waiting in vain, then by a trial
-// beside the polls, and then not again for a minute.
+// Some middleboxes let the first bytes of each stream pass and nothing else. The client notices that, first after a
+// timeout and then by a trial stream beside the polls. It then makes no other trial for a minute.
 func TestFallbackOfMuteStream(t *testing.T) {
 	t.Parallel() // it mostly waits
 	server := rig.Start(t, "-token", token, "-heartbeat", "1s")
@@ -151,7 +153,8 @@ func TestFallbackOfMuteStream(t *testing.T) {
 	tb.faultless()
 }
 
-// A stream is tried again beside the polls, and taken if it is alive; nothing is lost or doubled, nobody's count moves.
+// The client tries a stream beside its polls, and changes to it if it works. No event is lost or doubled, and nobody's
+// count changes.
 func TestStreamAgain(t *testing.T) {
 	server := rig.Start(t, "-token", token, "-heartbeat", "1s")
 	box := newBox(t, server, holds)
@@ -200,7 +203,7 @@ func TestStreamAgain(t *testing.T) {
 	tb.faultless()
 }
 
-// A connection that is cut every few seconds costs no event, and moves nobody's count.
+// A connection that is cut every few seconds loses no event and changes nobody's count.
 func TestCuts(t *testing.T) {
 	server := rig.Start(t, "-token", token)
 	box := newBox(t, server, cuts)

@@ -23,7 +23,7 @@ import (
 const lesson = `<!doctype html><link rel="icon" href="data:,"><script src="%s"></script><script>
 	const socket = io(); socket.on('user count', function (data) { console.log(data); });</script>`
 
-// front is a reverse proxy of the server. A request for which answer returns true is answered already.
+// front is a reverse proxy of the server. If answer returns true, it has already answered the request.
 func front(t *testing.T, server *rig.Server, answer func(w http.ResponseWriter, r *http.Request) bool) *httptest.Server {
 	t.Helper()
 	target, err := url.Parse(server.URL)
@@ -42,7 +42,8 @@ func front(t *testing.T, server *rig.Server, answer func(w http.ResponseWriter, 
 	return f
 }
 
-// The stream is the browser's own EventSource: its events are in the EventStream panel, which shows what this hears.
+// The stream is the browser's own EventSource. Its events are in the EventStream panel of DevTools, which shows what
+// this CDP event reports.
 func TestEventStreamPanel(t *testing.T) {
 	server := rig.Start(t, "-token", token)
 	var mu sync.Mutex
@@ -69,7 +70,8 @@ func TestEventStreamPanel(t *testing.T) {
 	}
 }
 
-// A script that wraps fetch and reads a clone of each answer to its end, as those for session replay do, holds no stream.
+// Session-replay scripts wrap fetch and read a clone of each response to its end. Such a script does not hold a
+// stream.
 func TestSessionReplay(t *testing.T) {
 	server := rig.Start(t, "-token", token)
 	tb := newChrome(t).open(server.URL + "/test/client.html")
@@ -98,7 +100,7 @@ func TestSessionReplay(t *testing.T) {
 	}
 }
 
-// Retry-After in every form that somebody may send: one tab asks a few times in 5 s, and never in a hot loop.
+// Whatever Retry-After a server sends, one tab asks a few times in 5 s and never in a hot loop.
 func TestRetryAfter(t *testing.T) {
 	for _, value := range []string{"Fri, 31 Dec 2099 23:59:59 GMT", "2592000", "99999999999999999999", "soon", "-1"} {
 		t.Run(value, func(t *testing.T) {
@@ -120,7 +122,8 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// A proxy with a path of its own that strips it, as nginx with a slash behind its address: page, script, count and goodbye.
+// Under the path of a proxy that strips it, like nginx with a slash after the address, the page, its script, the count
+// and the goodbye work.
 func TestUnderPath(t *testing.T) {
 	server := rig.Start(t)
 	f := front(t, server, func(w http.ResponseWriter, r *http.Request) bool {
@@ -156,7 +159,7 @@ func TestUnderPath(t *testing.T) {
 	rig.Wait(t, gone, "nobody in the lobby", func() bool { return server.Count("lobby") == 0 })
 }
 
-// The page of the lesson with its own script tag.
+// The page of the lesson works with its own script tag.
 func TestLessonScript(t *testing.T) {
 	server := rig.Start(t)
 	f := front(t, server, func(w http.ResponseWriter, r *http.Request) bool {
@@ -173,7 +176,7 @@ func TestLessonScript(t *testing.T) {
 	tb.faultless()
 }
 
-// A filter that refuses every event stream, whatever asks for it, lets polls through: they are text.
+// A filter that refuses every event stream lets polls through, because they are plain text.
 func TestFilterOfType(t *testing.T) {
 	server := rig.Start(t)
 	proxy := front(t, server, func(http.ResponseWriter, *http.Request) bool { return false })
@@ -210,8 +213,8 @@ func TestFilterOfType(t *testing.T) {
 	tb.shows(slow, "way", "Live by polling")
 }
 
-// Twenty rooms over HTTP/1.1, on one page and on each of three, all different: each shows its count, nobody ever sees one of them
-// go, and the site stays usable.
+// Twenty rooms over HTTP/1.1 all show their counts, on one page and on each of three pages with rooms of their own.
+// Nobody ever sees one of them leave, and the site stays usable.
 func TestManyRooms(t *testing.T) {
 	t.Parallel() // it mostly waits
 	const rooms = 20
@@ -267,7 +270,8 @@ func TestManyRooms(t *testing.T) {
 	}
 }
 
-// The client loaded twice in one page, as script and as module, is one user; so it is after its script ran again.
+// If one page loads the client twice, as script and as module, it is one user. It still is after the script has run
+// again.
 func TestLoadedTwice(t *testing.T) {
 	server := rig.Start(t)
 	tb := newChrome(t).open(server.URL + "/test/client.html")
@@ -289,7 +293,7 @@ func TestLoadedTwice(t *testing.T) {
 	}
 }
 
-// What people who know Socket.IO write.
+// Code that people who know Socket.IO write works.
 func TestSocketIOHabits(t *testing.T) {
 	server := rig.Start(t, "-token", token)
 	tb := newChrome(t).open(server.URL + "/test/client.html")
@@ -314,7 +318,7 @@ func TestSocketIOHabits(t *testing.T) {
 	tb.faultless()
 }
 
-// A clock that is set back by 3 minutes drops nobody, and who leads stays.
+// If the clock is set back by 3 minutes, nobody is dropped and the leader stays the same.
 func TestClockSetBack(t *testing.T) {
 	t.Parallel() // it mostly waits
 	server := rig.Start(t)

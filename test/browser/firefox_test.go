@@ -17,7 +17,7 @@ import (
 	"headcount/test/rig"
 )
 
-// A firefox is one running Firefox with a profile of its own, driven over Marionette, which it speaks itself.
+// firefox is a running Firefox with a profile of its own, controlled over its own Marionette protocol.
 type firefox struct {
 	t    *testing.T
 	conn net.Conn
@@ -71,7 +71,7 @@ func newFirefox(t *testing.T, b *box, host string) (*remote, string) {
 	return &remote{t: t, do: f.do}, b.url(t, host)
 }
 
-// read reads one message: its length, a colon, and JSON.
+// read reads one message, which is a length, a colon and JSON.
 func (f *firefox) read() []byte {
 	f.t.Helper()
 	f.conn.SetReadDeadline(time.Now().Add(2 * slow))

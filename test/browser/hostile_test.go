@@ -9,7 +9,7 @@ import (
 	"headcount/test/rig"
 )
 
-// No name and no data forges an event, or changes one, on its way into a handler of a page: by a stream, and by polls.
+// No name and no data can forge or change an event on its way to a handler in a page, by a stream or by polls.
 func TestHostileEvents(t *testing.T) {
 	names := []string{
 		"news", "data: x", "id: 1", "event: user count", "retry: 1", ":", "a:b", " a ", "a\u2028b", "\u2029", "\ufeffa", "a\u00a0b", "__proto__", "constructor", "\\r\\n", "<b>", "👋", "'\"`",

@@ -10,7 +10,7 @@ import (
 	"headcount/test/rig"
 )
 
-// The lesson's own client code, unchanged: testdata/lesson.js.
+// The client code of the lesson in testdata/lesson.js works unchanged.
 func TestLesson(t *testing.T) {
 	server := rig.Start(t)
 	chrome := newChrome(t)

@@ -11,7 +11,8 @@ import (
 	"headcount/test/rig/chromium"
 )
 
-// browsers is the Chromium of all tests, for the life of the test process: to start one takes longer than many a test.
+// browsers is the Chromium of all tests. It lives as long as the test process, because many tests take less time than
+// its start.
 var browsers context.Context
 
 func TestMain(m *testing.M) {

@@ -133,7 +133,8 @@ func TestPage(t *testing.T) {
 	tb.faultless("net::ERR_")
 }
 
-// A server that restarts within a step of the chart, and so has no older one, does not take the peak of this step from the page.
+// A server that restarts within a step of the chart does not have the older values of that step. The page keeps the
+// peak of the step anyway.
 func TestChartKeepsPeak(t *testing.T) {
 	server := rig.Start(t)
 	tb := newChrome(t).open(server.URL + "/")
@@ -147,7 +148,7 @@ func TestChartKeepsPeak(t *testing.T) {
 	tb.faultless()
 }
 
-// The values of the chart can be read by pointer and by keyboard.
+// The values of the chart can be read with the pointer and with the keyboard.
 func TestChartReading(t *testing.T) {
 	server := rig.Start(t)
 	subscribe(t, server, 1233)
@@ -179,7 +180,7 @@ func TestChartReading(t *testing.T) {
 	tb.faultless()
 }
 
-// A person who follows a wrong link gets a page, and a program gets JSON.
+// A wrong link shows a page in a browser, and JSON to a program.
 func TestErrorPages(t *testing.T) {
 	server := rig.Start(t, "-private", "team-*", "-key", strings.Repeat("k", 32))
 	tb := newChrome(t).attach()
@@ -283,7 +284,7 @@ func TestPageCopies(t *testing.T) {
 	tb.faultless()
 }
 
-// Who listens to the page is told the number at most every 10 s, and the last one in the end.
+// Screen readers announce the number at most every 10 s, and the last number in the end.
 func TestPageSpeaksSeldom(t *testing.T) {
 	t.Parallel() // it mostly waits
 	server := rig.Start(t)
@@ -340,7 +341,7 @@ func TestPageMovesOnlyIfWanted(t *testing.T) {
 	}
 }
 
-// The page shows its way, lets one try the other, and shows what is emitted.
+// The page shows its transport, lets the user try the other one, and shows the events of the room.
 func TestPageWays(t *testing.T) {
 	server := rig.Start(t, "-token", token)
 	chrome := newChrome(t)

@@ -20,7 +20,7 @@ import (
 
 var pictures = flag.String("pictures", "", "directory into which TestPictures also writes what it looks at")
 
-// A screen is how the page is looked at.
+// screen is a size and a colour scheme.
 type screen struct {
 	scheme        string
 	width, height int64
@@ -38,7 +38,7 @@ func screens() []screen {
 
 func (s screen) String() string { return fmt.Sprintf("%s-%dx%d", s.scheme, s.width, s.height) }
 
-// look makes the tab such a screen.
+// look gives the tab such a screen.
 func (tb *tab) look(s screen) {
 	tb.t.Helper()
 	_, err := chromedp.Call(tb.ctx, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
@@ -67,7 +67,7 @@ func (c *chrome) on(t *testing.T, s screen, url string) *tab {
 	return tb
 }
 
-// The page looked at as a picture: paper and ink are those of the scheme, the number is there, nothing sticks out.
+// On a screenshot of the page the colours are those of the scheme, the number is visible, and nothing sticks out.
 func TestPictures(t *testing.T) {
 	server := rig.Start(t)
 	chrome := newChrome(t)
@@ -112,7 +112,7 @@ func TestPictures(t *testing.T) {
 	}
 }
 
-// inked is the share of pixels in the box that differ from the paper as much as text must.
+// inked returns the share of pixels in the box that have enough contrast with the background for text.
 func inked(picture image.Image, box []float64, scale, paper float64) float64 {
 	var all, ink float64
 	for y := int(box[1] * scale); y < int(box[3]*scale); y++ {

@@ -10,7 +10,8 @@ import (
 	"headcount/test/rig"
 )
 
-// Behind a proxy a stream stays only if its client answers, for the server does not hear there who has gone.
+// A stream behind a proxy stays open only if its client answers, because the server does not notice there that a
+// client has gone.
 func TestThroughProxy(t *testing.T) {
 	t.Parallel() // it mostly waits
 	server := rig.Start(t)

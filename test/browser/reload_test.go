@@ -14,7 +14,7 @@ import (
 	"headcount/test/rig"
 )
 
-// reloads are the ways to load a page again.
+// reloads are the ways to reload a page.
 var reloads = map[string]func(*tab){
 	"button": func(tb *tab) {
 		if _, err := chromedp.Call(tb.ctx, page.Reload, page.ReloadParams{}); err != nil {
@@ -31,7 +31,7 @@ var reloads = map[string]func(*tab){
 	},
 }
 
-// A tab that is loaded again is the same user, and nobody sees it go, neither the server nor the tabs beside it.
+// A tab that reloads stays the same user. Neither the server nor the other tabs see it leave.
 func TestReload(t *testing.T) {
 	for name, reload := range reloads {
 		for _, n := range []int{1, 3} {
@@ -78,7 +78,7 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// The same with 200 ms for each round trip.
+// The same holds with 200 ms for each round trip.
 func TestReloadFarAway(t *testing.T) {
 	for _, n := range []int{1, 3} {
 		t.Run(fmt.Sprint(n, " tabs"), func(t *testing.T) {
@@ -102,7 +102,7 @@ func TestReloadFarAway(t *testing.T) {
 	}
 }
 
-// The same in WebKit.
+// The same holds in WebKit.
 func TestReloadInWebKit(t *testing.T) {
 	server := rig.Start(t)
 	witness := newWitness(t, server)
@@ -129,7 +129,7 @@ func TestReloadInWebKit(t *testing.T) {
 	witness.AwaitCount(t, soon, 2)
 }
 
-// A witness is a user without a page, who sees every count that the server publishes.
+// witness is a user without a page who sees every count that the server sends.
 type witness struct{ *rig.Subscriber }
 
 func newWitness(t *testing.T, server *rig.Server) witness {
@@ -139,7 +139,8 @@ func newWitness(t *testing.T, server *rig.Server) witness {
 	return w
 }
 
-// saw waits for longer than a goodbye takes, and checks that the count has climbed one by one to n, and has never fallen.
+// saw waits for longer than the grace period of a goodbye. Then it checks that the count has risen one by one to n and
+// has never fallen.
 func (w witness) saw(t *testing.T, n int) {
 	t.Helper()
 	begin := time.Now()
@@ -156,7 +157,7 @@ func (w witness) saw(t *testing.T, n int) {
 	}
 }
 
-// farFrom returns the address of the server at the far end of a line that takes so long in each direction.
+// farFrom returns an address of the server that has this delay in each direction.
 func farFrom(t *testing.T, server *rig.Server, delay time.Duration) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -182,7 +183,7 @@ func farFrom(t *testing.T, server *rig.Server, delay time.Duration) string {
 	return "http://" + l.Addr().String()
 }
 
-// carry copies bytes, each of which arrives after the delay, and closes both ends when one has ended.
+// carry copies bytes with a delay. It closes both ends when one has ended.
 func carry(to, from net.Conn, delay time.Duration) {
 	type piece struct {
 		bytes []byte
@@ -210,7 +211,7 @@ func carry(to, from net.Conn, delay time.Duration) {
 	}
 }
 
-// A reload that is cancelled leaves nothing behind: the tab that is closed later is gone.
+// A cancelled reload leaves nothing behind. If the tab is closed later, its user is gone.
 func TestReloadCancelled(t *testing.T) {
 	server := rig.Start(t)
 	f := front(t, server, func(w http.ResponseWriter, r *http.Request) bool {

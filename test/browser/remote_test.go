@@ -11,7 +11,7 @@ import (
 	"headcount/test/rig"
 )
 
-// A remote is a browser that is driven by the commands of WebDriver.
+// remote is a browser that is controlled by WebDriver commands.
 type remote struct {
 	t *testing.T
 	// do calls a command by its name in Marionette, which for the rest is WebDriver's.
@@ -29,7 +29,7 @@ func (r *remote) call(command string, params any, result any) {
 	}
 }
 
-// open opens a tab and returns its handle. What its socket hears is in window.heard.
+// open opens a tab and returns its handle. window.heard has everything that its socket gets.
 func (r *remote) open(url string) string {
 	r.t.Helper()
 	var tab struct{ Handle string }
@@ -40,7 +40,7 @@ func (r *remote) open(url string) string {
 	return tab.Handle
 }
 
-// listen has the page write down what its socket hears.
+// listen makes the page record everything that its socket gets.
 func (r *remote) listen() {
 	r.t.Helper()
 	r.eval(nil, `const heard = window.heard = []
@@ -94,11 +94,11 @@ func (r *remote) transport(tab string) (way string) {
 	return way
 }
 
-// engines are the other ones, by their names.
+// engines are the other browsers by name.
 var engines = map[string]func(t *testing.T, b *box, host string) (r *remote, url string){"Firefox": newFirefox, "WebKit": newWebKit}
 
-// The same as TestTwelveTabs in Chromium, in the other engines. With locks by streams and without by polls; BROWSERS=all runs the
-// other two, too.
+// In the other engines, twelve tabs do the same as in TestTwelveTabs, by streams with Web Locks and by polls without.
+// BROWSERS=all runs the two other combinations too.
 func TestOtherBrowsers(t *testing.T) {
 	t.Parallel() // it mostly waits
 	for name, open := range engines {

@@ -16,8 +16,8 @@ import (
 	"headcount/test/rig"
 )
 
-// hosts are under which names browsers know the box: localhost has Web Locks, a name on plain http has none. The second
-// is where old proxies live.
+// hosts are the names under which browsers reach the box. localhost has Web Locks. Another name on plain HTTP has
+// none, and it is where old proxies are used.
 var hosts = []struct {
 	name   string
 	secure bool
@@ -32,7 +32,7 @@ func (b *box) url(t *testing.T, host string) string {
 	return "http://" + net.JoinHostPort(host, port)
 }
 
-// share opens n tabs, one after the other as people do, and waits until each knows of all.
+// share opens n tabs one after the other, as people do. It waits until each has the count of all.
 func share(t *testing.T, chrome *chrome, url string, n int) []*tab {
 	t.Helper()
 	var tabs []*tab
@@ -52,7 +52,7 @@ func share(t *testing.T, chrome *chrome, url string, n int) []*tab {
 	return tabs
 }
 
-// leader returns the tab that has the connection, and the others.
+// leader returns the tab that has the connection, and the other tabs.
 func leader(t *testing.T, tabs []*tab) (*tab, []*tab) {
 	t.Helper()
 	var leads, follows []*tab
@@ -69,7 +69,7 @@ func leader(t *testing.T, tabs []*tab) (*tab, []*tab) {
 	return leads[0], follows
 }
 
-// A feed emits news 0, news 1, … twenty times a second until it is ended.
+// feed emits news 0, news 1 and so on, twenty times a second until it is stopped.
 type feed struct {
 	end  chan struct{}
 	once sync.Once
@@ -101,7 +101,7 @@ func (f *feed) finish() {
 	f.done.Wait()
 }
 
-// stop ends the feed and checks that every tab has heard all of it, once, in order.
+// stop ends the feed and checks that every tab has got all of it, once and in order.
 func (f *feed) stop(t *testing.T, tabs ...*tab) {
 	t.Helper()
 	f.finish()
@@ -117,7 +117,7 @@ func (f *feed) stop(t *testing.T, tabs ...*tab) {
 	}
 }
 
-// difference says where got goes wrong.
+// difference describes where got differs from want.
 func difference(got, want []string) string {
 	for i := range min(len(got), len(want)) {
 		if got[i] != want[i] {
@@ -134,7 +134,8 @@ func (f *feed) running(t *testing.T, tabs []*tab) {
 	}
 }
 
-// Twelve tabs, where a browser has six connections for a host: one stream, twelve users, whoever leaves.
+// Twelve tabs share one stream and are twelve users, whichever tab is closed. A browser has only six connections for a
+// host.
 func TestTwelveTabs(t *testing.T) {
 	for _, host := range hosts {
 		for _, how := range []struct {

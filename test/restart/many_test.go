@@ -72,8 +72,8 @@ func (s *stream) sequence(last, users int) error {
 	return nil
 }
 
-// Many streams go over at once, plain or TLS, while 10 events and 200 joins and leaves come each second. UPGRADE_STREAMS
-// is how many. If it is set, nothing may be unwritten for more than 250 ms.
+// Many streams, plain or TLS, are handed over at once, while 10 events and 200 joins and leaves come each second.
+// UPGRADE_STREAMS is their number. If it is set, the pause in writing may be 250 ms at most.
 func TestUpgradeOfMany(t *testing.T) {
 	n := 500
 	if text := os.Getenv("UPGRADE_STREAMS"); text != "" {

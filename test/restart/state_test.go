@@ -14,10 +14,11 @@ import (
 	"headcount/test/rig"
 )
 
-// back makes attempts as a client does that a server has told to come back.
+// back reconnects like a client that the server has told to reconnect.
 func back() rig.Again { return rig.Every(300 * time.Millisecond) }
 
-// Stop and start: 1000 readers, half of them without an id, come back, miss nothing, and see one number only.
+// The server stops and starts again. 1,000 clients, half of them without an id, reconnect, miss nothing and see only
+// one number.
 func TestState(t *testing.T) {
 	const n = 1000
 	file := filepath.Join(t.TempDir(), "state")
@@ -73,7 +74,7 @@ func TestState(t *testing.T) {
 	server.Stop()
 }
 
-// Those who do not come back are given up.
+// Clients that do not reconnect after a restart leave the count.
 func TestStateOfLostReaders(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "state")
 	server := rig.Start(t, "-state", file, "-drain", "0", "-linger", "100ms")
@@ -87,7 +88,7 @@ func TestStateOfLostReaders(t *testing.T) {
 	server.Stop()
 }
 
-// What is no state of use is refused with a sentence, and the server starts empty.
+// A file without a usable state is refused with one sentence, and the server starts empty.
 func TestStateOfNoUse(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "state")
 	server := rig.Start(t, "-token", crowd.Token, "-state", file)
@@ -126,7 +127,7 @@ func TestStateOfNoUse(t *testing.T) {
 	}
 }
 
-// A server that is killed leaves no state: readers are told that they may have missed something, and the count is right.
+// A server that is killed leaves no state. Clients get an io:gap, and the count is right.
 func TestKilled(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "state")
 	server := rig.Start(t, "-token", crowd.Token, "-state", file)

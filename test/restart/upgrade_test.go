@@ -1,4 +1,4 @@
-// Package restart replaces the running server, and looks whether anybody notices.
+// Package restart replaces the running server, and checks whether anybody notices.
 package restart
 
 import (
@@ -24,7 +24,7 @@ import (
 // soon is how long a test waits for what must happen.
 const soon = 30 * time.Second
 
-// watch follows the count of a room and keeps each number that it is told.
+// watch reads a room and keeps every count.
 func watch(t *testing.T, server *rig.Server, room, id string) *rig.Subscriber {
 	t.Helper()
 	s := &rig.Subscriber{URL: server.URL, Room: room, ID: id}
@@ -32,7 +32,7 @@ func watch(t *testing.T, server *rig.Server, room, id string) *rig.Subscriber {
 	return s
 }
 
-// numbers are the counts that the subscriber was told.
+// numbers returns the counts that the subscriber got.
 func numbers(s *rig.Subscriber) (all []string) {
 	for _, e := range s.Got("user count") {
 		all = append(all, e.Data)
@@ -40,7 +40,7 @@ func numbers(s *rig.Subscriber) (all []string) {
 	return all
 }
 
-// visitors join and leave a room, perSecond of them, until stop is closed.
+// visitors joins and leaves a room with perSecond users each second, until stop is closed.
 func visitors(server *rig.Server, room string, perSecond int, stop chan struct{}) (done *sync.WaitGroup) {
 	done = new(sync.WaitGroup)
 	done.Go(func() {
@@ -70,7 +70,8 @@ func visitors(server *rig.Server, room string, perSecond int, stop chan struct{}
 	return done
 }
 
-// Two upgrades under load: everybody keeps the connection, gets each event once and in order, and sees one number only.
+// In two upgrades under load everybody keeps the connection, gets each event once and in order, and sees only one
+// number.
 func TestUpgrade(t *testing.T) {
 	server := rig.Start(t, "-token", crowd.Token)
 	c := crowd.Open(t, server, "lobby", 200)
@@ -148,7 +149,7 @@ func tryEmit(server *rig.Server, room, data, key string) (string, error) {
 	return string(answer), nil
 }
 
-// place puts a program at the path from which the server was started.
+// place writes a program to the path from which the server was started.
 func place(t *testing.T, path, target, script string) {
 	t.Helper()
 	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
@@ -166,7 +167,8 @@ func place(t *testing.T, path, target, script string) {
 	}
 }
 
-// Whatever is at the path instead of a server that can take over, the old one goes on and says why. Then a good one comes.
+// If the file at the path is not a server that can take over, the old server keeps running and logs why. Then a good
+// one takes over.
 func TestFailedUpgrades(t *testing.T) {
 	real := rig.Build(t, "server")
 	path := filepath.Join(t.TempDir(), "headcount")
@@ -225,7 +227,7 @@ func TestTenUpgrades(t *testing.T) {
 	}
 }
 
-// Streams over HTTP/2 cannot go over. They end cleanly, and their readers come back to the same number.
+// Streams over HTTP/2 cannot be handed over. They end cleanly, and their clients reconnect and see the same number.
 func TestUpgradeWithHTTP2(t *testing.T) {
 	server := rig.Start(t, "-token", crowd.Token, "-h2c")
 	var protocols http.Protocols
@@ -264,7 +266,7 @@ func TestUpgradeWithHTTP2(t *testing.T) {
 	server.Stop()
 }
 
-// A connection between two requests goes over, too: whoever asks again does not notice.
+// A connection between two requests is handed over too. A client that sends another request does not notice.
 func TestUpgradeKeepsConnections(t *testing.T) {
 	server := rig.Start(t)
 	conn, err := net.Dial("tcp", server.Addr)

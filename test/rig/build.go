@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// built remembers, for the life of the test process, what has been built: a build per test would take longer than most
-// of the tests.
+// built remembers what has been built, as long as the test process lives. A build per test would take longer than most
+// tests.
 var built = struct {
 	mu   sync.Mutex
 	path map[string]string
@@ -56,8 +56,8 @@ func Root() string {
 	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
 }
 
-// binDir is this process's directory for binaries. No test can remove it, since the next one needs it; so each process
-// removes those of processes that are gone.
+// binDir returns the directory of this process for binaries. No test can remove it, because the next one needs it. So
+// each process removes the directories of processes that have ended.
 func binDir(t testing.TB) string {
 	t.Helper()
 	const prefix = "headcount-test-bin-"

@@ -37,7 +37,7 @@ func (s *Subscriber) send(req *http.Request) (*http.Response, error) {
 	return nil, err
 }
 
-// body is one whose end is the end of its connection. net/http's would read a stream to its end when it is closed.
+// body is a body whose Close closes the connection. Close of net/http's body would read the stream to its end.
 type body struct {
 	io.Reader
 	hangUp func() error
@@ -64,8 +64,8 @@ func (s *Subscriber) dial(ctx context.Context, network, addr string) (net.Conn, 
 	return &conn{c, s}, nil
 }
 
-// conn is a connection of a subscriber, which may be frozen: it then neither reads nor writes, and the kernel does not
-// say so.
+// conn is a connection of a subscriber. While it is frozen, it neither reads nor writes, and the kernel does not tell
+// the peer.
 type conn struct {
 	net.Conn
 	owner *Subscriber
@@ -89,8 +89,8 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// Cut breaks the connections in the middle of whatever they are doing, abruptly with RST instead of FIN, and reports
-// whether there were any.
+// Cut breaks the connections in the middle of whatever they are doing, with RST instead of FIN if abruptly is set. It
+// reports whether there were any.
 func (s *Subscriber) Cut(abruptly bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,7 +106,8 @@ func (s *Subscriber) Cut(abruptly bool) bool {
 	return had
 }
 
-// Die ends the subscriber for the server: it makes no more connections, and end is what becomes of those that it has.
+// Die ends the subscriber as the server sees it. It makes no more connections, and end is called for those that it
+// has.
 func (s *Subscriber) Die(end func(*net.TCPConn)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,7 +123,7 @@ func (s *Subscriber) isDead() bool {
 	return s.dead
 }
 
-// Freeze stops the subscriber in the middle of whatever it does, as a stopped process is.
+// Freeze stops the subscriber in the middle of whatever it is doing, like a stopped process.
 func (s *Subscriber) Freeze() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,7 +132,7 @@ func (s *Subscriber) Freeze() {
 	}
 }
 
-// Thaw lets a frozen subscriber go on.
+// Thaw resumes a frozen subscriber.
 func (s *Subscriber) Thaw() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// A Finding is a line of what a doctor says.
+// A Finding is one line of the doctor's report.
 type Finding struct{ Name, Verdict, Words, Advice string }
 
-// A Report is all that a doctor says.
+// A Report is everything that the doctor reports.
 type Report struct {
 	Exit      int
 	Polling   bool
@@ -22,7 +22,7 @@ type Report struct {
 	Findings  []Finding
 }
 
-// Examine has "client doctor" look at the way to a server. Env is its environment; nil = that of the test.
+// Examine runs "client doctor" on the network to a server. Env is its environment; nil = that of the test.
 func Examine(t testing.TB, url, silence string, env []string) (said Report, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -46,7 +46,7 @@ const PageReport = `({
 
 var times = regexp.MustCompile(`[0-9.]+ (ms|s)\b`)
 
-// Timeless is what a doctor said, but for times, and but for how to listen longer.
+// Timeless returns a sentence of the doctor without times, and without the advice to listen longer.
 func Timeless(words string) string {
 	return strings.Replace(times.ReplaceAllString(words, "TIME"), "(client doctor -silence", "(-silence", 1)
 }

@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 )
 
-// InstallNPM installs the npm packages of a directory when they are not there as its package-lock.json has them. It is
-// for TestMain.
+// InstallNPM installs the npm packages of a directory, unless they are there in the versions of its package-lock.json.
+// It is for TestMain.
 func InstallNPM(dir string) error {
 	if _, err := exec.LookPath("npm"); err != nil {
 		return fmt.Errorf("npm is missing; install it: apt-get install nodejs npm")

@@ -28,7 +28,7 @@ const (
 	stopTime  = 15 * time.Second // more than the default -drain
 )
 
-// Server is one running server process; after Restart it is the next one, at the same address.
+// Server is one running server process. After Restart it is the next process at the same address.
 type Server struct {
 	URL  string // http://127.0.0.1:PORT, or https:// with -tls-cert
 	Addr string // 127.0.0.1:PORT
@@ -42,33 +42,33 @@ type Server struct {
 	proc *process // nil while stopped
 }
 
-// process is one started command and the end of it.
+// process is a started command and its exit.
 type process struct {
 	os   *os.Process
 	done chan struct{} // closed when the process has ended
 	err  error         // what Wait returned; read it after done
 }
 
-// Start builds the server, starts it with args on a free port and waits until /readyz says yes. The server is killed
-// when the test ends; if the test has failed, the server's log is shown.
+// Start builds the server, starts it with args on a free port and waits until /readyz answers 200. The server is
+// killed when the test ends. If the test has failed, the server's log is shown.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	return start(t, []string{Build(t, "server")}, args, "/readyz")
 }
 
-// StartUnready is Start for a server that cannot be ready: it waits until /healthz says yes.
+// StartUnready is Start for a server that cannot be ready. It waits until /healthz answers 200.
 func StartUnready(t testing.TB, args ...string) *Server {
 	t.Helper()
 	return start(t, []string{Build(t, "server")}, args, "/healthz")
 }
 
-// StartPlain is Start without the race detector, also in a test that has it: for checks of time and size.
+// StartPlain is Start without the race detector, for checks of time and size.
 func StartPlain(t testing.TB, args ...string) *Server {
 	t.Helper()
 	return start(t, []string{build(t, "server", false)}, args, "/readyz")
 }
 
-// StartUnder is StartPlain by a command that ends up as the server, such as strace -D.
+// StartUnder is StartPlain through a command that becomes the server, such as strace -D.
 func StartUnder(t testing.TB, command []string, args ...string) *Server {
 	t.Helper()
 	return start(t, append(slices.Clone(command), build(t, "server", false)), args, "/readyz")
@@ -199,7 +199,7 @@ func (s *Server) Pid() int {
 // Log is what the server has printed so far, over all its starts.
 func (s *Server) Log() string { return s.log.String() }
 
-// Count is what GET /count says of the room, -1 when there is no answer.
+// Count returns the number of GET /count for the room, or -1 if there is no answer.
 func (s *Server) Count(room string) int {
 	resp, err := anyCertificate().Get(s.URL + "/count?room=" + url.QueryEscape(room))
 	if err != nil {
@@ -213,14 +213,14 @@ func (s *Server) Count(room string) int {
 	return *answer.Users
 }
 
-// anyCertificate is http.DefaultClient, but that it believes every certificate: it is on this machine.
+// anyCertificate is http.DefaultClient that accepts every certificate, because the server is on this machine.
 var anyCertificate = sync.OnceValue(func() *http.Client {
 	way := http.DefaultTransport.(*http.Transport).Clone()
 	way.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
 	return &http.Client{Transport: way}
 })
 
-// Wait polls ok until it holds, and fails the test with what was waited for when the deadline (a duration from now)
+// Wait calls ok until it holds. It fails the test, and says what it waited for, if the deadline (a duration from now)
 // has passed.
 func Wait(t testing.TB, deadline time.Duration, what string, ok func() bool) {
 	t.Helper()
@@ -231,7 +231,7 @@ func Wait(t testing.TB, deadline time.Duration, what string, ok func() bool) {
 	}
 }
 
-// Need fails the test, with what to install, when a tool is not on the PATH. It returns the tool's path.
+// Need returns the path of a tool. If the tool is not on the PATH, it fails the test and says what to install.
 func Need(t testing.TB, tool, install string) string {
 	t.Helper()
 	path, err := exec.LookPath(tool)
@@ -241,8 +241,9 @@ func Need(t testing.TB, tool, install string) string {
 	return path
 }
 
-// FreeAddr is a free address 127.0.0.1:PORT. The port is below the range from which the kernel takes ports for outgoing
-// connections: there, a client that tries to reconnect could take the stopped server's port (or even connect to itself).
+// FreeAddr returns a free address 127.0.0.1:PORT. The port is below the range from which the kernel takes ports for
+// outgoing connections. In that range, a client that tries to reconnect could take the stopped server's port, or even
+// connect to itself.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	for range 100 {
@@ -257,8 +258,8 @@ func FreeAddr(t testing.TB) string {
 	return ""
 }
 
-// Environ is the environment without what would configure headcount behind the test's back. HEADCOUNT_WRITER stays: with
-// HEADCOUNT_WRITER=stream all tests run with the portable writer.
+// Environ returns the environment without variables that would configure headcount. HEADCOUNT_WRITER stays, so that
+// HEADCOUNT_WRITER=stream runs all tests with the portable writer.
 func Environ() []string {
 	env := []string{"HEADCOUNT_ADMIN=127.0.0.1:0"} // several servers on one machine: no fixed private port
 	for _, kv := range os.Environ() {

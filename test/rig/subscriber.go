@@ -32,7 +32,7 @@ type Attempt struct {
 	Err                  error     // why it ended
 }
 
-// Refused is an answer that brings no events.
+// Refused is an answer without events.
 type Refused struct {
 	Status int
 	Type   string        // its Content-Type
@@ -50,9 +50,9 @@ var (
 	ErrSilent = errors.New("nothing came")
 )
 
-// Subscriber is the client with which tests read events. It returns with its cursor, keeps what came, and can end in
-// every way in which clients end. Set the exported fields before the first use and leave them alone afterwards.
-// Its methods may be called by several goroutines.
+// Subscriber is the client with which tests read events. It reconnects with its cursor, keeps what it gets, and can
+// end in every way in which clients end. Set the exported fields before the first use and do not change them
+// afterwards. Its methods may be called by several goroutines.
 type Subscriber struct {
 	URL  string // of the server
 	Room string // "" = the default
@@ -93,13 +93,13 @@ func Subscribe(t testing.TB, url, room string) *Subscriber {
 	return s
 }
 
-// Again decides, when an attempt has ended, whether there is another one, and how long to wait before.
+// Again decides after an attempt has ended whether to make another one, and how long to wait before it.
 type Again func(err error) (wait time.Duration, more bool)
 
 // Once makes no second attempt.
 func Once(error) (time.Duration, bool) { return 0, false }
 
-// Every makes one attempt after the other, with the same time between them.
+// Every makes one attempt after the other, with the same pause between them.
 func Every(wait time.Duration) Again {
 	return func(error) (time.Duration, bool) { return wait, true }
 }
@@ -125,7 +125,7 @@ func (s *Subscriber) Stop() {
 	}
 }
 
-// Follow makes one attempt after the other, until ctx ends or again reports that it is enough.
+// Follow makes one attempt after the other, until ctx ends or again returns false.
 func (s *Subscriber) Follow(ctx context.Context, again Again) {
 	for ctx.Err() == nil {
 		wait, more := again(s.Read(ctx))
@@ -139,7 +139,8 @@ func (s *Subscriber) Follow(ctx context.Context, again Again) {
 	}
 }
 
-// Read reads one stream or one poll to its end and returns why it ended, io.EOF if the server ended it properly.
+// Read reads one stream or one poll to its end and returns why it ended. That is io.EOF if the server ended it
+// properly.
 func (s *Subscriber) Read(ctx context.Context) (err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -180,7 +181,7 @@ func (s *Subscriber) Read(ctx context.Context) (err error) {
 	return s.Consume(ctx, &listener{resp.Body, heard})
 }
 
-// Consume takes the events of a body that somebody else has asked for, to its end.
+// Consume reads the events of a body to its end. Somebody else has sent the request.
 func (s *Subscriber) Consume(ctx context.Context, body io.Reader) error {
 	for in := ssetest.NewReader(body); ; {
 		b, err := in.Block()
@@ -261,7 +262,7 @@ func (s *Subscriber) request(ctx context.Context, method, path string, body io.R
 	return req, nil
 }
 
-// CursorInQuery moves the cursor of a request from its header to its query, where pages put it.
+// CursorInQuery moves the cursor of a request from its header to its query, where io.js puts it.
 func CursorInQuery(req *http.Request) {
 	if cursor := req.Header.Get("Last-Event-ID"); cursor != "" {
 		req.Header.Del("Last-Event-ID")
@@ -300,14 +301,14 @@ func (s *Subscriber) Attempts() []Attempt {
 	return slices.Clone(s.attempts)
 }
 
-// Cursor returns how far the subscriber has read: what it will give as Last-Event-ID.
+// Cursor returns how far the subscriber has read. The next request has it as Last-Event-ID.
 func (s *Subscriber) Cursor() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.cursor
 }
 
-// SetCursor gives the cursor with which the next attempt begins.
+// SetCursor sets the cursor of the next attempt.
 func (s *Subscriber) SetCursor(cursor string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -372,7 +373,7 @@ func (s *Subscriber) AwaitCount(t testing.TB, deadline time.Duration, n int) {
 	Wait(t, deadline, fmt.Sprintf("count %d at the subscriber %q of room %q", n, s.ID, s.Room), func() bool { return s.Count() == n })
 }
 
-// listener tells of each time that something comes.
+// listener gets a signal each time an event comes.
 type listener struct {
 	io.Reader
 	heard func()

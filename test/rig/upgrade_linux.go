@@ -18,8 +18,8 @@ func StartProgram(t testing.TB, path string, args ...string) *Server {
 
 var handedOver = regexp.MustCompile(`msg="handed over" pid=(\d+) .*paused=(\S+)`)
 
-// Upgrade sends SIGUSR2 and waits until the next process has taken over and the old one has ended. It returns for how long
-// nothing was written. From then on s is the next process.
+// Upgrade sends SIGUSR2 and waits until the next process has taken over and the old one has ended. It returns the
+// pause in writing. From then on s is the next process.
 func (s *Server) Upgrade() (paused time.Duration) {
 	s.t.Helper()
 	const setChildSubreaper = 36 // so that the next process becomes a child of the test when the old one ends

@@ -12,8 +12,8 @@ import (
 	"headcount/test/rig"
 )
 
-// Tabs returns a context of the browser with tabs, storage and connections of its own, as another profile has. It ends when the
-// test ends.
+// Tabs returns a context of the browser with its own tabs, storage and connections, like another profile. It ends with
+// the test.
 func Tabs(t testing.TB, browser context.Context) context.Context {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
@@ -24,9 +24,9 @@ func Tabs(t testing.TB, browser context.Context) context.Context {
 	return ctx
 }
 
-// Start starts Chromium with a profile of its own and returns its context for chromedp. It ends when the test ends.
-// Flags are more of its flags, NAME or NAME=VALUE. It starts as users have it: chromedp's own flags would switch off what
-// we are to live with.
+// Start starts Chromium with a profile of its own and returns its context for chromedp. It ends with the test. Flags
+// are additional flags, NAME or NAME=VALUE. Chromium starts as users have it, because chromedp's own flags would
+// switch off what headcount has to live with.
 func Start(t testing.TB, flags ...string) context.Context {
 	t.Helper()
 	bin := rig.Need(t, "chromium", "apt-get install chromium")
@@ -38,7 +38,8 @@ func Start(t testing.TB, flags ...string) context.Context {
 	return ctx
 }
 
-// Launch is Start for what outlives a test: stop ends it, also after an error. Its profile is in the directory.
+// Launch is Start for a browser that outlives a test. Call stop to end it, even after an error. Its profile is in the
+// directory.
 func Launch(bin, profile string, flags ...string) (ctx context.Context, stop func(), err error) {
 	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(bin), chromedp.UserDataDir(profile)}
 	for _, flag := range append([]string{
