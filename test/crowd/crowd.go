@@ -1,6 +1,6 @@
-// Package crowd is many well-behaved readers of one room, and one who emits to them. Its tests do something to the server
-// meanwhile; the crowd tells whether any of its readers noticed: each event once and in order, how late it was, and at rest
-// the right count.
+// Package crowd is many well-behaved readers of one room, and one client that emits to them. Its tests do something to
+// the server meanwhile. The crowd reports whether any of its readers noticed. Each gets each event once and in order,
+// and how late an event was is measured. At rest the count is right.
 package crowd
 
 import (
@@ -163,8 +163,9 @@ func (c *Crowd) AwaitCount(t testing.TB, deadline time.Duration, n int) {
 	})
 }
 
-// AwaitEvents waits until every reader has every event that was accepted before the call, and fails the test if one of them
-// got an event twice, in another order, or not at all, was told of a gap, or lost its stream without having been cut.
+// AwaitEvents waits until every reader has every event that was accepted before the call. It fails the test if a
+// reader got an event twice, in another order, or not at all, if it got an io:gap, or if it lost its stream without
+// having been cut.
 func (c *Crowd) AwaitEvents(t testing.TB, deadline time.Duration) {
 	t.Helper()
 	want := c.accepted.Load()
@@ -187,8 +188,8 @@ func (c *Crowd) Size() int { return len(c.readers) }
 // Cut breaks the stream of reader i in the middle of whatever it is doing. The reader returns with its cursor.
 func (c *Crowd) Cut(i int, abruptly bool) { c.readers[i].Cut(abruptly) }
 
-// Lateness returns, of the deliveries since its last call, how many there were and the given quantile of the time from emit
-// to reader.
+// Lateness returns the number of deliveries since its last call, and the given quantile of the time from emit to
+// reader.
 func (c *Crowd) Lateness(quantile float64) (deliveries int, late time.Duration) {
 	c.mu.Lock()
 	all := c.late

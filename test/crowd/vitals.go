@@ -61,7 +61,7 @@ func metrics(t testing.TB, server *rig.Server) map[string]float64 {
 	return values
 }
 
-// Live is how many bytes of Go's heap the server needs: what is left of it when all garbage has been collected.
+// Live returns how many bytes of Go's heap the server needs. That is what is left when all garbage has been collected.
 func Live(t testing.TB, server *rig.Server) int64 {
 	t.Helper()
 	for range 2 { // what is in a sync.Pool survives one

@@ -21,9 +21,9 @@ import (
 	"headcount/test/rig"
 )
 
-// No container is started here, for that needs an engine. But compose.yaml is read by the library of docker compose, and
-// its services run as it says, each at an address of this machine in the place of its name: the servers with their
-// variables, NATS with its command, nginx with its configuration.
+// No container is started here, because that needs a container engine. But the library of docker compose reads
+// compose.yaml, and its services run as it describes. Each has an address of this machine in place of its name. The
+// servers get their variables, NATS its command, and nginx its configuration.
 func TestCompose(t *testing.T) {
 	project := readCompose(t)
 	place := startCompose(t, project)

@@ -19,8 +19,8 @@ import (
 	"headcount/test/rig"
 )
 
-// No image is built here, for that needs a container engine and a registry. But the commands of the Dockerfile are run,
-// and what it puts on an empty disk is run there, as the user that it names: nothing else is needed.
+// No image is built here, because that needs a container engine and a registry. But the commands of the Dockerfile are
+// run. What it copies to an empty disk is run there by the user that it names, and needs nothing else.
 func TestImage(t *testing.T) {
 	d := readDockerfile(t)
 	out := buildAs(t, d, "one")
@@ -116,8 +116,8 @@ func TestImage(t *testing.T) {
 	}
 }
 
-// The same commit gives the same bytes, from the Dockerfile and from "task build:here", wherever it lies; and they say
-// which commit it is.
+// The same commit gives the same bytes, from the Dockerfile and from "task build:here", in any directory. The binaries
+// report which commit it is.
 func TestSameBytes(t *testing.T) {
 	image := buildAs(t, readDockerfile(t), "one")
 	repo := cloneTo(t, filepath.Join(t.TempDir(), "another directory", "with a longer name"))

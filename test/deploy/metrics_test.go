@@ -1,4 +1,4 @@
-// Package deploy holds what is in ../../deploy against the running server: dashboard, alerts, service and image.
+// Package deploy checks the files in ../../deploy against the running server: dashboard, alerts, service and image.
 package deploy
 
 import (
@@ -25,7 +25,7 @@ import (
 
 const install = "apt-get install --no-install-recommends "
 
-// Each query of the dashboard and each series of the alerts is answered by a Prometheus that scrapes a server.
+// A Prometheus that scrapes a server has an answer to each query of the dashboard and each series of the alerts.
 func TestDashboardAndAlerts(t *testing.T) {
 	admin := startServer(t)
 	p := startPrometheus(t, admin)
@@ -51,7 +51,7 @@ func TestDashboardAndAlerts(t *testing.T) {
 	}
 }
 
-// Each alert is made by what it is for, and none by a healthy server.
+// Each alert fires for its cause, and none fires for a healthy server.
 func TestAlertsFire(t *testing.T) {
 	run(t, rig.Need(t, "promtool", install+"prometheus"), "test", "rules", "testdata/alerts.yml")
 	// The test above knows only the alerts that it names.
@@ -335,7 +335,7 @@ func readDashboard(t *testing.T) dashboard {
 	return d
 }
 
-// Panels have a title and an id of their own, and no two of them lie on each other.
+// Panels have a title and an id of their own, and no two of them overlap.
 func TestDashboardLayout(t *testing.T) {
 	taken, ids := map[[2]int]string{}, map[int]bool{}
 	for _, p := range readDashboard(t).Panels {

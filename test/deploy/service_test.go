@@ -13,7 +13,7 @@ import (
 	"headcount/test/rig"
 )
 
-// systemd understands all of the service, and finds little that it could still forbid.
+// systemd understands everything in the service file, and finds little that it could still forbid.
 func TestService(t *testing.T) {
 	analyze := rig.Need(t, "systemd-analyze", install+"systemd")
 	unit := readUnit(t)

@@ -1,5 +1,5 @@
-// Package docs holds the documents against the commands: what they describe is asked for, and what they tell people to run
-// is run.
+// Package docs checks the documents against the commands. It sends the requests that they describe, and runs the
+// commands that they show.
 package docs
 
 import (
@@ -23,8 +23,8 @@ import (
 	"headcount/test/rig"
 )
 
-// Every status of every operation in docs/openapi.yaml is one that the server answers to such a request, with a body of the
-// type and shape that is described.
+// For every status of every operation in docs/openapi.yaml there is a request that the server answers with it. The
+// body has the type and shape that the document describes.
 func TestOpenAPI(t *testing.T) {
 	doc := loadOpenAPI(t)
 	said := map[string]bool{}
@@ -194,8 +194,8 @@ func tokenFor(room string) string {
 // key signs the tokens of private rooms.
 const key = "0123456789abcdef0123456789abcdef"
 
-// send sends the request until it is answered, and returns the answer of the last time with the beginning of its body.
-// Answers without end stay open meanwhile, as streams do.
+// send sends the request until it gets an answer, and returns the last one with the beginning of its body. Answers
+// that do not end, such as streams, stay open meanwhile.
 func (r request) send(t *testing.T, server string) (*http.Response, []byte) {
 	t.Helper()
 	if r.slowly {

@@ -15,7 +15,7 @@ import (
 	"headcount/test/rig/chromium"
 )
 
-// The page of README.md, on a host that has the server, writes the count to the browser's console.
+// The page of README.md, on a host that also has the server, writes the count to the browser's console.
 func TestPageOfReadme(t *testing.T) {
 	server := rig.Start(t)
 	front := httptest.NewServer(withPage(t, server.URL))

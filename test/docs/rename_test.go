@@ -10,7 +10,7 @@ import (
 	"headcount/test/rig"
 )
 
-// "task rename" gives a copy of the repository another path, under which every module builds.
+// "task rename" gives a copy of the repository another module path, and every module still builds.
 func TestRename(t *testing.T) {
 	dir := copyRepository(t)
 	was := strings.TrimSpace(run(t, rig.Root(), "go", "list", "-m"))

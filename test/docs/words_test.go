@@ -19,7 +19,7 @@ var (
 	tasked = regexp.MustCompile("`task ([a-z][a-z:-]*)")
 )
 
-// What documents point to is there: files, tests and tasks.
+// The files, tests and tasks that documents name exist.
 func TestReferences(t *testing.T) {
 	taskfile, err := os.ReadFile(filepath.Join(rig.Root(), "Taskfile.yml"))
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package embed uses headcount as a stranger does: in a module of its own, in programs with routers, middleware and
-// timeouts that know nothing of streams.
+// Package embed uses headcount in a module of its own, in programs whose routers, middleware and timeouts know nothing
+// about streams.
 package embed
 
 import (

@@ -1,4 +1,4 @@
-// Package faults breaks connections while events flow, and looks for what got lost.
+// Package faults breaks connections while events flow, and checks that no event is lost.
 package faults
 
 import (
@@ -50,8 +50,8 @@ func (r *reader) take(_ context.Context, e *rig.Event) (keep bool) {
 	return false
 }
 
-// Ten thousand events at 2,000 a second to 500 subscribers, each of which is cut off
-// about once a second: in the end each has all of them, once, in one order.
+// Ten thousand events at 2,000 a second go to 500 subscribers, each of which is cut off about once a second. In the
+// end each has all of them, once and in one order.
 func TestEmitWhileConnectionsBreak(t *testing.T) {
 	const events, rate, readers = 10_000, 2000, 500
 	// As many events are kept as a reader can miss in the time of its way back.
@@ -123,7 +123,7 @@ func TestEmitWhileConnectionsBreak(t *testing.T) {
 
 var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
 
-// emit says whether the event was accepted: answered with 200.
+// emit returns nil if the event was accepted, which means a 200.
 func emit(url string, i int) error {
 	req, err := http.NewRequest(http.MethodPost, url+"/emit", strings.NewReader(fmt.Sprintf(`{"event":"n","data":%d,"room":"faults"}`, i)))
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"headcount/test/rig"
 )
 
-// A node that was frozen, and woken, takes nobody out of the count whose time ran out meanwhile: what they said is still
-// waiting to be read. A stream through a proxy is given 12 s to be answered for the first time.
+// A node was frozen and resumes. It drops no user whose time ran out meanwhile, because their renewals are still
+// waiting to be read. A stream through a proxy has 12 s for its first answer.
 func TestFrozenNodeKeepsItsUsers(t *testing.T) {
 	const users = 25
 	s := rig.Start(t)

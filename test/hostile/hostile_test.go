@@ -1,5 +1,5 @@
-// Package hostile is clients that mean harm. While they try, a hundred healthy readers must notice nothing: each event comes
-// once, in order and not much later, and at rest the count is theirs alone.
+// Package hostile contains malicious clients. A hundred healthy readers must not notice them. Each event arrives once,
+// in order and not much later, and at rest only the healthy readers are counted.
 package hostile
 
 import (
@@ -26,7 +26,8 @@ const (
 	growth = 96 << 20
 )
 
-// abuse is one thing that a hostile client does. It returns an error when the server answers it otherwise than it should.
+// abuse is something that a malicious client does. It returns an error if the server answers in another way than it
+// should.
 type abuse struct {
 	name string
 	do   func(*field) error
@@ -115,7 +116,7 @@ func TestAbuses(t *testing.T) {
 	f.nothingLeft(t)
 }
 
-// field is where it happens.
+// field is the server, its healthy readers and what they measured.
 type field struct {
 	server *rig.Server
 	crowd  *crowd.Crowd
@@ -137,8 +138,8 @@ func newField(t *testing.T, server *rig.Server) *field {
 	return f
 }
 
-// unharmed fails the test if the healthy readers have noticed anything, or the server needs more memory than since the last
-// time is allowed.
+// unharmed fails the test if the healthy readers have noticed anything, or if the server needs more additional memory
+// than allowed.
 func (f *field) unharmed(t *testing.T, allowed int64) {
 	t.Helper()
 	f.crowd.AwaitEvents(t, 15*time.Second)
@@ -160,7 +161,8 @@ func (f *field) unharmed(t *testing.T, allowed int64) {
 	f.live = live
 }
 
-// nothingLeft waits until the server has nothing that it had not before, but what idle connections and rooms it keeps a while.
+// nothingLeft waits until the server has nothing that it did not have before, except idle connections and rooms that
+// it keeps for a while.
 func (f *field) nothingLeft(t *testing.T) {
 	t.Helper()
 	var now crowd.Vitals

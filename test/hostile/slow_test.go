@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// cutWithin is how long the server may stand a client that does not come to the point: it says 10 s.
+// cutWithin is how long the server may wait for a client that sends too slowly. It documents 10 s.
 const cutWithin = 13 * time.Second
 
-// dribble opens 30 connections, sends first and then, each second, more on each of them, and expects that the server has
-// ended all of them in time.
+// dribble opens 30 connections, sends first and then, each second, more on each of them. It expects the server to have
+// closed all of them in time.
 func (f *field) dribble(first, more string) error {
 	var trying sync.WaitGroup
 	errs := make([]error, 30)

@@ -103,7 +103,7 @@ func pipelineBehindStream(f *field) error {
 	return nil
 }
 
-// sameID comes a hundred times under one id, and once in another room: it is one user in each.
+// sameID opens a hundred streams with one id in one room, and one in another room. It is one user in each.
 func sameID(f *field) error {
 	all, err := f.streams(100, "room=lobby&id=samesame")
 	defer all.close()
@@ -115,8 +115,9 @@ func sameID(f *field) error {
 	return errors.Join(f.counted("lobby", healthy+1), f.counted("other", 1))
 }
 
-// speakForOthers says goodbye for a thousand ids that nobody has told it. (Who knows an id may speak for it, and no id is
-// ever told to anybody else.) It gives signs of life for a hundred of its own, which count until it says goodbye for them.
+// speakForOthers says goodbye for a thousand ids that it has guessed. Whoever knows an id may act for it, and the
+// server shows no id to anybody else. Then it renews a hundred ids of its own, which count until it says goodbye for
+// them.
 func speakForOthers(f *field) error {
 	for range 10 {
 		body := `{"room":"lobby","ids":` + hundredIDs() + `}`

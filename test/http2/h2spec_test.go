@@ -1,4 +1,4 @@
-// Package http2 asks the tools that others wrote for the purpose how the server bears HTTP/2 and slow clients.
+// Package http2 runs the tools that others wrote to test HTTP/2 servers and slow clients.
 package http2
 
 import (
@@ -22,7 +22,7 @@ import (
 	"headcount/test/rig"
 )
 
-// known is what h2spec finds wrong with net/http, whatever it serves.
+// known is what h2spec finds wrong with every net/http server.
 var known = map[string]string{
 	"http2/4.2 Sends a large size HEADERS frame that exceeds the SETTINGS_MAX_FRAME_SIZE":                        "it takes frames up to 1 MiB, and says so in its SETTINGS",
 	"http2/6.5.3 Sends multiple values of SETTINGS_INITIAL_WINDOW_SIZE":                                          "it hangs up on a SETTINGS frame that names one setting twice",
@@ -68,8 +68,8 @@ func TestH2spec(t *testing.T) {
 	}
 }
 
-// failures runs h2spec and returns what failed, and why. What failed alone counts: on a busy machine an answer may come later
-// than h2spec waits for it.
+// failures runs h2spec and returns what failed, and why. It runs each failed test again alone, because on a busy
+// machine an answer may come later than h2spec waits for it.
 func failures(t *testing.T, h2spec, addr string, flags []string) map[string]string {
 	found := report(t, h2spec, addr, append(flags, "-o", "2"))
 	for test := range found {

@@ -18,8 +18,8 @@ import (
 	"headcount/test/rig"
 )
 
-// 5,000 emits a second into a room of 100 that keep up: nobody is told of a gap, and all get each event once, in one
-// order. It lasts 3 s, or LOAD_TIME.
+// 5,000 events a second go to a room of 100 readers that keep up. Nobody gets an io:gap, and all get each event once
+// and in one order. It lasts 3 s, or LOAD_TIME.
 func TestEmitRate(t *testing.T) {
 	const readers, rate, emitters = 100, 5000, 16
 	lasting := 3 * time.Second
@@ -129,7 +129,7 @@ func dialEmitter(addr string) (*emitter, error) {
 
 func (e *emitter) emit(n int) error { return e.post(fmt.Sprintf(`{"event":"n","data":%d}`, n)) }
 
-// post says whether the event was accepted: answered with 200.
+// post returns nil if the event was accepted, which means a 200.
 func (e *emitter) post(body string) error {
 	_, err := fmt.Fprintf(e.conn, "POST /emit HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer secret\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
 		e.addr, len(body), body)

@@ -15,9 +15,10 @@ import (
 	"headcount/test/rig"
 )
 
-// How long an event takes from just before its POST to each reader, ten a second on a machine that does nothing else. The
-// readers are one epoll loop in this process: with goroutines the reading would be most of what is measured. It lasts 2 s a
-// row, or LOAD_TIME. The figures are for people; a busy machine is not a fault.
+// The test measures how long an event takes from just before its POST to each reader, with ten events a second on an
+// idle machine. The readers are one epoll loop in this process, because with goroutines the reading would be most of
+// what is measured. Each row takes 2 s, or LOAD_TIME. The figures are only logged, because a busy machine is not a
+// fault.
 func TestEmitLatency(t *testing.T) {
 	const rate = 10
 	lasting := 2 * time.Second
@@ -59,8 +60,8 @@ func TestEmitLatency(t *testing.T) {
 	}
 }
 
-// What is emitted to a thousand other rooms costs the readers of a room nothing: no byte comes, and an emit takes the server
-// as long as it does without them.
+// Events in a thousand other rooms cost the readers of a room nothing. They get no byte of them, and an event to their
+// room takes the server as long as without the others.
 func TestEmitToOtherRooms(t *testing.T) {
 	const rooms, readers, rounds = 1000, 1000, 5
 	server := rig.StartPlain(t, "-token", "secret", "-max-streams", "0", "-heartbeat", "5m")

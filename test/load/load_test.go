@@ -23,8 +23,8 @@ import (
 
 // Where time or numbers are asserted, the server is built without the race detector, also when the test is not.
 
-// The first count comes with the connection: `curl -N` shows it within 100 ms. The best of ten tries counts, because
-// other programs run on the machine too; each includes the time that curl needs to start.
+// The first count comes with the connection. `curl -N` shows it within 100 ms, including its own start. The best of
+// ten tries counts, because other programs run on the machine too.
 func TestFirstCount(t *testing.T) {
 	curl := rig.Need(t, "curl", "apt-get install curl")
 	server := rig.StartPlain(t)
@@ -63,8 +63,9 @@ func TestFirstCount(t *testing.T) {
 	}
 }
 
-// Curls are started and killed at random. At rest the count is the number of those alive, for everybody. The full length
-// is 500 curls for LOAD_TIME=60s; without it, fewer do it for less long, since each needs 20 to 50 ms of CPU to start.
+// Curls are started and killed at random. At rest everybody sees the number of those that are alive. The full length
+// is 500 curls for LOAD_TIME=60s. Without it there are fewer for a shorter time, because each needs 20 to 50 ms of CPU
+// to start.
 func TestChurn(t *testing.T) {
 	curl := rig.Need(t, "curl", "apt-get install curl")
 	slots, lasting := 100, 10*time.Second
@@ -140,7 +141,7 @@ func TestChurn(t *testing.T) {
 	t.Logf("%v: %d curls started, %d killed, %d alive, /count %d, all survivors agree", lasting, started, killed, want, server.Count("lobby"))
 }
 
-// 2,000 streams open at once. All see 2000 in the end, and were not told each number on the way.
+// 2,000 streams are open at once. All see 2000 in the end, without getting each number on the way.
 func TestFlood(t *testing.T) {
 	const streams, most = 2000, 60
 	server := rig.StartPlain(t)
@@ -167,7 +168,7 @@ func TestFlood(t *testing.T) {
 	}
 }
 
-// A reader that never reads delays nobody, holds nothing back, and learns the truth when it reads again.
+// A reader that never reads delays nobody and holds nothing back. When it reads again, it gets the right count.
 func TestStalledReader(t *testing.T) {
 	const readers, rounds = 20, 200
 	server := rig.StartPlain(t, "-token", "secret")

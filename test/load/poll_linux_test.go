@@ -12,9 +12,10 @@ import (
 	"headcount/test/rig"
 )
 
-// What a client that polls costs the server, against one that has a stream, at one event a minute: at most three times the
-// CPU. Both have a client id, as the browser's, and both are as many; the clock is that of the server's process. With
-// POLL_TIME=1m it lasts a minute for each. The figures are for people; a busy machine is not a fault.
+// A client that polls costs the server at most three times the CPU of a client with a stream, at one event a minute.
+// Both kinds have client ids like browsers, and there are as many of each. The CPU time is that of the server's
+// process. Each kind is measured for a short time, or for POLL_TIME=1m. The figures are only logged, because a busy
+// machine is not a fault.
 func TestPollCost(t *testing.T) {
 	clients, lasting, calm := 200, time.Second, time.Duration(0)
 	if s := os.Getenv("POLL_TIME"); s != "" {

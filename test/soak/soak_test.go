@@ -19,9 +19,10 @@ import (
 
 const room = "soak"
 
-// A crowd of direct, polling and proxied readers gets each event once and in order, while its connections are cut, others
-// come and go, some never read, and rooms are made up. At rest the count is exact; memory, descriptors and goroutines are
-// what they were. It lasts 10 s, or SOAK_TIME. With SOAK_UPGRADES the server is upgraded twenty times meanwhile.
+// A crowd of direct, polling and proxied readers gets each event once and in order. Meanwhile connections are cut,
+// other clients come and go, some never read, and rooms are made up. At rest the count is exact, and memory,
+// descriptors and goroutines are what they were. It lasts 10 s, or SOAK_TIME. With SOAK_UPGRADES the server is
+// upgraded twenty times meanwhile.
 func TestSoak(t *testing.T) {
 	lasting := 10 * time.Second
 	if s := os.Getenv("SOAK_TIME"); s != "" {
@@ -182,7 +183,8 @@ func (f *faults) makeUp(int) {
 	}
 }
 
-// open sends the request for a stream. It comes from an address of its own: the crowd is not to suffer from its limits.
+// open sends the request for a stream. It comes from an address of its own, so that the limits of that address do not
+// affect the crowd.
 func (f *faults) open(room, id string) net.Conn {
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 9, byte(1+rand.IntN(200)))}, Timeout: 10 * time.Second}
 	conn, err := dialer.Dial("tcp", f.server.Addr)

@@ -44,8 +44,8 @@ const pageHead = `<!doctype html><title>another origin</title><pre id="said"></p
 </script>
 <script type="module">%s</script>`
 
-// Libraries in a page of another origin that is allowed see the number, and are back after a restart, with the cursor:
-// those that read by fetch send it in a header that needs a preflight.
+// Libraries in a page of another, allowed origin see the number and reconnect after a restart with the cursor. Those
+// that read by fetch send the cursor in a header that needs a preflight.
 func TestLibrariesInPagesOfOtherOrigins(t *testing.T) {
 	for _, any := range []bool{false, true} {
 		for name, script := range pages {

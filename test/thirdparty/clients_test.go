@@ -115,7 +115,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// Every client sees the number, sees it change, and comes back where it can.
+// Every client sees the number, sees it change, and reconnects if it can.
 func TestClients(t *testing.T) {
 	for _, c := range clients() {
 		t.Run(c.name, func(t *testing.T) {

@@ -74,8 +74,9 @@ func parsers() map[string]func(ctx context.Context, t *testing.T, stream string,
 	}
 }
 
-// Whatever names and data go in, three parsers that share nothing with the server get the same events out: those that
-// were accepted, in their order, with their names and the same JSON. HOSTILE_SEED=N repeats a run.
+// Three parsers that share no code with the server get the same events that were emitted, whatever names and data
+// these have. They get the accepted events, in order, with their names and the same JSON. HOSTILE_SEED=N repeats a
+// run.
 func TestHostileEvents(t *testing.T) {
 	seed := rand.Uint64()
 	if text := os.Getenv("HOSTILE_SEED"); text != "" {
@@ -196,7 +197,7 @@ func emit(t *testing.T, server, name, data string, form bool) (id string, ok boo
 	return answer.ID, ok
 }
 
-// travels says whether an event of that name may be emitted.
+// travels reports whether an event of that name may be emitted.
 func travels(name string) bool {
 	switch name {
 	case "user count", "open", "error", "message", "connect", "disconnect":
@@ -205,8 +206,8 @@ func travels(name string) bool {
 	return name != "" && len(name) <= 128 && utf8.ValidString(name) && !strings.HasPrefix(name, "io:") && !strings.ContainsFunc(name, unicode.IsControl)
 }
 
-// sameJSON says whether two texts are the same JSON to the last digit and space. Line ends, which can only be between
-// two values, come as LF.
+// sameJSON reports whether two texts are the same JSON to the last digit and space. Line ends, which can only be
+// between two values, become LF.
 func sameJSON(a, b string) bool {
 	lines := strings.NewReplacer("\r\n", "\n", "\r", "\n")
 	return json.Valid([]byte(a)) && lines.Replace(a) == lines.Replace(b)

@@ -74,7 +74,8 @@ func (r *reporter) wait(t *testing.T, within time.Duration, line string) {
 	rig.Wait(t, within, fmt.Sprintf("%q of the page", line), func() bool { return slices.Contains(r.heard(), line) })
 }
 
-// Browsers hear the count and events of every size over taken-over streams, and are gone as soon as they are closed.
+// Browsers get the count and events of every size over TLS streams that the loops write. They leave the count as soon
+// as they are closed.
 func TestBrowsers(t *testing.T) {
 	for _, browser := range []struct {
 		name string

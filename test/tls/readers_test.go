@@ -97,8 +97,8 @@ func (p *running) wantNumbers(t *testing.T, n int) {
 	}
 }
 
-// Each program reads each event, of every size, is counted while it reads and is gone at once when it ends; and the loops
-// write to those to which they can.
+// Each program reads each event of every size, is counted while it reads, and leaves the count at once when it ends.
+// The loops write to all that they can take over.
 func TestReaders(t *testing.T) {
 	s := start(t)
 	for i, r := range readers() {
@@ -129,7 +129,8 @@ func TestReaders(t *testing.T) {
 	}
 }
 
-// A server that stops says goodbye over TLS, too: curl tells a stream that was cut (56) from one that ended.
+// A server that stops ends streams over TLS properly too. curl can tell a stream that was cut (56) from one that
+// ended.
 func TestCleanEnd(t *testing.T) {
 	for _, r := range readers() {
 		if r.by != "epoll_tls" {
@@ -159,7 +160,7 @@ func TestWithoutHTTP2(t *testing.T) {
 	s.wantStreams("epoll_tls", 1)
 }
 
-// OpenSSL changes its keys in the middle of a stream: nobody can follow that, so the stream ends cleanly.
+// OpenSSL changes its keys in the middle of a stream. The loops cannot follow that, so the stream ends cleanly.
 func TestKeyUpdate(t *testing.T) {
 	for _, tt := range []struct{ name, command string }{{"and asks for ours", "K\n"}, {"alone", "k\n"}} {
 		t.Run(tt.name, func(t *testing.T) {

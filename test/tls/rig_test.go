@@ -1,5 +1,4 @@
-// Package tls tests streams over TLS with programs that know nothing of each other: OpenSSL, curl, Node, Python, Go, and
-// browsers.
+// Package tls tests streams over TLS with independent programs: OpenSSL, curl, Node, Python, Go, and browsers.
 package tls
 
 import (

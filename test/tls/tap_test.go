@@ -23,8 +23,8 @@ import (
 	"time"
 )
 
-// tap is below a client's tls.Conn. It decrypts what the server sends by the secret that the client has logged, and checks
-// that each record has the sequence number that is due: none comes twice, and none is left out.
+// tap is below a client's tls.Conn. It decrypts what the server sends with the secret that the client has logged. It
+// checks that each record has the next sequence number, with none repeated or left out.
 type tap struct {
 	*net.TCPConn
 	aead  cipher.AEAD
@@ -95,8 +95,8 @@ func (t *tap) check(record []byte) {
 	}
 }
 
-// Readers of all kinds come, stall, leave and come back while events of all sizes are sent. No record is out of order and
-// none has a number twice; every reader gets each event of its time once. It lasts 5 s, or SOAK_TIME.
+// Readers of all kinds join, stall, leave and come back while events of all sizes are sent. No record is out of order,
+// and no sequence number is used twice. Every reader gets each event of its time once. It lasts 5 s, or SOAK_TIME.
 func TestSequenceNumbers(t *testing.T) {
 	lasting := 5 * time.Second
 	if text := os.Getenv("SOAK_TIME"); text != "" {
@@ -204,7 +204,8 @@ func inOrder(text string) error {
 	return nil
 }
 
-// A peer that closes in every way is gone at once, and so is one that comes to nothing.
+// A peer that closes the connection leaves the count at once, whichever way it closes it, and so does one that never
+// completes a request.
 func TestGone(t *testing.T) {
 	s := start(t)
 	for _, tt := range []struct {
