@@ -17,9 +17,9 @@ import (
 func (n *Node) connect(urls []string, opts []nats.Option) error {
 	n.secrets = secrets(urls)
 	opts = append(opts,
-		nats.Name("headcount "+n.tag),
+		nats.Name("headcount "+n.opt.Name),
 		nats.NoEcho(),
-		nats.Timeout(patience),
+		nats.Timeout(timeout),
 		nats.SetCustomDialer(&n.dialer),
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
@@ -30,7 +30,7 @@ func (n *Node) connect(urls []string, opts []nats.Option) error {
 		nats.ReconnectBufSize(-1),
 		nats.PingInterval(2*time.Second),
 		nats.MaxPingsOutstanding(2),
-		nats.FlusherTimeout(patience),
+		nats.FlusherTimeout(timeout),
 		nats.ConnectHandler(func(*nats.Conn) { signal(n.trouble) }),
 		nats.ReconnectHandler(func(*nats.Conn) {
 			n.setConnected(true)
@@ -54,7 +54,7 @@ func (n *Node) connect(urls []string, opts []nats.Option) error {
 		return fmt.Errorf("connect to NATS: %w", err)
 	}
 	n.nc = nc
-	n.js, err = jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
+	n.js, err = jetstream.New(nc, jetstream.WithDefaultTimeout(timeout))
 	if err != nil {
 		nc.Close()
 		return fmt.Errorf("use JetStream: %w", err)
@@ -90,7 +90,7 @@ type dialer struct {
 
 // Dial implements the custom dialer of nats.go.
 func (d *dialer) Dial(network, address string) (net.Conn, error) {
-	c, err := net.DialTimeout(network, address, patience)
+	c, err := net.DialTimeout(network, address, timeout)
 	d.mu.Lock()
 	d.err = err
 	d.mu.Unlock()

@@ -138,7 +138,7 @@ func (f *feed) fetch(ctx context.Context) (closed bool, err error) {
 	if s == nil {
 		return false, errAway
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*patience)
+	ctx, cancel := context.WithTimeout(ctx, 5*timeout)
 	defer cancel()
 	f.mu.Lock()
 	generation, loaded, last := f.generation, f.loaded, f.last
@@ -245,7 +245,7 @@ func (n *Node) parse(data []byte, seq uint64, at time.Time) (hub.Event, bool) {
 // as it was known well before the request.
 func (f *feed) compare(ctx context.Context) (bool, error) {
 	n := f.node
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	s := n.streams.Load()
 	if s == nil {

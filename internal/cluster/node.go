@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,12 +23,12 @@ import (
 )
 
 const (
-	patience = 2 * time.Second  // for a response of NATS
-	probing  = 2 * time.Second  // between two requests for the state of the stream
-	doubt    = 10 * time.Second // how long a stream that ends too early may be a temporary error
-	inbox    = 64 << 10         // messages that may wait for receive
-	requests = 32               // concurrent requests to NATS
-	replays  = 4                // concurrent consumers
+	timeout   = 2 * time.Second  // for a response of NATS
+	probing   = 2 * time.Second  // between two requests for the state of the stream
+	transient = 10 * time.Second // how long a stream that ends too early may be a temporary error
+	inbox     = 64 << 10         // messages that may wait for receive
+	requests  = 32               // concurrent requests to NATS
+	replays   = 4                // concurrent consumers
 )
 
 // errAway is the error of everything that needs NATS while NATS is away.
@@ -68,7 +70,6 @@ type Node struct {
 	opt      Options
 	log      *slog.Logger
 	names    names
-	tag      string // names this process in cursors
 	secrets  []string
 	begun    time.Time // when it first tried to connect
 	dialer   dialer
@@ -90,16 +91,15 @@ type Node struct {
 	settled atomic.Uint64           // the end of the stream two probes ago
 	unsound atomic.Bool             // NATS is too old to be trusted as a cluster, see drifts
 
-	said   confirms
+	stored sync.Map  // by token; the last event that this node stored in a room a moment ago
 	behind time.Time // start of the time in which the stream ended too early; only for tend
 	probed uint64    // the end of the stream at the last probe; only for tend
 	grown  time.Time // last request for more replicas; only for tend
 
 	mu     lockorder.Mutex[lockorder.Node]
-	rooms  map[string]*room // by name
-	tokens map[string]*room
-	synced bool  // reset when the connection loses messages
-	state  error // why this node is not ready, or nil
+	rooms  map[string]*room // by token
+	synced bool             // reset when the connection loses messages
+	state  error            // why this node is not ready, or nil
 }
 
 // Join makes this process a node. It connects to NATS in the background and keeps trying.
@@ -123,7 +123,7 @@ func newNode(opt Options, rooms hub.Options, users *presence.Table) *Node {
 		opt.Name = strings.ToLower(rand.Text()[:nameSize])
 	}
 	n := &Node{
-		opt: opt, log: opt.Log, names: newNames(opt.Prefix), tag: opt.Name,
+		opt: opt, log: opt.Log, names: newNames(opt.Prefix),
 		inbox:    make(chan *nats.Msg, inbox),
 		trouble:  make(chan struct{}, 1),
 		requests: make(chan struct{}, requests),
@@ -132,19 +132,18 @@ func newNode(opt Options, rooms hub.Options, users *presence.Table) *Node {
 		changes:  newQueue[engine.Change](),
 		tasks:    newQueue[func(context.Context)](),
 		rooms:    make(map[string]*room),
-		tokens:   make(map[string]*room),
 		state:    errUnreached,
 	}
 	n.sets.more = make(chan struct{}, 1)
 	n.sets.reset(n, nil)
 	n.epoch.Store(new(string))
-	rooms.Source, rooms.Node = n, n.tag
+	rooms.Source, rooms.Node = n, n.opt.Name
 	n.hub = hub.New(rooms)
 	return n
 }
 
 // Tag returns the name of the node in cursors and for other nodes.
-func (n *Node) Tag() string { return n.tag }
+func (n *Node) Tag() string { return n.opt.Name }
 
 // Run does all background work until ctx is done. Then it says goodbye and asks the other nodes to keep this node's
 // users while they reconnect elsewhere, unless Release was called.
@@ -206,7 +205,7 @@ func (n *Node) tend(ctx context.Context) {
 				n.report(n.probe(ctx))
 				probed = time.Now()
 			}
-			if time.Since(connected) >= 2*patience {
+			if time.Since(connected) >= 2*timeout {
 				n.useKey(nil)
 			}
 			n.sweep()
@@ -243,7 +242,7 @@ func (n *Node) sync(ctx context.Context) error {
 
 // probe requests the end of the stream, and creates what is missing.
 func (n *Node) probe(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 3*patience)
+	ctx, cancel := context.WithTimeout(ctx, 3*timeout)
 	defer cancel()
 	tip := n.hub.Tip() // read it before the request, because it moves on during the request
 	info, err := n.provide(ctx)
@@ -273,7 +272,7 @@ func (n *Node) enter(info *jetstream.StreamInfo, tip uint64) error {
 		if n.behind.IsZero() {
 			n.behind = time.Now()
 		}
-		if time.Since(n.behind) < doubt {
+		if time.Since(n.behind) < transient {
 			return fmt.Errorf("stream %s ends at %d, and has been at %d", n.names.events(), last, tip)
 		}
 	}
@@ -325,23 +324,15 @@ func (n *Node) Ready() error {
 func (n *Node) open() []*room {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	rooms := make([]*room, 0, len(n.rooms))
-	for _, r := range n.rooms {
-		rooms = append(rooms, r)
-	}
-	return rooms
+	return slices.Collect(maps.Values(n.rooms))
 }
 
-func (n *Node) room(name string) *room {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.rooms[name]
-}
+func (n *Node) room(name string) *room { return n.roomOf(token(name)) }
 
 func (n *Node) roomOf(token string) *room {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.tokens[token]
+	return n.rooms[token]
 }
 
 // receive handles all messages except responses.
@@ -365,7 +356,7 @@ func (n *Node) receive(ctx context.Context) {
 func (n *Node) Await(ctx context.Context, name, cursor string) {
 	c, ok := hub.ParseCursor(cursor)
 	// The event was emitted on another node a moment ago and has not arrived here yet.
-	unknown := ok && c.Epoch != "" && c.Epoch == n.Epoch() && c.Seq > n.hub.Tip() && !n.tell(ctx, c.Seq)
+	unknown := ok && c.Epoch != "" && c.Epoch == n.Epoch() && c.Seq > n.hub.Tip() && !n.askTip(ctx, c.Seq)
 	r := n.room(name)
 	if r == nil {
 		return
@@ -376,8 +367,8 @@ func (n *Node) Await(ctx context.Context, name, cursor string) {
 	}
 }
 
-// tell asks NATS whether the stream has reached seq, and reports whether the answer is reliable.
-func (n *Node) tell(ctx context.Context, seq uint64) bool {
+// askTip asks NATS whether the stream has reached seq, and reports whether the answer is reliable.
+func (n *Node) askTip(ctx context.Context, seq uint64) bool {
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
 	s := n.streams.Load()

@@ -64,7 +64,7 @@ func (n *Node) replay(ctx context.Context, s jetstream.Stream, subject string, f
 		return err
 	}
 	defer func() { // otherwise NATS deletes it after InactiveThreshold
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 		defer cancel()
 		_ = s.DeleteConsumer(ctx, c.CachedInfo().Name)
 	}()

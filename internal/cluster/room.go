@@ -54,7 +54,7 @@ func (n *Node) Watch(h *hub.Room) {
 	}
 	r.feed = feed{node: n, room: r, hub: h}
 	n.mu.Lock()
-	n.rooms[r.name], n.tokens[r.token] = r, r
+	n.rooms[r.token] = r
 	n.mu.Unlock()
 	n.openSet(r)
 	n.tasks.add(func(ctx context.Context) {
@@ -69,12 +69,10 @@ func (n *Node) Watch(h *hub.Room) {
 
 // Unwatch implements [hub.Source].
 func (n *Node) Unwatch(h *hub.Room) {
+	token := token(h.Name())
 	n.mu.Lock()
-	r := n.rooms[h.Name()]
-	delete(n.rooms, h.Name())
-	if r != nil {
-		delete(n.tokens, r.token)
-	}
+	r := n.rooms[token]
+	delete(n.rooms, token)
 	n.mu.Unlock()
 	if r != nil {
 		r.gone.close()
@@ -137,7 +135,7 @@ func (r *room) load(ctx context.Context) error {
 		return errAway
 	}
 	// The server must know the subscriptions before the request for the current state.
-	flush, cancel := context.WithTimeout(ctx, patience)
+	flush, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if err := n.nc.FlushWithContext(flush); err != nil {
 		return fmt.Errorf("flush: %w", err)

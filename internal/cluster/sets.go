@@ -16,7 +16,7 @@ import (
 const (
 	tickEvery = 20 * time.Millisecond
 	renewTime = 250 * time.Millisecond // by then a node has announced who has come to it
-	most      = 64 << 10               // messages that may wait to be sent
+	maxQueue  = 64 << 10               // messages that may wait to be sent
 	batch     = 64 << 10               // bytes of messages that go out as one
 	busy      = 64                     // messages that wait to be applied; whole sets take some milliseconds each
 )
@@ -42,7 +42,7 @@ type job struct {
 func (s *sets) reset(n *Node, key []byte) {
 	s.key = key
 	s.machine = union.New(union.Options{
-		Node: n.tag, Incarnation: uint64(time.Now().UnixNano()), Key: key, Chunk: chunk(n.maxPayload()),
+		Node: n.opt.Name, Incarnation: uint64(time.Now().UnixNano()), Key: key, Chunk: chunk(n.maxPayload()),
 		HasStream: func(token, id string) bool {
 			r := n.roomOf(token)
 			return r != nil && n.users.HasStream(r.name, id)
@@ -80,7 +80,7 @@ func (n *Node) apply(do func(m *union.Machine, now time.Time) union.Effects) {
 	for _, out := range e.Send {
 		s.queue = append(s.queue, job{Outgoing: out})
 	}
-	if len(s.queue) > most { // NATS does not take them; the other nodes will request the sets
+	if len(s.queue) > maxQueue { // NATS does not take them; the other nodes will request the sets
 		s.queue = slices.DeleteFunc(s.queue, func(j job) bool { return j.do == nil })
 		s.machine.Lost(time.Now())
 	}
@@ -312,7 +312,7 @@ func (n *Node) useKey(key []byte) {
 
 // listen subscribes to the messages for all nodes and for this node.
 func (n *Node) listen(key []byte) {
-	for _, to := range []union.To{{}, {Node: n.tag}} {
+	for _, to := range []union.To{{}, {Node: n.opt.Name}} {
 		if _, err := n.nc.ChanSubscribe(n.names.sets(key, to), n.inbox); err != nil {
 			n.log.Warn("subscribe to the other nodes failed", "error", err)
 		}
@@ -348,7 +348,7 @@ func (n *Node) stop() {
 	}
 	n.sendAll()
 	if n.nc.IsConnected() {
-		_ = n.nc.FlushTimeout(patience)
+		_ = n.nc.FlushTimeout(timeout)
 	}
 }
 

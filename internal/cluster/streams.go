@@ -110,7 +110,7 @@ func withCure(err error) error {
 // provideOne returns an existing stream or makes it. It raises the limits of an existing stream to those of this node,
 // and its replicas if there are enough servers.
 func (n *Node) provideOne(ctx context.Context, want jetstream.StreamConfig, grow bool) (jetstream.Stream, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	s, err := n.js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {

@@ -74,7 +74,7 @@ type Machine struct {
 	connected  bool
 	rooms      map[string]*room
 	peers      map[string]*peer
-	untold     map[string]*room   // rooms with changes to send later
+	pending    map[string]*room   // rooms with changes to send later
 	kept       map[string]keeping // by room; includes rooms that are not open
 	gone       map[user]farewell  // users who said goodbye a moment ago
 	stays      map[user]time.Time // users of another node that are there although their former node stops
@@ -105,7 +105,7 @@ func New(opt Options) *Machine {
 	}
 	return &Machine{
 		opt: opt, instance: opt.Incarnation,
-		rooms: make(map[string]*room), peers: make(map[string]*peer), untold: make(map[string]*room),
+		rooms: make(map[string]*room), peers: make(map[string]*peer), pending: make(map[string]*room),
 		kept: make(map[string]keeping), gone: make(map[user]farewell), stays: make(map[user]time.Time),
 		touched: make(map[*room]struct{}),
 	}
@@ -133,7 +133,7 @@ func sorted[V any](all map[string]V) []string { return slices.Sorted(maps.Keys(a
 func (m *Machine) end(now bool) Effects {
 	for r := range m.touched {
 		if now || !r.stale() {
-			m.settle(r)
+			m.refresh(r)
 		}
 	}
 	effects := m.effects
@@ -141,10 +141,10 @@ func (m *Machine) end(now bool) Effects {
 	return effects
 }
 
-// settle updates the count of a room.
-func (m *Machine) settle(r *room) {
+// refresh updates the count of a room.
+func (m *Machine) refresh(r *room) {
 	delete(m.touched, r)
-	if r.settle() {
+	if r.refresh() {
 		m.effects.Changed = append(m.effects.Changed, r.key)
 	}
 	if !r.ready && m.answered(r) {
@@ -201,7 +201,7 @@ func (m *Machine) Close(now time.Time, key string) Effects {
 	if r := m.rooms[key]; r != nil {
 		m.send(To{Room: key}, Closed{m.opt.Node, key, r.mine.Instance})
 		delete(m.rooms, key)
-		delete(m.untold, key)
+		delete(m.pending, key)
 	}
 	return m.end(false)
 }
@@ -218,43 +218,43 @@ func (m *Machine) Local(now time.Time, key string, left, joined []string, anonym
 			r.join(h, joined[i])
 		}
 		r.mine.Anonymous = anonymous
-		m.tell(r)
-		m.settle(r)
+		m.announce(r)
+		m.refresh(r)
 	}
 	return m.end(false)
 }
 
-// tell sends the changes to the other nodes. It sends them at once if the room was quiet, and otherwise at its pace.
-func (m *Machine) tell(r *room) {
+// announce sends the changes to the other nodes. It sends them at once if the room was quiet, and otherwise at its pace.
+func (m *Machine) announce(r *room) {
 	switch {
-	case !r.news():
-	case m.connected && !m.now.Before(r.told.Add(pace)):
+	case !r.pending():
+	case m.connected && !m.now.Before(r.announced.Add(pace)):
 		m.flush(r)
 	default:
-		m.untold[r.key] = r
+		m.pending[r.key] = r
 	}
 }
 
 // flush sends all changes to the other nodes, so that they know the whole set of this node.
 func (m *Machine) flush(r *room) {
-	if r.news() {
+	if r.pending() {
 		for _, d := range r.deltas(m.opt.Chunk) {
 			m.send(To{Room: r.key}, d)
 		}
-		r.told = m.now
+		r.announced = m.now
 		if due := m.now.Add(digestAfter); m.now.Sub(r.proved) < digestEvery || due.Before(r.digest) {
 			r.digest = due // and a room that is never quiet sends one too
 		}
 	}
-	delete(m.untold, r.key)
+	delete(m.pending, r.key)
 }
 
 // Flush sends all changes that still wait for the room's pace.
 func (m *Machine) Flush(now time.Time) Effects {
 	m.now = now
 	if m.connected {
-		for _, key := range sorted(m.untold) {
-			m.flush(m.untold[key])
+		for _, key := range sorted(m.pending) {
+			m.flush(m.pending[key])
 		}
 	}
 	return m.end(false)
@@ -275,7 +275,7 @@ func (m *Machine) Connect(now time.Time, connected bool) Effects {
 	if connected {
 		m.since = now
 		m.beat()
-		m.doubt()
+		m.recheck()
 	}
 	return m.end(false)
 }
@@ -283,16 +283,17 @@ func (m *Machine) Connect(now time.Time, connected bool) Effects {
 // Lost reports that messages may have been lost, in both directions.
 func (m *Machine) Lost(now time.Time) Effects {
 	m.now = now
-	m.doubt()
+	m.recheck()
 	return m.end(false)
 }
 
-func (m *Machine) doubt() {
+// recheck finds out what was lost, in both directions.
+func (m *Machine) recheck() {
 	for _, name := range sorted(m.peers) {
 		m.compare(name)
 	}
 	for _, r := range m.rooms {
-		if m.now.Sub(r.told) < silentAfter {
+		if m.now.Sub(r.announced) < silentAfter {
 			r.digest = m.now
 		}
 	}
@@ -308,15 +309,15 @@ func (m *Machine) Tick(now time.Time) Effects {
 			}
 		}
 		m.idle = now
-		m.doubt()
+		m.recheck()
 	}
 	m.ticked = now
 	if now.Sub(m.beaten) >= heartbeatEvery {
 		m.beat()
 	}
 	m.watch()
-	for _, key := range sorted(m.untold) {
-		m.tell(m.untold[key])
+	for _, key := range sorted(m.pending) {
+		m.announce(m.pending[key])
 	}
 	if now.Sub(m.scanned) >= scanEvery {
 		m.scanned = now

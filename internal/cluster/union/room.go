@@ -22,14 +22,14 @@ type room struct {
 	taken   slots               // slots of sets
 	removed slots               // slots to clear before they are free
 	recount bool                // users.size is out of date
-	count   int                 // users after the last settle
+	count   int                 // users after the last refresh
 
-	ids     map[uint64]string // this node's users by hash
-	changes map[uint64]bool   // of this node's set, not sent yet: a user has joined, or has left
-	anon    int               // number of users without an id, as it was last sent
-	told    time.Time         // time of the last delta
-	digest  time.Time         // time of the next digest
-	proved  time.Time         // time of the last digest
+	ids       map[uint64]string // this node's users by hash
+	changes   map[uint64]bool   // of this node's set, not sent yet: a user has joined, or has left
+	anon      int               // number of users without an id, as it was last sent
+	announced time.Time         // time of the last delta
+	digest    time.Time         // time of the next digest
+	proved    time.Time         // time of the last digest
 }
 
 // keeping maps users of stopped nodes to the end of the time in which they count.
@@ -129,8 +129,8 @@ func (r *room) remove(node string) {
 // stale reports whether users.size is out of date.
 func (r *room) stale() bool { return r.recount || r.removed != nil }
 
-// settle updates the count, and reports whether it has changed.
-func (r *room) settle() bool {
+// refresh updates the count, and reports whether it has changed.
+func (r *room) refresh() bool {
 	if r.stale() {
 		r.users.recount(r.removed)
 		r.removed.each(r.taken.remove)
@@ -194,7 +194,7 @@ func (r *room) leave(h uint64) {
 
 // change records a change that the other nodes must get. Two changes of a user cancel each other out.
 func (r *room) change(h uint64, joined bool) {
-	if _, untold := r.changes[h]; untold {
+	if _, pending := r.changes[h]; pending {
 		delete(r.changes, h)
 	} else {
 		r.changes[h] = joined
@@ -228,8 +228,10 @@ func (r *room) expire(now time.Time) (some bool) {
 	return some
 }
 
-// news reports whether there are changes that were not sent yet.
-func (r *room) news() bool { return len(r.changes) > 0 || r.mine.Anonymous != r.anon || r.again != nil }
+// pending reports whether there are changes that were not sent yet.
+func (r *room) pending() bool {
+	return len(r.changes) > 0 || r.mine.Anonymous != r.anon || r.again != nil
+}
 
 // deltas returns the changes that were not sent yet, in deltas with at most limit users.
 func (r *room) deltas(limit int) (list []Delta) {
@@ -238,7 +240,7 @@ func (r *room) deltas(limit int) (list []Delta) {
 			r.changes[h] = true
 		}
 	}
-	for rest, more := slices.Sorted(maps.Keys(r.changes)), r.news(); more; more = len(rest) > 0 {
+	for rest, more := slices.Sorted(maps.Keys(r.changes)), r.pending(); more; more = len(rest) > 0 {
 		r.mine.Seq++
 		d := Delta{r.mine.node, r.key, r.mine.Instance, r.mine.Seq, r.mine.Anonymous, nil, nil}
 		part := rest[:min(limit, len(rest))]

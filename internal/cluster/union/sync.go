@@ -194,7 +194,7 @@ func (m *Machine) keep(k Kept) {
 		}
 	}
 	if r != nil {
-		m.tell(r)
+		m.announce(r)
 	}
 }
 
@@ -215,8 +215,8 @@ func (m *Machine) goodbye(g Goodbye) {
 		}
 	}
 	if ids := m.ids(g.Room, g.Users); ids != nil {
-		if paced := m.now.Add(-pace); r.told.After(paced) {
-			r.told = paced // the delta need not wait
+		if paced := m.now.Add(-pace); r.announced.After(paced) {
+			r.announced = paced // the delta need not wait
 		}
 		m.effects.Leave = append(m.effects.Leave, Leaving{g.Room, ids, g.Grace})
 	}

@@ -39,10 +39,10 @@ type users struct {
 	size    int                 // users that a counted slot holds
 }
 
-// counts reports whether one of the first maps has the user in a counted slot.
-func (u *users) counts(h uint64, maps int) bool {
-	for i := range min(maps, len(u.counted)) {
-		if u.held[i][h]&u.counted[i] != 0 {
+// counts reports whether one of the maps has the user in a counted slot. The first map is number from.
+func (u *users) counts(h uint64, from int, maps []map[uint64]uint64) bool {
+	for i, held := range maps {
+		if u.counted.any(from+i, held[h]) {
 			return true
 		}
 	}
@@ -76,7 +76,9 @@ func (u *users) set(h uint64, slot int, holds bool) bool {
 	default:
 		held[h] = after
 	}
-	if was, is := u.counted.any(slot/64, before), u.counted.any(slot/64, after); was != is && !u.elsewhere(h, slot/64) {
+	i := slot / 64
+	elsewhere := func() bool { return u.counts(h, 0, u.held[:i]) || u.counts(h, i+1, u.held[i+1:]) }
+	if was, is := u.counted.any(i, before), u.counted.any(i, after); was != is && !elsewhere() {
 		if is {
 			u.size++
 		} else {
@@ -84,16 +86,6 @@ func (u *users) set(h uint64, slot int, holds bool) bool {
 		}
 	}
 	return true
-}
-
-// elsewhere reports whether another map than this one has the user in a counted slot.
-func (u *users) elsewhere(h uint64, than int) bool {
-	for i, held := range u.held {
-		if i != than && u.counted.any(i, held[h]) {
-			return true
-		}
-	}
-	return false
 }
 
 // recount removes all users from the slots in gone, and counts the others again.
@@ -108,7 +100,7 @@ func (u *users) recount(gone slots) {
 				}
 				held[h] = b
 			}
-			if i < len(u.counted) && b&u.counted[i] != 0 && (i == 0 || !u.counts(h, i)) {
+			if u.counted.any(i, b) && !u.counts(h, 0, u.held[:i]) {
 				u.size++
 			}
 		}
