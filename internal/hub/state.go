@@ -163,8 +163,8 @@ func (s *Sub) Export() SubState {
 	defer r.mu.Unlock()
 	st := SubState{
 		Seq: s.pos.Seq, Version: s.pos.Version,
-		Lost: s.wants == nil && s.pos.generation != r.generation,
-		Rest: s.rest, Chunked: s.chunked, Signals: s.signals, Over: s.over,
+		Lost: s.wants() == nil && s.pos.generation != r.generation,
+		Rest: s.rest(), Chunked: s.chunked, Signals: s.signals, Over: s.over,
 	}
 	if r.hub.opt.Source != nil {
 		st.Cursor = string(s.appendCursor(nil))
@@ -177,14 +177,15 @@ func (s *Sub) Export() SubState {
 func (r *Room) Resume(st SubState) *Sub {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := &Sub{room: r, rest: st.Rest, chunked: st.Chunked, signals: st.Signals, over: st.Over}
+	s := &Sub{room: r, chunked: st.Chunked, signals: st.Signals, over: st.Over}
+	s.setRest(st.Rest)
 	s.pos = Position{Seq: st.Seq, Version: st.Version, generation: r.generation}
 	if st.Cursor != "" {
 		r.unsettled++
 		s.pos.generation = -r.unsettled // unique, because no two of them have the same position
 	}
 	if c, ok := ParseCursor(st.Cursor); ok && !st.Lost {
-		s.wants = &c
+		s.setWants(&c)
 	}
 	s.resolve()
 	return s

@@ -26,14 +26,48 @@ type JoinOptions struct {
 type Sub struct {
 	room    *Room
 	pos     Position
-	rest    []byte // what must go out first, the opening or the rest of a frame
+	unsent  *unsent // nil for an idle subscriber, so that it is small
 	chunked bool
 	signals bool
 	over    bool // the farewell was the last frame
+}
+
+// unsent is what a subscriber has only at times.
+type unsent struct {
+	rest []byte // what must go out first, the opening or the rest of a frame
 
 	// wants is the cursor of a subscriber in a room that is not loaded yet. The hub does not know yet whether it is
 	// valid. Until then the subscriber gets states only.
 	wants *Cursor
+}
+
+func (s *Sub) rest() []byte {
+	if s.unsent == nil {
+		return nil
+	}
+	return s.unsent.rest
+}
+
+func (s *Sub) wants() *Cursor {
+	if s.unsent == nil {
+		return nil
+	}
+	return s.unsent.wants
+}
+
+func (s *Sub) setRest(p []byte)   { s.become(unsent{p, s.wants()}) }
+func (s *Sub) setWants(c *Cursor) { s.become(unsent{s.rest(), c}) }
+
+// become does not keep a pointer to u, because then each delivery would allocate one.
+func (s *Sub) become(u unsent) {
+	switch {
+	case len(u.rest) == 0 && u.wants == nil:
+		s.unsent = nil
+	case s.unsent == nil:
+		s.unsent = &unsent{u.rest, u.wants}
+	default:
+		*s.unsent = u
+	}
 }
 
 // Join adds a subscriber to the room. Its first batch begins with the prefix, the retry time within the first event's
@@ -52,12 +86,13 @@ func (r *Room) Join(who JoinOptions) *Sub {
 	open = r.appendStates(open, id)
 
 	const chunk = 10 // bytes around the opening
-	s.rest = append(make([]byte, 0, len(who.Prefix)+len(open)+chunk), who.Prefix...)
+	rest := append(make([]byte, 0, len(who.Prefix)+len(open)+chunk), who.Prefix...)
 	if s.chunked {
-		s.rest = sse.AppendChunk(s.rest, open)
+		rest = sse.AppendChunk(rest, open)
 	} else {
-		s.rest = append(s.rest, open...)
+		rest = append(rest, open...)
 	}
+	s.setRest(rest)
 	return s
 }
 
@@ -101,13 +136,13 @@ func (s *Sub) resume(cursor string) (missed string) {
 
 // resumed reports whether the hub knows that the subscriber continues at its cursor. The room need not be loaded yet.
 func (s *Sub) resumed(cursor, missed string) bool {
-	return cursor != "" && missed == "" && s.wants == nil
+	return cursor != "" && missed == "" && s.wants() == nil
 }
 
 func (s *Sub) place(c Cursor) (missed string) {
 	r := s.room
 	if !r.loaded {
-		s.wants = &c
+		s.setWants(&c)
 		s.pos.Version = r.versionIn(c)
 		// No two of them have the same position, see Sub.Position.
 		r.unsettled++
@@ -192,7 +227,7 @@ func (s *Sub) Cursor() string {
 // appendCursor appends the id of the subscriber's position. The caller holds the mu of the room.
 func (s *Sub) appendCursor(dst []byte) []byte {
 	r := s.room
-	if s.wants != nil {
+	if s.wants() != nil {
 		return s.appendCursorAt(dst, s.pos)
 	}
 	if s.pos.generation != r.generation {
@@ -209,21 +244,22 @@ func (s *Sub) appendCursor(dst []byte) []byte {
 // appendCursorAt appends the cursor of p. While the hub does not know whether the subscriber's own cursor is valid, it
 // appends that cursor with the version of this node's states, because the subscriber is here now.
 func (s *Sub) appendCursorAt(dst []byte, p Position) []byte {
-	if s.wants == nil {
+	wants := s.wants()
+	if wants == nil {
 		return s.room.appendCursor(dst, p)
 	}
-	return Cursor{Epoch: s.wants.Epoch, Seq: s.wants.Seq, Node: s.room.hub.node, Version: p.Version}.Append(dst)
+	return Cursor{Epoch: wants.Epoch, Seq: wants.Seq, Node: s.room.hub.node, Version: p.Version}.Append(dst)
 }
 
 // resolve checks the cursor that the subscriber joined with, once that is possible. The caller holds the mu of the room.
 func (s *Sub) resolve() {
-	if s.wants == nil || !s.room.loaded {
+	wants, at := s.wants(), s.pos
+	if wants == nil || !s.room.loaded {
 		return
 	}
-	cursor, at := *s.wants, s.pos
-	s.wants = nil
+	s.setWants(nil)
 	s.pos = Position{Seq: s.room.seq, generation: s.room.generation}
-	if missed := s.place(cursor); missed != "" {
+	if missed := s.place(*wants); missed != "" {
 		s.pos.generation = at.generation // not usable, as pending will report
 	}
 	s.pos.Version = at.Version // what it has got here
@@ -240,7 +276,7 @@ func (s *Sub) Chunked() bool { return s.chunked }
 func (s *Sub) Position() Position { return s.pos }
 
 // Clean reports whether the last write ended at the end of a frame.
-func (s *Sub) Clean() bool { return len(s.rest) == 0 }
+func (s *Sub) Clean() bool { return len(s.rest()) == 0 }
 
 // Pending fills b with what the subscriber still has to get, at most about 64 KiB or one event, and reports whether
 // there is anything. The next call returns more, after [Sub.Advance].
@@ -252,7 +288,7 @@ func (s *Sub) Pending(b *Batch) bool {
 	defer s.room.mu.Unlock()
 	s.resolve()
 	s.Rest(b)
-	if s.wants != nil {
+	if s.wants() != nil {
 		s.pendingStates(b)
 	} else {
 		s.room.pending(b, s.pos, s.chunked)
@@ -264,8 +300,8 @@ func (s *Sub) Pending(b *Batch) bool {
 // [Sub.Pending].
 func (s *Sub) Rest(b *Batch) bool {
 	b.reset()
-	if len(s.rest) > 0 {
-		b.add(s.rest, s.pos)
+	if rest := s.rest(); len(rest) > 0 {
+		b.add(rest, s.pos)
 	}
 	return len(b.Bytes) > 0
 }
@@ -314,29 +350,29 @@ func (s *Sub) Farewell(b *Batch, retry time.Duration) {
 		bye = append(sse.AppendChunk(nil, bye), sse.LastChunk...)
 	}
 	// From now on only rest is sent. The farewell must not get lost if none of it can go out yet.
-	s.rest = bye
+	s.setRest(bye)
 	b.add(bye, s.pos)
 }
 
 // Advance notes that the first n bytes of b were sent to the subscriber. The rest of a frame then comes first, whatever
 // happens in the room in the meantime.
 func (s *Sub) Advance(b *Batch, n int) {
-	if b.gap && n > len(s.rest) {
+	if b.gap && n > len(s.rest()) {
 		s.room.hub.gaps.Add(1)
 	}
 	for i, p := range b.Bytes {
 		if n < len(p) {
-			if n > 0 || len(s.rest) > 0 && i == 0 {
-				s.rest = p[n:]
+			if n > 0 || len(s.rest()) > 0 && i == 0 {
 				if b.owned {
-					s.rest = bytes.Clone(s.rest)
+					p = bytes.Clone(p)
 				}
+				s.setRest(p[n:])
 				s.pos = b.after[i]
 			}
 			return
 		}
 		n -= len(p)
-		s.rest = nil
+		s.setRest(nil)
 		s.pos = b.after[i]
 	}
 }

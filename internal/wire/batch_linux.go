@@ -150,7 +150,7 @@ func (l *loop) end(c *Conn) {
 func (l *loop) drain(c *Conn) {
 	l.buffer = append(l.buffer[:0], make([]byte, 4<<10)...)
 	for range 16 {
-		if n, err := unix.Read(c.fd, l.buffer); n <= 0 || err != nil {
+		if n, err := unix.Read(int(c.fd), l.buffer); n <= 0 || err != nil {
 			return
 		}
 	}
@@ -194,7 +194,7 @@ func (l *loop) sent(c *Conn, b *hub.Batch, p []byte, n int, errno syscall.Errno)
 
 // write is write(2) without telling Go's scheduler. This is fine because the socket does not block. At most it copies
 // 64 KiB.
-func write(fd int, p []byte) (n int, errno syscall.Errno) {
+func write(fd int32, p []byte) (n int, errno syscall.Errno) {
 	r, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
 	if errno != 0 {
 		return 0, errno

@@ -63,8 +63,8 @@ type Conn struct {
 	tls   *tlsconn.Sealer // nil if plain
 
 	// Used only by the loop:
-	fd      int
-	index   int           // in group.conns
+	fd      int32
+	index   int32         // in group.conns
 	heard   uint32        // the tick of the last write, or of the last io:ping for clients with an id
 	sealed  uint32        // the turn of ciphers in which the last TLS record was made
 	event   time.Duration // when the last event went out, since loop.start, if push is set
@@ -83,15 +83,17 @@ type Conn struct {
 func (e *Epoll) Take(s Socket, sub *hub.Sub, push bool, owner Owner) *Conn {
 	l := e.pick()
 	l.load.Add(1)
-	c := &Conn{loop: l, fd: s.fd, tls: s.tls, sub: *sub, push: push, owner: owner}
+	c := &Conn{loop: l, fd: int32(s.fd), tls: s.tls, sub: *sub, push: push, owner: owner}
 	l.take(c)
 	return c
 }
 
+func (c *Conn) socket() Socket { return Socket{int(c.fd), c.tls} }
+
 func (l *loop) take(c *Conn) {
 	l.post(func() {
 		if l.over { // Close has cut the others
-			Socket{c.fd, c.tls}.Close()
+			c.socket().Close()
 			return
 		}
 		l.joined = append(l.joined, c)
@@ -160,7 +162,7 @@ func (g *group) wake() {
 }
 
 func (g *group) add(c *Conn) {
-	c.group, c.index = g, len(g.conns)
+	c.group, c.index = g, int32(len(g.conns))
 	g.conns = append(g.conns, c)
 }
 
@@ -187,7 +189,7 @@ func (g *group) endPass() {
 	kept := g.conns[:0]
 	for _, c := range g.conns {
 		if c != nil {
-			c.index = len(kept)
+			c.index = int32(len(kept))
 			kept = append(kept, c)
 		}
 	}

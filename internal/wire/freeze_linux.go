@@ -69,7 +69,7 @@ func (e *Epoll) Streams() iter.Seq[*Conn] {
 func (c *Conn) Owner() Owner { return c.owner }
 
 // FD returns the descriptor, which the loop still owns.
-func (c *Conn) FD() int { return c.fd }
+func (c *Conn) FD() int { return int(c.fd) }
 
 // Export returns what [Epoll.Resume] needs. The loop must be frozen.
 func (c *Conn) Export() ConnState {
@@ -97,7 +97,7 @@ func (e *Epoll) Resume(fd int, room *hub.Room, st ConnState, owner Owner) (*Conn
 	l := e.pick()
 	l.load.Add(1)
 	c := &Conn{
-		loop: l, fd: fd, tls: sealer, sub: *room.Resume(st.Sub), owner: owner,
+		loop: l, fd: int32(fd), tls: sealer, sub: *room.Resume(st.Sub), owner: owner,
 		push: st.Push, pushing: st.Due, event: time.Since(l.start) - st.Last,
 		over: st.Sub.Over, ping: st.Ping, end: st.End, retry: st.Retry,
 	}

@@ -180,7 +180,7 @@ func (l *loop) handle(ev unix.EpollEvent) {
 
 // watchFor changes what is watched for, and reports whether c is still alive.
 func (l *loop) watchFor(c *Conn) bool {
-	if err := l.watch(unix.EPOLL_CTL_MOD, c.fd, c.interest()); err != nil {
+	if err := l.watch(unix.EPOLL_CTL_MOD, int(c.fd), c.interest()); err != nil {
 		l.gone(c, Gone)
 		return false
 	}
@@ -245,7 +245,7 @@ func (l *loop) takeIn() bool {
 }
 
 func (l *loop) join(c *Conn) {
-	for c.fd >= len(l.conns) {
+	for int(c.fd) >= len(l.conns) {
 		l.conns = append(l.conns, nil)
 	}
 	l.conns[c.fd] = c
@@ -263,7 +263,7 @@ func (l *loop) join(c *Conn) {
 		room.Attach(g, g.wake)
 	}
 	g.add(c)
-	if err := l.watch(unix.EPOLL_CTL_ADD, c.fd, c.interest()); err != nil {
+	if err := l.watch(unix.EPOLL_CTL_ADD, int(c.fd), c.interest()); err != nil {
 		l.gone(c, Gone)
 		return
 	}
@@ -285,7 +285,7 @@ func (l *loop) gone(c *Conn, why Reason) {
 	l.conns[c.fd] = nil
 	l.open--
 	l.load.Add(-1)
-	_ = unix.Close(c.fd) // this also removes it from the epoll set
+	_ = unix.Close(int(c.fd)) // this also removes it from the epoll set
 	c.fd = -1
 	if c.tls != nil {
 		c.tls.Wipe()
@@ -297,13 +297,13 @@ func (l *loop) gone(c *Conn, why Reason) {
 func (l *loop) close() {
 	for _, c := range l.conns {
 		if c != nil {
-			Socket{c.fd, c.tls}.Close()
+			c.socket().Close()
 		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, c := range l.joined { // came since the last takeIn; Take closes later ones
-		Socket{c.fd, c.tls}.Close()
+		c.socket().Close()
 	}
 	if l.ring != nil {
 		l.ring.close()

@@ -128,7 +128,7 @@ func (r *ring) close() {
 func (r *ring) add(c *Conn, p []byte) (full bool) {
 	at := *r.tail + uint32(r.n)
 	r.requests[at&r.mask] = request{
-		opcode: opSend, fd: int32(c.fd), addr: uint64(uintptr(unsafe.Pointer(&p[0]))), len: uint32(len(p)),
+		opcode: opSend, fd: c.fd, addr: uint64(uintptr(unsafe.Pointer(&p[0]))), len: uint32(len(p)),
 		msgFlags: unix.MSG_DONTWAIT, userData: uint64(r.n),
 	}
 	r.conns[r.n], r.bytes[r.n] = c, p

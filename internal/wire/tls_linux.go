@@ -66,7 +66,7 @@ func (l *loop) sendSealed(c *Conn, b *hub.Batch, p []byte) bool {
 // would need an answer, so the stream ends cleanly.
 func (l *loop) hear(c *Conn) {
 	l.buffer = append(l.buffer[:0], make([]byte, 4<<10)...)
-	n, err := unix.Read(c.fd, l.buffer)
+	n, err := unix.Read(int(c.fd), l.buffer)
 	if n <= 0 && (err == unix.EAGAIN || err == unix.EINTR) {
 		return
 	}
