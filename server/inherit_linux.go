@@ -82,9 +82,9 @@ func (p *predecessor) ready(log *slog.Logger) ([]net.Conn, error) {
 	return conns, nil
 }
 
-// passing returns a listener for the connections that the other process passes on until it ends. It returns nil if there
+// lateConns returns a listener for the connections that the other process forwards until it ends. It returns nil if there
 // is no such process.
-func (p *predecessor) passing(addr net.Addr) net.Listener {
+func (p *predecessor) lateConns(addr net.Addr) net.Listener {
 	if p == nil {
 		return nil
 	}
@@ -92,8 +92,8 @@ func (p *predecessor) passing(addr net.Addr) net.Listener {
 	return p
 }
 
-// passed waits until the other process passes on no more connections.
-func (p *predecessor) passed(ctx context.Context) {
+// awaitLate waits until the other process forwards no more connections.
+func (p *predecessor) awaitLate(ctx context.Context) {
 	if p == nil {
 		return
 	}
@@ -111,16 +111,16 @@ func (p *predecessor) Accept() (net.Conn, error) {
 			close(p.ended) // http.Server does not call Accept again
 			return nil, errors.Join(net.ErrClosed, err)
 		}
-		if conn, err := passedConn(parcel); err == nil {
+		if conn, err := forwardedConn(parcel); err == nil {
 			return conn, nil
 		} // others may come after one that failed
 	}
 }
 
-// passedConn takes the connection out of a parcel.
-func passedConn(parcel *handover.Parcel) (net.Conn, error) {
+// forwardedConn takes the connection out of a parcel.
+func forwardedConn(parcel *handover.Parcel) (net.Conn, error) {
 	defer parcel.Close()
-	var about passed
+	var about forwarded
 	if err := json.Unmarshal(parcel.State, &about); err != nil {
 		return nil, fmt.Errorf("read about connection: %w", err)
 	}

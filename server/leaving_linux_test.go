@@ -21,7 +21,7 @@ import (
 // that was sent meanwhile is not lost. Connections with a request stay.
 func TestTakeIdle(t *testing.T) {
 	l, dial := listenHere(t)
-	pass := &passage{idle: newIdleConns(100, nil)}
+	pass := &switchover{idle: newIdleConns(100, nil)}
 	entered, leave := make(chan struct{}), make(chan struct{})
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/long" {
@@ -73,7 +73,7 @@ func TestTakeIdle(t *testing.T) {
 	if err := next.Resume(conns...); err != nil {
 		t.Fatal(err)
 	}
-	after := publicServer(handler, "", &passage{idle: newIdleConns(100, nil)}, (&config{}).protocols(), log)
+	after := publicServer(handler, "", &switchover{idle: newIdleConns(100, nil)}, (&config{}).protocols(), log)
 	go func() { _ = after.Serve(next) }()
 	defer after.Close()
 	answer(idle, "/two")

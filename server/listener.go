@@ -11,14 +11,14 @@ import (
 )
 
 // listener accepts connections. While it is paused, new connections wait in the kernel. It first returns the
-// connections that were given to it.
+// connections that are queued for it.
 type listener struct {
 	net.Listener
 	inherited bool // it came from another process, and listen has not set its socket options
 
-	mu    sync.Mutex
-	given []net.Conn
-	pause chan struct{} // closed when it resumes; nil while it is not paused
+	mu     sync.Mutex
+	queued []net.Conn
+	pause  chan struct{} // closed when it resumes; nil while it is not paused
 }
 
 // deadliner is implemented by both kinds of listeners.
@@ -41,14 +41,14 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// next waits while the listener is paused, and returns one of the given connections, or nil.
+// next waits while the listener is paused, and returns one of the queued connections, or nil.
 func (l *listener) next() net.Conn {
 	for {
 		l.mu.Lock()
 		wait := l.pause
-		if wait == nil && len(l.given) > 0 {
-			c := l.given[0]
-			l.given = l.given[1:]
+		if wait == nil && len(l.queued) > 0 {
+			c := l.queued[0]
+			l.queued = l.queued[1:]
 			l.mu.Unlock()
 			return c
 		}
@@ -68,16 +68,16 @@ func (l *listener) Pause() error {
 	return l.Listener.(deadliner).SetDeadline(time.Unix(1, 0))
 }
 
-// Resume accepts again. It returns the given connections first.
-func (l *listener) Resume(given ...net.Conn) error {
+// Resume accepts again. It returns the queued connections first.
+func (l *listener) Resume(queued ...net.Conn) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.given = append(l.given, given...)
-	return l.goOn()
+	l.queued = append(l.queued, queued...)
+	return l.resume()
 }
 
-// goOn ends a pause. The caller holds l.mu.
-func (l *listener) goOn() error {
+// resume ends a pause. The caller holds l.mu.
+func (l *listener) resume() error {
 	if l.pause == nil {
 		return nil
 	}
@@ -90,12 +90,12 @@ func (l *listener) goOn() error {
 func (l *listener) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	given := l.given
-	l.given = nil
-	for _, c := range given {
+	queued := l.queued
+	l.queued = nil
+	for _, c := range queued {
 		_ = c.Close()
 	}
-	return errors.Join(l.goOn(), l.Listener.Close())
+	return errors.Join(l.resume(), l.Listener.Close())
 }
 
 // Leave keeps the file of a Unix socket when the listener closes, because another process uses it.

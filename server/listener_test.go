@@ -88,7 +88,7 @@ func TestListenerClose(t *testing.T) {
 	}
 	_, over := accepting(l)
 	given, other := net.Pipe()
-	l.given = append(l.given, given)
+	l.queued = append(l.queued, given)
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -22,15 +22,15 @@ import (
 
 // process is everything that serves.
 type process struct {
-	cfg       *config
-	log       *slog.Logger
-	site      *app
-	operators *admin.Admin
-	public    *http.Server
-	private   *http.Server
-	listeners map[string]*listener // by option and address
-	passage   passage
-	before    *predecessor // nil if there is none
+	cfg        *config
+	log        *slog.Logger
+	site       *app
+	operators  *admin.Admin
+	public     *http.Server
+	private    *http.Server
+	listeners  map[string]*listener // by option and address
+	switchover switchover
+	before     *predecessor // nil if there is none
 
 	requests <-chan os.Signal // to upgrade
 	ignore   func()           // takes no more requests
@@ -45,7 +45,7 @@ const lastTime = 500 * time.Millisecond
 // newProcess makes all parts in the order of their dependencies. It continues with the state of the predecessor, or
 // with the state in the file of -state. Nothing runs yet.
 func newProcess(ctx context.Context, cfg *config, before *predecessor, log *slog.Logger) (p *process, err error) {
-	p = &process{cfg: cfg, log: log, before: before, listeners: make(map[string]*listener), passage: passage{idle: newIdleConns(idleOfAddress(engine.FileLimit(), runtime.GOMAXPROCS(0)), cfg.trusted)}}
+	p = &process{cfg: cfg, log: log, before: before, listeners: make(map[string]*listener), switchover: switchover{idle: newIdleConns(idleOfAddress(engine.FileLimit(), runtime.GOMAXPROCS(0)), cfg.trusted)}}
 	p.requests, p.ignore = upgrades() // early, because the signal would end this process
 	defer func() {
 		if err != nil {
@@ -89,14 +89,14 @@ func newProcess(ctx context.Context, cfg *config, before *predecessor, log *slog
 		Node: p.site.live, Metrics: p.site.metrics, Pages: p.site.pages, Heartbeat: cfg.heartbeat,
 		Name: cfg.adminName(), Version: version.String(), Log: log,
 	})
-	p.public = publicServer(p.site.handler(), cfg.path, &p.passage, cfg.protocols(), log)
+	p.public = publicServer(p.site.handler(), cfg.path, &p.switchover, cfg.protocols(), log)
 	p.public.TLSConfig = secure
 	p.private = &http.Server{Handler: closeAfterChunks(p.operators), ReadHeaderTimeout: headerTime, ErrorLog: p.public.ErrorLog}
 	conns, err := before.ready(log) // from here on this process owns the streams
 	if err != nil {
 		return p, err
 	}
-	return p, p.publicListener().Resume(p.passage.idle.between(conns)...)
+	return p, p.publicListener().Resume(p.switchover.idle.between(conns)...)
 }
 
 // Names of listeners.
@@ -159,8 +159,8 @@ func (p *process) run(ctx context.Context, self program) error {
 		l = headcount.TLSListener(l, p.public.TLSConfig)
 	}
 	running.Go(func() { serve(p.public, l, failed) })
-	if passing := p.before.passing(l.Addr()); passing != nil {
-		running.Go(func() { _ = p.public.Serve(passing) }) // it ends with the other process
+	if late := p.before.lateConns(l.Addr()); late != nil {
+		running.Go(func() { _ = p.public.Serve(late) }) // it ends with the other process
 	}
 	stats := p.site.live.Stats()
 	p.log.Info("listening", "addr", l.Addr().String(), "url", pageURL(l.Addr(), p.cfg.tlsCert != "")+p.cfg.path,
@@ -180,7 +180,7 @@ func (p *process) run(ctx context.Context, self program) error {
 			return p.stop()
 		case <-p.requests:
 			p.tell("RELOADING=1")
-			u := upgrade{program: self, live: p.site.live, listeners: p.listeners, public: p.publicListener(), passage: &p.passage, log: p.log}
+			u := upgrade{program: self, live: p.site.live, listeners: p.listeners, public: p.publicListener(), switchover: &p.switchover, log: p.log}
 			next, err := u.run(ctx)
 			if err != nil {
 				p.log.Error("not upgraded", "error", err)
@@ -236,8 +236,8 @@ func (p *process) stop() error {
 
 // leave ends what was not handed over to the next process, and passes on the requests that were read too late.
 func (p *process) leave(next *successor) error {
-	p.passage.next.Store(next)
-	p.passage.goOn()
+	p.switchover.next.Store(next)
+	p.switchover.resume()
 	for _, l := range p.listeners {
 		l.Leave()
 	}
@@ -248,8 +248,8 @@ func (p *process) leave(next *successor) error {
 	var ending sync.WaitGroup
 	ending.Go(func() { _ = p.private.Shutdown(last) }) // run closes what is left
 	ending.Go(func() {
-		p.passage.idle.rest(last)
-		p.before.passed(last)
+		p.switchover.idle.rest(last)
+		p.before.awaitLate(last)
 		if err := p.public.Shutdown(last); err != nil {
 			_ = p.public.Close()
 		}

@@ -12,7 +12,7 @@ const (
 )
 
 // publicServer returns the server of the public listener.
-func publicServer(handler http.Handler, path string, pass *passage, protocols *http.Protocols, log *slog.Logger) *http.Server {
+func publicServer(handler http.Handler, path string, pass *switchover, protocols *http.Protocols, log *slog.Logger) *http.Server {
 	s := &http.Server{
 		Handler:     pass.around(closeAfterChunks(under(path, handler))),
 		Protocols:   protocols,

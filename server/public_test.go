@@ -74,7 +74,7 @@ func onPublic(t *testing.T, test func(*testing.T, *pipes)) {
 		}
 		l := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 		idle := newIdleConns(mostIdle, []netip.Prefix{netip.MustParsePrefix(proxy + "/32")})
-		s := publicServer(app.handler(), "", &passage{idle: idle}, (&config{h2c: true}).protocols(), log)
+		s := publicServer(app.handler(), "", &switchover{idle: idle}, (&config{h2c: true}).protocols(), log)
 		done := make(chan error)
 		go func() { done <- s.Serve(l) }()
 		test(t, l)

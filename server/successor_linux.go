@@ -28,11 +28,11 @@ type successor struct {
 	to  *handover.Successor
 	log *slog.Logger
 
-	passing sync.RWMutex // read-locked while a connection that net/http has given up is passed on
+	forwarding sync.RWMutex // read-locked while a connection that net/http has given up is forwarded
 }
 
-// passed describes a connection that is passed on.
-type passed struct {
+// forwarded describes a connection that is forwarded.
+type forwarded struct {
 	Local, Remote string // addresses of the client's connection
 	TLS           bool   // the client uses TLS
 	Read          []byte // what was read from it
@@ -40,14 +40,14 @@ type passed struct {
 
 func (s *successor) pid() int { return s.to.Pid() }
 
-// Close waits until all is passed on.
+// Close waits until everything is forwarded.
 func (s *successor) Close() error {
-	s.passing.Lock()
-	defer s.passing.Unlock()
+	s.forwarding.Lock()
+	defer s.forwarding.Unlock()
 	return s.to.Close()
 }
 
-// ServeHTTP passes on the connection of a request. If that is impossible, as with TLS and HTTP/2, it relays the request
+// ServeHTTP forwards the connection of a request. If that is impossible, as with TLS and HTTP/2, it relays the request
 // and its response. The body of a POST must be complete.
 func (s *successor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var body []byte
@@ -55,11 +55,11 @@ func (s *successor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		body, _ = io.ReadAll(r.Body) // it is in memory
 	}
 	if r.TLS == nil && r.ProtoMajor == 1 && (r.Method == http.MethodPost || r.ContentLength == 0) {
-		s.passing.RLock()
-		defer s.passing.RUnlock()
+		s.forwarding.RLock()
+		defer s.forwarding.RUnlock()
 		conn, buffered, err := http.NewResponseController(w).Hijack()
 		if err == nil {
-			if err := s.passOn(conn, buffered.Reader, r, body); err != nil {
+			if err := s.forwardConn(conn, buffered.Reader, r, body); err != nil {
 				s.log.Warn("request lost", "error", err)
 			}
 			return
@@ -69,14 +69,14 @@ func (s *successor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := s.relay(w, r, body); err != nil {
-		s.log.Warn("request not passed on", "error", err)
+		s.log.Warn("request not forwarded", "error", err)
 		errs := httpapi.Errors{Log: s.log}
 		errs.Write(w, r, engine.ErrStopping)
 	}
 }
 
-// passOn passes on a connection, with its request and what was read after it.
-func (s *successor) passOn(conn net.Conn, read *bufio.Reader, r *http.Request, body []byte) error {
+// forwardConn forwards a connection, with its request and what was read after it.
+func (s *successor) forwardConn(conn net.Conn, read *bufio.Reader, r *http.Request, body []byte) error {
 	defer conn.Close() // it lives on in the next process
 	ahead, _ := read.Peek(read.Buffered())
 	fd, err := duplicate(conn)
@@ -84,7 +84,7 @@ func (s *successor) passOn(conn net.Conn, read *bufio.Reader, r *http.Request, b
 		return err
 	}
 	defer unix.Close(fd)
-	return s.pass(fd, r, conn.LocalAddr(), append(request(r, body, len(r.TransferEncoding) > 0), ahead...))
+	return s.forward(fd, r, conn.LocalAddr(), append(request(r, body, len(r.TransferEncoding) > 0), ahead...))
 }
 
 // relay sends a request over a new connection, and copies the response.
@@ -99,7 +99,7 @@ func (s *successor) relay(w http.ResponseWriter, r *http.Request, body []byte) e
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	if err == nil {
 		defer ours.Close()
-		err = s.pass(fds[1], r, local, request(r, body, true))
+		err = s.forward(fds[1], r, local, request(r, body, true))
 	}
 	if err := errors.Join(err, unix.Close(fds[1])); err != nil {
 		return err
@@ -117,12 +117,12 @@ func (s *successor) relay(w http.ResponseWriter, r *http.Request, body []byte) e
 	return nil
 }
 
-func (s *successor) pass(fd int, r *http.Request, local net.Addr, read []byte) error {
-	about, err := json.Marshal(passed{Local: local.String(), Remote: r.RemoteAddr, TLS: r.TLS != nil, Read: read})
+func (s *successor) forward(fd int, r *http.Request, local net.Addr, read []byte) error {
+	about, err := json.Marshal(forwarded{Local: local.String(), Remote: r.RemoteAddr, TLS: r.TLS != nil, Read: read})
 	if err != nil {
-		return fmt.Errorf("pass request: %w", err)
+		return fmt.Errorf("forward request: %w", err)
 	}
-	return s.to.Pass(handover.Parcel{Connections: []int{fd}, State: about})
+	return s.to.Forward(handover.Parcel{Connections: []int{fd}, State: about})
 }
 
 // request returns a request as it is sent over HTTP/1. With last the connection closes after the response.

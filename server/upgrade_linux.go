@@ -53,12 +53,12 @@ func thisProgram(args []string) program {
 
 // upgrade is the state that one process hands over to the next.
 type upgrade struct {
-	program   program
-	live      *headcount.Server
-	listeners map[string]*listener // by option and address
-	public    *listener            // the listener that accepted the idle connections
-	passage   *passage
-	log       *slog.Logger
+	program    program
+	live       *headcount.Server
+	listeners  map[string]*listener // by option and address
+	public     *listener            // the listener that accepted the idle connections
+	switchover *switchover
+	log        *slog.Logger
 }
 
 // run hands over to the program that is at the path now. If that does not start, this process resumes and run returns
@@ -83,12 +83,12 @@ func (u *upgrade) run(ctx context.Context) (*successor, error) {
 	frozen := time.Now()
 	var state *headcount.Snapshot
 	if err == nil {
-		u.passage.pause()
+		u.switchover.pause()
 		state, err = u.live.Freeze()
 	}
 	if err == nil {
 		parcel.Streams = state.Streams()
-		err = next.Give(*parcel, state.Bytes)
+		err = next.Send(*parcel, state.Bytes)
 	}
 	if !signalled() && err == nil { // from here on the next process handles signals itself
 		err = errors.New("this process was told to stop")
@@ -102,8 +102,8 @@ func (u *upgrade) run(ctx context.Context) (*successor, error) {
 		if state != nil {
 			u.live.Thaw()
 		}
-		u.passage.goOn()
-		return nil, errors.Join(err, u.goOn(parcel))
+		u.switchover.resume()
+		return nil, errors.Join(err, u.resume(parcel))
 	}
 	u.log.Info("handed over", "pid", next.Pid(), "streams", len(parcel.Streams), "connections", len(parcel.Connections),
 		"took", time.Since(begin), "paused", time.Since(frozen))
@@ -115,7 +115,7 @@ func (u *upgrade) run(ctx context.Context) (*successor, error) {
 // stop stops accepting, and takes the connections that wait for a request away from net/http.
 func (u *upgrade) stop() (*handover.Parcel, error) {
 	var parcel handover.Parcel
-	u.passage.closing.Store(true)
+	u.switchover.closing.Store(true)
 	for name, l := range u.listeners {
 		if err := l.Pause(); err != nil {
 			return &parcel, err
@@ -126,20 +126,20 @@ func (u *upgrade) stop() (*handover.Parcel, error) {
 		}
 		parcel.Listeners = append(parcel.Listeners, handover.Listener{Name: name, FD: fd})
 	}
-	parcel.Connections = u.passage.idle.take(idleTimes)
+	parcel.Connections = u.switchover.idle.take(idleTimes)
 	return &parcel, nil
 }
 
-// goOn accepts again.
-func (u *upgrade) goOn(parcel *handover.Parcel) error {
-	u.passage.closing.Store(false)
+// resume accepts again.
+func (u *upgrade) resume(parcel *handover.Parcel) error {
+	u.switchover.closing.Store(false)
 	conns, err := parcel.TakeConnections()
 	for _, l := range parcel.Listeners {
 		_ = unix.Close(l.FD)
 	}
 	for _, l := range u.listeners {
 		if l == u.public {
-			err = errors.Join(err, l.Resume(u.passage.idle.between(conns)...))
+			err = errors.Join(err, l.Resume(u.switchover.idle.between(conns)...))
 		} else {
 			err = errors.Join(err, l.Resume())
 		}

@@ -22,12 +22,12 @@ type program struct{}
 func thisProgram([]string) program { return program{} }
 
 type upgrade struct {
-	program   program
-	live      *headcount.Server
-	listeners map[string]*listener
-	public    *listener
-	passage   *passage
-	log       *slog.Logger
+	program    program
+	live       *headcount.Server
+	listeners  map[string]*listener
+	public     *listener
+	switchover *switchover
+	log        *slog.Logger
 }
 
 func (*upgrade) run(context.Context) (*successor, error) { return nil, errors.ErrUnsupported }
@@ -45,6 +45,6 @@ func inherit() (*predecessor, error) { return nil, nil }
 func (*predecessor) receive() (*headcount.Snapshot, error)  { return nil, nil }
 func (*predecessor) listener(string) (net.Listener, error)  { return nil, nil }
 func (*predecessor) ready(*slog.Logger) ([]net.Conn, error) { return nil, nil }
-func (*predecessor) passing(net.Addr) net.Listener          { return nil }
-func (*predecessor) passed(context.Context)                 {}
+func (*predecessor) lateConns(net.Addr) net.Listener        { return nil }
+func (*predecessor) awaitLate(context.Context)              {}
 func (*predecessor) refuse(error)                           {}

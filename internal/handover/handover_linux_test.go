@@ -136,7 +136,7 @@ func TestHandover(t *testing.T) {
 	l.Close()
 	state := bytes.Repeat([]byte("state"), 1<<20) // more than fits into the socket
 	parcel := handover.Parcel{Listeners: []handover.Listener{{Name: "-addr", FD: int(file.Fd())}}, Streams: streams}
-	if err := s.Give(parcel, func() ([]byte, error) { return state, nil }); err != nil {
+	if err := s.Send(parcel, func() ([]byte, error) { return state, nil }); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Go(); err != nil {
@@ -180,7 +180,7 @@ func TestFailures(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				err = s.Give(handover.Parcel{Streams: streams, State: make([]byte, 1<<20)}, nil)
+				err = s.Send(handover.Parcel{Streams: streams, State: make([]byte, 1<<20)}, nil)
 				if killed := s.Kill(); killed != nil {
 					t.Errorf("kill: %v", killed)
 				}

@@ -9,8 +9,8 @@ import (
 	"strconv"
 )
 
-// goOn is all that this process says after a parcel.
-const goOn = 'g'
+// proceed is the byte that lets the next process continue.
+const proceed = 'g'
 
 // Predecessor is the process that started this one to hand over to it.
 type Predecessor struct{ conn *net.UnixConn }
@@ -35,9 +35,9 @@ func Inherit() (*Predecessor, error) {
 	return &Predecessor{conn}, nil
 }
 
-// Receive says hello, which makes the other process stop, and returns what the other process sends then.
+// Receive sends a hello, which makes the other process stop, and returns what the other process sends then.
 func (p *Predecessor) Receive() (*Parcel, error) {
-	if err := p.say(message{Hello: true}); err != nil {
+	if err := p.send(message{Hello: true}); err != nil {
 		return nil, err
 	}
 	return receive(p.conn)
@@ -46,20 +46,20 @@ func (p *Predecessor) Receive() (*Parcel, error) {
 // Ready confirms that this process has everything, and waits until the other one lets it continue. After an error, do
 // not touch anything that was received, except to close it.
 func (p *Predecessor) Ready() error {
-	if err := p.say(message{Ready: true}); err != nil {
+	if err := p.send(message{Ready: true}); err != nil {
 		return err
 	}
-	word := make([]byte, 1)
-	if _, err := io.ReadFull(p.conn, word); err != nil {
+	reply := make([]byte, 1)
+	if _, err := io.ReadFull(p.conn, reply); err != nil {
 		return fmt.Errorf("the old process has not said go: %w", err)
 	}
-	if word[0] != goOn {
-		return fmt.Errorf("the old process said %q instead of go", word)
+	if reply[0] != proceed {
+		return fmt.Errorf("the old process said %q instead of go", reply)
 	}
 	return nil
 }
 
-// Next returns the next parcel that the other process passes after it has let this one continue. It returns [io.EOF] if
+// Next returns the next parcel that the other process forwards after it has let this one continue. It returns [io.EOF] if
 // no more come, and another error after [Predecessor.Close].
 func (p *Predecessor) Next() (*Parcel, error) { return receive(p.conn) }
 
@@ -68,13 +68,13 @@ func (p *Predecessor) Close() error { return p.conn.Close() }
 
 // Refuse tells the other process why this one does not continue.
 func (p *Predecessor) Refuse(why error) {
-	_ = p.say(message{Refused: why.Error()}) // otherwise the other process notices that this one ends
+	_ = p.send(message{Refused: why.Error()}) // otherwise the other process notices that this one ends
 	_ = p.conn.Close()
 }
 
-func (p *Predecessor) say(m message) error {
+func (p *Predecessor) send(m message) error {
 	if err := json.NewEncoder(p.conn).Encode(m); err != nil {
-		return fmt.Errorf("tell the old process: %w", err)
+		return fmt.Errorf("send to the old process: %w", err)
 	}
 	return nil
 }

@@ -38,7 +38,7 @@ type Successor struct {
 	conn   *net.UnixConn
 	in     *json.Decoder
 	done   chan struct{} // closed when it has ended
-	mu     sync.Mutex    // held while a parcel is passed
+	mu     sync.Mutex    // held while a parcel is sent
 }
 
 // Start starts the next process and waits for its hello. If it returns an error, the process has ended.
@@ -68,11 +68,11 @@ func Start(cmd *exec.Cmd, limits Limits) (*Successor, error) {
 // Pid returns the process id.
 func (s *Successor) Pid() int { return s.cmd.Process.Pid }
 
-// Give sends p, whose descriptors stay open here, and waits until the next process has it. state makes its state in the
+// Send sends p, whose descriptors stay open here, and waits until the next process has it. state makes its state in the
 // meantime.
-func (s *Successor) Give(p Parcel, state func() ([]byte, error)) error {
+func (s *Successor) Send(p Parcel, state func() ([]byte, error)) error {
 	if err := s.conn.SetWriteDeadline(time.Now().Add(s.limits.Ready)); err != nil {
-		return fmt.Errorf("give parcel: %w", err)
+		return fmt.Errorf("send parcel: %w", err)
 	}
 	if err := send(s.conn, p, state); err != nil {
 		// The reason why the process stopped reading is more useful than the failed write.
@@ -85,20 +85,20 @@ func (s *Successor) Give(p Parcel, state func() ([]byte, error)) error {
 // After an error, the next process has not got the message, and must be ended with [Successor.Kill].
 func (s *Successor) Go() error {
 	if err := s.conn.SetWriteDeadline(time.Now().Add(s.limits.Ready)); err != nil {
-		return fmt.Errorf("say go: %w", err)
+		return fmt.Errorf("let the next process continue: %w", err)
 	}
-	if _, err := s.conn.Write([]byte{goOn}); err != nil {
-		return fmt.Errorf("say go: %w", err)
+	if _, err := s.conn.Write([]byte{proceed}); err != nil {
+		return fmt.Errorf("let the next process continue: %w", err)
 	}
 	return nil
 }
 
-// Pass sends one more parcel after [Successor.Go]. Its descriptors stay open here.
-func (s *Successor) Pass(p Parcel) error {
+// Forward sends one more parcel after [Successor.Go]. Its descriptors stay open here.
+func (s *Successor) Forward(p Parcel) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.conn.SetWriteDeadline(time.Now().Add(s.limits.Ready)); err != nil {
-		return fmt.Errorf("pass parcel: %w", err)
+		return fmt.Errorf("forward parcel: %w", err)
 	}
 	return send(s.conn, p, nil)
 }

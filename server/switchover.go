@@ -11,8 +11,8 @@ import (
 	"headcount/internal/wire"
 )
 
-// passage is the way of public requests during a handover to another process.
-type passage struct {
+// switchover routes public requests during a handover to another process.
+type switchover struct {
 	idle    *idleConns
 	closing atomic.Bool // connections close after their next response, because this process is about to hand over
 	next    atomic.Pointer[successor]
@@ -20,21 +20,21 @@ type passage struct {
 	paused atomic.Pointer[chan struct{}] // closed when it is known which process serves; nil while it is
 }
 
-// pause makes requests that show the state wait until goOn.
-func (p *passage) pause() {
+// pause makes requests that show the state wait until resume.
+func (p *switchover) pause() {
 	c := make(chan struct{})
 	p.paused.Store(&c)
 }
 
-func (p *passage) goOn() {
+func (p *switchover) resume() {
 	if c := p.paused.Swap(nil); c != nil {
 		close(*c)
 	}
 }
 
-// around passes on the requests that only the next process can answer. The others find that out in package headcount,
+// around forwards the requests that only the next process can answer. The others find that out in package headcount,
 // after their body has arrived.
-func (p *passage) around(handler http.Handler) http.Handler {
+func (p *switchover) around(handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, _ := r.Context().Value(connKey{}).(net.Conn)
 		if overTLS(conn) {
