@@ -112,7 +112,8 @@ type Options struct {
 	// that was away for more events than that gets an io:gap. All rooms together keep at most 64 MiB.
 	History int
 
-	// HistoryAge is how long an event is kept. Default 10 min. Danger: a client that was away for longer gets an io:gap.
+	// HistoryAge is how long an event is kept. Default 10 min. Danger: a client that was away for longer gets an
+	// io:gap.
 	HistoryAge time.Duration
 
 	// MaxEvent is the largest event in bytes. It limits the body of an emit over HTTP and the JSON of [Server.Emit].

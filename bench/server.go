@@ -31,8 +31,8 @@ type server struct {
 	scheme  string
 }
 
-// startServer runs a peer's command line and waits until it accepts connections. Its end is up to stop, not to a context,
-// which would kill nginx and leave its workers.
+// startServer runs a peer's command line and waits until it accepts connections. Its end is up to stop, not to a
+// context, which would kill nginx and leave its workers.
 func startServer(p peer, line []string, dir string) (*server, error) {
 	port, err := freePort()
 	if err != nil {

@@ -84,8 +84,8 @@ func (i *idleConns) changed(c net.Conn, state http.ConnState) {
 	}
 }
 
-// crowdTime is how long a connection may always be without a request. Many clients of one address connect at once after a
-// restart, and the server needs a moment to read what they send.
+// crowdTime is how long a connection may always be without a request. Many clients of one address connect at once after
+// a restart, and the server needs a moment to read what they send.
 const crowdTime = 2 * time.Second
 
 // note records a change of state. It returns the connections to close.

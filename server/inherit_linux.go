@@ -82,8 +82,8 @@ func (p *predecessor) ready(log *slog.Logger) ([]net.Conn, error) {
 	return conns, nil
 }
 
-// lateConns returns a listener for the connections that the other process forwards until it ends. It returns nil if there
-// is no such process.
+// lateConns returns a listener for the connections that the other process forwards until it ends. It returns nil if
+// there is no such process.
 func (p *predecessor) lateConns(addr net.Addr) net.Listener {
 	if p == nil {
 		return nil

@@ -22,8 +22,8 @@ type interrupted struct {
 	last time.Time
 }
 
-// Times of interruptions. Soon after the last response, net/http would override one with a deadline of its own. After it
-// has begun to read a request, one would lose the request, so there are few.
+// Times of interruptions. Soon after the last response, net/http would override one with a deadline of its own. After
+// it has begun to read a request, one would lose the request, so there are few.
 const (
 	settleTime = 10 * time.Millisecond
 	againTime  = 20 * time.Millisecond

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unread reports whether the other side has sent something that the server has not read yet. On a busy machine a request
-// may wait for a while, and closing its connection would lose it.
+// unread reports whether the other side has sent something that the server has not read yet. On a busy machine a
+// request may wait for a while, and closing its connection would lose it.
 func unread(c net.Conn) bool {
 	socket, ok := innermostConn(c).(syscall.Conn)
 	if !ok {

@@ -86,7 +86,8 @@ func (s *running) upgrade() {
 	}
 }
 
-// Requests whose header the old process has read, and whose body arrives after the upgrade, are answered by the next one.
+// Requests whose header the old process has read, and whose body arrives after the upgrade, are answered by the next
+// one.
 func TestUpgradeWithinRequests(t *testing.T) {
 	for _, link := range tlstest.Links() {
 		t.Run(link.Name, func(t *testing.T) {

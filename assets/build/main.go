@@ -1,4 +1,5 @@
-// Command build makes io.js and io.mjs of src/io.mjs, and doctor.js of src/doctor.mjs, in the current directory. Run it with `go generate ./assets`.
+// Command build makes io.js and io.mjs of src/io.mjs, and doctor.js of src/doctor.mjs, in the current directory. Run it
+// with `go generate ./assets`.
 package main
 
 import (

@@ -34,8 +34,8 @@ func (g *Generator) secure(s *stream) {
 	}()
 }
 
-// shake does the handshake and sends the request. It reads nothing after the handshake, so the next record of the server
-// is the first one with the keys of the stream.
+// shake does the handshake and sends the request. It reads nothing after the handshake, so the next record of the
+// server is the first one with the keys of the stream.
 func shake(fd int, request []byte) (*records, error) {
 	var log keyLog
 	// Who the server is does not matter here. The key exchange is one that all servers have: Debian's OpenSSL 3.0 lacks

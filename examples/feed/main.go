@@ -96,8 +96,8 @@ type refusal struct{ why string }
 
 func (r *refusal) Error() string { return "the server refuses: " + r.why }
 
-// emit returns when the event has been accepted, or refused for good, or ctx ends. Between attempts it waits 1 s at first
-// and 30 s at most; the wait is capped first and jittered after, so that many who wait do not come back together.
+// emit returns when the event has been accepted, or refused for good, or ctx ends. Between attempts it waits 1 s at
+// first and 30 s at most; the wait is capped first and jittered after, so that many who wait do not come back together.
 func (t target) emit(ctx context.Context, event string, data any) error {
 	body, err := json.Marshal(map[string]any{"event": event, "data": data, "room": t.room})
 	if err != nil {

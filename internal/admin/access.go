@@ -11,8 +11,8 @@ import (
 	"headcount/internal/httpapi"
 )
 
-// checkAccess refuses pages of other sites. The admin listener trusts every client that can reach it, and a browser on the
-// same machine can reach it from any page. See docs/decisions/0023.
+// checkAccess refuses pages of other sites. The admin listener trusts every client that can reach it, and a browser on
+// the same machine can reach it from any page. See docs/decisions/0023.
 func checkAccess(w http.ResponseWriter, r *http.Request, name string) error {
 	w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
 	if !ownName(r.Host, name) && r.URL.Path != "/metrics" { // scrapers use any name, and metrics contain only numbers

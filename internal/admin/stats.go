@@ -72,7 +72,8 @@ type kept struct {
 	Bytes  int64 `json:"bytes"`
 }
 
-// course is the recent number of users, of the room if the request names one. It has the highest and the last value of each step. The last step is now.
+// course is the recent number of users, of the room if the request names one. It has the highest and the last value of
+// each step. The last step is now.
 type course struct {
 	Step   float64  `json:"step_seconds"`
 	Into   int64    `json:"into_ms"` // since the last step began

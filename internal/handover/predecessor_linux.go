@@ -59,8 +59,8 @@ func (p *Predecessor) Ready() error {
 	return nil
 }
 
-// Next returns the next parcel that the other process forwards after it has let this one continue. It returns [io.EOF] if
-// no more come, and another error after [Predecessor.Close].
+// Next returns the next parcel that the other process forwards after it has let this one continue. It returns [io.EOF]
+// if no more come, and another error after [Predecessor.Close].
 func (p *Predecessor) Next() (*Parcel, error) { return receive(p.conn) }
 
 // Close takes no more parcels.

@@ -105,8 +105,8 @@ func (b *box) leave() {
 }
 
 func (b *box) pass(w http.ResponseWriter, r *http.Request, server *rig.Server) {
-	// The box has the pages too: one that Chromium is given by the test is to it from some other place, from where plain http
-	// may not load what is on this machine.
+	// The box has the pages too: one that Chromium is given by the test is to it from some other place, from where
+	// plain http may not load what is on this machine.
 	if name, ok := strings.CutPrefix(r.URL.Path, "/page/"); ok {
 		w.Header().Set("Content-Security-Policy", policy)
 		http.ServeFile(w, r, filepath.Join("testdata", filepath.Base(name)))

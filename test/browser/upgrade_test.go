@@ -8,8 +8,8 @@ import (
 	"headcount/test/rig"
 )
 
-// Three tabs log every number that they are shown. Over an upgrade by SIGUSR2, and over a stop and start with -state, that
-// is 3 and nothing else.
+// Three tabs log every number that they are shown. Over an upgrade by SIGUSR2, and over a stop and start with -state,
+// that is 3 and nothing else.
 func TestTabsOverRestarts(t *testing.T) {
 	for _, how := range []struct {
 		name  string

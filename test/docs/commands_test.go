@@ -22,9 +22,9 @@ import (
 //	text      nothing to run, such as a log line
 //	LANG FILE a file of a recipe or of a program, which the tests named in ownTests build and run
 //
-// What stands below a line <!-- not run: REASON --> is not run. Each section has a network of its own, in which a server
-// with the token "secret" runs at localhost:8080, unless the section starts one. What a section has set or started stays
-// until its end. Each document has a copy of the repository.
+// What stands below a line <!-- not run: REASON --> is not run. Each section has a network of its own, in which a
+// server with the token "secret" runs at localhost:8080, unless the section starts one. What a section has set or
+// started stays until its end. Each document has a copy of the repository.
 func TestCommands(t *testing.T) {
 	for _, file := range documents(t) {
 		t.Run(strings.ReplaceAll(file, "/", "∕"), func(t *testing.T) {

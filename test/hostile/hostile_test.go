@@ -20,9 +20,9 @@ const (
 	liveGrowth = 8 << 20
 	// By 10,000 rooms, which are remembered for a minute, with a user in each who lingers.
 	roomsGrowth = 32 << 20
-	// Of the process, while it is done. Most of it is the garbage of four connections that each cancel HTTP/2 streams as fast
-	// as they go: net/http begins 250 of a connection and lets 1000 wait, 6 KiB each, and the heap may double before it is
-	// collected. Go gives such memory back to the system over minutes.
+	// Of the process, while it is done. Most of it is the garbage of four connections that each cancel HTTP/2 streams
+	// as fast as they go: net/http begins 250 of a connection and lets 1000 wait, 6 KiB each, and the heap may double
+	// before it is collected. Go gives such memory back to the system over minutes.
 	growth = 96 << 20
 )
 

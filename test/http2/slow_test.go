@@ -15,8 +15,8 @@ import (
 	"headcount/test/rig"
 )
 
-// slowhttptest opens 50 connections that send a header, or a body, a few bytes a second, or read an answer so. Those that
-// send are closed after ten seconds, and a hundred healthy readers notice none of it.
+// slowhttptest opens 50 connections that send a header, or a body, a few bytes a second, or read an answer so. Those
+// that send are closed after ten seconds, and a hundred healthy readers notice none of it.
 func TestSlowClients(t *testing.T) {
 	program := rig.Need(t, "slowhttptest", "apt-get install slowhttptest")
 	server := rig.StartPlain(t, "-token", crowd.Token)

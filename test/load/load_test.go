@@ -1,5 +1,5 @@
-// Package load puts the real server under many streams at once. By default its tests take some ten seconds each; with the
-// environment variable LOAD_TIME=60s the churn has its full length.
+// Package load puts the real server under many streams at once. By default its tests take some ten seconds each; with
+// the environment variable LOAD_TIME=60s the churn has its full length.
 package load
 
 import (

@@ -7,8 +7,8 @@ import (
 	"headcount/test/rig"
 )
 
-// doctors runs "client doctor" through every proxy that has one of the clients, a few at a time, and returns how to wait
-// for what they say: streams work where they are live, only polling elsewhere, and POST passes everywhere.
+// doctors runs "client doctor" through every proxy that has one of the clients, a few at a time, and returns how to
+// wait for what they say: streams work where they are live, only polling elsewhere, and POST passes everywhere.
 func doctors(t *testing.T, lives []*life) (wait func()) {
 	t.Helper()
 	rig.Build(t, "client") // a failure here ends the test; elsewhere it could not

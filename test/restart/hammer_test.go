@@ -36,8 +36,8 @@ type hammer struct {
 // errRefused is an answer that a client should not get.
 var errRefused = errors.New("refused")
 
-// do sends a request and reads the answer. A connection that is closed between two requests is replaced once, as HTTP asks of
-// clients.
+// do sends a request and reads the answer. A connection that is closed between two requests is replaced once, as HTTP
+// asks of clients.
 func (h *hammer) do(method, path string, body func() io.Reader, read func(io.Reader) error) error {
 	for retried := false; ; retried = true {
 		reused := false
@@ -148,8 +148,8 @@ func (s *slow) Read(p []byte) (int, error) {
 	return s.second.Read(p)
 }
 
-// Requests of all kinds come all the time, over plain HTTP, TLS and HTTP/2, and the server is upgraded ten times. Nobody is
-// refused, no connection is cut within a request, and each event that was accepted is delivered once.
+// Requests of all kinds come all the time, over plain HTTP, TLS and HTTP/2, and the server is upgraded ten times.
+// Nobody is refused, no connection is cut within a request, and each event that was accepted is delivered once.
 func TestUpgradeUnderRequests(t *testing.T) {
 	upgrades := 10
 	if text := os.Getenv("HAMMER_UPGRADES"); text != "" {

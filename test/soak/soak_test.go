@@ -45,7 +45,8 @@ func TestSoak(t *testing.T) {
 	f.repeat(500*time.Millisecond, f.stall)
 	f.repeat(20*time.Millisecond, f.makeUp)
 
-	// The first fifth is for what the server keeps by design to fill up: the history of this room and its rooms' idle time.
+	// The first fifth is for what the server keeps by design to fill up: the history of this room and its rooms' idle
+	// time.
 	const looks = 20
 	var early, late crowd.Vitals
 	var slowest, longest time.Duration

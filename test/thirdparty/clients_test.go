@@ -20,8 +20,8 @@ import (
 	"headcount/test/rig"
 )
 
-// client is one of the clients that already exist, used as its own documentation has it. It writes a line "NAME DATA" for
-// each event until ctx ends or the client gives up.
+// client is one of the clients that already exist, used as its own documentation has it. It writes a line "NAME DATA"
+// for each event until ctx ends or the client gives up.
 type client struct {
 	name      string
 	afterEnd  bool // comes back by itself after a stream that ended, as when the server is stopped
@@ -121,7 +121,8 @@ func TestClients(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			server := rig.Start(t, "-drain", "1s", "-heartbeat", "100ms")
-			// A client that waits for its first event until the second one comes would pass with a busy room: nobody else is here.
+			// A client that waits for its first event until the second one comes would pass with a busy room: nobody
+			// else is here.
 			it := start(t, c, server.URL)
 			it.wait(10*time.Second, "user count 1")
 

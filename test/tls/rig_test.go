@@ -132,8 +132,8 @@ func (s *server) streams() map[string]int {
 	return stats.By
 }
 
-// wantStreams waits until there are n streams, and all are written in that way. A reader may have the first bytes before
-// its stream is counted.
+// wantStreams waits until there are n streams, and all are written in that way. A reader may have the first bytes
+// before its stream is counted.
 func (s *server) wantStreams(by string, n int) {
 	s.t.Helper()
 	rig.Wait(s.t, patience, fmt.Sprintf("%d streams by %s", n, by), func() bool {

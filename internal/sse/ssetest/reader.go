@@ -51,8 +51,8 @@ func (r *Reader) Next() (Event, error) {
 // LastEventID returns the cursor that the stream has left its reader with so far.
 func (r *Reader) LastEventID() string { return r.lastID }
 
-// Block returns the next block, dispatched or not. With the error that ended the stream comes what stood behind the last
-// empty line, never dispatched: of that, readers obey a retry time and nothing else.
+// Block returns the next block, dispatched or not. With the error that ended the stream comes what stood behind the
+// last empty line, never dispatched: of that, readers obey a retry time and nothing else.
 func (r *Reader) Block() (Block, error) {
 	var b Block
 	name := ""

@@ -1,4 +1,5 @@
-// Package balance is a load balancer that knows nothing of who was where: the demo and the tests put it before a cluster.
+// Package balance is a load balancer that knows nothing of who was where: the demo and the tests put it before a
+// cluster.
 package balance
 
 import (

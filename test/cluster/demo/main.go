@@ -141,8 +141,8 @@ func keep(ctx context.Context, i int, bin string, args []string) {
 	}
 }
 
-// nameOf waits until the node with that private listener is one with the others, and returns what its page calls it; "" if
-// that takes too long.
+// nameOf waits until the node with that private listener is one with the others, and returns what its page calls it; ""
+// if that takes too long.
 func nameOf(ctx context.Context, private string) string {
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
 		resp, err := http.Get("http://" + private + "/stats")

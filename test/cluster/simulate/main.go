@@ -1,5 +1,5 @@
-// Command simulate runs many nodes with many users that do not exist: the cluster code and NATS are real, the readers are
-// entries of a table. It prints what it measured. Run it in the module test: go run ./cluster/simulate
+// Command simulate runs many nodes with many users that do not exist: the cluster code and NATS are real, the readers
+// are entries of a table. It prints what it measured. Run it in the module test: go run ./cluster/simulate
 package main
 
 import (

@@ -214,7 +214,8 @@ func (p *natsProcess) cpu() time.Duration {
 	if err != nil {
 		return 0
 	}
-	// "(2) comm … in parentheses": the fields behind it are 3 and up, utime and stime 14 and 15, in hundredths of a second.
+	// "(2) comm … in parentheses": the fields behind it are 3 and up, utime and stime 14 and 15, in hundredths of a
+	// second.
 	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
 	user, _ := strconv.Atoi(fields[11])
 	system, _ := strconv.Atoi(fields[12])
