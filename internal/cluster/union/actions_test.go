@@ -47,7 +47,7 @@ func (w *world) came(n *node, id string) {
 	if p := w.promises[id]; w.now.Before(p.may) && n.held[id].IsZero() {
 		p.must = earlier(p.must, w.now.Add(w.told()))
 		if w.allHear() && w.now.Sub(p.from) >= maxDelay {
-			p.may = earlier(p.may, w.now.Add(w.told()))
+			p.may, p.cutShort = earlier(p.may, w.now.Add(w.told())), w.now
 		}
 		w.promises[id] = p
 	}
@@ -146,7 +146,7 @@ func (w *world) goodbye(t *rapid.T) {
 	p := w.promises[id]
 	p.must = earlier(p.must, w.now.Add(grace))
 	if w.allSound() {
-		p.may = earlier(p.may, w.now.Add(grace+maxDelay+600*time.Millisecond))
+		p.may, p.cutShort = earlier(p.may, w.now.Add(grace+maxDelay+600*time.Millisecond)), w.now
 	}
 	w.promises[id] = p
 	w.leave(n, id, grace)
@@ -219,6 +219,7 @@ func (w *world) stop(t *rapid.T) {
 			p.may = later(p.may, w.thawed.Add(length))
 		}
 		p.from, p.may = w.now, later(p.may, w.now.Add(left+maxDelay+2600*time.Millisecond))
+		p.whole = p.may
 		if p.must = w.now.Add(left); !healthy || !n.leaves[id].IsZero() || w.now.Sub(w.bade[id]) < maxDelay {
 			p.must = w.now // the goodbye may not have arrived here, so the others ignore what this node says
 		}
@@ -237,7 +238,7 @@ func (w *world) stop(t *rapid.T) {
 		if slices.ContainsFunc(w.nodes, func(n *node) bool { return n.up && len(n.streams[id]) > 0 }) {
 			p.must = w.now // a node with a stream of the user ends the promise
 			if w.allHear() {
-				p.may = earlier(p.may, w.now.Add(w.told()))
+				p.may, p.cutShort = earlier(p.may, w.now.Add(w.told())), w.now
 			}
 			w.promises[id] = p
 		}
@@ -312,6 +313,9 @@ func (w *world) fault(t *rapid.T) {
 		}
 		for id, p := range w.promises { // who has come back to that node may be known only to some
 			p.must = earlier(p.must, w.now)
+			if w.now.Sub(p.cutShort) < w.told() { // and a node that is cut off may miss what ends the promise
+				p.may = p.whole
+			}
 			w.promises[id] = p
 		}
 	}

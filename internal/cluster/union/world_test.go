@@ -41,6 +41,7 @@ type world struct {
 // promise is the time in which a user of a stopped node must be counted, and until when it may be.
 type promise struct {
 	from, must, may time.Time
+	whole, cutShort time.Time     // the end before any return or goodbye, and when the last one was
 	unread          time.Duration // length of an earlier promise that a frozen node has not read yet
 }
 
