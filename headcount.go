@@ -14,7 +14,7 @@
 // # What is served
 //
 // Below its mount point, [Server] serves events (the stream), count, badge.svg, alive, leave, emit, assets/io.js and
-// assets/io.mjs. docs/operations.md describes them.
+// assets/io.mjs. docs/openapi.yaml describes them.
 //
 // Mount it outside of middleware that buffers responses or times them out. Middleware that compresses does no harm if
 // its writer has an Unwrap method, as those of Echo and chi have. If a middleware hides [http.Flusher] and
@@ -105,7 +105,7 @@ type Options struct {
 	Linger time.Duration
 
 	// Drain is how long [Server.Shutdown] takes to end the streams, so that clients do not all reconnect at once.
-	// Default 10 s; negative = at once. Danger: clients that all reconnect at once are a load for the next process.
+	// Default 10 s; negative = at once. Danger: with a short time the next process gets all reconnects at once.
 	Drain time.Duration
 
 	// History is how many events are kept for each room, for clients that reconnect. Default 1000. Danger: a client

@@ -31,8 +31,8 @@ type Snapshot = engine.Snapshot
 
 // ReadSnapshot reads the bytes of [Snapshot.Bytes], perhaps from another version of the program. streams are the
 // descriptors of [Snapshot.Streams] in this process, which [New] takes over. If this process has none, pass nil; the
-// users of these streams then get a grace period to reconnect. An error says in a sentence why the bytes cannot be
-// used.
+// users of these streams then get a grace period to reconnect. An error explains in one sentence why the bytes cannot
+// be used.
 func ReadSnapshot(state []byte, streams []int) (*Snapshot, error) {
 	s, err := engine.ReadSnapshot(state, streams)
 	if err != nil {
@@ -42,9 +42,9 @@ func ReadSnapshot(state []byte, streams []int) (*Snapshot, error) {
 }
 
 // Freeze stops reading, writing and counting, and returns what another process needs to continue. Requests wait.
-// Streams over HTTP/2, and others that [net/http] writes, are not handed over. Their clients are told to reconnect, and
-// get a grace period in the other process. Call [Server.Thaw] or [Server.Release] within a few seconds. An error says
-// that some request did not end within 3 s. The server then works on as before.
+// Streams over HTTP/2, and others that [net/http] writes, are not handed over. The server tells their clients to
+// reconnect, and they get a grace period in the other process. Call [Server.Thaw] or [Server.Release] within a few
+// seconds. Freeze returns an error if some request did not end within 3 s. The server then continues as before.
 func (s *Server) Freeze() (*Snapshot, error) {
 	snapshot, err := s.engine.Freeze()
 	if err != nil {

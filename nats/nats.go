@@ -16,7 +16,7 @@ import (
 // Options are the options of a backend.
 type Options = cluster.Options
 
-// OptionError is the error of [New] if an option cannot be used. It says which one, and why.
+// OptionError is the error of [New] if an option cannot be used. It names the option and the reason.
 type OptionError = cluster.OptionError
 
 // New returns a backend for one [headcount.Server]. It connects in the background. An error means that the options are

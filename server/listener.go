@@ -35,7 +35,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			continue // the listener was paused
 		}
 		if tcp, ok := c.(*net.TCPConn); ok && err == nil && l.inherited {
-			_ = wire.TuneConn(tcp) // fails if the client has gone, which reading tells
+			_ = wire.TuneConn(tcp) // if it fails, the client has gone and the next read fails too
 		}
 		return c, err
 	}

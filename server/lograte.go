@@ -15,8 +15,8 @@ const (
 	logRate  = 5
 )
 
-// rateLimited is a log handler that strangers cannot flood. Beyond logRate it only counts lines, and the next line says
-// how many are missing.
+// rateLimited is a log handler that strangers cannot flood. Beyond logRate it only counts lines. The next line has the
+// number of missing lines.
 type rateLimited struct {
 	slog.Handler
 	*budget

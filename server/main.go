@@ -78,7 +78,7 @@ func newLog(form string, level slog.Level, stderr *logqueue.Queue) *slog.Logger 
 	return slog.New(stderr.Handler(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})))
 }
 
-// readable writes durations in JSON as in text, "10s" and not a number of nanoseconds.
+// readable formats durations in JSON as in text, such as "10s" instead of a number of nanoseconds.
 func readable(_ []string, a slog.Attr) slog.Attr {
 	if a.Value.Kind() == slog.KindDuration {
 		return slog.String(a.Key, a.Value.Duration().String())

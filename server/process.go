@@ -33,7 +33,7 @@ type process struct {
 	before     *predecessor // nil if there is none
 
 	requests <-chan os.Signal // to upgrade
-	ignore   func()           // takes no more requests
+	ignore   func()           // stops taking requests to upgrade
 }
 
 // goodbyeTime is how long the goodbye to the other nodes may take after the drain.
@@ -256,7 +256,7 @@ func (p *process) leave(next *successor) error {
 	})
 	err := p.site.live.Release(last, next)
 	ending.Wait()
-	_ = next.Close() // it has got everything
+	_ = next.Close() // it has everything
 	if err != nil {
 		p.log.Warn("some streams that stayed were cut", "error", err)
 	}

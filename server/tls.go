@@ -22,7 +22,7 @@ type certificate struct {
 	checked time.Time
 }
 
-// checkEvery is the shortest time between two looks at the files.
+// checkEvery is the shortest time between two checks of the files.
 const checkEvery = time.Second
 
 func newCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, error) {
@@ -45,7 +45,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if due {
 		switch news, err := c.read(); {
 		case err != nil:
-			// Perhaps only one file was renewed yet. The next look finds both.
+			// Perhaps only one file was renewed yet. The next check finds both.
 			c.log.Warn("new certificate not used, the old one stays", "error", err)
 		case news:
 			c.log.Info("certificate reloaded", "file", c.certFile)

@@ -15,7 +15,7 @@ import (
 	"headcount"
 )
 
-// withToken lets those emit who have the token.
+// withToken allows only requests that have the token.
 func withToken(r *http.Request, a headcount.Access) error {
 	if a.Event != "" && r.Header.Get("Authorization") != "Bearer secret" {
 		return headcount.ErrUnauthenticated
@@ -23,7 +23,7 @@ func withToken(r *http.Request, a headcount.Access) error {
 	return nil
 }
 
-// An event whose answer is lost, and one that meets a server which is away, arrive once.
+// An event arrives once if its response is lost, and also if the server was away at first.
 func TestEmitOnce(t *testing.T) {
 	app, err := headcount.New(headcount.Options{Authorize: withToken})
 	if err != nil {
@@ -38,7 +38,7 @@ func TestEmitOnce(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
 			switch attempts.Add(1) {
-			case 1: // accepted, but nobody hears of it
+			case 1: // accepted, but the response is lost
 				app.ServeHTTP(httptest.NewRecorder(), r)
 				panic(http.ErrAbortHandler)
 			case 2:

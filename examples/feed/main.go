@@ -1,9 +1,9 @@
-// Command feed emits the load of this machine, once a second, as an event that pages show as it happens:
+// Command feed emits the load of this machine once a second. Pages show the events as they happen.
 //
 //	HEADCOUNT_TOKEN=secret go run ./examples/feed http://localhost:8080
 //
-// It is a program to copy: it needs nothing but the standard library, and an event is neither lost nor sent twice when
-// the server is away for a while or an answer does not arrive.
+// Copy this program to start your own. It needs only the standard library. No event is lost or sent twice if the server
+// is away for a while or a response does not arrive.
 package main
 
 import (
@@ -64,14 +64,14 @@ func feed(ctx context.Context, to target, every time.Duration) error {
 	}
 }
 
-// load is how busy a machine is.
+// load is the load of a machine.
 type load struct {
 	Minute   float64 `json:"minute"` // mean number of runnable tasks in the last minute
 	Runnable int     `json:"runnable"`
 	Tasks    int     `json:"tasks"`
 }
 
-// readLoad reads what Linux says in /proc/loadavg: "0.42 0.31 0.30 2/345 6789".
+// readLoad reads a file like /proc/loadavg of Linux, such as "0.42 0.31 0.30 2/345 6789".
 func readLoad(path string) (load, error) {
 	var l load
 	text, err := os.ReadFile(path)
@@ -91,19 +91,20 @@ type target struct {
 	log                 io.Writer
 }
 
-// refusal is an answer that trying again would not change.
+// refusal is a response that a retry would not change.
 type refusal struct{ why string }
 
 func (r *refusal) Error() string { return "the server refuses: " + r.why }
 
-// emit returns when the event has been accepted, or refused for good, or ctx ends. Between attempts it waits 1 s at
-// first and 30 s at most; the wait is capped first and jittered after, so that many who wait do not come back together.
+// emit sends an event until the server has accepted or refused it, or ctx ends. It waits up to 1 s after the first
+// attempt, and up to 30 s later. The wait is capped first and jittered afterwards. Otherwise many senders would retry
+// at the same moment.
 func (t target) emit(ctx context.Context, event string, data any) error {
 	body, err := json.Marshal(map[string]any{"event": event, "data": data, "room": t.room})
 	if err != nil {
 		return fmt.Errorf("encode event: %w", err)
 	}
-	// The same in every attempt: if only the answer got lost, the event is not sent again.
+	// Every attempt has the same key. If only the response was lost, the server does not send the event again.
 	key := rand.Text()
 	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {
 		err := t.post(ctx, body, key)
@@ -131,7 +132,7 @@ func (t target) post(ctx context.Context, body []byte, key string) error {
 	req.Header.Set("Authorization", "Bearer "+t.token)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Idempotency-Key", key)
-	// A POST that is redirected becomes a GET, whose answer says nothing about the event.
+	// A redirect would turn the POST into a GET, whose response shows nothing about the event.
 	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := client.Do(req)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// An event that is redirected, perhaps to a page that answers 200, has not been sent.
+// A redirect means that the event was not sent, even if the target responds with 200.
 func TestEmitRedirected(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {

@@ -1,5 +1,5 @@
-// Command tabs opens subscriptions one after the other, as somebody would who opens one tab after the other, and prints
-// the count as the first of them sees it. Ctrl-C closes all at once.
+// Command tabs opens subscriptions one after the other, like a user who opens many tabs. It prints the count that the
+// first subscription gets. Ctrl-C closes all of them at once.
 //
 //	go run ./examples/tabs -n 50 http://localhost:8080
 package main
@@ -24,8 +24,8 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	n := flag.Int("n", 20, "how many subscriptions")
-	every := flag.Duration("every", 200*time.Millisecond, "time between two of them")
+	n := flag.Int("n", 20, "number of subscriptions")
+	every := flag.Duration("every", 200*time.Millisecond, "time between two subscriptions")
 	flag.Parse()
 	server := "http://localhost:8080"
 	if flag.NArg() > 0 {
@@ -38,7 +38,8 @@ func main() {
 	}
 }
 
-// run opens n subscriptions and keeps them until ctx ends. It gives up if there is no server to begin with.
+// run opens n subscriptions and keeps them until ctx ends. It returns an error if there is no server at the
+// start.
 func run(ctx context.Context, server string, n int, every time.Duration, out io.Writer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var open sync.WaitGroup
@@ -68,8 +69,8 @@ type tab struct {
 	server string
 	out    io.Writer
 	isUp   *atomic.Bool  // a stream of any tab was open once
-	cursor string        // the id of the last event: a new stream goes on behind it
-	retry  time.Duration // how long the server wants to be left alone between two streams
+	cursor string        // the id of the last event; a new stream continues after it
+	retry  time.Duration // time between two streams, which the server sets
 }
 
 // keep opens a stream again whenever it breaks, until ctx ends.
@@ -117,7 +118,7 @@ func (t *tab) read(ctx context.Context) error {
 			event = value
 		case "retry":
 			if ms, err := strconv.ParseUint(value, 10, 16); err == nil {
-				t.retry = time.Duration(ms) * time.Millisecond // random: not all tabs come back at once
+				t.retry = time.Duration(ms) * time.Millisecond // random, so that not all tabs reconnect at once
 			}
 		case "data":
 			fmt.Fprintln(t.out, event, value)

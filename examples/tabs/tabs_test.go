@@ -47,7 +47,7 @@ func TestTabs(t *testing.T) {
 	}
 }
 
-// A stream that breaks is opened again, behind the last event that came.
+// After a break, a new stream continues after the last event.
 func TestTabsReconnect(t *testing.T) {
 	var streams atomic.Int32
 	cursors := make(chan string, 2)

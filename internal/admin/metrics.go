@@ -42,7 +42,7 @@ func NewMetrics() *Metrics {
 		}, []string{"reason", "status"}),
 		kept: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "headcount_streams_portable_total",
-			Help: "Streams that are left to the portable writer, at some 50 times the memory, and why: http2, tls12 (or older), " +
+			Help: "Streams left to the portable writer, at some 50 times the memory, by reason: http2, tls12 (or older), " +
 				"listener (not one of headcount), cipher, unproven (behind a KeyUpdate), gone (before it began).",
 		}, []string{"reason"}),
 		emitted: prometheus.NewCounter(prometheus.CounterOpts{
@@ -51,7 +51,7 @@ func NewMetrics() *Metrics {
 		}),
 		passes: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "headcount_pass_duration_seconds",
-			Help:    "From news in a room to the end of the epoll writer's pass over its readers: how late the last of them heard.",
+			Help:    "Time from news in a room to the end of the epoll writer's pass over its subscribers.",
 			Buckets: []float64{.0001, .001, .005, .02, .05, .1, .25, .5, 1, 2.5, 5},
 		}),
 		stored: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -146,7 +146,7 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 
 	s := g.stats()
 	gauge(float64(s.Users), "headcount_users", "Users counted now, over all rooms.")
-	gauge(float64(s.Leases), "headcount_leases", "Users counted now that need no stream for it: by a lease, or in their grace period.")
+	gauge(float64(s.Leases), "headcount_leases", "Users counted now without an open stream: by a lease, or in their grace period.")
 	for t, n := range s.ByTransport {
 		show(prometheus.GaugeValue, float64(n), "headcount_streams", "Streams open now.", prometheus.Labels{"transport": string(t)})
 	}
@@ -154,16 +154,16 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	gauge(float64(s.Rooms), "headcount_rooms", "Rooms that exist now.")
 	gauge(float64(s.Events), "headcount_history_events", "Events kept now, over all rooms.")
 	gauge(float64(s.EventBytes), "headcount_history_bytes", "Memory that the events kept now need.")
-	show(prometheus.CounterValue, float64(s.Gaps), "headcount_gaps_total", "How often a reader was told by io:gap that it has missed events.", nil)
+	show(prometheus.CounterValue, float64(s.Gaps), "headcount_gaps_total", "How often a subscriber got an io:gap, because it missed events.", nil)
 	ready := 0.0
 	if s.Ready == nil {
 		ready = 1
 	}
-	gauge(ready, "headcount_ready", "Whether new streams are welcome, as /readyz says: 1 or 0.")
+	gauge(ready, "headcount_ready", "1 while /readyz answers 200, else 0.")
 	if s.Nodes != nil {
-		gauge(float64(len(s.Nodes)), "headcount_nodes", "Nodes that are alive as this one sees it, itself too.")
+		gauge(float64(len(s.Nodes)), "headcount_nodes", "Live nodes, including this one.")
 		show(prometheus.CounterValue, float64(s.Mismatches()), "headcount_set_mismatches_total",
-			"How often another node's users were not who this one took them for, and were asked for.", nil)
+			"How often this node's copy of another node's users was wrong. It then requested them again.", nil)
 	}
 }
 

@@ -178,7 +178,7 @@ func sum(c prometheus.Collector, label string) map[string]int {
 	for counter := range counters {
 		var m dto.Metric
 		if counter.Write(&m) != nil {
-			continue // cannot be encoded; this never happens with ours
+			continue // cannot be encoded, which never happens with these metrics
 		}
 		var by string
 		for _, pair := range m.GetLabel() {

@@ -44,8 +44,7 @@ func TestOriginsThatMatchNothing(t *testing.T) {
 	}
 }
 
-// A wildcard stands for every name below a domain. A page without an origin is allowed by its own word, and never gets
-// the permission of a cookie.
+// A wildcard matches every name below a domain. "null" allows pages without an origin, but never a token in a cookie.
 func TestOriginsThatMatch(t *testing.T) {
 	origins, err := auth.ParseOrigins("https://*.example.com, http://*.b.test:8080, null")
 	if err != nil {

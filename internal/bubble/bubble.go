@@ -1,5 +1,5 @@
 // Package bubble helps tests of HTTP handlers. It runs a whole http.Server over net.Pipe in a testing/synctest bubble.
-// Time in a bubble moves only while all goroutines wait. [Get] asks a handler without a server and without a bubble.
+// Time in a bubble moves only while all goroutines wait. [Get] calls a handler without a server and without a bubble.
 package bubble
 
 import (
@@ -93,7 +93,7 @@ func (p *pipes) Accept() (net.Conn, error) {
 func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
 func (p *pipes) Addr() net.Addr { return pipeAddr{} }
 
-// arrived is a connection with the address that a URL without a port means.
+// arrived is a connection that has the default address of a URL without a port.
 type arrived struct{ net.Conn }
 
 func (arrived) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 80} }
@@ -103,7 +103,7 @@ type pipeAddr struct{}
 func (pipeAddr) Network() string { return "pipe" }
 func (pipeAddr) String() string  { return "127.0.0.1:1" }
 
-// Get asks a handler without a server. header is pairs of names and values.
+// Get calls a handler without a server. header is pairs of names and values.
 func Get(h http.Handler, url string, header ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodGet, url, nil)
 	for i := 0; i < len(header); i += 2 {
@@ -173,8 +173,8 @@ type Stream struct {
 	done   chan struct{}
 
 	mu       sync.Mutex
-	blocks   []Timed     // at the end also what stood behind the last block
-	comments []time.Time // of those that came by themselves
+	blocks   []Timed     // at the end also the text after the last block
+	comments []time.Time // of comments that arrived in a write of their own
 	err      error
 }
 
@@ -189,7 +189,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Comments returns the times at which comments arrived by themselves.
+// Comments returns the arrival times of comments that came in a write of their own.
 func (s *Stream) Comments() []time.Time {
 	synctest.Wait()
 	s.mu.Lock()

@@ -16,7 +16,7 @@ type Rank interface{ rank() rank }
 
 type rank int
 
-// The ranks, in the order in which the locks are acquired.
+// The ranks, in the order in which a goroutine acquires the locks.
 type (
 	Notifier struct{} // counts the users of a room
 	Fetch    struct{} // one fetch of a room's missed events; it is held while the fetch waits

@@ -1,5 +1,5 @@
-// Command rename changes the path of the module, everywhere in the repository: for those who put it at an address of
-// their own.
+// Command rename changes the module path everywhere in the repository. Use it to publish the module under a path
+// of your own.
 //
 //	task rename -- github.com/you/headcount
 package main
@@ -34,11 +34,11 @@ func main() {
 
 var (
 	moduleLine = regexp.MustCompile(`(?m)^module (\S+)$`)
-	// A path as cmd/go takes it: words of these characters between slashes, the first of which has a dot.
+	// The form that cmd/go accepts. The parts between slashes have these characters, and the first part has a dot.
 	validPath = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)+(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$`)
 )
 
-// rename gives the module in directory root another path, and returns how many files it has changed.
+// rename changes the path of the module in the directory root. It returns the number of changed files.
 func rename(root, path string) (changed int, err error) {
 	if !validPath.MatchString(path) {
 		return 0, fmt.Errorf("%q is no path of a module; give one such as github.com/you/headcount", path)
@@ -71,11 +71,11 @@ func rename(root, path string) (changed int, err error) {
 	return changed, err
 }
 
-// renamer changes the texts of files. What it changes is the path, not the word: metrics, units and titles are named
-// headcount as before.
+// renamer changes the module path in files. It does not change the word headcount anywhere else, such as in metrics,
+// units and titles.
 type renamer struct{ from, to string }
 
-// file changes one file and reports whether it did.
+// file changes one file, and reports whether the content is different.
 func (r renamer) file(name string) (bool, error) {
 	change := r.changer(name)
 	if change == nil {
@@ -99,7 +99,7 @@ func (r renamer) file(name string) (bool, error) {
 	return true, os.WriteFile(name, after, info.Mode())
 }
 
-// changer returns how a file is changed, nil if it is not.
+// changer returns the function that changes a file, or nil if the file stays as it is.
 func (r renamer) changer(name string) func([]byte) ([]byte, error) {
 	path := `(` + regexp.QuoteMeta(r.from) + `)(/[\w./-]*)?`
 	switch base := filepath.Base(name); {
@@ -112,14 +112,14 @@ func (r renamer) changer(name string) func([]byte) ([]byte, error) {
 	case filepath.Ext(name) == ".go":
 		return r.imports
 	case filepath.Ext(name) == ".md":
-		// Of Go code: an import, alone or in its block, and go get.
+		// Only Go code is changed. It is an import, alone or in a block, or a command such as go get.
 		return r.replace(`(?m)(^\s*"|import (?:\w+ )?")`+path+`(")`, `(go (?:get|doc|install) )`+path+`([\s@`+"`"+`])`)
 	}
 	return nil
 }
 
-// replace changes what the patterns match: what stands before the path, the path, what of the module it names, and what
-// stands behind it.
+// replace changes the path in every match of the patterns. The groups of a pattern are the text before the path, the
+// path, the package in the module, and the text after it.
 func (r renamer) replace(patterns ...string) func([]byte) ([]byte, error) {
 	return func(text []byte) ([]byte, error) {
 		for _, p := range patterns {
@@ -129,7 +129,7 @@ func (r renamer) replace(patterns ...string) func([]byte) ([]byte, error) {
 	}
 }
 
-// imports changes the imports of Go code.
+// imports changes the import paths of Go code.
 func (r renamer) imports(source []byte) ([]byte, error) {
 	files := token.NewFileSet()
 	file, err := parser.ParseFile(files, "", source, parser.ImportsOnly)

@@ -1,4 +1,4 @@
-// Package script holds what the scripts of both commands' tests (package testscript) say beside testscript's own words:
+// Package script adds commands to package testscript, for the scripts that test client and server.
 //
 //	status N COMMAND...      runs a command that must end with exit status N
 //	oneline                  the last command printed exactly one line on standard error
@@ -6,7 +6,7 @@
 //	start NAME COMMAND...    starts a command; its output goes to the files NAME.out and NAME.err
 //	await FILE REGEXP        waits until the file matches
 //	signal NAME SIGNAL       sends INT, TERM, HUP, KILL, STOP or CONT to a started command
-//	insist NAME SIGNAL       sends it again and again until the command has ended, as an impatient user does
+//	insist NAME SIGNAL       sends a signal repeatedly until the command has ended, like an impatient user
 //	ended NAME N TIME        a started command ends with exit status N within TIME (-1: killed by a signal)
 //
 // Commands that a script leaves running are killed when it ends.
@@ -30,7 +30,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// awaitTime is how long await waits: far longer than anything takes.
+// awaitTime is how long await waits. It is far longer than any script needs.
 const awaitTime = 20 * time.Second
 
 // Commands returns the commands for testscript.Params.Cmds. They are for scripts whose Setup is Setup.
@@ -47,10 +47,10 @@ func Commands() map[string]func(ts *testscript.TestScript, neg bool, args []stri
 	}
 }
 
-// key of the started commands among the script's values.
+// key is the key of the started commands in the values of a script.
 type key struct{}
 
-// running are a script's started commands.
+// running holds the started commands of a script by name.
 type running map[string]*process
 
 type process struct {
@@ -58,7 +58,7 @@ type process struct {
 	ended chan struct{} // closed when Wait has returned
 }
 
-// Setup prepares a script: its commands start without any HEADCOUNT_ variable.
+// Setup prepares a script, whose commands start without any HEADCOUNT_ variable.
 func Setup(env *testscript.Env) error {
 	all := running{}
 	env.Values[key{}] = all
@@ -71,7 +71,7 @@ func Setup(env *testscript.Env) error {
 	return nil
 }
 
-// plain makes a command of f that has at least n arguments and knows no negation.
+// plain returns a command that calls f. It needs at least n arguments and does not support negation.
 func plain(n int, f func(ts *testscript.TestScript, args []string) error) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, neg bool, args []string) {
 		if neg {
@@ -107,7 +107,7 @@ func oneLine(ts *testscript.TestScript, _ []string) error {
 	return nil
 }
 
-// free takes ports below the range of outgoing connections: there, a client that reconnects could take the address of
+// free uses ports below the range of outgoing connections. A client that reconnects could otherwise occupy the port of
 // the server that it waits for.
 func free(ts *testscript.TestScript, args []string) error {
 	for range 100 {

@@ -1,4 +1,4 @@
-// Package version is what a build says of itself.
+// Package version describes the running build.
 package version
 
 import (
@@ -6,8 +6,8 @@ import (
 	"runtime/debug"
 )
 
-// String is a line such as "headcount v1.2.0 (4f0e9ad3b6c1) go1.26.8 linux/amd64". The version is that of the last tag,
-// or (devel) where there was no git to ask, as with "go run"; "+dirty" means that files were changed since the commit.
+// String returns a line such as "headcount v1.2.0 (4f0e9ad3b6c1) go1.26.8 linux/amd64". The version comes from the last
+// tag. It is (devel) without git, as with "go run". It ends with "+dirty" if files have changed since the commit.
 func String() string {
 	words := "headcount "
 	info, ok := debug.ReadBuildInfo()

@@ -1,5 +1,5 @@
-// Package ssetest reads event streams in tests. It shares nothing with the encoder,
-// so that a mistake in one is not a mistake in both.
+// Package ssetest reads event streams in tests. It shares no code with the encoder, so that a mistake in one is not a
+// mistake in both.
 package ssetest
 
 import (
@@ -12,7 +12,7 @@ import (
 // Event is what a browser would dispatch.
 type Event struct{ ID, Name, Data string }
 
-// Block is what stands between two empty lines.
+// Block is the text between two empty lines.
 type Block struct {
 	Event               // as dispatched, if Dispatched
 	Dispatched bool     // it has data
@@ -21,24 +21,23 @@ type Block struct {
 	Unknown    []string // lines that are ignored
 }
 
-// Reader reads a stream as WHATWG HTML, 9.2.6 "Interpreting an event stream" has it,
-// line by line, as the bytes come.
+// Reader reads a stream line by line as it arrives, as WHATWG HTML, 9.2.6 "Interpreting an event stream" requires.
 type Reader struct {
 	in     io.Reader
 	buffer []byte // storage of rest
-	rest   []byte // what has come and is not read yet
-	err    error  // what comes behind it
+	rest   []byte // received and not read yet
+	err    error  // follows rest
 	began  bool
 	wasCR  bool
 	lastID string
-	name   string // of the last event that had one: most events have the name of the one before
+	name   string // last event name; most events have the same name as the previous one
 }
 
 // NewReader returns a reader of the stream r.
 func NewReader(r io.Reader) *Reader { return &Reader{in: r, buffer: make([]byte, 4<<10)} }
 
-// Next returns the next event, or the error that ended the stream. "Once the end of
-// the file is reached, any pending data must be discarded."
+// Next returns the next event, or the error that ended the stream. "Once the end of the file is reached, any pending
+// data must be discarded."
 func (r *Reader) Next() (Event, error) {
 	for {
 		b, err := r.Block()
@@ -48,11 +47,11 @@ func (r *Reader) Next() (Event, error) {
 	}
 }
 
-// LastEventID returns the cursor that the stream has left its reader with so far.
+// LastEventID returns the cursor after the events so far.
 func (r *Reader) LastEventID() string { return r.lastID }
 
-// Block returns the next block, dispatched or not. With the error that ended the stream comes what stood behind the
-// last empty line, never dispatched: of that, readers obey a retry time and nothing else.
+// Block returns the next block, dispatched or not. At the end of the stream it returns the error together with the text
+// after the last empty line. Clients do not dispatch that text, but they obey a retry time in it.
 func (r *Reader) Block() (Block, error) {
 	var b Block
 	name := ""
@@ -103,13 +102,13 @@ func (r *Reader) Block() (Block, error) {
 	return b, nil
 }
 
-// Line returns the next line, for what ends no block.
+// Line returns the next line. Use it for lines that end no block, such as comments.
 func (r *Reader) Line() (string, error) {
 	line, err := r.line()
 	return string(line), err
 }
 
-// line returns the next line, which is good until the next call. It does not wait for what follows a CR.
+// line returns the next line, which is valid until the next call. It does not wait for the byte after a CR.
 func (r *Reader) line() ([]byte, error) {
 	for seen := 0; ; {
 		if r.wasCR && len(r.rest) > 0 {
@@ -134,7 +133,7 @@ func (r *Reader) line() ([]byte, error) {
 	}
 }
 
-// fill waits for more.
+// fill reads more bytes.
 func (r *Reader) fill() {
 	if len(r.rest) == len(r.buffer) {
 		r.buffer = make([]byte, 2*len(r.buffer))
