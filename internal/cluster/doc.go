@@ -20,7 +20,7 @@
 // has stored it. The stream's sequence is the position in the cursors of all nodes. JetStream republishes each stored
 // event to the nodes that have the room open, with its sequence and that of the room's previous event. A room is open
 // while it has subscribers and for a minute afterwards. A node that detects a gap fetches the missing events before it
-// continues. A lost last event makes no gap. So the node that stored it confirms its sequence once the room is quiet.
+// continues. A lost last event makes no gap. So the node that stored an event confirms its sequence a moment later.
 // Besides, a node compares every room with the stream once a minute and after every problem with the connection.
 //
 // # Without NATS

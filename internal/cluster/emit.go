@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,7 +18,7 @@ import (
 const (
 	emitTime     = 5 * time.Second         // how long NATS may take to store an event
 	emitTry      = 1500 * time.Millisecond // for one attempt
-	confirmAfter = 250 * time.Millisecond  // after an event, until its sequence is confirmed
+	confirmAfter = 250 * time.Millisecond  // delay before the confirmation of a room's last event
 	tries        = 3                       // for an event that NATS reports as a duplicate but does not have
 )
 
@@ -55,7 +56,7 @@ func (n *Node) Emit(ctx context.Context, room, event string, data []byte, key st
 		}
 		if !ack.Duplicate {
 			n.hub.Advance(ack.Sequence)
-			n.confirmLater(t, ack.Sequence)
+			n.confirms.add(t, ack.Sequence, n.confirm)
 			break
 		}
 		first, kept, err := n.first(ctx, ack.Sequence, msgID)
@@ -143,20 +144,8 @@ func (n *Node) first(ctx context.Context, seq uint64, id string) (room string, k
 	return s.Room, true, nil
 }
 
-// confirmLater confirms an event if it is still the last one that this node stored in the room after confirmAfter. NATS
-// sends each republished event only once and may lose it. The next event shows that, but nothing follows the last one.
-func (n *Node) confirmLater(token string, seq uint64) {
-	if before, ok := n.stored.Swap(token, seq); ok && before.(uint64) > seq {
-		n.stored.Store(token, before)
-	}
-	time.AfterFunc(confirmAfter, func() {
-		if n.stored.CompareAndDelete(token, seq) {
-			n.confirm(token, seq)
-		}
-	})
-}
-
-// confirm sends the sequence of a room's last event to all nodes that have the room open.
+// confirm sends the sequence of a room's last event to all nodes that have the room open. NATS sends each republished
+// event only once and may lose it. The next event shows that, but nothing follows the last one.
 func (n *Node) confirm(token string, seq uint64) {
 	if r := n.roomOf(token); r != nil {
 		r.feed.onStored(seq)
@@ -164,4 +153,32 @@ func (n *Node) confirm(token string, seq uint64) {
 	if err := n.nc.Publish(n.names.live(token), encode(confirmation{seq})); err != nil {
 		n.lost() // the other nodes will compare the room themselves
 	}
+}
+
+// confirms holds the confirmations to send, only the last event of each room.
+type confirms struct {
+	mu   sync.Mutex
+	last map[string]uint64 // by token
+}
+
+// add sends a confirmation after confirmAfter. Later events of the room until then are part of it, so a busy room has
+// one timer.
+func (c *confirms) add(token string, seq uint64, confirm func(string, uint64)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last == nil {
+		c.last = make(map[string]uint64)
+	}
+	_, pending := c.last[token]
+	c.last[token] = max(c.last[token], seq)
+	if pending {
+		return
+	}
+	time.AfterFunc(confirmAfter, func() {
+		c.mu.Lock()
+		seq := c.last[token]
+		delete(c.last, token)
+		c.mu.Unlock()
+		confirm(token, seq)
+	})
 }

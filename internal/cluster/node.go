@@ -91,10 +91,10 @@ type Node struct {
 	settled atomic.Uint64           // the end of the stream two probes ago
 	unsound atomic.Bool             // NATS is too old to be trusted as a cluster, see drifts
 
-	stored sync.Map  // by token; the last event that this node stored in a room a moment ago
-	behind time.Time // start of the time in which the stream ended too early; only for tend
-	probed uint64    // the end of the stream at the last probe; only for tend
-	grown  time.Time // last request for more replicas; only for tend
+	confirms confirms
+	behind   time.Time // start of the time in which the stream ended too early; only for tend
+	probed   uint64    // the end of the stream at the last probe; only for tend
+	grown    time.Time // last request for more replicas; only for tend
 
 	mu     lockorder.Mutex[lockorder.Node]
 	rooms  map[string]*room // by token

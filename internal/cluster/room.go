@@ -118,7 +118,7 @@ func (r *room) retry(ctx context.Context, do func(context.Context) error) bool {
 		if err == nil {
 			return true
 		}
-		r.node.log.Debug("refresh of room failed", "room", r.name, "error", err)
+		r.node.log.Debug("update of room failed", "room", r.name, "error", err)
 		select {
 		case <-ctx.Done():
 			return false

@@ -102,22 +102,21 @@ func (n *Node) apply(do func(m *union.Machine, now time.Time) union.Effects) {
 
 // changed passes the effects that concern the engine to [Node.Next].
 func (n *Node) changed(e union.Effects) {
-	add := func(token string, change func(name string) engine.Change) {
+	add := func(token string, c engine.Change) {
 		if r := n.roomOf(token); r != nil {
-			n.changes.add(change(r.name))
+			c.Room = r.name
+			c.Renewed = slices.DeleteFunc(c.Renewed, func(id string) bool { return !n.users.Has(r.name, id) })
+			n.changes.add(c)
 		}
 	}
 	for _, one := range e.Leave {
-		add(one.Room, func(name string) engine.Change { return engine.Change{Room: name, Left: one.IDs, Grace: one.Grace} })
+		add(one.Room, engine.Change{Left: one.IDs, Grace: one.Grace})
 	}
 	for _, one := range e.Renew {
-		add(one.Room, func(name string) engine.Change {
-			ids := slices.DeleteFunc(one.IDs, func(id string) bool { return !n.users.Has(name, id) })
-			return engine.Change{Room: name, Renewed: ids}
-		})
+		add(one.Room, engine.Change{Renewed: one.IDs})
 	}
 	for _, token := range e.Changed {
-		add(token, func(name string) engine.Change { return engine.Change{Room: name} })
+		add(token, engine.Change{})
 	}
 }
 
