@@ -3,7 +3,6 @@ package engine
 import (
 	"maps"
 	"net/netip"
-	"slices"
 	"time"
 
 	"headcount/internal/lockorder"
@@ -32,11 +31,11 @@ type guests struct {
 	left map[guest]time.Time                  // until when renewals count no user that said goodbye with a grace period
 }
 
-// staying returns the ids without those that have just said goodbye.
-func (g *guests) staying(room string, ids []string, now time.Time) []string {
+// hasLeft reports whether a user has just said goodbye.
+func (g *guests) hasLeft(room, id string, now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return slices.DeleteFunc(ids, func(id string) bool { return now.Before(g.left[guest{room, id}]) })
+	return now.Before(g.left[guest{room, id}])
 }
 
 // leave notes that users said goodbye for the given time, which is the end of their grace period.

@@ -71,7 +71,7 @@ func (e *Engine) Renew(ctx context.Context, from netip.Prefix, room string, ids 
 // invite counts ids that no node counts.
 func (e *Engine) invite(from netip.Prefix, room string, ids []string) error {
 	now := time.Now()
-	ids = e.guests.staying(room, ids, now)
+	ids = slices.DeleteFunc(ids, func(id string) bool { return e.guests.hasLeft(room, id, now) })
 	if len(ids) > 0 && e.users.Leases()+len(ids) > e.maxLeases {
 		return unavailable(MaxLeases, "too many users without a stream on this server; open a stream, or try again in a few seconds")
 	}
@@ -82,9 +82,8 @@ func (e *Engine) invite(from netip.Prefix, room string, ids []string) error {
 	for _, id := range admitted {
 		e.renew(room, id)
 	}
-	staying := e.guests.staying(room, slices.Clone(admitted), now)
 	for _, id := range admitted {
-		if !slices.Contains(staying, id) && !e.users.HasStream(room, id) { // it said goodbye meanwhile
+		if e.guests.hasLeft(room, id, now) && !e.users.HasStream(room, id) { // it said goodbye meanwhile
 			e.users.Leave(room, id)
 			e.guests.forget(room, []string{id})
 		}
@@ -136,15 +135,14 @@ func (e *Engine) leaveHere(room string, ids []string, grace time.Duration) {
 	at := time.Now().Add(grace)
 	if grace > 0 {
 		e.guests.leave(room, ids, at) // first, so that a renewal that comes in between does not count them again
-	} else {
-		e.guests.forget(room, ids)
-	}
-	for _, id := range ids {
-		if grace > 0 {
+		for _, id := range ids {
 			e.users.LeaveBy(room, id, at)
-		} else {
+		}
+	} else {
+		for _, id := range ids {
 			e.users.Leave(room, id)
 		}
+		e.guests.forget(room, ids)
 	}
 	e.wakeExpiry()
 	e.recount(room)
