@@ -143,7 +143,7 @@ func (p *predecessor) Close() error { return p.from.Close() }
 // Addr implements [net.Listener].
 func (p *predecessor) Addr() net.Addr { return p.addr }
 
-// refuse tells the other process why this one does not take over.
+// refuse sends the other process the reason why this one does not take over.
 func (p *predecessor) refuse(why error) {
 	if p != nil {
 		p.from.Refuse(why)

@@ -1,22 +1,22 @@
-// The tabs of a browser share the connection to a room: one of them leads, that is, it asks the server and posts what comes on a
-// BroadcastChannel; the others follow. Who leads is settled by a Web Lock, and where the browser has none (plain http, unless it
-// is localhost) on the channel alone: docs/decisions/0016-one-connection-for-all-tabs.md. This knows nothing of servers.
+// The tabs of a browser share the connection to a room. One tab leads. It has the connection, and posts what it gets on a
+// BroadcastChannel. The others follow. A Web Lock decides which tab leads. Where the browser has no locks (plain http, except for
+// localhost) the tabs agree on the channel alone, see docs/decisions/0016-one-connection-for-all-tabs.md. This knows no servers.
 
 /**
- * names is the Set of what somebody in any tab listens for. The rest is what follows:
+ * names is the Set of the event names that any tab listens for. tab has these callbacks:
  *
- * - lead(): this tab leads now, until retire()
- * - follow(all): another one does, and it knows all names; with all set, followers are to say that they are there
- * - hear(...news): the news of the leader; reports whether this tab missed others before
+ * - lead(): this tab leads from now on, until retire()
+ * - follow(all): another tab leads and knows all names; if all is set, followers announce themselves
+ * - hear(...news): the leader posted news; reports whether this tab missed earlier news
  * - listen(name): a tab listens for another name
- * - here(id), left(id): another tab is there, or says goodbye; joined(id): it follows this one
+ * - here(id), left(id): another tab is there, or leaves; joined(id): it follows this tab
  */
 export const newTabs = (name, names, tab) => {
   // What tabs post: [kind, sender, names, …]. The sender is the client id, and of a leader its term; the latest term leads.
   const ASK = 0 // does anybody lead?
   const JOIN = 1 // I follow, and am counted; renew my lease
   const BYE = 2 // successor: I leave; the successor is to lead, if I did
-  const LEAD = 3 // all: I lead; with all set, all followers are to say so
+  const LEAD = 3 // all: I lead; if all is set, all followers announce themselves
   const NEWS = 4 // anything: for the followers
 
   const ANSWER = 2000 // how long a leader may take to answer
@@ -30,7 +30,7 @@ export const newTabs = (name, names, tab) => {
   let term = '' // of the tab that leads, as far as this one knows
   let successor // who is to lead next
   let waiting // an AbortController: ends the wait for the lock
-  let release // gives the lock back
+  let release // releases the lock
   let known // the tab that led last knew all names that this one knows
   let watch // the timer that looks whether the leader is still there
 
@@ -149,7 +149,7 @@ export const newTabs = (name, names, tab) => {
       post(leads ? LEAD : ASK)
     },
 
-    /** Calls all followers; or says that this one is counted. */
+    /** The leader asks all followers to announce themselves. A follower announces itself. */
     _call: () => post(leads ? LEAD : JOIN, true),
 
     /** For all followers. */

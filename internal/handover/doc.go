@@ -6,8 +6,8 @@
 //  1. This process starts the next one and waits for its hello. Nothing has changed yet.
 //  2. This process stops, and sends what it owns.
 //  3. The next process confirms that it has everything. It has not touched anything yet.
-//  4. This process says go, and from then on touches nothing any more.
-//  5. The next process continues. This process passes on what still reaches it, until it ends.
+//  4. This process lets the next one continue, and from then on touches nothing any more.
+//  5. The next process continues. This process forwards what still reaches it, until it ends.
 //
 // Until step 4 anything may fail on either side. This process then kills the next one before it continues.
 package handover

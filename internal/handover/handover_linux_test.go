@@ -148,7 +148,7 @@ func TestHandover(t *testing.T) {
 	}
 	defer c.Close()
 	if got, err := io.ReadAll(c); string(got) != fmt.Sprintf("%d streams", n) || err != nil {
-		t.Errorf("its listener says %q, %v, want %d streams", got, err, n)
+		t.Errorf("its listener sent %q, %v, want %d streams", got, err, n)
 	}
 	for i, r := range readers {
 		want := fmt.Sprintf("%d statestate", i)
@@ -165,7 +165,7 @@ func TestFailures(t *testing.T) {
 	for _, row := range []struct {
 		role  string
 		hello bool // the process gets that far
-		says  string
+		why   string // part of the error
 	}{
 		{"ends at once", false, "ended before it said hello: exit status 3"},
 		{"never says hello", false, "has not said hello within 2s"},
@@ -188,8 +188,8 @@ func TestFailures(t *testing.T) {
 					t.Errorf("the next process is still there: %v", err)
 				}
 			}
-			if err == nil || !strings.Contains(err.Error(), row.says) {
-				t.Errorf("got %v, want %q", err, row.says)
+			if err == nil || !strings.Contains(err.Error(), row.why) {
+				t.Errorf("got %v, want %q", err, row.why)
 			}
 		})
 	}

@@ -66,7 +66,7 @@ func (p *Predecessor) Next() (*Parcel, error) { return receive(p.conn) }
 // Close takes no more parcels.
 func (p *Predecessor) Close() error { return p.conn.Close() }
 
-// Refuse tells the other process why this one does not continue.
+// Refuse sends the other process the reason why this one does not continue.
 func (p *Predecessor) Refuse(why error) {
 	_ = p.send(message{Refused: why.Error()}) // otherwise the other process notices that this one ends
 	_ = p.conn.Close()

@@ -81,7 +81,7 @@ func (s *Successor) Send(p Parcel, state func() ([]byte, error)) error {
 	return s.await("ready", s.limits.Ready, func(m message) bool { return m.Ready })
 }
 
-// Go tells the next process to continue. Without an error, this process touches nothing any more, whatever happens.
+// Go lets the next process continue. Without an error, this process touches nothing any more, whatever happens.
 // After an error, the next process has not got the message, and must be ended with [Successor.Kill].
 func (s *Successor) Go() error {
 	if err := s.conn.SetWriteDeadline(time.Now().Add(s.limits.Ready)); err != nil {
@@ -103,7 +103,7 @@ func (s *Successor) Forward(p Parcel) error {
 	return send(s.conn, p, nil)
 }
 
-// Close tells the next process that no more parcels come.
+// Close ends the connection. The next process then gets no more parcels.
 func (s *Successor) Close() error { return s.conn.Close() }
 
 // Kill ends the next process, and returns when it has ended. It touches nothing any more then.

@@ -71,8 +71,8 @@ func (p *pair) want(what string, a, b int) {
 // mismatches returns how many digests did not match the set that b knew.
 func (p *pair) mismatches() int { return p.m["b"].Nodes(p.now)[1].Mismatches }
 
-// said returns how many messages of a type were sent since the last call, and forgets all of them.
-func said[M any](p *pair) (n int) {
+// sent returns how many messages of a type were sent since the last call, and forgets all of them.
+func sent[M any](p *pair) (n int) {
 	for _, m := range p.sent {
 		if _, ok := m.(M); ok {
 			n++
@@ -100,7 +100,7 @@ func TestRepair(t *testing.T) {
 	p.want("seven and two without an id", 9, 9)
 	p.wait(3 * time.Second)
 	isDelta := func(m union.Message) bool { _, ok := m.(union.Delta); return ok }
-	said[union.Set](p)
+	sent[union.Set](p)
 
 	p.lose = isDelta
 	p.local("a", []string{"client-0"}, nil, 2)
@@ -108,7 +108,7 @@ func TestRepair(t *testing.T) {
 	p.lose = func(union.Message) bool { return false }
 	p.local("a", nil, []string{"client-x"}, 2)
 	p.want("the next one tells both", 9, 9)
-	if got := said[union.Set](p); got != 3 {
+	if got := sent[union.Set](p); got != 3 {
 		t.Errorf("got %d parts of a set, want 3", got)
 	}
 	if got := p.mismatches(); got != 0 {
@@ -136,7 +136,7 @@ func TestSilence(t *testing.T) {
 	}
 	p.wait(3 * time.Second)
 	p.want("both", 2, 2)
-	said[union.Set](p)
+	sent[union.Set](p)
 	p.lose = func(union.Message) bool { return true }
 	p.wait(4 * time.Second)
 	p.want("silent for 4 s", 2, 2)
@@ -148,7 +148,7 @@ func TestSilence(t *testing.T) {
 	p.lose = func(union.Message) bool { return false }
 	p.wait(time.Second)
 	p.want("heard again", 2, 2)
-	if got := said[union.Set](p); got != 0 {
+	if got := sent[union.Set](p); got != 0 {
 		t.Errorf("got %d sets, want none: they are the same", got)
 	}
 	p.wait(3 * time.Second)
@@ -188,12 +188,12 @@ func TestPassing(t *testing.T) {
 	for _, name := range []string{"a", "b"} {
 		p.do(name, p.m[name].Open(p.now, "r", []string{"client-" + name}, 0))
 	}
-	said[union.Delta](p)
+	sent[union.Delta](p)
 	p.do("a", p.m["a"].Local(p.now, "r", nil, []string{"client-0"}, 0))
 	p.do("a", p.m["a"].Local(p.now, "r", []string{"client-0"}, nil, 0))
 	p.wait(300 * time.Millisecond)
 	p.want("who passed by", 2, 2)
-	if got := said[union.Delta](p); got != 0 {
+	if got := sent[union.Delta](p); got != 0 {
 		t.Errorf("got %d deltas, want none", got)
 	}
 }
@@ -263,7 +263,7 @@ func TestLate(t *testing.T) {
 	p.local("a", nil, ids(3), 0)
 	p.local("a", []string{"client-0"}, nil, 0)
 	p.wait(3 * time.Second)
-	said[union.Sync](p)
+	sent[union.Sync](p)
 	old := union.State{Instance: 101, Seq: 1, Size: 3}
 	for _, msg := range []union.Message{
 		union.Delta{Node: "a", Room: "r", Instance: 101, Seq: 1, Joined: []uint64{1, 2, 3}},
@@ -277,7 +277,7 @@ func TestLate(t *testing.T) {
 		p.do("b", p.m["b"].Apply(p.now, msg))
 		p.wait(100 * time.Millisecond)
 		p.want(fmt.Sprintf("%T", msg), 2, 2)
-		if got := said[union.Sync](p); got != 0 {
+		if got := sent[union.Sync](p); got != 0 {
 			t.Errorf("%T: got %d questions, want none", msg, got)
 		}
 	}
@@ -316,7 +316,7 @@ func TestGoodbyeOfKept(t *testing.T) {
 	}
 }
 
-// A user who says goodbye with a grace period is kept until its end, also if the goodbye overtook what a node says.
+// A user who says goodbye with a grace period is kept until its end, also if the goodbye overtook the message of the node.
 func TestGraceOfKept(t *testing.T) {
 	p := newPair(t, 0)
 	p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
@@ -418,10 +418,10 @@ func TestRenewalAfterGoodbye(t *testing.T) {
 	p.do("a", p.m["a"].Open(p.now, "r", ids(1), 0))
 	renew := func(what string, unknown int, gone bool) {
 		t.Helper()
-		said[union.Renew](p)
+		sent[union.Renew](p)
 		e, list := p.m["b"].Renew(p.now, "r", ids(1))
 		p.do("b", e)
-		if got := p.m["b"].Gone("r", ids(1)[0]); len(list) != unknown || got != gone || said[union.Renew](p) != 1-unknown {
+		if got := p.m["b"].Gone("r", ids(1)[0]); len(list) != unknown || got != gone || sent[union.Renew](p) != 1-unknown {
 			t.Errorf("%s: got %q unknown, gone %v, want %d, %v, and a renewal where it is known", what, list, got, unknown, gone)
 		}
 	}

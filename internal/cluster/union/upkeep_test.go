@@ -24,7 +24,7 @@ func TestBackAlready(t *testing.T) {
 	}
 	p.local("b", nil, back, 0)
 	p.do("b", p.m["b"].Local(p.now, "r", nil, []string{"client-0"}, 0)) // the next delta waits
-	said[union.Delta](p)
+	sent[union.Delta](p)
 	p.do("b", p.m["b"].Apply(p.now, kept))
 	p.do("b", p.m["b"].Local(p.now, "r", back[:1], nil, 0))
 	p.wait(200 * time.Millisecond)
@@ -34,7 +34,7 @@ func TestBackAlready(t *testing.T) {
 			t.Errorf("got a delta of %d users, want 2 at most", len(d.Joined)+len(d.Left))
 		}
 	}
-	if got := said[union.Delta](p); got != 3 {
+	if got := sent[union.Delta](p); got != 3 {
 		t.Errorf("got %d deltas, want 3 for five users", got)
 	}
 }
@@ -50,7 +50,7 @@ func TestDigestOfBusyRoom(t *testing.T) {
 	p.lose = func(m union.Message) bool { _, ok := m.(union.Delta); return ok }
 	p.local("a", nil, []string{"client-x"}, 0)
 	p.lose = func(union.Message) bool { return false }
-	said[union.Digest](p)
+	sent[union.Digest](p)
 	for range 150 {
 		p.local("a", nil, []string{"client-y"}, 0)
 		p.local("a", []string{"client-y"}, nil, 0)
@@ -59,7 +59,7 @@ func TestDigestOfBusyRoom(t *testing.T) {
 	if got := p.mismatches(); got != 1 {
 		t.Errorf("got %d mismatches, want 1", got)
 	}
-	if got := said[union.Digest](p); got > 3 {
+	if got := sent[union.Digest](p); got > 3 {
 		t.Errorf("got %d digests in a minute, want 3 at most", got)
 	}
 }
