@@ -44,10 +44,10 @@ func runEmit(ctx context.Context, o *options, args []string, std streams) error 
 	}
 	server := remote.New(base, o.token)
 	defer server.Close()
-	told := &console{w: std.err, server: server}
+	status := &console{w: std.err, server: server}
 	emitter := &emit.Emitter{
 		Server: server, Room: o.room, Event: args[0], JSON: o.json, Out: std.out,
-		Retrying: told.retrying, Accepted: told.accepted, Quoted: told.quoted,
+		Retrying: status.retrying, Accepted: status.accepted, Quoted: status.quoted,
 	}
 	switch {
 	case o.lines:
@@ -63,7 +63,7 @@ func runEmit(ctx context.Context, o *options, args []string, std streams) error 
 	}
 	switch {
 	case errors.Is(err, emit.ErrInDoubt):
-		told.say("ended before %s said whether it accepted the event", server)
+		status.say("ended before %s said whether it accepted the event", server)
 		return statusError(statusInDoubt)
 	case errors.Is(err, context.Canceled): // no event was in doubt
 		return nil

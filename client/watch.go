@@ -54,8 +54,8 @@ func watch(ctx context.Context, o *options, args []string, std streams) error {
 	defer stop()
 
 	out := &printer{w: std.out, room: o.room, json: o.json}
-	told := &console{w: std.err, server: server, room: o.room}
-	err = subscribe.Follow(following, subscribe.Options{Server: server, Room: o.room, Notify: told.notify, Handle: func(e *sse.Event) error {
+	status := &console{w: std.err, server: server, room: o.room}
+	err = subscribe.Follow(following, subscribe.Options{Server: server, Room: o.room, Notify: status.notify, Handle: func(e *sse.Event) error {
 		if len(o.events) > 0 && !slices.Contains(o.events, eventName(e)) {
 			return nil
 		}
@@ -67,11 +67,11 @@ func watch(ctx context.Context, o *options, args []string, std streams) error {
 		}
 		return nil
 	}})
-	return endOfWatch(ctx, told, err)
+	return endOfWatch(ctx, status, err)
 }
 
 // endOfWatch returns the error of the command. It is nil after ctrl-C and after all requested events.
-func endOfWatch(ctx context.Context, told *console, err error) error {
+func endOfWatch(ctx context.Context, status *console, err error) error {
 	var output *outputError
 	switch {
 	case errors.Is(err, errOnce), ctx.Err() != nil:
@@ -79,7 +79,7 @@ func endOfWatch(ctx context.Context, told *console, err error) error {
 	case errors.As(err, &output), errors.Is(err, syscall.EPIPE):
 		return err
 	}
-	return told.hopeless(err)
+	return status.hopeless(err)
 }
 
 // outputError is a failure to write an event.
@@ -104,16 +104,16 @@ func watchPlot(ctx context.Context, o *options, server *remote.Server, std strea
 			cancel(&outputError{err})
 		}
 	})
-	told := &console{w: p, server: server, room: o.room}
+	status := &console{w: p, server: server, room: o.room}
 	err = subscribe.Follow(following, subscribe.Options{Server: server, Room: o.room, Handle: p.Take, Notify: func(c subscribe.Change) {
 		if c.Kind == subscribe.Lost {
 			p.Lost()
 		}
-		told.notify(c)
+		status.notify(c)
 	}})
 	cancel(nil)
 	drawing.Wait()
-	return endOfWatch(ctx, told, err)
+	return endOfWatch(ctx, status, err)
 }
 
 // eventName returns the event's name as a handler would get it: "Otherwise [...] initialize event's type attribute to

@@ -82,9 +82,9 @@ func (p *prefixes) Set(text string) error {
 }
 
 func (p *prefixes) String() string {
-	words := make([]string, len(*p))
+	texts := make([]string, len(*p))
 	for i, one := range *p {
-		words[i] = one.String()
+		texts[i] = one.String()
 	}
-	return strings.Join(words, ",")
+	return strings.Join(texts, ",")
 }

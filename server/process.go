@@ -168,7 +168,7 @@ func (p *process) run(ctx context.Context, self program) error {
 	if files := engine.FileLimit(); files > 0 && stats.MaxStreams > files-engine.ReservedFiles(runtime.GOMAXPROCS(0)) {
 		p.log.Warn("-max-streams is higher than the open-file limit allows; raise that limit", "open_files", files)
 	}
-	p.tell("READY=1")
+	p.notify("READY=1")
 
 	for {
 		select {
@@ -179,22 +179,22 @@ func (p *process) run(ctx context.Context, self program) error {
 		case <-ctx.Done():
 			return p.stop()
 		case <-p.requests:
-			p.tell("RELOADING=1")
+			p.notify("RELOADING=1")
 			u := upgrade{program: self, live: p.site.live, listeners: p.listeners, public: p.publicListener(), switchover: &p.switchover, log: p.log}
 			next, err := u.run(ctx)
 			if err != nil {
 				p.log.Error("not upgraded", "error", err)
-				p.tell("READY=1")
+				p.notify("READY=1")
 				continue
 			}
-			p.tell(fmt.Sprintf("MAINPID=%d\nREADY=1", next.pid()))
+			p.notify(fmt.Sprintf("MAINPID=%d\nREADY=1", next.pid()))
 			return p.leave(next)
 		}
 	}
 }
 
-// tell reports the state to the service manager.
-func (p *process) tell(state string) {
+// notify reports the state to the service manager.
+func (p *process) notify(state string) {
 	if err := notify(state); err != nil {
 		p.log.Warn("could not notify the service manager", "error", err)
 	}
@@ -202,7 +202,7 @@ func (p *process) tell(state string) {
 
 // stop ends every stream, tells the clients to reconnect, and says goodbye to the other nodes.
 func (p *process) stop() error {
-	p.tell("STOPPING=1")
+	p.notify("STOPPING=1")
 	p.log.Info("stopping", "streams", p.site.live.Stats().Streams, "drain", p.cfg.drain)
 	p.site.doctor.Stop()
 	last, cancel := context.WithTimeout(context.Background(), max(p.cfg.drain, lastTime))

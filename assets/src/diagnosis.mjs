@@ -50,7 +50,7 @@ export const span = (time) => {
 }
 
 /** The server ends streams because no answer to its pings gets there. */
-const unanswered = ({ visit, post }) => visit.asked && post
+const unanswered = ({ session, post }) => session.asked && post
 
 /** What helps against somebody who answers in the server's place, or other advice. */
 const onRefusal = ({ status, own }, other) => {
@@ -61,16 +61,16 @@ const onRefusal = ({ status, own }, other) => {
 /** Who answers, and how. */
 export const ofPath = ({ path }) => {
   if (path.error) return [['reachable', 'FAILED', path.error, reach.replace('%s', path.url)]]
-  let words = 'it answers in ' + span(path.roundTrip)
+  let text = 'it answers in ' + span(path.roundTrip)
   if (path.noProbes)
-    words += `; but it does not answer the doctor's probes (${path.noProbes}), so some things stay unknown`
+    text += `; but it does not answer the doctor's probes (${path.noProbes}), so some things stay unknown`
   const here = { 'http/1.0': 'HTTP/1.0', 'http/1.1': 'HTTP/1.1', h2: 'HTTP/2', h3: 'HTTP/3' }[path.proto]
   const far = path.server?.proto?.replace('HTTP/2.0', 'HTTP/2')
   let version = here ?? 'this browser does not say'
   if (far) version += far === here ? ' all the way' : ` here, ${far} at the server`
   if (path.server?.proxied) version += ', through a proxy that says so'
   return [
-    ['reachable', 'OK', words],
+    ['reachable', 'OK', text],
     ['HTTP version', here ? 'OK' : 'UNKNOWN', version],
   ]
 }
@@ -80,33 +80,33 @@ const ofSocket = ({ path, socket }) => {
   return socket ? ['BLOCKED', socket + ' (not needed)'] : ['OK', 'they get through (not needed)']
 }
 
-const ofLive = ({ path, visit, probe }) => {
-  const news = !visit.error && "a room's events arrive within " + span(visit.news)
-  if (!probe?.complete) return news ? ['OK', news] : ['FAILED', reasonOf(visit.error), onRefusal(visit.error)]
+const ofLive = ({ path, session, probe }) => {
+  const news = !session.error && "a room's events arrive within " + span(session.news)
+  if (!probe?.complete) return news ? ['OK', news] : ['FAILED', reasonOf(session.error), onRefusal(session.error)]
   const { how, median, most } = mannerOf(probe, path.roundTrip)
   if (how === 'held') {
     if (!news) return ['HELD', 'no event arrived before the end of its stream']
-    return visit.news > 1000
-      ? ['LATE', "a room's events arrive only after " + span(visit.news), late]
+    return session.news > 1000
+      ? ['LATE', "a room's events arrive only after " + span(session.news), late]
       : ['OK', news + ', but probes are held back', elsewhere]
   }
   if (how === 'behind') return ['LATE', 'each event arrives only with the next one', behind]
   if (how === 'late') {
-    if (visit.error?.message === NO_EVENT) return ['LATE', 'each event arrives only when others follow it', behind]
+    if (session.error?.message === NO_EVENT) return ['LATE', 'each event arrives only when others follow it', behind]
     return ['LATE', `events are late by ${span(median)}, at most by ${span(most)}`, late]
   }
   if (!news) {
-    const help = onRefusal(visit.error) === rate ? rate : elsewhere
-    return ['FAILED', "probes are live, but a room's stream is not: " + reasonOf(visit.error), help]
+    const help = onRefusal(session.error) === rate ? rate : elsewhere
+    return ['FAILED', "probes are live, but a room's stream is not: " + reasonOf(session.error), help]
   }
-  return ['OK', `probes arrive within ${span(most)}, a room's events within ${span(visit.news)}`]
+  return ['OK', `probes arrive within ${span(most)}, a room's events within ${span(session.news)}`]
 }
 
-const ofPieces = ({ path, visit, probe }) => {
+const ofPieces = ({ path, session, probe }) => {
   if (!probe?.complete)
-    return visit.error
+    return session.error
       ? ['UNKNOWN', 'no stream came to its end']
-      : ['OK', "yes: a room's stream began after " + span(visit.began)]
+      : ['OK', "yes: a room's stream began after " + span(session.began)]
   if (mannerOf(probe, path.roundTrip).how !== 'held')
     return ['OK', 'yes: the first event arrived after ' + span(probe.arrivals[0].at)]
   return ['HELD', 'no: everything arrived at the end, after ' + span(probe.took), held]
@@ -150,8 +150,8 @@ const ofPost = ({ post }) => (post ? ['BLOCKED', reasonOf(post), noPost] : ['OK'
 
 const ofPolling = ({ polling: { error, typed, news } }) => {
   if (error) return ['FAILED', reasonOf(error), onRefusal(error, noPoll)]
-  const words = "works: a room's events arrive within " + span(news)
-  return typed ? ['OK', words + ' as text/plain, but text/event-stream is refused', plain] : ['OK', words]
+  const text = "works: a room's events arrive within " + span(news)
+  return typed ? ['OK', text + ' as text/plain, but text/event-stream is refused', plain] : ['OK', text]
 }
 
 const ofSilence = ({ path, silence, silent, beating, beat }) => {
@@ -177,13 +177,13 @@ const ofSilence = ({ path, silence, silent, beating, beat }) => {
 }
 
 const ofClosed = (facts) => {
-  const { path, visit, noticed, watch } = facts
+  const { path, session, noticed, watch } = facts
   const linger = (path.server?.linger ?? 0) * 1000
-  if (visit.error) return ['UNKNOWN', 'there was no stream to close']
+  if (session.error) return ['UNKNOWN', 'there was no stream to close']
   if (unanswered(facts)) return ['UNKNOWN', 'the server itself ends streams whose clients do not answer']
   if (!noticed) return ['UNSEEN', 'still counted after ' + span(watch), unseen]
-  const words = `noticed after ${span(noticed)} (the server waits ${span(linger)})`
-  return noticed > linger + 3000 ? ['LATE', words, unseen] : ['OK', words]
+  const text = `noticed after ${span(noticed)} (the server waits ${span(linger)})`
+  return noticed > linger + 3000 ? ['LATE', text, unseen] : ['OK', text]
 }
 
 const all = (facts, judges) => Object.entries(judges).map(([name, judge]) => [name, ...judge(facts)])
@@ -205,9 +205,9 @@ export const ofTime = (facts) => all(facts, { silence: ofSilence, 'closed stream
 
 /** What works on this connection. */
 export const verdictOf = (facts) => {
-  const { path, visit, polling } = facts
-  if (path.error || (visit.error && polling.error)) return 'Nothing works on this connection.'
-  return visit.error || unanswered(facts)
+  const { path, session, polling } = facts
+  if (path.error || (session.error && polling.error)) return 'Nothing works on this connection.'
+  return session.error || unanswered(facts)
     ? 'Only polling works on this connection.'
     : 'Streams work on this connection.'
 }

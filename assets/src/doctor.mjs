@@ -1,4 +1,4 @@
-// The doctor of the page: what "client doctor" tells in a terminal, as far as a browser lets a page see it. page.js loads it when
+// The doctor of the page: what "client doctor" reports in a terminal, as far as a browser lets a page see it. page.js loads it when
 // somebody asks: docs/decisions/0024-the-doctor-in-the-page.md.
 
 import { ofPath, ofStreams, ofTime, span, verdictOf } from './diagnosis.mjs'
@@ -12,11 +12,11 @@ const beats = (time) => {
   return Array.from({ length: Math.ceil(time / beat) }, (_, i) => Math.min(beat, time - i * beat))
 }
 
-/** Asks all, and tells what it finds as it finds it. A browser has six connections for a server over HTTP/1.1, and the page needs one
+/** Asks all, and reports what it finds as it finds it. A browser has six connections for a server over HTTP/1.1, and the page needs one
  * of them: no more than five requests are under way at once. */
-const findOut = async (probes, tell, doing) => {
+const findOut = async (probes, report, doing) => {
   const facts = { path: await probes.path() }
-  tell(ofPath(facts))
+  report(ofPath(facts))
   if (facts.path.error) return facts
   const { noProbes, server } = facts.path
   const heartbeat = 1000 * (server?.heartbeat ?? 10)
@@ -27,7 +27,7 @@ const findOut = async (probes, tell, doing) => {
   const silent = noProbes ? undefined : probes.probe([facts.silence])
   doing('Checking how a stream arrives …')
   await Promise.all([
-    probes.visit().then((visit) => (facts.visit = visit)),
+    probes.session().then((session) => (facts.session = session)),
     ...(noProbes
       ? []
       : [
@@ -35,13 +35,13 @@ const findOut = async (probes, tell, doing) => {
           probes.socket().then((why) => (facts.socket = why)),
         ]),
   ])
-  const noticed = facts.visit.error ? undefined : probes.close(facts.visit, facts.watch)
+  const noticed = facts.session.error ? undefined : probes.close(facts.session, facts.watch)
   doing('Checking whether polls arrive …')
   await probes.post().catch((error) => (facts.post = error))
   facts.polling = await probes.polling()
-  const { error } = facts.visit
+  const { error } = facts.session
   if (error?.status !== undefined && !error.own && !facts.polling.error) facts.polling.typed = await probes.typedPoll()
-  tell(ofStreams(facts))
+  report(ofStreams(facts))
   doing(`Listening to silence, for ${span(facts.silence)} in all …`)
   facts.silent = await silent
   if (silent && !facts.silent.complete) {
@@ -50,7 +50,7 @@ const findOut = async (probes, tell, doing) => {
   }
   doing('Waiting until a closed stream is noticed …')
   facts.noticed = await noticed
-  tell(ofTime(facts))
+  report(ofTime(facts))
   return facts
 }
 
@@ -60,20 +60,20 @@ const make = (tag, textContent, ...children) => {
   return element
 }
 
-/** Examines the way to the server and tells in the section given, until the signal. */
+/** Examines the way to the server and reports in the section given, until the signal. */
 export const examine = async (section, signal) => {
   const [diagnosis, findings, todo, advice] = ['.diagnosis', '.findings', '.todo', '.advice'].map((name) =>
     section.querySelector(name),
   )
-  const doing = (words) => {
-    if (!signal.aborted) diagnosis.textContent = words
+  const doing = (text) => {
+    if (!signal.aborted) diagnosis.textContent = text
   }
   const given = new Set([undefined])
-  const tell = (found) => {
+  const report = (found) => {
     if (signal.aborted) return
-    for (const [name, verdict, words, help] of found) {
+    for (const [name, verdict, text, help] of found) {
       const row = findings.appendChild(
-        make('div', '', make('dt', name), make('dd', '', make('b', verdict), ' ', make('span', words))),
+        make('div', '', make('dt', name), make('dd', '', make('b', verdict), ' ', make('span', text))),
       )
       row.dataset.verdict = verdict
       if (!given.has(help)) advice.append(make('li', help))
@@ -84,7 +84,7 @@ export const examine = async (section, signal) => {
   advice.replaceChildren()
   todo.hidden = true
   doing('Checking who answers …')
-  const facts = await findOut(newProbes(signal), tell, doing)
+  const facts = await findOut(newProbes(signal), report, doing)
   doing(verdictOf(facts))
   todo.hidden = signal.aborted || !advice.firstChild
 }

@@ -18,7 +18,7 @@ export const newLink = (server, room, token, polls) => {
   let joined // somebody listens
   let leads // this tab does
   let id = memory(key, '') || newId() // a page that is loaded again is the same user, a tab that is duplicated another one
-  let way // how events come, while they do
+  let via // the transport of the events, while they come
   let cursor = '' // how far this tab has read
   let recovered
   let count // the latest user count, for sockets that are added later,
@@ -27,8 +27,8 @@ export const newLink = (server, room, token, polls) => {
   // --- what sockets hear ---
 
   const deliver = (by, event, data, at) => {
-    way = by
-    each((socket) => socket._up(id, way, recovered))
+    via = by
+    each((socket) => socket._up(id, via, recovered))
     if (event == 'user count') {
       count = data
       counted = at
@@ -42,11 +42,11 @@ export const newLink = (server, room, token, polls) => {
 
   const lose = (reason, error) => {
     if (leads) tabs._post(0, reason, error.message)
-    if (leads || !way) down(reason, error)
+    if (leads || !via) down(reason, error)
   }
 
   const down = (reason, error) => {
-    way = 0
+    via = 0
     counted = ''
     each((socket) => socket._down(reason, error))
   }
@@ -56,7 +56,7 @@ export const newLink = (server, room, token, polls) => {
   let ping // how often the server wants an answer, in s; 0 = not at all
   let due // when leases are to be renewed
   const staying = [] // whose leases are to be renewed now
-  const leaving = new Set() // who has said goodbye: its own word may be lost, or overtaken by a renewal
+  const leaving = new Set() // who has said goodbye. The goodbye itself may be lost, or overtaken by a renewal
 
   const receive = (by, event, data, at) => {
     if (!leads) {
@@ -69,7 +69,7 @@ export const newLink = (server, room, token, polls) => {
       return
     }
     if (event == 'io:hello') {
-      if (!way) recovered = data.recovered
+      if (!via) recovered = data.recovered
       ping = within(data.ping, 1, 600, 0)
       due = 0
     }
@@ -121,7 +121,7 @@ export const newLink = (server, room, token, polls) => {
         return down(event, Error(data))
       }
       server._polls = polls
-      if (!way) recovered = cursor && again
+      if (!via) recovered = cursor && again
       if (event == 'user count') {
         if (ahead((asked = at), counted, 2) <= 0 || !counted) return
       } else if (ahead(from, cursor, 0) > 0) return true
@@ -161,7 +161,7 @@ export const newLink = (server, room, token, polls) => {
   // A browser keeps the connections of a page that was left open for a minute, in case the reader comes back.
   addEventListener('pageshow', () => sockets.size && !joined && join(memory(key, '')))
   addEventListener('freeze', tabs._freeze, true)
-  addEventListener('online', () => leads && !way && transport._start(id, cursor))
+  addEventListener('online', () => leads && !via && transport._start(id, cursor))
 
   return {
     _want: tabs._want,
@@ -172,8 +172,8 @@ export const newLink = (server, room, token, polls) => {
       queueMicrotask(() => {
         if (!sockets.has(socket)) return
         if (!joined) join()
-        else if (way) {
-          socket._up(id, way, recovered)
+        else if (via) {
+          socket._up(id, via, recovered)
           if (counted) socket._call('user count', count)
         }
       })

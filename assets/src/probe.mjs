@@ -6,14 +6,14 @@ import { newId } from './tab.mjs'
 /** Why something does not work, in words. If it is an answer, `status` is its own, 0 for a good one of the wrong type, and `own`
  * says that the server itself gave it. */
 export class Refusal extends Error {
-  constructor(words, status, own) {
-    super(words)
+  constructor(text, status, own) {
+    super(text)
     this.status = status
     this.own = own
   }
 }
 
-const PATIENCE = 4000 // for what should come at once, beside the time that the way takes
+const TIMEOUT = 4000 // for what should come at once, beside the time that the way takes
 const SETTLE = 300 // given to a request to arrive
 const GAPS = [500, 300, 800, 400] // different ones, so that what comes late shows by how much
 export const LATE = 150 // how late an event may be and still count as live
@@ -39,16 +39,16 @@ export const mannerOf = ({ arrivals }, roundTrip) => {
   const median = sorted[sorted.length >> 1]
   const most = sorted.at(-1)
   const end = arrivals.at(-1).sent
-  const words = { median, most }
-  if (end > LATE && lateness[0] > end - LATE) return { how: 'held', ...words }
-  if (behind && arrivals.length > 1) return { how: 'behind', ...words }
-  return { how: median > LATE || most > 1000 ? 'late' : 'live', ...words }
+  const timing = { median, most }
+  if (end > LATE && lateness[0] > end - LATE) return { how: 'held', ...timing }
+  if (behind && arrivals.length > 1) return { how: 'behind', ...timing }
+  return { how: median > LATE || most > 1000 ? 'late' : 'live', ...timing }
 }
 
 /** One pass through all that there is to ask, until the signal. */
 export const newProbes = (signal) => {
   let roundTrip = 0 // the shortest so far
-  const patient = () => PATIENCE + 4 * roundTrip
+  const patient = () => TIMEOUT + 4 * roundTrip
 
   // When requests were really sent, by address: a browser makes them wait for each other.
   const timings = new Map()
@@ -81,8 +81,8 @@ export const newProbes = (signal) => {
   const check = async (response) => {
     if (response.ok) return
     const sentence = (await response.json().catch(() => 0))?.error
-    const words = `it answers ${response.status} ${response.statusText}`.trim() + (sentence ? ': ' + sentence : '')
-    throw new Refusal(words, response.status, Boolean(sentence))
+    const text = `it answers ${response.status} ${response.statusText}`.trim() + (sentence ? ': ' + sentence : '')
+    throw new Refusal(text, response.status, Boolean(sentence))
   }
 
   const post = async (path, room, ...ids) => {
@@ -99,7 +99,7 @@ export const newProbes = (signal) => {
     )
   }
 
-  const say = (...words) => post(...words).catch(() => {}) // for what must not be known to have arrived
+  const say = (...args) => post(...args).catch(() => {}) // for what must not be known to have arrived
 
   /** Calls got for each event of a stream until it ends, and keeps its bytes in raw. In wire.mjs, which does nearly the same, there
    * is no room for bytes, nor for events without an id: see TestSize. */
@@ -134,7 +134,7 @@ export const newProbes = (signal) => {
       for (let n = 0; n < 4 && !found.noProbes; n++) {
         const url = address('doctor/path')
         let begin = now()
-        const response = await fetch(url, { signal: within(2 * PATIENCE).signal })
+        const response = await fetch(url, { signal: within(2 * TIMEOUT).signal })
         let end = now()
         const refusal = await check(response).catch(reasonOf)
         if (!refusal) found.server = await response.json().catch(() => {})
@@ -183,9 +183,9 @@ export const newProbes = (signal) => {
           found.complete = found.arrivals.length > 0
         }
         if (event != 'io:probe') return
-        const told = JSON.parse(data)
-        found.cursor = told.lastEventId
-        found.arrivals.push({ at: at - begin, sent: told.at * 1000 })
+        const probe = JSON.parse(data)
+        found.cursor = probe.lastEventId
+        found.arrivals.push({ at: at - begin, sent: probe.at * 1000 })
       }
       await read(response, take, raw)
       if (!found.complete) throw new Refusal('the stream ended')
@@ -279,7 +279,7 @@ export const newProbes = (signal) => {
     )
 
   /** Opens a stream as a page does, in a room that nobody else knows, and has another user join it. */
-  const visit = async () => {
+  const session = async () => {
     const [room, id, other] = [newName(), newName(), newName()]
     const control = within()
     const counts = {} // when each came
@@ -349,7 +349,7 @@ export const newProbes = (signal) => {
     socket,
     polling,
     typedPoll,
-    visit,
+    session,
     close,
     post: () => post('leave', newName(), newName()),
   }

@@ -9,7 +9,7 @@ import { test } from 'node:test'
 import { newLink } from '../src/link.mjs'
 import { newServer } from '../src/server.mjs'
 import { newSocket } from '../src/socket.mjs'
-import { answer, block, settle, World } from './world.mjs'
+import { answer, block, flush, World } from './world.mjs'
 
 const LEASE = 55000
 
@@ -159,8 +159,8 @@ const run = async (seed) => {
     if (what < 0.12 && world.tabs.length < 12) await open()
     else if (what < 0.24 && world.tabs.length > 2) {
       await world.fire(tab, 'pagehide', { persisted: false })
-      const quiet = new Set(tab.channels)
-      quiet.forEach((channel) => channel.close())
+      const channels = new Set(tab.channels)
+      channels.forEach((channel) => channel.close())
       world.crash(tab)
     } else if (what < 0.36 && world.tabs.length > 2) world.crash(tab)
     else if (what < 0.5) {
@@ -221,7 +221,7 @@ test(`${runs} times, seeds from ${first}`, async () => {
     await run(seed).catch((error) => {
       throw Object.assign(error, { message: `TABS_SEED=${seed} TABS_RUNS=1: ${error.message}` })
     })
-  await settle()
+  await flush()
 })
 
 test('a count that overtakes the answer to a new follower is not lost', async () => {
@@ -230,9 +230,9 @@ test('a count that overtakes the answer to a new follower is not lost', async ()
   const server = new Server(world)
   world.moves = () => true
   const { fetch } = globalThis
-  globalThis.fetch = async (...words) => {
+  globalThis.fetch = async (...args) => {
     const { tab } = world
-    const answered = await fetch(...words)
+    const answered = await fetch(...args)
     await new Promise((resolve) => world.after(tab, 100, resolve))
     return answered
   }
@@ -249,12 +249,12 @@ test('a count that overtakes the answer to a new follower is not lost', async ()
   await open()
   await world.pass(1000)
   const follower = await open()
-  const tell = () => server.streams.forEach((stream) => stream.say('user count', server.count()))
+  const publish = () => server.streams.forEach((stream) => stream.say('user count', server.count()))
   await world.pass(20)
-  tell()
+  publish()
   server.emit('of no interest')
   server.touch('another')
-  tell()
+  publish()
   await world.pass(50)
   assert.deepEqual(follower.heard, [], 'the answer is under way')
   await world.pass(1000)

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { newServer } from '../src/server.mjs'
 import { delay, retryAfter, within } from '../src/time.mjs'
 import { newTransport, STATES } from '../src/transport.mjs'
-import { answer, block, settle, World } from './world.mjs'
+import { answer, block, flush, World } from './world.mjs'
 
 const table = JSON.parse(readFileSync(new URL('../../docs/transport.json', import.meta.url)))
 const HELLO = { id: 'x', ping: 0, heartbeat: 10 }
@@ -29,12 +29,12 @@ const open = async (options = {}) => {
     }
     fail() {
       if (!this.closed) this.onerror()
-      return settle()
+      return flush()
     }
     emit(name, data, id = '1.1.a.1') {
       if (!this.closed)
         for (const listener of this.listeners[name] ?? []) listener({ data: JSON.stringify(data), lastEventId: id })
-      return settle()
+      return flush()
     }
   }
   globalThis.fetch = (url, { method, signal, body }) =>
@@ -43,8 +43,8 @@ const open = async (options = {}) => {
         query: new URL(url).searchParams,
         url,
         body,
-        answer: (...words) => (resolve(answer(...words)), settle()),
-        fail: () => (reject(TypeError('Failed to fetch')), settle()),
+        answer: (...args) => (resolve(answer(...args)), flush()),
+        fail: () => (reject(TypeError('Failed to fetch')), flush()),
       }
       if (signal)
         signal.onabort = () => {
@@ -62,7 +62,7 @@ const open = async (options = {}) => {
       options.polls,
       names,
       (...event) => page.heard.push(event),
-      (...words) => page.lost.push(words),
+      (...args) => page.lost.push(args),
     )
     transport.names = names
     return transport
@@ -311,7 +311,7 @@ test('three rooms have streams, the others take turns, one at a time', async () 
     rooms.push(page.add('room-' + i))
     rooms[i]._start('abcdefgh', '')
   }
-  await settle()
+  await flush()
   assert.equal(page.streams.length, 3)
   for (const stream of page.streams) await stream.emit('io:hello', HELLO)
   const asked = new Set()
@@ -330,7 +330,7 @@ test('three rooms have streams, the others take turns, one at a time', async () 
   assert.ok(page.polls.length >= 34 && page.polls.length <= 17 * 3, `${page.polls.length} polls in 12 s`)
   // A seat that becomes free is taken.
   rooms[0]._stop()
-  await settle()
+  await flush()
   assert.equal(page.streams.filter((stream) => !stream.closed).length, 3)
 })
 
@@ -344,11 +344,11 @@ test('three rooms of a browser have streams, also on two pages, and a page that 
   const other = newServer('http://here/')
   const second = page.add('another', undefined, other)
   second._start('abcdefgh', '')
-  await settle()
+  await flush()
   assert.equal(streaming(), 3)
   await page.transport._stop()
   page.add('room-20')._start('abcdefgh', '') // takes the seat that is free again
-  await settle()
+  await flush()
   assert.equal(streaming(), 3)
 
   // All the pages of before have crashed.

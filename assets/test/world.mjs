@@ -6,7 +6,7 @@ import { setImmediate } from 'node:timers'
 const define = (name, value) => Object.defineProperty(globalThis, name, { value, configurable: true, writable: true })
 
 /** Lets all promises that can go on do so. */
-export const settle = () => new Promise(setImmediate)
+export const flush = () => new Promise(setImmediate)
 
 export class World {
   now = 0
@@ -28,7 +28,7 @@ export class World {
       if (i >= 0) world.timers.splice(i, 1)
     })
     define('crypto', { getRandomValues: (array) => array.map(() => random() * 2 ** 32) })
-    define('navigator', { locks: locks ? { request: (...words) => world.lock(here(), ...words) } : undefined })
+    define('navigator', { locks: locks ? { request: (...args) => world.lock(here(), ...args) } : undefined })
     define(
       'AbortController',
       class {
@@ -101,7 +101,7 @@ export class World {
   as(tab, action) {
     this.tab = tab
     action()
-    if (this.moves(tab)) return settle()
+    if (this.moves(tab)) return flush()
   }
 
   fire(tab, name, event = {}) {

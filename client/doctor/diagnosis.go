@@ -38,15 +38,15 @@ func diagnosePath(f *facts) []finding {
 	if p.err != nil {
 		return []finding{{nameReachable, isFailed, remote.Reason(p.err), fmt.Sprintf(adviceReach, p.url)}}
 	}
-	words := "it answers in " + span(p.roundTrip)
+	text := "it answers in " + span(p.roundTrip)
 	if p.moved != "" {
-		words += ", redirected to " + p.moved
+		text += ", redirected to " + p.moved
 	}
 	if p.proxy != nil {
-		words += ", through the proxy " + p.proxy.Redacted() + " that the environment names"
+		text += ", through the proxy " + p.proxy.Redacted() + " that the environment names"
 	}
 	if p.noProbes != nil {
-		words += "; but it does not answer the doctor's probes (" + remote.Reason(p.noProbes) + "), so some things stay unknown"
+		text += "; but it does not answer the doctor's probes (" + remote.Reason(p.noProbes) + "), so some things stay unknown"
 	}
 	here, far := nameOf(p.proto), nameOf(p.server.Proto)
 	version := here
@@ -63,7 +63,7 @@ func diagnosePath(f *facts) []finding {
 	if p.server.Proxied {
 		version += ", through a proxy that says so"
 	}
-	return []finding{{nameReachable, isOK, words, ""}, {nameVersion, isOK, version, ""}}
+	return []finding{{nameReachable, isOK, text, ""}, {nameVersion, isOK, version, ""}}
 }
 
 // nameOf returns a readable name of a version of HTTP.
@@ -212,11 +212,11 @@ func diagnosePolling(f *facts) finding {
 	if f.poll.err != nil {
 		return finding{namePolling, isFailed, remote.Reason(f.poll.err), adviceOnRefusal(f.poll.err, advicePoll)}
 	}
-	words := "works: a room's events arrive within " + span(f.poll.news)
+	text := "works: a room's events arrive within " + span(f.poll.news)
 	if f.poll.typed != nil {
-		return finding{namePolling, isOK, words + " as text/plain, but text/event-stream is refused", advicePlain}
+		return finding{namePolling, isOK, text + " as text/plain, but text/event-stream is refused", advicePlain}
 	}
-	return finding{namePolling, isOK, words, ""}
+	return finding{namePolling, isOK, text, ""}
 }
 
 // adviceOnRefusal returns advice about a middlebox that answers in the server's place, or else other.
@@ -245,7 +245,7 @@ func diagnoseSilence(f *facts) finding {
 	}
 	var refused *remote.Refusal
 	heartbeat := seconds(f.path.server.Heartbeat)
-	quiet := s.took - s.last()
+	silent := s.took - s.last()
 	switch {
 	case s.complete:
 		return finding{nameSilence, isOK, fmt.Sprintf("at least %s allowed (-silence tries more)", span(f.silence)), ""}
@@ -255,16 +255,16 @@ func diagnoseSilence(f *facts) finding {
 		return finding{nameSilence, isCut, fmt.Sprintf("an answer is given up after %s: %s", span(s.took), remote.Reason(s.err)), adviceGivenUp}
 	case !b.complete && (b.took-s.took).Abs() < beatOf(f.silence):
 		return finding{nameSilence, isCut, fmt.Sprintf("an answer is cut after %s, silent or not", span(s.took)), adviceAge}
-	case quiet < heartbeat+heartbeat/4:
-		return finding{nameSilence, isCut, fmt.Sprintf("only %s allowed, and the server is silent for up to %s", span(quiet), span(heartbeat)),
-			fmt.Sprintf(adviceSilence, max(time.Second, (quiet/2).Round(time.Second)))}
+	case silent < heartbeat+heartbeat/4:
+		return finding{nameSilence, isCut, fmt.Sprintf("only %s allowed, and the server is silent for up to %s", span(silent), span(heartbeat)),
+			fmt.Sprintf(adviceSilence, max(time.Second, (silent/2).Round(time.Second)))}
 	}
-	return finding{nameSilence, isOK, fmt.Sprintf("%s allowed, and the server is never silent for more than %s", span(quiet), span(heartbeat)), ""}
+	return finding{nameSilence, isOK, fmt.Sprintf("%s allowed, and the server is never silent for more than %s", span(silent), span(heartbeat)), ""}
 }
 
 func diagnoseClosed(f *facts) finding {
 	linger := seconds(f.path.server.Linger)
-	words := fmt.Sprintf("noticed after %s (the server waits %s)", span(f.noticed), span(linger))
+	text := fmt.Sprintf("noticed after %s (the server waits %s)", span(f.noticed), span(linger))
 	switch {
 	case f.stream.err != nil:
 		return finding{nameClosed, isUnknown, "there was no stream to close", ""}
@@ -273,9 +273,9 @@ func diagnoseClosed(f *facts) finding {
 	case f.noticed == 0:
 		return finding{nameClosed, isUnseen, "still counted after " + span(f.watch()), adviceClosed}
 	case f.noticed > linger+3*time.Second:
-		return finding{nameClosed, isLate, words, adviceClosed}
+		return finding{nameClosed, isLate, text, adviceClosed}
 	}
-	return finding{nameClosed, isOK, words, ""}
+	return finding{nameClosed, isOK, text, ""}
 }
 
 // span formats a time with a unit.

@@ -226,7 +226,7 @@ func forPage(f *facts) any {
 	o := object{
 		"path": path, "socket": words(f.socket), "post": fault(f.post), "silence": millis(f.silence), "watch": millis(f.watch()),
 		"beat": millis(beatOf(f.silence)), "probe": ofProbe(f.browser), "silent": ofProbe(f.silent), "beating": ofProbe(f.beating),
-		"visit": object{
+		"session": object{
 			"error": fault(f.stream.err), "began": millis(f.stream.began), "news": millis(f.stream.news), "asked": f.stream.asked,
 		},
 		"polling": object{"error": fault(f.poll.err), "typed": fault(f.poll.typed), "news": millis(f.poll.news)},

@@ -146,8 +146,8 @@ type pollFacts struct {
 	news  time.Duration
 }
 
-// examine runs all tests at once. It calls told when all results are known except those that take the whole silence.
-func (d *doctor) examine(ctx context.Context, f *facts, told func()) {
+// examine runs all tests at once. It calls report when all results are known except those that take the whole silence.
+func (d *doctor) examine(ctx context.Context, f *facts, report func()) {
 	var quick, slow sync.WaitGroup
 	var session *session
 	quick.Go(func() {
@@ -177,7 +177,7 @@ func (d *doctor) examine(ctx context.Context, f *facts, told func()) {
 		slow.Go(func() { f.noticed = session.close(ctx, f.watch()) })
 	}
 	if ctx.Err() == nil {
-		told()
+		report()
 	}
 	slow.Wait()
 }

@@ -24,24 +24,24 @@ func newProgress(w io.Writer) *progress {
 }
 
 // start shows a line that counts seconds, up to total if that is known.
-func (p *progress) start(words string, total time.Duration) {
+func (p *progress) start(text string, total time.Duration) {
 	p.stop()
 	if p.w == nil {
 		return
 	}
 	p.done, p.ended = make(chan struct{}), make(chan struct{})
-	go p.show(words, total, p.done, p.ended)
+	go p.show(text, total, p.done, p.ended)
 }
 
-func (p *progress) show(words string, total time.Duration, done <-chan struct{}, ended chan<- struct{}) {
+func (p *progress) show(text string, total time.Duration, done <-chan struct{}, ended chan<- struct{}) {
 	defer close(ended)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	columns, _ := terminal.Size(p.w)
 	for begin := time.Now(); ; {
-		line := fmt.Sprintf("%.0f s  %s", time.Since(begin).Seconds(), words)
+		line := fmt.Sprintf("%.0f s  %s", time.Since(begin).Seconds(), text)
 		if total > 0 {
-			line = fmt.Sprintf("%.0f s of at most %.0f s  %s", time.Since(begin).Seconds(), total.Seconds(), words)
+			line = fmt.Sprintf("%.0f s of at most %.0f s  %s", time.Since(begin).Seconds(), total.Seconds(), text)
 		}
 		fmt.Fprintf(p.w, "\r%s\x1b[K", line[:min(len(line), columns-1)])
 		select {

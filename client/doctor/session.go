@@ -31,7 +31,7 @@ type session struct {
 	end      error // error of the stream; read it after ended
 
 	asked atomic.Bool   // the server asks for answers to its pings
-	told  atomic.Bool   // the stream has delivered all that it should
+	done  atomic.Bool   // the stream has delivered all that it should
 	err   error         // why no events came, or nil
 	began time.Duration // time until the first user count
 	news  time.Duration // time from the join of another user until the stream delivered the count
@@ -55,7 +55,7 @@ func (d *doctor) openSession(ctx context.Context) *session {
 		other := rand.Text()
 		if _, err := d.poll(ctx, s.room, other, "", false); err == nil {
 			s.news = s.await(counts, "2", begin)
-			s.told.Store(true)
+			s.done.Store(true)
 			_ = d.post(ctx, "leave", s.room, other)
 		}
 	}
@@ -98,7 +98,7 @@ func (s *session) read(ctx context.Context, counts chan<- remote.Block) error {
 				s.asked.Store(true)
 			}
 			// A POST /alive in progress would keep the user counted after the stream is closed.
-			if !s.told.Load() {
+			if !s.done.Load() {
 				_ = s.d.post(ctx, "alive", s.room, s.id)
 			}
 		case sse.UserCount:

@@ -222,7 +222,7 @@ func updateKey(t *testing.T, s, c *tls.Conn, log *bytes.Buffer) {
 	if _, err := s.Read(make([]byte, 1)); err == nil {
 		t.Fatal("the server read something")
 	}
-	_ = s.SetReadDeadline(time.Now().Add(tlstest.Patience))
+	_ = s.SetReadDeadline(time.Now().Add(tlstest.Timeout))
 }
 
 func clientSealer(t *testing.T, c *tls.Conn, log *bytes.Buffer) *Sealer {

@@ -52,8 +52,8 @@ func (s *Stream) Run(ctx context.Context, w http.ResponseWriter) Reason {
 	silence := time.NewTimer(s.heartbeat)
 	defer silence.Stop()
 	var pushed <-chan time.Time // when a comment is due after the last event
-	goOn := make(chan struct{})
-	close(goOn)
+	again := make(chan struct{})
+	close(again)
 	for {
 		changed := s.sub.Room().Changed()
 		if s.sub.Pending(&batch) {
@@ -68,7 +68,7 @@ func (s *Stream) Run(ctx context.Context, w http.ResponseWriter) Reason {
 			}
 		}
 		if batch.Full() {
-			changed = goOn // there may be more, but End and Ping get their turn
+			changed = again // there may be more, but End and Ping get their turn
 		} else {
 			batch = hub.Batch{} // nothing is kept while there is nothing to write
 		}
@@ -79,8 +79,8 @@ func (s *Stream) Run(ctx context.Context, w http.ResponseWriter) Reason {
 		case <-changed:
 			// The throttling needs to know how long subscribers wait behind each other. News that came while this one
 			// was busy is not part of that.
-			if told := s.sub.Room().Notified(); told.After(idle) {
-				s.sub.Room().Took(time.Since(told))
+			if notified := s.sub.Room().Notified(); notified.After(idle) {
+				s.sub.Room().Took(time.Since(notified))
 			}
 		case <-pushed:
 			pushed = nil

@@ -47,8 +47,8 @@ func Certify(t testing.TB, server *tls.Config, key crypto.Signer) *x509.CertPool
 	return roots
 }
 
-// Patience is how long a connection of [Pair] works.
-const Patience = 15 * time.Second
+// Timeout is how long a connection of [Pair] works.
+const Timeout = 15 * time.Second
 
 // Pair returns both ends of a TLS connection over loopback, after its handshake. listen makes the listener of the
 // server, which accepts *tls.Conn.
@@ -66,7 +66,7 @@ func Pair(t testing.TB, listen func(net.Listener) net.Listener, client *tls.Conf
 	}
 	c = tls.Client(out, client)
 	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(Patience))
+	_ = c.SetDeadline(time.Now().Add(Timeout))
 	shaken := make(chan error, 1)
 	go func() { shaken <- c.Handshake() }()
 	in, err := l.Accept()
@@ -75,7 +75,7 @@ func Pair(t testing.TB, listen func(net.Listener) net.Listener, client *tls.Conf
 	}
 	s = in.(*tls.Conn)
 	t.Cleanup(func() { _ = s.Close() })
-	_ = s.SetDeadline(time.Now().Add(Patience)) // a client that gives up does not close
+	_ = s.SetDeadline(time.Now().Add(Timeout)) // a client that gives up does not close
 	if err := errors.Join(s.Handshake(), <-shaken); err != nil {
 		t.Fatal(err)
 	}
