@@ -164,7 +164,7 @@ func TestFailures(t *testing.T) {
 	streams, readers := pairs(t, 100)
 	for _, row := range []struct {
 		role  string
-		hello bool // the process gets that far
+		hello bool   // the process gets that far
 		why   string // part of the error
 	}{
 		{"ends at once", false, "ended before it said hello: exit status 3"},
