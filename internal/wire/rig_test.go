@@ -68,6 +68,7 @@ func (s *taken) Done(r wire.Reason) {
 func writers(t *testing.T, test func(t *testing.T, start func(...func(*rig)) *rig)) {
 	for _, name := range []string{"stream", "epoll", "uring", "stream+tls", "conn+tls", "epoll+tls", "uring+tls"} {
 		t.Run(name, func(t *testing.T) {
+			startPoller(t)
 			files, goroutines := openFiles(t), runtime.NumGoroutine()
 			t.Run("run", func(t *testing.T) {
 				test(t, func(with ...func(*rig)) *rig { return startRig(t, name, with...) })
@@ -295,6 +296,16 @@ func eventually(t *testing.T, check func() error) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
+}
+
+// startPoller makes the Go runtime open the files that it keeps for all connections. It opens them with the first one.
+func startPoller(t *testing.T) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.Close()
 }
 
 func openFiles(t *testing.T) int {
