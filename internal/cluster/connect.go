@@ -3,9 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
-	"net"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -20,7 +18,6 @@ func (n *Node) connect(urls []string, opts []nats.Option) error {
 		nats.Name("headcount "+n.opt.Name),
 		nats.NoEcho(),
 		nats.Timeout(timeout),
-		nats.SetCustomDialer(&n.dialer),
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(250*time.Millisecond),
@@ -32,6 +29,7 @@ func (n *Node) connect(urls []string, opts []nats.Option) error {
 		nats.MaxPingsOutstanding(2),
 		nats.FlusherTimeout(timeout),
 		nats.ConnectHandler(func(*nats.Conn) { signal(n.trouble) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { n.refused.Store(&err) }),
 		nats.ReconnectHandler(func(*nats.Conn) {
 			n.setConnected(true)
 			signal(n.trouble)
@@ -64,44 +62,18 @@ func (n *Node) connect(urls []string, opts []nats.Option) error {
 
 // lost signals that messages may have been lost.
 func (n *Node) lost() {
-	n.mu.Lock()
-	n.synced = false
-	n.mu.Unlock()
+	n.synced.Store(false)
 	signal(n.trouble)
 }
 
 // away returns errAway with the reason, if it is known.
 func (n *Node) away() error {
 	err := n.nc.LastError()
-	if err == nil {
-		err = n.dialer.last() // nats.go forgets the error between two attempts
+	if last := n.refused.Load(); err == nil && last != nil {
+		err = *last // nats.go forgets the error between two attempts
 	}
 	if err == nil {
 		return errAway
 	}
 	return fmt.Errorf("%w: %w", errAway, err)
-}
-
-// dialer opens the connections to NATS and keeps the last error.
-type dialer struct {
-	mu  sync.Mutex
-	err error // of the last attempt
-}
-
-// Dial implements the custom dialer of nats.go.
-func (d *dialer) Dial(network, address string) (net.Conn, error) {
-	c, err := net.DialTimeout(network, address, timeout)
-	d.mu.Lock()
-	d.err = err
-	d.mu.Unlock()
-	if err != nil {
-		return nil, fmt.Errorf("reach NATS: %w", err)
-	}
-	return c, nil
-}
-
-func (d *dialer) last() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.err
 }

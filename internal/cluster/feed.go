@@ -241,44 +241,6 @@ func (n *Node) parse(data []byte, seq uint64, at time.Time) (hub.Event, bool) {
 	return hub.Event{Seq: seq, Time: at, Name: s.Event, Data: s.Data}, true
 }
 
-// compare reports whether the hub has the room's last event. If so, the hub has everything up to the end of the stream
-// as it was known well before the request.
-func (f *feed) compare(ctx context.Context) (bool, error) {
-	n := f.node
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	s := n.streams.Load()
-	if s == nil {
-		return false, errAway
-	}
-	f.mu.Lock()
-	generation := f.generation
-	f.mu.Unlock()
-	tip := n.settled.Load()
-	var last uint64
-	m, err := s.events.GetLastMsgForSubject(ctx, n.names.emit(f.room.token))
-	switch {
-	case err == nil:
-		last = m.Sequence
-	case !errors.Is(err, jetstream.ErrMsgNotFound):
-		return false, err
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.generation != generation || !f.loaded || f.hole {
-		return true, nil // fill is already running
-	}
-	if last > f.last {
-		return false, nil
-	}
-	if last > f.link {
-		f.missed(last)
-	}
-	f.hub.Deliver(tip)
-	f.last = max(f.last, tip)
-	return true, nil
-}
-
 // onLive receives a message for all nodes that have a room open.
 func (n *Node) onLive(r *room, m *nats.Msg) {
 	number := m.Header.Get(jetstream.SequenceHeader)

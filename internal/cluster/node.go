@@ -72,7 +72,6 @@ type Node struct {
 	names    names
 	secrets  []string
 	begun    time.Time // when it first tried to connect
-	dialer   dialer
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	inbox    chan *nats.Msg
@@ -88,18 +87,17 @@ type Node struct {
 
 	streams atomic.Pointer[streams] // nil until the first connection to NATS
 	epoch   atomic.Pointer[string]  // "" until the first connection to NATS
-	settled atomic.Uint64           // the end of the stream two probes ago
 	unsound atomic.Bool             // NATS is too old to be trusted as a cluster, see drifts
+	refused atomic.Pointer[error]   // why the last attempt to connect failed
+	synced  atomic.Bool             // reset when the connection loses messages
 
 	confirms confirms
 	behind   time.Time // start of the time in which the stream ended too early; only for tend
-	probed   uint64    // the end of the stream at the last probe; only for tend
 	grown    time.Time // last request for more replicas; only for tend
 
-	mu     lockorder.Mutex[lockorder.Node]
-	rooms  map[string]*room // by token
-	synced bool             // reset when the connection loses messages
-	state  error            // why this node is not ready, or nil
+	mu    lockorder.Mutex[lockorder.Node]
+	rooms map[string]*room // by token
+	state error            // why this node is not ready, or nil
 }
 
 // Join makes this process a node. It connects to NATS in the background and keeps trying.
@@ -153,6 +151,7 @@ func (n *Node) Run(ctx context.Context) error {
 	running.Go(func() { n.receive(ctx) })
 	running.Go(func() { n.tick(ctx) })
 	running.Go(func() { n.send(ctx) })
+	running.Go(func() { n.sweep(ctx) })
 	n.tend(ctx)
 	running.Wait()
 	n.stop()
@@ -195,11 +194,8 @@ func (n *Node) tend(ctx context.Context) {
 			if connected.IsZero() {
 				connected = time.Now()
 			}
-			n.mu.Lock()
-			synced := n.synced
-			n.mu.Unlock()
 			switch {
-			case !synced:
+			case !n.synced.Load():
 				n.report(n.sync(ctx))
 			case time.Since(probed) >= probing:
 				n.report(n.probe(ctx))
@@ -208,7 +204,6 @@ func (n *Node) tend(ctx context.Context) {
 			if time.Since(connected) >= 2*timeout {
 				n.useKey(nil)
 			}
-			n.sweep()
 		} else {
 			connected = time.Time{}
 			n.report(n.away())
@@ -224,9 +219,7 @@ func (n *Node) tend(ctx context.Context) {
 
 // sync finds the streams and updates all rooms that this node has open.
 func (n *Node) sync(ctx context.Context) error {
-	n.mu.Lock()
-	n.synced = true // cleared when messages are lost, which may happen while this runs
-	n.mu.Unlock()
+	n.synced.Store(true) // cleared when messages are lost, which may happen while this runs
 	if err := n.probe(ctx); err != nil {
 		return err
 	}
@@ -235,7 +228,7 @@ func (n *Node) sync(ctx context.Context) error {
 		n.log.Warn("this NATS is old; each new leader of its cluster is an io:gap for all subscribers", "version", n.nc.ConnectedServerVersion())
 	}
 	for _, r := range n.open() {
-		n.tasks.add(r.refresh)
+		n.tasks.add(func(ctx context.Context) { r.refresh(ctx) })
 	}
 	return nil
 }
@@ -262,8 +255,6 @@ func (n *Node) enter(info *jetstream.StreamInfo, tip uint64) error {
 	old := n.Epoch()
 	if epoch == old && last >= tip {
 		n.behind = time.Time{}
-		n.settled.Store(n.probed)
-		n.probed = last
 		n.hub.Advance(last)
 		return nil
 	}
@@ -281,8 +272,6 @@ func (n *Node) enter(info *jetstream.StreamInfo, tip uint64) error {
 		n.log.Warn("the stream has lost events or was replaced; subscribers get an io:gap",
 			"epoch", epoch, "epoch_before", old, "last", last, "last_before", tip)
 	}
-	n.settled.Store(0)
-	n.probed = 0
 	n.epoch.Store(&epoch)
 	for _, r := range n.open() {
 		r.feed.forget() // running requests belong to the old stream
@@ -290,7 +279,7 @@ func (n *Node) enter(info *jetstream.StreamInfo, tip uint64) error {
 	n.hub.Reset(epoch, last)
 	for _, r := range n.open() {
 		r.feed.forget()
-		n.tasks.add(r.refresh)
+		n.tasks.add(func(ctx context.Context) { r.refresh(ctx) })
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -14,8 +13,8 @@ import (
 )
 
 const (
-	sweepEvery = time.Minute     // how often a room is compared with the stream
-	firstSweep = 2 * time.Second // after it was opened, because an event may have been in transit
+	sweepEvery = time.Minute     // how often all rooms are compared with the stream
+	firstSweep = 2 * time.Second // after a room was opened, because an event may have been in transit
 	longest    = time.Second     // wait of a subscriber for its room
 )
 
@@ -30,9 +29,6 @@ type room struct {
 	known  latch                // the other nodes' users are known
 	gone   latch                // the room is closed
 	subs   []*nats.Subscription // only for send
-
-	mu    sync.Mutex
-	sweep time.Time // time of the next comparison
 }
 
 // latch is a channel that the first call of close closes.
@@ -49,7 +45,7 @@ func newLatch() latch {
 // Watch implements [hub.Source].
 func (n *Node) Watch(h *hub.Room) {
 	r := &room{
-		node: n, name: h.Name(), token: token(h.Name()), sweep: time.Now().Add(firstSweep),
+		node: n, name: h.Name(), token: token(h.Name()),
 		heard: newLatch(), loaded: newLatch(), known: newLatch(), gone: newLatch(),
 	}
 	r.feed = feed{node: n, room: r, hub: h}
@@ -58,11 +54,8 @@ func (n *Node) Watch(h *hub.Room) {
 	n.mu.Unlock()
 	n.openSet(r)
 	n.tasks.add(func(ctx context.Context) {
-		select {
-		case <-r.heard.done:
-			r.refresh(ctx)
-		case <-r.gone.done:
-		case <-ctx.Done():
+		if isOpen(ctx, r, r.heard.done) && r.refresh(ctx) && isOpen(ctx, r, time.After(firstSweep)) {
+			r.feed.fill(ctx)
 		}
 	})
 }
@@ -104,11 +97,24 @@ func (r *room) unsubscribe() {
 
 func (r *room) to() union.To { return union.To{Room: r.token} }
 
-// refresh updates the room's events.
-func (r *room) refresh(ctx context.Context) {
-	if r.retry(ctx, r.load) {
+// isOpen waits for a channel, and reports whether the room is still open then.
+func isOpen[T any](ctx context.Context, r *room, c <-chan T) bool {
+	select {
+	case <-c:
+		return true
+	case <-r.gone.done:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// refresh updates the room's events, and reports whether it did before the room was closed.
+func (r *room) refresh(ctx context.Context) bool {
+	done := r.retry(ctx, r.load)
+	if done {
 		r.loaded.close()
 	}
+	return done
 }
 
 // retry calls do until it succeeds, and reports whether it did before the room was closed.
@@ -119,12 +125,8 @@ func (r *room) retry(ctx context.Context, do func(context.Context) error) bool {
 			return true
 		}
 		r.node.log.Debug("update of room failed", "room", r.name, "error", err)
-		select {
-		case <-ctx.Done():
+		if !isOpen(ctx, r, time.After(wait)) {
 			return false
-		case <-r.gone.done:
-			return false
-		case <-time.After(wait):
 		}
 	}
 }
@@ -143,43 +145,22 @@ func (r *room) load(ctx context.Context) error {
 	return r.feed.catchUp(ctx)
 }
 
-// sweep compares the rooms that are due with the stream.
-func (n *Node) sweep() {
-	now := time.Now()
-	for _, r := range n.open() {
+// sweep reads what all rooms have missed, one room after the other. A republished event and its confirmation may both be
+// lost without a trace.
+func (n *Node) sweep(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
 		select {
-		case <-r.loaded.done:
-		default:
-			continue
+		case <-ctx.Done():
+			return
+		case <-tick.C:
 		}
-		r.mu.Lock()
-		due := now.After(r.sweep)
-		if due {
-			r.sweep = now.Add(sweepEvery*3/4 + rand.N(sweepEvery/4))
+		for _, r := range n.open() {
+			if n.nc.IsConnected() && r.feed.catchUp(ctx) != nil {
+				n.tasks.add(r.feed.fill)
+			}
 		}
-		r.mu.Unlock()
-		if due {
-			n.tasks.add(r.compare)
-		}
-	}
-}
-
-// compare fetches the room's events if one was missed.
-func (r *room) compare(ctx context.Context) {
-	done, err := slot(ctx, r.node.requests)
-	if err != nil {
-		return
-	}
-	last, err := r.feed.compare(ctx)
-	done()
-	switch {
-	case err != nil:
-		r.node.log.Debug("compare of room failed", "room", r.name, "error", err)
-		r.mu.Lock()
-		r.sweep = time.Now().Add(firstSweep)
-		r.mu.Unlock()
-	case !last:
-		r.feed.fill(ctx)
 	}
 }
 
