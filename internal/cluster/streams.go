@@ -76,35 +76,30 @@ func (n *Node) shareKey(ctx context.Context, shared jetstream.Stream) error {
 
 // provide finds the streams and makes missing ones. It returns the state of the stream of events.
 func (n *Node) provide(ctx context.Context) (*jetstream.StreamInfo, error) {
-	var s streams
-	var err error
 	grow := time.Since(n.grown) >= growing
 	if grow {
 		n.grown = time.Now()
 	}
-	for _, one := range []struct {
-		stream *jetstream.Stream
-		config jetstream.StreamConfig
-	}{
-		{&s.events, n.eventsConfig()},
-		{&s.shared, n.sharedConfig()},
-	} {
-		if *one.stream, err = n.provideOne(ctx, one.config, grow); err != nil {
-			return nil, fmt.Errorf("provide stream %s: %w", one.config.Name, withCure(err))
-		}
+	events, err := n.provideOne(ctx, n.eventsConfig(), grow)
+	if err != nil {
+		return nil, withCure(err)
 	}
-	n.streams.Store(&s)
-	return s.events.CachedInfo(), n.shareKey(ctx, s.shared)
+	shared, err := n.provideOne(ctx, n.sharedConfig(), grow)
+	if err != nil {
+		return nil, withCure(err)
+	}
+	n.streams.Store(&streams{events, shared})
+	return events.CachedInfo(), n.shareKey(ctx, shared)
 }
 
-// withCure adds advice for a NATS without JetStream, whose own error is "no responders available for request".
+// withCure explains why there are no streams. It adds advice for a NATS without JetStream, whose own error is "no responders available for request".
 func withCure(err error) error {
 	for _, missing := range []error{nats.ErrNoResponders, jetstream.ErrJetStreamNotEnabled, jetstream.ErrJetStreamNotEnabledForAccount} {
 		if errors.Is(err, missing) {
 			return fmt.Errorf("NATS has no JetStream, or not yet; start it with nats-server -js, and allow it to the account: %w", err)
 		}
 	}
-	return err
+	return fmt.Errorf("provide streams: %w", err)
 }
 
 // provideOne returns an existing stream or makes it. It raises the limits of an existing stream to those of this node,

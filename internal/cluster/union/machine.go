@@ -128,29 +128,21 @@ func (m *Machine) hashes(ids ...string) []uint64 {
 // sorted returns the keys of a map in sorted order.
 func sorted[V any](all map[string]V) []string { return slices.Sorted(maps.Keys(all)) }
 
-// end updates the counts of all rooms that have changed. Every operation of the machine ends with it. A full recount of
-// a room is slow. If the users of many nodes come back at the same time, it waits for the next tick.
-func (m *Machine) end(now bool) Effects {
+// end updates the counts of all rooms that have changed. Every operation of the machine ends with it.
+func (m *Machine) end() Effects {
 	for r := range m.touched {
-		if now || !r.stale() {
-			m.refresh(r)
+		if r.refresh() {
+			m.effects.Changed = append(m.effects.Changed, r.key)
+		}
+		if !r.ready && m.answered(r) {
+			r.ready, r.back = true, nil
+			m.effects.Ready = append(m.effects.Ready, r.key)
 		}
 	}
+	clear(m.touched)
 	effects := m.effects
 	m.effects = Effects{}
 	return effects
-}
-
-// refresh updates the count of a room.
-func (m *Machine) refresh(r *room) {
-	delete(m.touched, r)
-	if r.refresh() {
-		m.effects.Changed = append(m.effects.Changed, r.key)
-	}
-	if !r.ready && m.answered(r) {
-		r.ready, r.back = true, nil
-		m.effects.Ready = append(m.effects.Ready, r.key)
-	}
 }
 
 // answered reports whether the sets of all nodes in the room are known.
@@ -203,7 +195,7 @@ func (m *Machine) Close(now time.Time, key string) Effects {
 		delete(m.rooms, key)
 		delete(m.pending, key)
 	}
-	return m.end(false)
+	return m.end()
 }
 
 // Local updates this node's set, first by the users who left and then by those who joined, and its number of users
@@ -219,9 +211,8 @@ func (m *Machine) Local(now time.Time, key string, left, joined []string, anonym
 		}
 		r.mine.Anonymous = anonymous
 		m.announce(r)
-		m.refresh(r)
 	}
-	return m.end(false)
+	return m.end()
 }
 
 // announce sends the changes to the other nodes. It sends them at once if the room was quiet, and otherwise at its pace.
@@ -257,7 +248,7 @@ func (m *Machine) Flush(now time.Time) Effects {
 			m.flush(m.pending[key])
 		}
 	}
-	return m.end(false)
+	return m.end()
 }
 
 // Leave removes users from a room on all nodes, see [Goodbye].
@@ -266,7 +257,7 @@ func (m *Machine) Leave(now time.Time, key string, ids []string, grace time.Dura
 	g := Goodbye{key, grace, m.hashes(ids...)}
 	m.send(To{}, g)
 	m.goodbye(g)
-	return m.end(false)
+	return m.end()
 }
 
 // Connect sets whether messages can be sent. After a reconnect, messages may have been lost.
@@ -277,14 +268,14 @@ func (m *Machine) Connect(now time.Time, connected bool) Effects {
 		m.beat()
 		m.recheck()
 	}
-	return m.end(false)
+	return m.end()
 }
 
 // Lost reports that messages may have been lost, in both directions.
 func (m *Machine) Lost(now time.Time) Effects {
 	m.now = now
 	m.recheck()
-	return m.end(false)
+	return m.end()
 }
 
 // recheck finds out what was lost, in both directions.
@@ -326,7 +317,7 @@ func (m *Machine) Tick(now time.Time) Effects {
 		}
 		m.tidy()
 	}
-	return m.end(true)
+	return m.end()
 }
 
 // scan does the work that is due in a room.
@@ -386,7 +377,7 @@ func (m *Machine) Stop(now time.Time, left func(room, id string) time.Duration) 
 	}
 	m.send(To{}, Stopped{m.opt.Node, m.opt.Incarnation})
 	m.connected = false
-	return m.end(false)
+	return m.end()
 }
 
 // Count returns how many users a room has on all nodes, if it is open.

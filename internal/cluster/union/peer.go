@@ -49,7 +49,7 @@ func (m *Machine) Apply(now time.Time, msg Message) Effects {
 			m.effects.Renew = append(m.effects.Renew, Renewal{msg.Room, ids})
 		}
 	}
-	return m.end(false)
+	return m.end()
 }
 
 func (m *Machine) alive(node string) bool {

@@ -12,17 +12,14 @@ type room struct {
 	ready bool // the others' sets are known, or the wait for them is over
 	since time.Time
 
-	users   users
-	sets    map[string]*set // by node
-	mine    *set            // the set of this node
-	kept    *set            // the users in keep
-	keep    keeping
-	back    map[uint64]struct{} // users that have joined since the room was opened; only until it is ready
-	again   []uint64            // users of this node that others must hear of again, see Machine.keep
-	taken   slots               // slots of sets
-	removed slots               // slots to clear before they are free
-	recount bool                // users.size is out of date
-	count   int                 // users after the last refresh
+	users users
+	sets  map[string]*set // by node
+	mine  *set            // the set of this node
+	kept  *set            // the users in keep
+	keep  keeping
+	back  map[uint64]struct{} // users that have joined since the room was opened; only until it is ready
+	again []uint64            // users of this node that others must hear of again, see Machine.keep
+	count int                 // users after the last refresh
 
 	ids       map[uint64]string // this node's users by hash
 	changes   map[uint64]bool   // of this node's set, not sent yet: a user has joined, or has left
@@ -35,10 +32,9 @@ type room struct {
 // keeping maps users of stopped nodes to the end of the time in which they count.
 type keeping map[uint64]time.Time
 
-// set is the set of one node. room.users holds its users under its slot.
+// set is the set of one node. room.users has its users.
 type set struct {
 	node  string
-	slot  int
 	state state
 	State // the state of the known users
 
@@ -63,10 +59,10 @@ func newRoom(key, node string, instance uint64, now time.Time, keep keeping) *ro
 		key: key, since: now, digest: now.Add(digestEvery), proved: now, keep: keep,
 		sets: make(map[string]*set), ids: make(map[uint64]string), changes: make(map[uint64]bool), back: make(map[uint64]struct{}),
 	}
+	r.users = newUsers(r.counts)
 	r.mine, r.kept = r.set(node), r.set("")
 	r.mine.Instance = instance
-	r.enter(r.mine, current)
-	r.enter(r.kept, current)
+	r.mine.state, r.kept.state = current, current
 	for h := range keep {
 		r.hold(r.kept, h)
 	}
@@ -78,11 +74,6 @@ func (r *room) set(node string) *set {
 	s := r.sets[node]
 	if s == nil {
 		s = &set{node: node}
-		for r.taken.has(s.slot) {
-			s.slot++
-		}
-		r.taken.add(s.slot)
-		r.users.grow(s.slot)
 		r.sets[node] = s
 	}
 	return s
@@ -98,48 +89,42 @@ func (r *room) others() (list []*set) {
 	return list
 }
 
+// counts reports whether the users of a node count.
+func (r *room) counts(node string) bool {
+	s := r.sets[node]
+	return s != nil && (s.state == current || s.state == behind)
+}
+
 // enter changes the state of a set.
 func (r *room) enter(s *set, to state) {
-	s.state = to
-	counts := to == current || to == behind
-	if r.users.counted.has(s.slot) == counts {
-		return
+	before := r.counts(s.node)
+	if s.state = to; r.counts(s.node) != before {
+		r.users.recount()
 	}
-	if counts {
-		r.users.counted.add(s.slot)
-	} else {
-		r.users.counted.remove(s.slot)
-	}
-	r.recount = r.recount || s.Size > 0
 }
 
 // remove deletes the set of another node.
 func (r *room) remove(node string) {
 	if s := r.sets[node]; s != nil {
 		delete(r.sets, node)
-		r.enter(s, silent)
-		if s.Size == 0 {
-			r.taken.remove(s.slot) // no user has this slot, so the room need not be counted again
-			return
-		}
-		r.removed.add(s.slot)
+		r.empty(s)
 	}
 }
 
-// stale reports whether users.size is out of date.
-func (r *room) stale() bool { return r.recount || r.removed != nil }
+// empty removes all users from a set.
+func (r *room) empty(s *set) {
+	if s.Size > 0 {
+		r.users.remove(s.node)
+	}
+	s.State = State{}
+}
 
 // refresh updates the count, and reports whether it has changed.
 func (r *room) refresh() bool {
-	if r.stale() {
-		r.users.recount(r.removed)
-		r.removed.each(r.taken.remove)
-		r.removed, r.recount = nil, false
-	}
 	before := r.count
 	r.count = r.users.size
 	for _, s := range r.sets {
-		if r.users.counted.has(s.slot) {
+		if r.counts(s.node) {
 			r.count += s.Anonymous
 		}
 	}
@@ -148,7 +133,7 @@ func (r *room) refresh() bool {
 
 // hold records that a node holds a user.
 func (r *room) hold(s *set, h uint64) {
-	if r.users.set(h, s.slot, true) {
+	if r.users.hold(h, s.node, true) {
 		s.Size++
 		s.Xor ^= h
 	}
@@ -156,20 +141,10 @@ func (r *room) hold(s *set, h uint64) {
 
 // release records that a node does not hold a user.
 func (r *room) release(s *set, h uint64) {
-	if r.users.set(h, s.slot, false) {
+	if r.users.hold(h, s.node, false) {
 		s.Size--
 		s.Xor ^= h
 	}
-}
-
-// empty removes all users of a node, for the moment.
-func (r *room) empty(s *set) {
-	if s.Size > 0 {
-		var one slots
-		one.add(s.slot)
-		r.users.recount(one)
-	}
-	s.State = State{}
 }
 
 // join adds a user to this node's set.

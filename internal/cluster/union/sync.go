@@ -30,7 +30,7 @@ func (m *Machine) delta(r *room, s *set, d Delta) {
 		r.release(s, h)
 	}
 	for _, h := range d.Joined {
-		if _, kept := r.keep[h]; !kept && r.users.has(h, s.slot) {
+		if _, kept := r.keep[h]; !kept && r.users.has(h, s.node) {
 			m.stays[user{r.key, h}] = m.now
 		}
 		r.hold(s, h)
@@ -113,7 +113,7 @@ func (m *Machine) set(r *room, s *set, t Set) {
 		return
 	}
 	if t.State == s.State && s.state != loading {
-		m.verify(r, s) // the set is known, so the room need not be counted again
+		m.verify(r, s) // the set is known, so its users need not be read again
 		return
 	}
 	if t.Part == 0 {
@@ -127,14 +127,13 @@ func (m *Machine) set(r *room, s *set, t Set) {
 		return
 	}
 	r.empty(s)
-	parts := s.parts
-	m.verify(r, s) // while the set is empty, so that no recount is needed
 	s.Instance, s.Seq, s.Anonymous = t.Instance, t.Seq, t.Anonymous
-	for _, part := range parts {
+	for _, part := range s.parts {
 		for _, h := range part.Users {
 			r.hold(s, h)
 		}
 	}
+	m.verify(r, s)
 }
 
 // sendKept asks other nodes to keep users. A repetition rounds the time down, so that it does not grow from node to
@@ -233,7 +232,7 @@ func (m *Machine) Renew(now time.Time, key string, ids []string) (e Effects, unk
 	for _, s := range r.others() {
 		var users []uint64
 		for i, h := range m.hashes(ids...) {
-			if r.users.counted.has(s.slot) && r.users.has(h, s.slot) {
+			if r.counts(s.node) && r.users.has(h, s.node) {
 				users = append(users, h)
 				held[ids[i]] = true
 			}
@@ -247,7 +246,7 @@ func (m *Machine) Renew(now time.Time, key string, ids []string) (e Effects, unk
 			unknown = append(unknown, id)
 		}
 	}
-	return m.end(false), unknown
+	return m.end(), unknown
 }
 
 // Gone reports whether a page of this user said goodbye a moment ago, which it does with a grace period. A renewal that

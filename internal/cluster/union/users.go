@@ -1,108 +1,116 @@
 package union
 
-import "math/bits"
+import "slices"
 
-// slots is a set of the slots that a room assigns to nodes.
-type slots []uint64
-
-func (s slots) has(i int) bool { return i/64 < len(s) && s[i/64]>>(i%64)&1 == 1 }
-
-// any reports whether one of 64 slots is in the set.
-func (s slots) any(word int, bits uint64) bool { return word < len(s) && s[word]&bits != 0 }
-
-func (s *slots) add(i int) {
-	for len(*s) <= i/64 {
-		*s = append(*s, 0)
-	}
-	(*s)[i/64] |= 1 << (i % 64)
-}
-
-func (s slots) remove(i int) {
-	if i/64 < len(s) {
-		s[i/64] &^= 1 << (i % 64)
-	}
-}
-
-func (s slots) each(f func(slot int)) {
-	for word, b := range s {
-		for ; b != 0; b &= b - 1 {
-			f(word*64 + bits.TrailingZeros64(b))
-		}
-	}
-}
-
-// users are the users in a room. It maps the hash of each user to the slots of the nodes that hold it. A user is one
-// map entry of 16 bytes for any number of nodes, and the size of the union is always known. 64 slots share a map.
+// users are the users in a room, by hash. All users that the same nodes hold are a group. So a user is one map entry of
+// 16 bytes for any number of nodes, and what happens to a node changes groups and not users.
 type users struct {
-	held    []map[uint64]uint64 // by slot/64 and hash; the slots that hold the user
-	counted slots               // slots that are in the union
-	size    int                 // users that a counted slot holds
+	group  map[uint64]int32 // the number of each user's group; 0 for those that nobody holds
+	groups []group          // by number
+	next   map[step]int32   // steps that were taken before
+	size   int              // users of the groups that count
+	counts func(node string) bool
 }
 
-// counts reports whether one of the maps has the user in a counted slot. The first map is number from.
-func (u *users) counts(h uint64, from int, maps []map[uint64]uint64) bool {
-	for i, held := range maps {
-		if u.counted.any(from+i, held[h]) {
-			return true
+// group is the users that these nodes hold, and no other node.
+type group struct {
+	nodes  []string // sorted
+	users  int
+	counts bool
+}
+
+// step leads from a group to the one with or without a node.
+type step struct {
+	from  int32
+	node  string
+	holds bool
+}
+
+func newUsers(counts func(node string) bool) users {
+	return users{make(map[uint64]int32), make([]group, 1), make(map[step]int32), 0, counts}
+}
+
+func (u *users) has(h uint64, node string) bool {
+	return slices.Contains(u.groups[u.group[h]].nodes, node)
+}
+
+// hold records whether a node holds a user, and reports whether that is a change.
+func (u *users) hold(h uint64, node string, holds bool) bool {
+	from := u.group[h]
+	one := step{from, node, holds}
+	to, known := u.next[one]
+	if !known {
+		nodes := without(u.groups[from].nodes, node)
+		if holds {
+			nodes = append(nodes, node)
 		}
+		to = u.find(nodes)
+		u.next[one] = to
 	}
-	return false
-}
-
-func (u *users) has(h uint64, slot int) bool {
-	return slot/64 < len(u.held) && u.held[slot/64][h]>>(slot%64)&1 == 1
-}
-
-// grow adds space for a slot.
-func (u *users) grow(slot int) {
-	for len(u.held) <= slot/64 {
-		u.held = append(u.held, make(map[uint64]uint64))
-	}
-}
-
-// set records whether the node in that slot holds the user, and reports whether that is a change.
-func (u *users) set(h uint64, slot int, holds bool) bool {
-	held, bit := u.held[slot/64], uint64(1)<<(slot%64)
-	before := held[h]
-	after := before &^ bit
-	if holds {
-		after |= bit
-	}
-	switch after {
-	case before:
+	if to == from {
 		return false
-	case 0:
-		delete(held, h)
-	default:
-		held[h] = after
 	}
-	i := slot / 64
-	elsewhere := func() bool { return u.counts(h, 0, u.held[:i]) || u.counts(h, i+1, u.held[i+1:]) }
-	if was, is := u.counted.any(i, before), u.counted.any(i, after); was != is && !elsewhere() {
-		if is {
-			u.size++
-		} else {
-			u.size--
-		}
-	}
+	u.grow(from, -1)
+	u.grow(to, 1)
+	u.assign(h, to)
 	return true
 }
 
-// recount removes all users from the slots in gone, and counts the others again.
-func (u *users) recount(gone slots) {
+func without(nodes []string, node string) []string {
+	return slices.DeleteFunc(slices.Clone(nodes), func(one string) bool { return one == node })
+}
+
+// find returns the number of the group with these nodes, and makes it if there is none.
+func (u *users) find(nodes []string) int32 {
+	slices.Sort(nodes)
+	i := slices.IndexFunc(u.groups, func(g group) bool { return slices.Equal(g.nodes, nodes) })
+	if i < 0 {
+		i = len(u.groups)
+		u.groups = append(u.groups, group{nodes: nodes, counts: slices.ContainsFunc(nodes, u.counts)})
+	}
+	return int32(i)
+}
+
+func (u *users) assign(h uint64, number int32) {
+	if number == 0 {
+		delete(u.group, h)
+	} else {
+		u.group[h] = number
+	}
+}
+
+// grow adds n users to a group.
+func (u *users) grow(number int32, n int) {
+	g := &u.groups[number]
+	if g.users += n; g.counts {
+		u.size += n
+	}
+}
+
+// recount updates the size after nodes have begun or ceased to count.
+func (u *users) recount() {
 	u.size = 0
-	for i, held := range u.held {
-		for h, b := range held {
-			if i < len(gone) && b&gone[i] != 0 {
-				if b &^= gone[i]; b == 0 {
-					delete(held, h)
-					continue
-				}
-				held[h] = b
-			}
-			if u.counted.any(i, b) && !u.counts(h, 0, u.held[:i]) {
-				u.size++
-			}
+	for i := range u.groups {
+		g := &u.groups[i]
+		if g.counts = slices.ContainsFunc(g.nodes, u.counts); g.counts {
+			u.size += g.users
 		}
 	}
+}
+
+// remove removes a node from all groups, and with it the users that no other node holds.
+func (u *users) remove(node string) {
+	rest := newUsers(u.counts)
+	to := make([]int32, len(u.groups))
+	for i, g := range u.groups {
+		if g.users > 0 {
+			to[i] = rest.find(without(g.nodes, node))
+			rest.grow(to[i], g.users)
+		}
+	}
+	for h, from := range u.group {
+		u.assign(h, to[from])
+	}
+	rest.group = u.group
+	*u = rest
 }
