@@ -240,6 +240,7 @@ func TestLargeSet(t *testing.T) {
 	}
 	a.cluster.Changed("lobby")
 	b := startNode(t, url).ready(t)
+	rig.Wait(t, 20*time.Second, "the nodes know each other", func() bool { return len(b.cluster.Nodes()) == 2 })
 	begin := time.Now()
 	if got := read(t, b.URL, "lobby", "client-b").seen()[0]; got != users+1 {
 		t.Errorf("first count: got %d, want %d", got, users+1)

@@ -228,23 +228,20 @@ func (m *Machine) Renew(now time.Time, key string, ids []string) (e Effects, unk
 	if r == nil {
 		return Effects{}, ids
 	}
-	held := make(map[string]bool)
-	for _, s := range r.others() {
-		var users []uint64
-		for i, h := range m.hashes(ids...) {
-			if r.counts(s.node) && r.users.has(h, s.node) {
-				users = append(users, h)
-				held[ids[i]] = true
+	held := make(map[string][]uint64) // by node
+	for i, h := range m.hashes(ids...) {
+		known := false
+		for _, node := range r.users.nodes(h) {
+			if m.alive(node) && r.counts(node) {
+				held[node], known = append(held[node], h), true
 			}
 		}
-		if users != nil {
-			m.send(To{Node: s.node}, Renew{key, users})
+		if !known {
+			unknown = append(unknown, ids[i])
 		}
 	}
-	for _, id := range ids {
-		if !held[id] {
-			unknown = append(unknown, id)
-		}
+	for _, node := range sorted(held) {
+		m.send(To{Node: node}, Renew{key, held[node]})
 	}
 	return m.end(), unknown
 }

@@ -30,9 +30,10 @@ func newUsers(counts func(node string) bool) users {
 	return users{make(map[uint64]int32), make([]group, 1), make(map[step]int32), 0, counts}
 }
 
-func (u *users) has(h uint64, node string) bool {
-	return slices.Contains(u.groups[u.group[h]].nodes, node)
-}
+// nodes returns the nodes that hold a user.
+func (u *users) nodes(h uint64) []string { return u.groups[u.group[h]].nodes }
+
+func (u *users) has(h uint64, node string) bool { return slices.Contains(u.nodes(h), node) }
 
 // hold records whether a node holds a user, and reports whether that is a change.
 func (u *users) hold(h uint64, node string, holds bool) bool {
@@ -40,7 +41,7 @@ func (u *users) hold(h uint64, node string, holds bool) bool {
 	one := step{from, node, holds}
 	to, known := u.next[one]
 	if !known {
-		nodes := without(u.groups[from].nodes, node)
+		nodes := without(u.nodes(h), node)
 		if holds {
 			nodes = append(nodes, node)
 		}
