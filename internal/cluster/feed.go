@@ -131,78 +131,31 @@ func (f *feed) catchUp(ctx context.Context) error {
 	return errHole // NATS may never have the events, so do not ask for ever
 }
 
-// fetch reads the stored events that the hub lacks, and reports whether no gap is left.
+// fetch passes the stored events that the hub lacks to it, and then those that came in the meantime. It reports whether
+// no gap is left.
 func (f *feed) fetch(ctx context.Context) (closed bool, err error) {
-	n := f.node
-	s := n.streams.Load()
-	if s == nil {
-		return false, errAway
-	}
-	ctx, cancel := context.WithTimeout(ctx, 5*timeout)
-	defer cancel()
 	f.mu.Lock()
 	generation, loaded, last := f.generation, f.loaded, f.last
 	f.mu.Unlock()
-
-	subject := n.names.emit(f.room.token)
-	info, err := s.events.Info(ctx, jetstream.WithSubjectFilter(subject))
+	got, err := f.node.read(ctx, f.node.names.emit(f.room.token), last)
 	if err != nil {
-		return false, fmt.Errorf("ask for room: %w", err)
+		return false, fmt.Errorf("read room: %w", err)
 	}
-	received := time.Now()
-	if n.epochOf(info) != n.Epoch() {
-		n.lost()
-		return false, errStale
-	}
-	var events []hub.Event
-	var link uint64
-	count := info.State.Subjects[subject]
-	if count > 0 && info.State.LastSeq > last {
-		if events, link, err = n.readEvents(ctx, s.events, info, subject, last+1, count); err != nil {
-			return false, fmt.Errorf("read room: %w", err)
-		}
-	}
-	if n.drifts(info) {
-		// This response may come from another server than the first one.
-		after, err := s.events.Info(ctx)
-		if err != nil {
-			return false, fmt.Errorf("ask for room again: %w", err)
-		}
-		if n.epochOf(after) != n.Epoch() {
-			n.lost()
-			return false, errStale
-		}
-	}
-	if len(events) > 0 {
-		// The clocks of NATS and of this node may differ, and either may jump.
-		now := n.timeOfNATS(ctx, info, received)
-		for i := range events {
-			events[i].Time = received.Add(events[i].Time.Sub(now))
-		}
-	}
-	upTo := max(info.State.LastSeq, link)
-	// Events below the stream's first sequence were dropped, either because of their age or to make room for later
-	// events of this room.
-	lost := max(info.State.FirstSeq, 1) - 1
-	if limit := info.Config.MaxMsgsPerSubject; limit > 0 && len(events) >= int(limit) {
-		lost = events[0].Seq - 1
-	}
-
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.generation != generation {
 		return false, errStale
 	}
-	n.hub.Advance(upTo)
+	f.node.hub.Advance(got.upTo)
 	if !loaded {
-		f.hub.Load(lost, upTo, events)
+		f.hub.Load(got.lost, got.upTo, got.events)
 	} else {
-		if lost > last {
-			f.hub.Lose(lost)
+		if got.lost > last {
+			f.hub.Lose(got.lost)
 		}
-		f.hub.Deliver(upTo, events...)
+		f.hub.Deliver(got.upTo, got.events...)
 	}
-	f.loaded, f.last, f.link = true, max(f.last, upTo), max(f.link, link)
+	f.loaded, f.last, f.link = true, max(f.last, got.upTo), max(f.link, got.link)
 	for i, e := range f.early {
 		if !f.take(e) {
 			f.early = f.early[i:]
@@ -211,25 +164,6 @@ func (f *feed) fetch(ctx context.Context) (closed bool, err error) {
 	}
 	f.hole, f.early = false, nil
 	return true, nil
-}
-
-// timeOfNATS returns the time on the clock of NATS when the response was received.
-func (n *Node) timeOfNATS(ctx context.Context, info *jetstream.StreamInfo, received time.Time) time.Time {
-	if !info.TimeStamp.IsZero() {
-		return info.TimeStamp
-	}
-	// NATS before 2.10 does not send its time. It sends a time when it stores a message.
-	stored := time.Now()
-	var m *jetstream.RawStreamMsg
-	_, err := n.js.PublishMsg(ctx, &nats.Msg{Subject: n.names.entry("clock")})
-	if err == nil {
-		m, err = n.streams.Load().shared.GetLastMsgForSubject(ctx, n.names.entry("clock"))
-	}
-	if err != nil {
-		n.log.Debug("time of NATS unknown", "error", err)
-		return received // assume that the clocks agree
-	}
-	return m.Time.Add(received.Sub(stored))
 }
 
 func (n *Node) parse(data []byte, seq uint64, at time.Time) (hub.Event, bool) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"headcount/internal/hub"
@@ -12,6 +13,82 @@ import (
 
 // few is how many messages of a stream are read one by one. For more messages a consumer is cheaper.
 const few = 8
+
+// stretch is the part of a room's events from some sequence on.
+type stretch struct {
+	events []hub.Event
+	link   uint64 // sequence of the last event, 0 if there is none
+	upTo   uint64 // there are no other events up to here
+	lost   uint64 // NATS has dropped the room's events up to here
+}
+
+// read returns the events of a subject after a sequence.
+func (n *Node) read(ctx context.Context, subject string, last uint64) (got stretch, err error) {
+	s := n.streams.Load()
+	if s == nil {
+		return got, errAway
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*timeout)
+	defer cancel()
+	info, err := n.infoOf(ctx, s.events, jetstream.WithSubjectFilter(subject))
+	if err != nil {
+		return got, err
+	}
+	received := time.Now()
+	if count := info.State.Subjects[subject]; count > 0 && info.State.LastSeq > last {
+		if got.events, got.link, err = n.readEvents(ctx, s.events, info, subject, last+1, count); err != nil {
+			return got, err
+		}
+	}
+	if n.drifts(info) { // this response may come from another server than the first one
+		if _, err := n.infoOf(ctx, s.events); err != nil {
+			return got, err
+		}
+	}
+	if len(got.events) > 0 { // the clocks of NATS and of this node may differ, and either may jump
+		now := n.timeOfNATS(ctx, info, received)
+		for i := range got.events {
+			got.events[i].Time = received.Add(got.events[i].Time.Sub(now))
+		}
+	}
+	got.upTo = max(info.State.LastSeq, got.link)
+	// Events below the stream's first sequence were dropped, either because of their age or to make room for later
+	// events of this room.
+	got.lost = max(info.State.FirstSeq, 1) - 1
+	if limit := info.Config.MaxMsgsPerSubject; limit > 0 && len(got.events) >= int(limit) {
+		got.lost = got.events[0].Seq - 1
+	}
+	return got, nil
+}
+
+// infoOf requests the state of the stream, and checks that it is still the same stream.
+func (n *Node) infoOf(ctx context.Context, events jetstream.Stream, opts ...jetstream.StreamInfoOpt) (*jetstream.StreamInfo, error) {
+	info, err := events.Info(ctx, opts...)
+	if err == nil && n.epochOf(info) != n.Epoch() {
+		n.lost()
+		err = errStale
+	}
+	return info, err
+}
+
+// timeOfNATS returns the time on the clock of NATS when the response was received.
+func (n *Node) timeOfNATS(ctx context.Context, info *jetstream.StreamInfo, received time.Time) time.Time {
+	if !info.TimeStamp.IsZero() {
+		return info.TimeStamp
+	}
+	// NATS before 2.10 does not send its time. It sends a time when it stores a message.
+	stored := time.Now()
+	var m *jetstream.RawStreamMsg
+	_, err := n.js.PublishMsg(ctx, &nats.Msg{Subject: n.names.entry("clock")})
+	if err == nil {
+		m, err = n.streams.Load().shared.GetLastMsgForSubject(ctx, n.names.entry("clock"))
+	}
+	if err != nil {
+		n.log.Debug("time of NATS unknown", "error", err)
+		return received // assume that the clocks agree
+	}
+	return m.Time.Add(received.Sub(stored))
+}
 
 // readEvents returns the events of a subject from a sequence on, at least up to the end in info, and the sequence of
 // the last one, 0 if there is none. count is the number of events of the subject.
