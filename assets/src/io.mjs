@@ -15,10 +15,10 @@ import { defineElement } from './element.mjs'
 const ioFrom = () => {
   const made = {} // servers and links by their addresses
   let element
-  const page = performance.getEntriesByType('navigation')[0] // none in a worker
+  const page = performance.getEntries()[0] // how this page came; in a worker, how its first file came
 
   return (script) => {
-    const base = /(http.+\w\/)(assets|socket.io)\/(socket.)?io\b[^/]*$/.exec(script)?.[1] || '/'
+    const base = /(http.+\w\/)(assets|socket.io)\/(socket.)?io\./.exec(script)?.[1] || '/'
 
     const io = (uri = '/', options) => {
       if (uri == '[object Object]') [uri, options] = ['/', uri]
@@ -29,7 +29,9 @@ const ioFrom = () => {
       path ??= room && pathname[1] ? pathname : origin == home.origin ? home.pathname : '/'
       const url = new URL(path.replace(/\/*$/, '/'), origin).href
       room ||= decodeURIComponent(pathname.slice(1)) || 'lobby'
-      const server = (made[url] ||= newServer(url, origin == location.origin && page))
+      // A page that loads the script of another host may have meant its own server.
+      const warn = () => /^\/(?!\/)/.test(uri) && console.warn(`Name the server: io("${url}", { room })`)
+      const server = (made[url] ||= newServer(url, origin == location.origin ? page : warn()))
       const link = (made[url + room] ||= newLink(server, room, token, transports == 'poll'))
       const socket = newSocket(link, `Use curl ${url}emit -d room="${room}"`)
       return autoConnect ? socket.connect() : socket

@@ -37,7 +37,7 @@ export const newServer = (url, page) => {
     } catch {
       seats = SEATS // storage is forbidden, or this is a worker
     }
-    rooms.forEach((transport) => transport._sit(+(seats-- > 0)))
+    rooms.forEach((transport) => transport._sit(seats-- > 0))
   }
 
   const tryIn = (time) => (server._due = now() + (interval = Math.min(time, LAST_TRIAL)))

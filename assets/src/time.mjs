@@ -8,7 +8,7 @@ export const within = (value, least, most, otherwise) => (value >= least ? Math.
 
 /** What a Retry-After header says, in ms: seconds or an HTTP date, 5 minutes at most. Anything else counts as none. */
 export const retryAfter = (header) =>
-  within(/^\d+$/.test(header) ? header * 1000 : Date.parse(header) - Date.now(), 0, 300000, 0)
+  within(/\D/.test(header) ? Date.parse(header) - Date.now() : header * 1000, 0, 300000, 0)
 
 /** How long to wait before the next attempt. Capped first and jittered after, so that clients which lost their server at the
  * same moment stay apart, at the cap too. */

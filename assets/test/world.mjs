@@ -21,7 +21,7 @@ export class World {
   constructor({ random = Math.random, locks = true, page } = {}) {
     const world = this
     const here = () => world.tab
-    define('performance', { now: () => world.now, getEntriesByType: () => [page] })
+    define('performance', { now: () => world.now, getEntries: () => [page] })
     define('setTimeout', (action, time, ...args) => world.after(here(), Math.max(0, +time || 0), () => action(...args)))
     define('clearTimeout', (timer) => {
       const i = world.timers.indexOf(timer)

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -326,6 +327,38 @@ func TestOtherOrigin(t *testing.T) {
 	eval[bool](tb, `element.removeAttribute('server'); true`)
 	rig.Wait(t, slow, "one here and nobody there", func() bool { return site.Count("room") == 1 && server.Count("room") == 0 })
 	tb.faultless("/favicon.ico")
+}
+
+// A page that loads the script of another host and does not name that host is told once how to name it.
+func TestScriptOfOtherHost(t *testing.T) {
+	site := rig.Start(t)
+	server := rig.Start(t, "-origins", site.URL)
+	chrome := newChrome(t)
+	for _, c := range []struct {
+		script, calls string
+		warnings      []string
+	}{
+		{server.URL, `io('/room'); io('/room'); io({ room: 'other' })`, []string{`console.warning: Name the server: io("` + server.URL + `/", { room })`}},
+		{server.URL, `io('` + server.URL + `/room')`, nil},
+		{server.URL, `io('//` + server.Addr + `/room')`, nil},
+		{site.URL, `io('/room')`, nil},
+	} {
+		tb := chrome.open(site.URL + "/healthz") // a page that may load from anywhere
+		eval[bool](tb, `new Promise((loaded, failed) => {
+			const script = document.createElement('script')
+			script.src = '`+c.script+`/assets/io.js'
+			script.onload = () => loaded(true)
+			script.onerror = failed
+			document.head.append(script)
+		})`)
+		eval[bool](tb, c.calls+`; io('/room').on('user count', (n) => console.log(n)); true`)
+		tb.expect(slow, "1")
+		if got := tb.faults("/favicon.ico"); !slices.Equal(got, c.warnings) {
+			t.Errorf("script of %s, %s: the console has %q, want %q", c.script, c.calls, got, c.warnings)
+		}
+		tb.close()
+		rig.Wait(t, slow, "nobody", func() bool { return site.Count("room")+server.Count("room") == 0 })
+	}
 }
 
 // A page of an origin that the server does not list gets the server's sentence, and not only "Failed to fetch".
