@@ -102,11 +102,17 @@ func TestReloadFarAway(t *testing.T) {
 	}
 }
 
-// The same holds in WebKit.
-func TestReloadInWebKit(t *testing.T) {
+// The same holds in Firefox and WebKit.
+func TestReloadInOtherBrowsers(t *testing.T) {
+	for name, start := range map[string]func(*testing.T, *box, string) (*remote, string){"Firefox": newFirefox, "WebKit": newWebKit} {
+		t.Run(name, func(t *testing.T) { reloadInOtherBrowser(t, start) })
+	}
+}
+
+func reloadInOtherBrowser(t *testing.T, start func(*testing.T, *box, string) (*remote, string)) {
 	server := rig.Start(t)
 	witness := newWitness(t, server)
-	r, url := newWebKit(t, newBox(t, server, passes), "localhost")
+	r, url := start(t, newBox(t, server, passes), "localhost")
 	var tabs []string
 	for _, n := range []int{1, 3} {
 		for len(tabs) < n {
