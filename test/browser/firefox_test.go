@@ -31,7 +31,10 @@ func newFirefox(t *testing.T, b *box, host string) (*remote, string) {
 	addr := rig.FreeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
 	profile := t.TempDir()
+	// On a busy machine Firefox ends the scripts of a closed tab before the page can say goodbye
+	// (docs/decisions/0017-reloading.md). No page can do anything about it, so the tests do without.
 	prefs := fmt.Sprintf(`
+		user_pref("dom.abort_script_on_child_shutdown", false);
 		user_pref("marionette.port", %s);
 		user_pref("network.dns.localDomains", "real.test");
 		user_pref("app.update.auto", false);

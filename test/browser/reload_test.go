@@ -84,7 +84,7 @@ func TestReloadFarAway(t *testing.T) {
 		t.Run(fmt.Sprint(n, " tabs"), func(t *testing.T) {
 			server := rig.Start(t)
 			witness := newWitness(t, server)
-			url, chrome := farFrom(t, server, 100*time.Millisecond), newChrome(t)
+			url, chrome := farFrom(t, server.Addr, 100*time.Millisecond), newChrome(t)
 			var tabs []*tab
 			for i := range n {
 				tabs = append(tabs, chrome.open(url+"/test/lesson.html"))
@@ -102,17 +102,23 @@ func TestReloadFarAway(t *testing.T) {
 	}
 }
 
-// The same holds in Firefox and WebKit.
+// The same holds in Firefox and WebKit, near and with 200 ms for each round trip.
 func TestReloadInOtherBrowsers(t *testing.T) {
 	for name, start := range map[string]func(*testing.T, *box, string) (*remote, string){"Firefox": newFirefox, "WebKit": newWebKit} {
-		t.Run(name, func(t *testing.T) { reloadInOtherBrowser(t, start) })
+		for _, delay := range []time.Duration{0, 100 * time.Millisecond} {
+			t.Run(fmt.Sprint(name, ", ", 2*delay), func(t *testing.T) { reloadInOtherBrowser(t, start, delay) })
+		}
 	}
 }
 
-func reloadInOtherBrowser(t *testing.T, start func(*testing.T, *box, string) (*remote, string)) {
+func reloadInOtherBrowser(t *testing.T, start func(*testing.T, *box, string) (*remote, string), delay time.Duration) {
 	server := rig.Start(t)
 	witness := newWitness(t, server)
-	r, url := start(t, newBox(t, server, passes), "localhost")
+	b := newBox(t, server, passes)
+	r, url := start(t, b, "localhost")
+	if delay > 0 {
+		url = farFrom(t, b.Listener.Addr().String(), delay)
+	}
 	var tabs []string
 	for _, n := range []int{1, 3} {
 		for len(tabs) < n {
@@ -163,8 +169,8 @@ func (w witness) saw(t *testing.T, n int) {
 	}
 }
 
-// farFrom returns an address of the server that has this delay in each direction.
-func farFrom(t *testing.T, server *rig.Server, delay time.Duration) string {
+// farFrom returns a URL of the server at addr that has this delay in each direction.
+func farFrom(t *testing.T, addr string, delay time.Duration) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -177,7 +183,7 @@ func farFrom(t *testing.T, server *rig.Server, delay time.Duration) string {
 			if err != nil {
 				return
 			}
-			far, err := net.Dial("tcp", server.Addr)
+			far, err := net.Dial("tcp", addr)
 			if err != nil {
 				near.Close()
 				continue
