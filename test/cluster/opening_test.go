@@ -227,8 +227,8 @@ func TestCountsWithoutJetStream(t *testing.T) {
 
 // A set that is larger than a NATS message is sent in parts.
 func TestLargeSet(t *testing.T) {
-	url := startNATS(t, 0, t.TempDir()).URL
-	a := startNode(t, url).ready(t)
+	n := startNATS(t, 0, t.TempDir())
+	a := startNode(t, n.URL).ready(t)
 	users := 200_000
 	if rig.Race { // which makes it several times slower, and a join waits for the others for a second at most
 		users = 140_000
@@ -238,8 +238,14 @@ func TestLargeSet(t *testing.T) {
 	for i := range users {
 		a.engine.Users().Open("lobby", fmt.Sprintf("client-%06d", i), nobody{})
 	}
+	before, _ := n.traffic(t)
 	a.cluster.Changed("lobby")
-	b := startNode(t, url).ready(t)
+	// Else b would be right to count those alone whose changes it has got.
+	rig.Wait(t, 20*time.Second, "all changes are published", func() bool {
+		in, _ := n.traffic(t)
+		return in-before > int64(8*users) // a hash each
+	})
+	b := startNode(t, n.URL).ready(t)
 	rig.Wait(t, 20*time.Second, "the nodes know each other", func() bool { return len(b.cluster.Nodes()) == 2 })
 	begin := time.Now()
 	if got := read(t, b.URL, "lobby", "client-b").seen()[0]; got != users+1 {
