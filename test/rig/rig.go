@@ -7,10 +7,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -239,23 +236,6 @@ func Need(t testing.TB, tool, install string) string {
 		t.Fatalf("%s is missing; install it: %s", tool, install)
 	}
 	return path
-}
-
-// FreeAddr returns a free address 127.0.0.1:PORT. The port is below the range from which the kernel takes ports for
-// outgoing connections. In that range, a client that tries to reconnect could take the stopped server's port, or even
-// connect to itself.
-func FreeAddr(t testing.TB) string {
-	t.Helper()
-	for range 100 {
-		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
-		ln, err := net.Listen("tcp", addr)
-		if err == nil {
-			ln.Close()
-			return addr
-		}
-	}
-	t.Fatal("found no free port between 20000 and 32000")
-	return ""
 }
 
 // Environ returns the environment without variables that would configure headcount. HEADCOUNT_WRITER stays, so that
