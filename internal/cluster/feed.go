@@ -27,6 +27,7 @@ type feed struct {
 	generation int                             // the generation of the stream
 	loaded     bool                            // the hub has the history
 	last       uint64                          // the hub has every event up to this sequence
+	read       time.Time                       // when that was last compared with the stream
 	link       uint64                          // sequence of the last event that was seen in the room, 0 if there was none
 	hole       bool                            // an event is missing and is being fetched
 	early      []live                          // events that came after the gap
@@ -51,7 +52,7 @@ func (f *feed) forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.generation++
-	f.loaded, f.hole, f.last, f.link, f.early = false, false, 0, 0, nil
+	f.loaded, f.hole, f.last, f.link, f.early, f.read = false, false, 0, 0, nil, time.Time{}
 }
 
 // onLive receives a republished event.
@@ -135,9 +136,9 @@ func (f *feed) catchUp(ctx context.Context) error {
 // no gap is left.
 func (f *feed) fetch(ctx context.Context) (closed bool, err error) {
 	f.mu.Lock()
-	generation, loaded, last := f.generation, f.loaded, f.last
+	generation, loaded, last, before := f.generation, f.loaded, f.last, f.read
 	f.mu.Unlock()
-	got, err := f.node.read(ctx, f.node.names.emit(f.room.token), last)
+	got, err := f.node.read(ctx, f.node.names.emit(f.room.token), last, before)
 	if err != nil {
 		return false, fmt.Errorf("read room: %w", err)
 	}
@@ -155,7 +156,7 @@ func (f *feed) fetch(ctx context.Context) (closed bool, err error) {
 		}
 		f.hub.Deliver(got.upTo, got.events...)
 	}
-	f.loaded, f.last, f.link = true, max(f.last, got.upTo), max(f.link, got.link)
+	f.loaded, f.read, f.last, f.link = true, got.at, max(f.last, got.upTo), max(f.link, got.link)
 	for i, e := range f.early {
 		if !f.take(e) {
 			f.early = f.early[i:]

@@ -19,11 +19,12 @@ type stretch struct {
 	events []hub.Event
 	link   uint64 // sequence of the last event, 0 if there is none
 	upTo   uint64 // there are no other events up to here
-	lost   uint64 // NATS has dropped the room's events up to here
+	lost   uint64 // NATS has dropped events up to here, of which some may be the room's
+	at     time.Time
 }
 
-// read returns the events of a subject after a sequence.
-func (n *Node) read(ctx context.Context, subject string, last uint64) (got stretch, err error) {
+// read returns the events of a subject after a sequence. Up to there they were known at the time before, zero if never.
+func (n *Node) read(ctx context.Context, subject string, last uint64, before time.Time) (got stretch, err error) {
 	s := n.streams.Load()
 	if s == nil {
 		return got, errAway
@@ -34,7 +35,7 @@ func (n *Node) read(ctx context.Context, subject string, last uint64) (got stret
 	if err != nil {
 		return got, err
 	}
-	received := time.Now()
+	got.at = time.Now()
 	if count := info.State.Subjects[subject]; count > 0 && info.State.LastSeq > last {
 		if got.events, got.link, err = n.readEvents(ctx, s.events, info, subject, last+1, count); err != nil {
 			return got, err
@@ -46,15 +47,17 @@ func (n *Node) read(ctx context.Context, subject string, last uint64) (got stret
 		}
 	}
 	if len(got.events) > 0 { // the clocks of NATS and of this node may differ, and either may jump
-		now := n.timeOfNATS(ctx, info, received)
+		now := n.timeOfNATS(ctx, info, got.at)
 		for i := range got.events {
-			got.events[i].Time = received.Add(got.events[i].Time.Sub(now))
+			got.events[i].Time = got.at.Add(got.events[i].Time.Sub(now))
 		}
 	}
 	got.upTo = max(info.State.LastSeq, got.link)
 	// Events below the stream's first sequence were dropped, either because of their age or to make room for later
-	// events of this room.
-	got.lost = max(info.State.FirstSeq, 1) - 1
+	// events of their rooms. No event since before can be too old yet if that is not long ago.
+	if age := info.Config.MaxAge; before.IsZero() || age > 0 && got.at.Round(0).Sub(before) >= age {
+		got.lost = max(info.State.FirstSeq, 1) - 1
+	}
 	if limit := info.Config.MaxMsgsPerSubject; limit > 0 && len(got.events) >= int(limit) {
 		got.lost = got.events[0].Seq - 1
 	}
