@@ -214,7 +214,7 @@ func TestStatsListsTheBusiest(t *testing.T) {
 	inBubble(t, options{}, func(t *testing.T, b, _ *rig) {
 		for i := range 250 {
 			for j := range 1 + i%5 {
-				b.engine.Users().Open(fmt.Sprintf("room %03d", i), fmt.Sprintf("user-%d-%d", i, j), nil)
+				b.engine.Users().Open(fmt.Sprintf("room %03d", i), fmt.Sprintf("user-%d-%d", i, j), new(engine.Stream))
 			}
 		}
 		var got struct {
@@ -246,7 +246,7 @@ func TestStatsListsTheBusiest(t *testing.T) {
 func TestStatsPageEscapes(t *testing.T) {
 	inBubble(t, options{}, func(t *testing.T, b, _ *rig) {
 		for _, name := range []string{`</script><script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `{{.Users}}`, "\u202eevil"} {
-			b.engine.Users().Open(name, "", nil)
+			b.engine.Users().Open(name, "", new(engine.Stream))
 		}
 		w := askAdmin(b.admin, "/stats", "Accept", firefox)
 		for _, want := range []string{
@@ -374,7 +374,7 @@ func BenchmarkStats(b *testing.B) {
 	e, _, admin, stop := start(b, options{})
 	defer stop()
 	for i := range 100_000 {
-		e.Users().Open(fmt.Sprint("room ", i), "", nil)
+		e.Users().Open(fmt.Sprint("room ", i), "", new(engine.Stream))
 	}
 	for b.Loop() {
 		if w := askAdmin(admin, "/stats"); w.Code != 200 {

@@ -175,3 +175,5 @@ func newAlone(t testing.TB) (*Node, *hub.Sub) {
 type quiet struct{}
 
 func (quiet) Left() {}
+
+func (quiet) Ticket() *presence.Ticket { return new(presence.Ticket) }

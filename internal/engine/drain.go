@@ -28,7 +28,7 @@ func (e *Engine) Drain(ctx context.Context) error {
 }
 
 func (e *Engine) endAll(ctx context.Context, open []*Stream) {
-	// The order of the registry is undefined, but not random.
+	// The order of the registry is not random.
 	rand.Shuffle(len(open), func(i, j int) { open[i], open[j] = open[j], open[i] })
 	// The last tenth of the time is for slow clients.
 	step := min(e.opt.Drain*9/10/time.Duration(max(len(open), 1)), time.Second/drainRate)

@@ -26,7 +26,7 @@ func newLease(named, voluntary bool) *lease {
 // startLease applies the rules of leases to a stream until it is closed.
 func (e *Engine) startLease(st *Stream) {
 	if !st.lease.voluntary {
-		e.users.Lease(st.ticket, st.lease.opened.Add(confirmWithin+returnWithin))
+		e.users.Lease(&st.ticket, st.lease.opened.Add(confirmWithin+returnWithin))
 	}
 	e.streams.lease(st)
 	e.wakeExpiry()
@@ -156,7 +156,7 @@ func (e *Engine) leaveHere(room string, ids []string, grace time.Duration) {
 func (e *Engine) tendLeases(now time.Time) {
 	due := e.streams.dueLeases(now, e.opt.MaxAge)
 	for _, st := range due.held {
-		e.users.Lease(st.ticket, now.Add(LeaseTime))
+		e.users.Lease(&st.ticket, now.Add(LeaseTime))
 	}
 	for _, st := range due.pinged {
 		st.ping()

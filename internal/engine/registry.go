@@ -15,7 +15,7 @@ type registry struct {
 	maxStreams, maxPerIP int // 0 = no limit
 
 	mu         lockorder.Mutex[lockorder.Leaf]
-	streams    map[*Stream]struct{}
+	streams    []*Stream // the order does not matter
 	leased     map[*Stream]struct{}
 	conns      map[*Stream]io.Closer // what cut closes
 	perAddress map[unique.Handle[netip.Prefix]]int
@@ -27,7 +27,6 @@ type registry struct {
 func newRegistry(maxStreams, maxPerIP int) *registry {
 	return &registry{
 		maxStreams: maxStreams, maxPerIP: maxPerIP,
-		streams:    make(map[*Stream]struct{}),
 		leased:     make(map[*Stream]struct{}),
 		conns:      make(map[*Stream]io.Closer),
 		perAddress: make(map[unique.Handle[netip.Prefix]]int),
@@ -47,28 +46,35 @@ func (r *registry) admit(st *Stream) error {
 	case r.maxPerIP > 0 && r.perAddress[st.address] >= r.maxPerIP:
 		return tooMany(MaxPerIP, "too many streams from your address; close one, or try again in a few seconds")
 	}
-	r.streams[st] = struct{}{}
 	r.newcomers++
-	r.perAddress[st.address]++
+	r.add(st)
 	return nil
+}
+
+func (r *registry) add(st *Stream) {
+	st.index = int32(len(r.streams))
+	r.streams = append(r.streams, st)
+	r.perAddress[st.address]++
 }
 
 // readmit adds a stream that the previous process had admitted.
 func (r *registry) readmit(st *Stream) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.streams[st] = struct{}{}
+	r.add(st)
 	if st.lease != nil {
 		r.leased[st] = struct{}{}
 	}
-	r.perAddress[st.address]++
 }
 
 // release removes the stream, and reports whether the server is stopping.
 func (r *registry) release(st *Stream) (draining bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.streams, st)
+	last := len(r.streams) - 1
+	r.streams[st.index], r.streams[last].index = r.streams[last], st.index
+	r.streams[last] = nil
+	r.streams = r.streams[:last]
 	delete(r.leased, st)
 	delete(r.conns, st)
 	if r.perAddress[st.address]--; r.perAddress[st.address] == 0 {
@@ -95,14 +101,10 @@ func (r *registry) drain() (open []*Stream, first bool) {
 		return nil, false
 	}
 	r.draining = true
-	open = make([]*Stream, 0, len(r.streams))
-	for st := range r.streams {
-		open = append(open, st)
-	}
-	if len(open) == 0 {
+	if len(r.streams) == 0 {
 		close(r.idle)
 	}
-	return open, true
+	return slices.Clone(r.streams), true
 }
 
 func (r *registry) isDraining() bool {
@@ -141,7 +143,7 @@ func (r *registry) count(only func(*Stream) bool) (all int, by map[Transport]int
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	byIndex := make([]int, 1+len(Transports()))
-	for st := range r.streams {
+	for _, st := range r.streams {
 		if only == nil || only(st) {
 			all++
 			byIndex[st.transport]++

@@ -129,7 +129,7 @@ func (e *Engine) Freeze() (*Snapshot, error) {
 
 func (st *Stream) export(c *wire.Conn, now time.Time) savedStream {
 	saved := savedStream{
-		Room: st.room.Name(), Ticket: st.engine.users.ExportTicket(st.ticket), Conn: c.Export(),
+		Room: st.room.Name(), Ticket: st.engine.users.ExportTicket(&st.ticket), Conn: c.Export(),
 		Named: st.named, Detour: st.detour, Address: st.address.Value(),
 	}
 	st.mu.Lock()
@@ -184,7 +184,7 @@ func (e *Engine) resume(fd int, saved savedStream, now time.Time) error {
 		st.lease = &lease{named: l.Named, voluntary: l.Voluntary, strict: l.Strict, opened: now.Add(-l.Opened), pinged: now.Add(-l.Pinged)}
 		st.lease.confirmed.Store(l.Confirmed)
 	}
-	st.ticket = e.users.Reopen(saved.Room, saved.Ticket, st)
+	e.users.Reopen(saved.Room, saved.Ticket, st)
 	e.streams.readmit(st)
 	out, err := e.epoll.Resume(fd, st.room, saved.Conn, st)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"fmt"
 	"net/netip"
 	"time"
 	"unique"
@@ -49,15 +50,17 @@ type Request struct {
 	Until   time.Time    // end of its permission, zero = never
 }
 
-// Stream is one admitted subscriber.
+// Stream is one admitted subscriber. Its writer and the presence table keep their parts of it in it.
 type Stream struct {
+	conn      wire.Conn // used by [wire.Epoll] only
+	ticket    presence.Ticket
 	engine    *Engine
 	room      *hub.Room
-	ticket    *presence.Ticket
 	lease     *lease   // nil if the open stream proves that its client is there
 	arrival   *arrival // nil once it has a writer
 	address   unique.Handle[netip.Prefix]
 	expiry    *expiry // nil if its permission does not end
+	index     int32   // in registry.streams; guarded by registry.mu
 	transport uint8   // guarded by registry.mu; 1 + the index in Transports; 0 until something writes
 	named     bool    // it has a client id, or is a poll
 	detour    bool    // its client reconnects through a proxy
@@ -69,6 +72,9 @@ type Stream struct {
 	retry  time.Duration // the reconnection time that the client gets at the end
 	waited time.Duration // added to the grace period of its client
 }
+
+// Format is for package fmt. It hides the keys of the connection.
+func (st *Stream) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "[stream %p]", st) }
 
 // Identified returns the id under which a user whose name the host knows is counted. It is not a valid client id, so no
 // stranger can act for such a user.
@@ -128,7 +134,7 @@ func (e *Engine) Subscribe(ctx context.Context, want Request) (*Stream, error) {
 		e.startLease(st)
 	}
 	if want.Poll {
-		e.users.Returned(st.ticket)
+		e.users.Returned(&st.ticket)
 	}
 	if !want.Until.IsZero() {
 		st.endAt(want.Until)
@@ -165,9 +171,9 @@ func (st *Stream) namePoller() string {
 // count adds the stream's user to the count.
 func (st *Stream) count(user string) {
 	if user == "" && st.arrival.Cursor != "" {
-		st.ticket = st.engine.users.OpenAgain(st.room.Name(), st)
+		st.engine.users.OpenAgain(st.room.Name(), st)
 	} else {
-		st.ticket = st.engine.users.Open(st.room.Name(), user, st)
+		st.engine.users.Open(st.room.Name(), user, st)
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -211,8 +217,14 @@ func (st *Stream) endFor(retry, longer time.Duration) {
 	}
 }
 
+// Ticket implements [presence.Stream].
+func (st *Stream) Ticket() *presence.Ticket { return &st.ticket }
+
 // Left implements [presence.Stream]. The user said goodbye or its lease ended.
 func (st *Stream) Left() { st.End(Retry()) }
+
+// Conn implements [wire.Owner].
+func (st *Stream) Conn() *wire.Conn { return &st.conn }
 
 // Done implements [wire.Owner]. The epoll writer has ended the stream. It calls this only while it is not frozen.
 func (st *Stream) Done(reason wire.Reason) { st.close(reason) }
@@ -255,11 +267,11 @@ func (st *Stream) close(reason wire.Reason) {
 	if handedOver && st.named && !e.alone {
 		longer = max(longer, HandoverWithin)
 	}
-	if st.ticket != nil && !(handedOver && e.alone) {
+	if !(handedOver && e.alone) {
 		if e.users.Leases() >= e.maxLeases {
 			longer = -e.opt.Linger // the presence table cannot remember more
 		}
-		e.users.CloseFor(st.ticket, time.Now(), longer)
+		e.users.CloseFor(&st.ticket, time.Now(), longer)
 		e.recount(st.room.Name())
 		e.wakeExpiry()
 	}

@@ -17,9 +17,9 @@ func TestClockJumps(t *testing.T) {
 	}{{"back", -time.Hour, 3}, {"a little", linger, 2}, {"ahead", time.Hour, 1}} {
 		t.Run(row.name, func(t *testing.T) {
 			table, now := presence.New(linger), time.Unix(1e9, 0)
-			stays := table.Open("a", "with-stream", nil)
+			stays := table.Open("a", "with-stream", stream{})
 			table.Renew("a", "with-lease", now.Add(time.Minute))
-			table.Close(table.Open("a", "lingers", nil), now)
+			table.Close(table.Open("a", "lingers", stream{}), now)
 			now = now.Add(row.jump)
 			table.Expire(now)
 			if got := table.Count("a"); got != row.left {

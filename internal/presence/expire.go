@@ -23,7 +23,7 @@ func (t *Table) takeExpired(now time.Time) (changed []string, left []Stream) {
 	for _, name := range changed {
 		seen[name] = struct{}{}
 	}
-	for len(t.due) > 0 && !t.due[0].until.After(now) {
+	for len(t.due) > 0 && t.due[0].until <= t.moment(now) {
 		u := t.due[0]
 		heap.Pop(&t.due)
 		if u.proven() && !u.leaving {
@@ -44,7 +44,10 @@ func (t *Table) Postpone(d time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, u := range t.due { // their order stays the same
-		u.until, u.back = u.until.Add(d), u.back.Add(d)
+		u.until += moment(d)
+		if u.back != never {
+			u.back += moment(d)
+		}
 	}
 	if !t.placesUntil.IsZero() {
 		t.placesUntil = t.placesUntil.Add(d)
@@ -56,13 +59,15 @@ func (t *Table) Next() (time.Time, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	next := t.placesUntil
-	if len(t.due) > 0 && (next.IsZero() || t.due[0].until.Before(next)) {
-		return t.due[0].until, true
+	if len(t.due) > 0 {
+		if until := t.time(t.due[0].until); next.IsZero() || until.Before(next) {
+			return until, true
+		}
 	}
 	return next, !next.IsZero()
 }
 
-func (t *Table) setLease(u *user, until time.Time) {
+func (t *Table) setLease(u *user, until moment) {
 	u.until = until
 	if u.index < 0 {
 		heap.Push(&t.due, u)
@@ -75,7 +80,7 @@ func (t *Table) setLease(u *user, until time.Time) {
 type dueHeap []*user
 
 func (h dueHeap) Len() int           { return len(h) }
-func (h dueHeap) Less(i, j int) bool { return h[i].until.Before(h[j].until) }
+func (h dueHeap) Less(i, j int) bool { return h[i].until < h[j].until }
 func (h dueHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].index, h[j].index = int32(i), int32(j)

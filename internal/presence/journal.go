@@ -46,7 +46,7 @@ func (t *Table) TakeChanges(name string) (left, joined []string, anonymous int) 
 	}
 	delete(t.changes, name)
 	if r != nil {
-		anonymous = len(r.anon) + r.places
+		anonymous = r.anon + r.places
 	}
 	return left, joined, anonymous
 }
@@ -61,7 +61,7 @@ func (t *Table) Members(name string) (ids []string, anonymous int) {
 		for id := range r.named {
 			ids = append(ids, id)
 		}
-		anonymous = len(r.anon) + r.places
+		anonymous = r.anon + r.places
 	}
 	return ids, anonymous
 }
@@ -71,7 +71,7 @@ func (t *Table) Left(name, id string, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if r := t.rooms[name]; r != nil && r.named[id] != nil {
-		return max(0, r.named[id].until.Sub(now))
+		return max(0, left(r.named[id].until, t.moment(now)))
 	}
 	return 0
 }

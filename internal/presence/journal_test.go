@@ -63,3 +63,5 @@ func TestTakeChanges(t *testing.T) {
 type inert struct{}
 
 func (inert) Left() {}
+
+func (inert) Ticket() *presence.Ticket { return new(presence.Ticket) }

@@ -62,6 +62,8 @@ type modelStream struct {
 }
 
 // Left is called without any lock. A call back into the table must not wait for ever.
+func (s *modelStream) Ticket() *presence.Ticket { return new(presence.Ticket) }
+
 func (s *modelStream) Left() {
 	s.left++
 	s.table.Count(s.key.room)
@@ -370,3 +372,5 @@ func earlier(a, b time.Time) time.Time {
 }
 
 func (stream) Left() {}
+
+func (stream) Ticket() *presence.Ticket { return new(presence.Ticket) }

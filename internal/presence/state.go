@@ -1,9 +1,6 @@
 package presence
 
-import (
-	"math"
-	"time"
-)
+import "time"
 
 // State is a table as plain data for the successor process. All times are remaining durations, so the two processes
 // need not agree on a clock.
@@ -46,20 +43,19 @@ type TicketState struct {
 	Left   bool // its user has left or expired, so it counts nobody
 }
 
-const never = math.MinInt64
-
-func left(t, now time.Time) time.Duration {
-	if t.IsZero() {
+// left returns the time from now until m, or never.
+func left(m, now moment) time.Duration {
+	if m == never {
 		return never
 	}
-	return t.Sub(now)
+	return time.Duration(m - now)
 }
 
-func after(d time.Duration, now time.Time) time.Time {
+func after(d time.Duration, now moment) moment {
 	if d == never {
-		return time.Time{}
+		return never
 	}
-	return now.Add(d)
+	return now + moment(d)
 }
 
 // Export returns the table as it is now.
@@ -68,16 +64,16 @@ func (t *Table) Export(now time.Time) State {
 	defer t.mu.Unlock()
 	st := State{Rooms: make([]RoomState, 0, len(t.rooms))}
 	for _, r := range t.rooms {
-		room := RoomState{Name: r.name, Anonymous: len(r.anon) + r.places, Users: make([]UserState, 0, len(r.named))}
+		room := RoomState{Name: r.name, Anonymous: r.anon + r.places, Users: make([]UserState, 0, len(r.named))}
 		for _, u := range r.named {
-			room.Users = append(room.Users, u.export(now))
+			room.Users = append(room.Users, u.export(t.moment(now)))
 		}
 		st.Rooms = append(st.Rooms, room)
 	}
 	return st
 }
 
-func (u *user) export(now time.Time) UserState {
+func (u *user) export(now moment) UserState {
 	st := UserState{ID: u.id, Lease: left(u.until, now), Back: left(u.back, now), Due: u.index >= 0, Open: u.open != nil, Leaving: u.leaving}
 	switch {
 	case u.last == nil:
@@ -103,8 +99,9 @@ func (t *Table) ExportTicket(k *Ticket) TicketState {
 // Reopen is [Table.Open] for a stream that was open in the table that [Table.Import] is about to bring.
 func (t *Table) Reopen(name string, st TicketState, s Stream) *Ticket {
 	if st.Left {
-		r := &room{name: name}
-		return &Ticket{room: r, user: &user{room: r, id: st.ID, index: -1}, stream: s, leased: st.Leased}
+		r, k := &room{name: name}, s.Ticket()
+		*k = Ticket{room: r, user: &user{room: r, id: st.ID, index: -1}, stream: s, leased: st.Leased}
+		return k
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -134,7 +131,7 @@ func (t *Table) Import(st State, now time.Time, grace time.Duration) {
 		for _, u := range room.Users {
 			t.importUser(t.user(r, u.ID), u, now, grace)
 		}
-		if r.places = max(0, room.Anonymous-len(r.anon)); r.places > 0 {
+		if r.places = max(0, room.Anonymous-r.anon); r.places > 0 {
 			t.placesUntil = now.Add(t.linger + grace)
 		}
 		t.dropIfEmpty(r)
@@ -142,14 +139,14 @@ func (t *Table) Import(st State, now time.Time, grace time.Duration) {
 }
 
 func (t *Table) importUser(u *user, st UserState, now time.Time, grace time.Duration) {
-	u.until, u.back, u.leaving = after(st.Lease, now), after(st.Back, now), st.Leaving
+	u.until, u.back, u.leaving = after(st.Lease, t.moment(now)), after(st.Back, t.moment(now)), st.Leaving
 	if u.open == nil && st.Open && !u.leaving {
-		u.back = later(u.back, now.Add(t.linger+grace))
-		u.until = later(u.until, u.back)
+		u.back = max(u.back, t.moment(now.Add(t.linger+grace)))
+		u.until = max(u.until, u.back)
 	}
 	switch {
 	case st.Last == IsClosed:
-		u.last = &Ticket{closed: true}
+		u.last = &t.ended
 	case st.Last == IsOpen && u.last == nil: // the newest stream was not handed over
 		u.last = u.open
 	}

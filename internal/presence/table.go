@@ -9,6 +9,7 @@ package presence
 
 import (
 	"container/heap"
+	"math"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 // Table holds all users of one node. Make one with [New].
 type Table struct {
 	linger time.Duration
+	start  time.Time // of its clock, the first time that it was given; guarded by mu
 
 	mu    lockorder.Mutex[lockorder.Leaf]
 	rooms map[string]*room
@@ -26,27 +28,44 @@ type Table struct {
 	placesUntil time.Time // how long room.places counts; zero = there are none
 
 	changes map[string]map[string]change // by room and client id; nil if the table is not journaled
+	ended   Ticket                       // stands for all streams that have ended
 }
 
 type room struct {
 	name   string
 	named  map[string]*user // by client id
-	anon   map[*Ticket]struct{}
-	places int // places kept for streams without client id, see OpenAgain
+	anon   int              // streams without client id
+	places int              // places kept for such streams, see OpenAgain
 }
 
 // user is one client id in one room. It exists while it is counted.
 type user struct {
 	room  *room
 	id    string
-	open  *Ticket   // its open streams, linked
-	last  *Ticket   // its newest stream, open or not; nil if it was renewed after that had ended
-	until time.Time // when its lease ends
-	back  time.Time // until when a client whose stream has ended may reconnect
+	open  *Ticket // its open streams, linked
+	last  *Ticket // its newest stream, Table.ended if that has ended; nil if it was renewed after that
+	until moment  // when its lease ends
+	back  moment  // until when a client whose stream has ended may reconnect
 	// leaving is set when the user said goodbye for the end of its lease, see [Table.LeaveBy].
 	leaving bool
 	index   int32 // in Table.due, -1 if it is not there
 }
+
+// moment is a time on the clock of a table. A user has two of them, and a time.Time is three times as large.
+type moment time.Duration
+
+// never is before all other moments.
+const never = math.MinInt64
+
+// moment returns the moment of a time. The caller holds t.mu.
+func (t *Table) moment(at time.Time) moment {
+	if t.start.IsZero() {
+		t.start = at
+	}
+	return moment(at.Sub(t.start))
+}
+
+func (t *Table) time(m moment) time.Time { return t.start.Add(time.Duration(m)) }
 
 // Ticket is one open stream in the table. Release it with [Table.Close].
 type Ticket struct {
@@ -60,6 +79,8 @@ type Ticket struct {
 
 // Stream is what a ticket stands for.
 type Stream interface {
+	// Ticket returns where the table keeps its part of the stream, so that a stream is one object.
+	Ticket() *Ticket
 	// Left is called when the user of the stream said goodbye or expired. The user is not counted any more, and the
 	// stream should end. Left is called without any lock, from the caller of the table, and must not wait.
 	Left()
@@ -68,7 +89,7 @@ type Stream interface {
 // New returns an empty table. linger is how long a client id stays counted after its last stream closed without a
 // goodbye, 0 or more.
 func New(linger time.Duration) *Table {
-	return &Table{linger: linger, rooms: make(map[string]*room)}
+	return &Table{linger: linger, rooms: make(map[string]*room), ended: Ticket{closed: true}}
 }
 
 func (t *Table) room(name string) *room {
@@ -85,7 +106,7 @@ func (t *Table) user(r *room, id string) *user {
 	u := r.named[id]
 	if u == nil {
 		t.note(r.name, id, true)
-		u = &user{room: r, id: strings.Clone(id), index: -1} // id may be a substring of a long request
+		u = &user{room: r, id: strings.Clone(id), until: never, back: never, index: -1} // id may be a substring of a long request
 		if r.named == nil {
 			r.named = make(map[string]*user)
 		}
@@ -103,7 +124,7 @@ func (t *Table) find(name, id string) *user {
 }
 
 func (t *Table) dropIfEmpty(r *room) {
-	if len(r.named) == 0 && len(r.anon) == 0 && r.places == 0 {
+	if len(r.named) == 0 && r.anon == 0 && r.places == 0 {
 		delete(t.rooms, r.name)
 	}
 }
@@ -117,12 +138,10 @@ func (t *Table) Open(name, id string, s Stream) *Ticket {
 
 func (t *Table) open(name, id string, s Stream) *Ticket {
 	r := t.room(name)
-	k := &Ticket{room: r, stream: s}
+	k := s.Ticket()
+	*k = Ticket{room: r, stream: s}
 	if id == "" {
-		if r.anon == nil {
-			r.anon = make(map[*Ticket]struct{})
-		}
-		r.anon[k] = struct{}{}
+		r.anon++
 		return k
 	}
 	u := t.user(r, id)
@@ -144,7 +163,7 @@ func (t *Table) Lease(k *Ticket, until time.Time) {
 	}
 	k.leased = true
 	if !u.leaving {
-		t.setLease(u, later(u.until, until))
+		t.setLease(u, max(u.until, t.moment(until)))
 	}
 }
 
@@ -158,7 +177,7 @@ func (t *Table) Returned(k *Ticket) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if k.user != nil {
-		k.user.back = time.Time{}
+		k.user.back = never
 	}
 }
 
@@ -173,7 +192,7 @@ func (t *Table) CloseFor(k *Ticket, now time.Time, longer time.Duration) {
 	k.closed = true
 	u := k.user
 	if u == nil {
-		delete(k.room.anon, k)
+		k.room.anon--
 		t.dropIfEmpty(k.room)
 		return
 	}
@@ -186,27 +205,29 @@ func (t *Table) CloseFor(k *Ticket, now time.Time, longer time.Duration) {
 	if u.room.named[u.id] != u {
 		return // it has left or expired
 	}
-	k.stream = nil
+	if u.last == k {
+		u.last = &t.ended // the table keeps nothing of the stream
+	}
 	if u.leaving {
 		return // no matter what ends now, the user has said when it leaves
 	}
-	u.back = later(u.back, now.Add(t.linger+longer))
+	u.back = max(u.back, t.moment(now.Add(t.linger+longer)))
 	switch {
 	case u.open == nil:
 		until := u.back
 		if u.last == nil {
 			// Another tab has renewed the lease since the newest stream ended. So it does not matter that this older
 			// stream has ended too, and that the table hears of it only now.
-			until = later(u.until, until)
+			until = max(u.until, until)
 		}
 		// In all other cases this also shortens a longer lease, because the stream is known to have ended.
 		t.setLease(u, until)
-		if !until.After(now) {
+		if until <= t.moment(now) {
 			t.remove(u)
 		}
 	case !u.proven():
 		// The streams that are left prove nothing, and their lease may have expired in the meantime.
-		t.setLease(u, later(u.until, u.back))
+		t.setLease(u, max(u.until, u.back))
 	}
 }
 
@@ -228,13 +249,6 @@ func (u *user) streams() []Stream {
 	return open
 }
 
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
 // Renew counts the client id at least until the given time, even if it was not counted before, but not beyond a goodbye
 // that [Table.LeaveBy] has for it, because a renewal may arrive after a goodbye that was sent later. It returns its
 // open streams.
@@ -242,11 +256,11 @@ func (t *Table) Renew(name, id string, until time.Time) []Stream {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	u := t.user(t.room(name), id)
-	if u.last != nil && u.last.closed {
+	if u.last == &t.ended {
 		u.last = nil
 	}
 	if !u.leaving {
-		t.setLease(u, later(u.until, until))
+		t.setLease(u, max(u.until, t.moment(until)))
 	}
 	return u.streams()
 }
@@ -275,11 +289,12 @@ func (t *Table) LeaveBy(name, id string, at time.Time) {
 	if u == nil {
 		return
 	}
-	if (u.leaving || !u.proven()) && u.until.Before(at) {
-		at = u.until // it expires before that anyway
+	leaves := t.moment(at)
+	if u.leaving || !u.proven() {
+		leaves = min(leaves, u.until) // it may expire before that anyway
 	}
 	u.leaving = true
-	t.setLease(u, at)
+	t.setLease(u, leaves)
 }
 
 // Leases returns how many users have a lease or are in their grace period. Such users may be there without a stream.
@@ -300,7 +315,7 @@ func (t *Table) Count(name string) int {
 	return t.count(r)
 }
 
-func (t *Table) count(r *room) int { return len(r.named) + len(r.anon) + r.places }
+func (t *Table) count(r *room) int { return len(r.named) + r.anon + r.places }
 
 // Has reports whether the room counts the client id.
 func (t *Table) Has(name, id string) bool {

@@ -87,12 +87,13 @@ func (s *Sealer) aead(keep bool) cipher.AEAD {
 	return aead
 }
 
+// become does not keep a pointer to b, because then each record would allocate one.
 func (s *Sealer) become(b busy) {
 	switch {
 	case b.kept == nil && b.rest == nil:
 		s.busy = nil
 	case s.busy == nil:
-		s.busy = &b
+		s.busy = &busy{b.kept, b.rest}
 	default:
 		*s.busy = b
 	}

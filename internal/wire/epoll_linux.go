@@ -13,7 +13,7 @@ import (
 )
 
 // Epoll writes to the clients of HTTP/1.x, plain or with TLS 1.3. It has GOMAXPROCS loops. Each loop is one goroutine
-// with one epoll set. A client costs a descriptor and two small structs. An idle client costs no goroutine, no buffer
+// with one epoll set. A client costs a descriptor and a small struct. An idle client costs no goroutine, no buffer
 // and no timer.
 type Epoll struct {
 	loops []*loop
@@ -22,8 +22,13 @@ type Epoll struct {
 	wait  sync.WaitGroup
 }
 
-// Owner is notified when a stream has ended. The loop calls Done once, and serves no other stream until Done returns.
-type Owner interface{ Done(Reason) }
+// Owner is the whole of a stream.
+type Owner interface {
+	// Conn returns where the loop keeps its part of the stream, so that a stream is one object.
+	Conn() *Conn
+	// Done is called once, when the stream has ended. The loop serves no other stream until Done returns.
+	Done(Reason)
+}
 
 // NewEpoll starts the loops. [Epoll.Close] ends them. heartbeat is the longest silence on a stream, more than 0. With
 // uring, one system call serves many clients where the kernel lets this process do so.
@@ -81,16 +86,17 @@ type Conn struct {
 // Take writes sub's events to the socket until the client has left or [Conn.End] was called. Then it notifies owner.
 // Take owns the socket from now on. With push a comment follows each last event, see [Push].
 func (e *Epoll) Take(s Socket, sub *hub.Sub, push bool, owner Owner) *Conn {
-	l := e.pick()
-	l.load.Add(1)
-	c := &Conn{loop: l, fd: int32(s.fd), tls: s.tls, sub: *sub, push: push, owner: owner}
-	l.take(c)
+	c := owner.Conn()
+	*c = Conn{fd: int32(s.fd), tls: s.tls, sub: *sub, push: push, owner: owner}
+	e.pick().take(c)
 	return c
 }
 
 func (c *Conn) socket() Socket { return Socket{int(c.fd), c.tls} }
 
 func (l *loop) take(c *Conn) {
+	c.loop = l
+	l.load.Add(1)
 	l.post(func() {
 		if l.over { // Close has cut the others
 			c.socket().Close()

@@ -21,6 +21,8 @@ import (
 // owner is notified by the loop.
 type owner chan wire.Reason
 
+func (owner) Conn() *wire.Conn { return new(wire.Conn) }
+
 func (o owner) Done(r wire.Reason) { o <- r }
 
 // pair returns both ends of a loopback connection, the server's end as a socket.

@@ -17,8 +17,11 @@ type Epoll struct{}
 // Conn is for Linux only.
 type Conn struct{}
 
-// Owner is notified when a stream has ended.
-type Owner interface{ Done(Reason) }
+// Owner is the whole of a stream.
+type Owner interface {
+	Conn() *Conn
+	Done(Reason)
+}
 
 // NewEpoll returns [errors.ErrUnsupported].
 func NewEpoll(time.Duration, bool) (*Epoll, error) { return nil, errors.ErrUnsupported }

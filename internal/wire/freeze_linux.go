@@ -94,10 +94,9 @@ func (e *Epoll) Resume(fd int, room *hub.Room, st ConnState, owner Owner) (*Conn
 			return nil, err
 		}
 	}
-	l := e.pick()
-	l.load.Add(1)
-	c := &Conn{
-		loop: l, fd: int32(fd), tls: sealer, sub: *room.Resume(st.Sub), owner: owner,
+	l, c := e.pick(), owner.Conn()
+	*c = Conn{
+		fd: int32(fd), tls: sealer, sub: *room.Resume(st.Sub), owner: owner,
 		push: st.Push, pushing: st.Due, event: time.Since(l.start) - st.Last,
 		over: st.Sub.Over, ping: st.Ping, end: st.End, retry: st.Retry,
 	}

@@ -226,6 +226,8 @@ func TestCloseFrozen(t *testing.T) {
 // slow holds the loop up in Done.
 type slow struct{ called, goOn chan struct{} }
 
+func (slow) Conn() *wire.Conn { return new(wire.Conn) }
+
 func (s slow) Done(wire.Reason) { s.called <- struct{}{}; <-s.goOn }
 
 func newSlow() slow { return slow{make(chan struct{}, 1), make(chan struct{})} }

@@ -58,6 +58,8 @@ type taken struct {
 }
 
 // Done is called by the writer.
+func (s *taken) Conn() *wire.Conn { return new(wire.Conn) }
+
 func (s *taken) Done(r wire.Reason) {
 	if s.ends.Add(1) == 1 {
 		s.reason <- r

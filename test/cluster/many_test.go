@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"headcount/internal/engine"
 	"headcount/test/rig"
 )
 
@@ -45,7 +46,7 @@ func TestManyRoomsAtOnce(t *testing.T) {
 				room := fmt.Sprintf("room %d", i)
 				n.engine.Hub().Open(room)
 				for j := range each {
-					n.engine.Users().Open(room, fmt.Sprintf("client-%d-%d-%d", at, i, j), nobody{})
+					n.engine.Users().Open(room, fmt.Sprintf("client-%d-%d-%d", at, i, j), new(engine.Stream))
 				}
 				n.cluster.Changed(room)
 			}
@@ -69,11 +70,6 @@ func TestManyRoomsAtOnce(t *testing.T) {
 	rig.Wait(t, time.Minute, "all nodes agree again", agree)
 	t.Logf("NATS was away: agreed after %v, %d consumers", time.Since(begin), made.Load())
 }
-
-// nobody is a reader that does not exist.
-type nobody struct{}
-
-func (nobody) Left() {}
 
 // consumersMade counts the consumers that NATS makes from now on.
 func consumersMade(t *testing.T, url string) *atomic.Int64 {

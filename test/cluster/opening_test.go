@@ -254,7 +254,7 @@ func TestLargeSet(t *testing.T) {
 	h := a.engine.Hub().Open("lobby")
 	defer a.engine.Hub().Close(h)
 	for i := range users {
-		a.engine.Users().Open("lobby", fmt.Sprintf("client-%06d", i), nobody{})
+		a.engine.Users().Open("lobby", fmt.Sprintf("client-%06d", i), new(engine.Stream))
 	}
 	before, _ := n.traffic(t)
 	a.cluster.Changed("lobby")

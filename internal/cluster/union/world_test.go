@@ -84,6 +84,8 @@ type quiet struct{}
 
 func (quiet) Left() {}
 
+func (quiet) Ticket() *presence.Ticket { return new(presence.Ticket) }
+
 func newWorld(t *rapid.T) *world {
 	w := &world{
 		T: t, random: rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0)), now: time.Unix(1e9, 0),

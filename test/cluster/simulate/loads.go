@@ -213,3 +213,10 @@ func (w *world) alive(users int, lasting time.Duration) error {
 	fmt.Printf("  until the user's node has answered: median %v, p99 %v; %d of %d were not found\n", times[len(times)/2], times[len(times)*99/100], lost, signs)
 	return nil
 }
+
+// nobody is a reader that does not exist.
+type nobody struct{}
+
+func (nobody) Left() {}
+
+func (nobody) Ticket() *presence.Ticket { return new(presence.Ticket) }

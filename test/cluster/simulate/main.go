@@ -262,8 +262,3 @@ func until(deadline time.Duration, ok func() bool) error {
 }
 
 func since(t time.Time) time.Duration { return time.Since(t).Round(time.Millisecond) }
-
-// nobody is a reader that does not exist.
-type nobody struct{}
-
-func (nobody) Left() {}
