@@ -20,24 +20,7 @@ type lease struct {
 
 func newLease(named, voluntary bool) *lease {
 	now := time.Now()
-	return &lease{named: named, voluntary: voluntary, opened: now, pinged: now}
-}
-
-// startLease applies the rules of leases to a stream until it is closed.
-func (e *Engine) startLease(st *Stream) {
-	if !st.lease.voluntary {
-		e.users.Lease(&st.ticket, st.lease.opened.Add(confirmWithin+returnWithin))
-	}
-	e.streams.lease(st)
-	e.wakeExpiry()
-}
-
-// lease adds a stream to those that are pinged.
-func (r *registry) lease(st *Stream) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	st.lease.strict = !st.lease.voluntary
-	r.leased[st] = struct{}{}
+	return &lease{named: named, voluntary: voluntary, strict: !voluntary, opened: now, pinged: now}
 }
 
 // minLeases is how many users may be counted by a lease alone, at least.
@@ -173,8 +156,10 @@ func (e *Engine) tendLeases(now time.Time) {
 func (r *registry) postpone(d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for st := range r.leased {
-		st.lease.opened = st.lease.opened.Add(d)
+	for _, st := range r.streams {
+		if st.lease != nil {
+			st.lease.opened = st.lease.opened.Add(d)
+		}
 	}
 }
 
@@ -189,9 +174,10 @@ type dueLeases struct {
 func (r *registry) dueLeases(now time.Time, maxAge time.Duration) (due dueLeases) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for st := range r.leased {
+	for _, st := range r.streams {
 		l := st.lease
 		switch {
+		case l == nil:
 		case !l.named:
 			if now.Sub(l.opened) >= maxAge {
 				due.old = append(due.old, st)

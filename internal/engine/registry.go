@@ -15,8 +15,7 @@ type registry struct {
 	maxStreams, maxPerIP int // 0 = no limit
 
 	mu         lockorder.Mutex[lockorder.Leaf]
-	streams    []*Stream // the order does not matter
-	leased     map[*Stream]struct{}
+	streams    []*Stream             // the order does not matter
 	conns      map[*Stream]io.Closer // what cut closes
 	perAddress map[unique.Handle[netip.Prefix]]int
 	draining   bool
@@ -27,7 +26,6 @@ type registry struct {
 func newRegistry(maxStreams, maxPerIP int) *registry {
 	return &registry{
 		maxStreams: maxStreams, maxPerIP: maxPerIP,
-		leased:     make(map[*Stream]struct{}),
 		conns:      make(map[*Stream]io.Closer),
 		perAddress: make(map[unique.Handle[netip.Prefix]]int),
 		idle:       make(chan struct{}),
@@ -62,9 +60,6 @@ func (r *registry) readmit(st *Stream) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.add(st)
-	if st.lease != nil {
-		r.leased[st] = struct{}{}
-	}
 }
 
 // release removes the stream, and reports whether the server is stopping.
@@ -75,7 +70,6 @@ func (r *registry) release(st *Stream) (draining bool) {
 	r.streams[st.index], r.streams[last].index = r.streams[last], st.index
 	r.streams[last] = nil
 	r.streams = r.streams[:last]
-	delete(r.leased, st)
 	delete(r.conns, st)
 	if r.perAddress[st.address]--; r.perAddress[st.address] == 0 {
 		delete(r.perAddress, st.address)

@@ -130,8 +130,9 @@ func (e *Engine) Subscribe(ctx context.Context, want Request) (*Stream, error) {
 	st.count(user)
 	e.node.Changed(want.Room) // the other nodes get the change while this subscriber still waits
 	e.node.Await(ctx, want.Room, want.Cursor)
-	if st.lease != nil {
-		e.startLease(st)
+	if st.lease != nil && !st.lease.voluntary {
+		e.users.Lease(&st.ticket, st.lease.opened.Add(confirmWithin+returnWithin))
+		e.wakeExpiry()
 	}
 	if want.Poll {
 		e.users.Returned(&st.ticket)
