@@ -142,3 +142,12 @@ func TestManyGoodbyes(t *testing.T) {
 		}
 	}
 }
+
+// No verb prints what a stream holds, because the keys of its connection are part of it.
+func TestPrintedStream(t *testing.T) {
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
+		if got := fmt.Sprintf(verb, &Stream{}); len(got) > len("[stream 0x0123456789abcdef]") {
+			t.Errorf("got %s for %s", got, verb)
+		}
+	}
+}
