@@ -44,7 +44,8 @@ func ReadSnapshot(state []byte, streams []int) (*Snapshot, error) {
 // Freeze stops reading, writing and counting, and returns what another process needs to continue. Requests wait.
 // Streams over HTTP/2, and others that [net/http] writes, are not handed over. The server tells their clients to
 // reconnect, and they get a grace period in the other process. Call [Server.Thaw] or [Server.Release] within a few
-// seconds. Freeze returns an error if some request did not end within 3 s. The server then continues as before.
+// seconds. Freeze returns an error if some request did not end within 3 s, or if the server is frozen. Nothing has changed
+// then.
 func (s *Server) Freeze() (*Snapshot, error) {
 	snapshot, err := s.engine.Freeze()
 	if err != nil {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -94,9 +95,12 @@ const freezeTime = 3 * time.Second
 
 // Freeze stops reading, writing and counting, and returns what another process needs to continue. Streams that net/http
 // writes are not handed over. Their users get a grace period in the other process. Call [Engine.Thaw] to resume here,
-// or [Engine.Release] after another process has taken over. An error says that some work did not end in time, and
-// nothing has changed.
+// or [Engine.Release] after another process has taken over. An error says that some work did not end in time, or that
+// the engine is frozen, and nothing has changed.
 func (e *Engine) Freeze() (*Snapshot, error) {
+	if e.freezer.isFrozen() {
+		return nil, errors.New("it is frozen; call Thaw first")
+	}
 	if !e.freezer.freeze(freezeTime) {
 		return nil, fmt.Errorf("a request is not done after %v; try again", freezeTime)
 	}

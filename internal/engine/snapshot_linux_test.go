@@ -116,6 +116,18 @@ func (p *process) freeze(t *testing.T) *engine.Snapshot {
 // next returns the process that takes over from p with the bytes of the snapshot.
 func (p *process) next(t *testing.T, opt engine.Options, streams bool) *process {
 	t.Helper()
+	n := p.resumed(t, opt, streams)
+	if err := p.Release(t.Context()); err != nil {
+		t.Errorf("release: %v", err)
+	}
+	p.stop()
+	n.Thaw()
+	return n
+}
+
+// resumed freezes p and returns a process with the same state, which is frozen too.
+func (p *process) resumed(t *testing.T, opt engine.Options, streams bool) *process {
+	t.Helper()
 	s := p.freeze(t)
 	state, err := s.Bytes()
 	if err != nil {
@@ -138,13 +150,7 @@ func (p *process) next(t *testing.T, opt engine.Options, streams bool) *process 
 	if opt.Resume.Users() != s.Users() || opt.Resume.Node() != s.Node() || !opt.Resume.Written().Equal(s.Written().Round(0)) {
 		t.Errorf("read %d users of %s at %v, want %d of %s at %v", opt.Resume.Users(), opt.Resume.Node(), opt.Resume.Written(), s.Users(), s.Node(), s.Written())
 	}
-	n := start(t, opt)
-	if err := p.Release(t.Context()); err != nil {
-		t.Errorf("release: %v", err)
-	}
-	p.stop()
-	n.Thaw()
-	return n
+	return start(t, opt)
 }
 
 func (p *process) emit(t *testing.T, data, key string) string {
@@ -229,6 +235,23 @@ func TestThaw(t *testing.T) {
 	r.until("n 1")
 	p.subscribe(t, engine.Request{}).until("user count 2")
 	r.until("user count 2")
+}
+
+// A process that has taken over the streams can be given up before it is thawed, and the first one goes on.
+func TestGiveUp(t *testing.T) {
+	p := start(t, engine.Options{})
+	r := p.subscribe(t, engine.Request{})
+	next := p.resumed(t, engine.Options{}, true)
+	if _, err := next.Freeze(); err == nil {
+		t.Error("a frozen engine can be frozen, want an error")
+	}
+	if err := next.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+	next.stop()
+	p.Thaw()
+	p.emit(t, "1", "")
+	r.until("n 1")
 }
 
 // After another process has taken over, this one refuses requests.

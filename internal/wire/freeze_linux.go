@@ -2,6 +2,7 @@ package wire
 
 import (
 	"iter"
+	"slices"
 	"sync"
 	"time"
 
@@ -52,11 +53,14 @@ func (l *loop) stand(h *halt) bool {
 	return !l.closed
 }
 
-// Streams returns the streams of frozen loops.
+// Streams returns the streams of frozen loops, also those that were taken meanwhile.
 func (e *Epoll) Streams() iter.Seq[*Conn] {
 	return func(yield func(*Conn) bool) {
 		for _, l := range e.loops {
-			for _, c := range l.conns {
+			l.mu.Lock()
+			joined := slices.Clone(l.joined)
+			l.mu.Unlock()
+			for _, c := range slices.Concat(l.conns, joined) {
 				if c != nil && !yield(c) {
 					return
 				}
