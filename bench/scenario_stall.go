@@ -17,7 +17,8 @@ func stallScenario() scenario {
 			{key: "before", title: "p99 of the others before", unit: "ms"},
 			{key: "p99", title: "p99 with the stalled", unit: "ms", ratio: true},
 			{key: "factor", title: "factor", unit: ""},
-			{key: "memory", title: "memory growth", unit: "MB", ratio: true},
+			{key: "control", title: "memory growth before", unit: "MB"},
+			{key: "memory", title: "memory growth with the stalled", unit: "MB", ratio: true},
 			{key: "whole", title: "stalled, later: had all", unit: ""},
 			{key: "told", title: "were told of a gap", unit: ""},
 			{key: "closed", title: "were closed", unit: ""},
@@ -34,8 +35,9 @@ const (
 	smallReceive = 4 << 10
 )
 
-// stall measures latency, lets a tenth of the streams stop reading, sends until their buffers are full, measures the
-// latency of the others again, and then has the stalled read on: what do they learn of what they missed?
+// stall sends what fills the buffers of a reader that stalls, and measures the latency. A tenth of the streams then
+// stop reading, and it does the same again, so that both memory growths are for the same events. Then it has the
+// stalled read on: what do they learn of what they missed?
 func stall(ctx context.Context, t *trial) error {
 	stalled := t.streams / 10
 	healthy := t.streams - stalled
@@ -47,7 +49,8 @@ func stall(ctx context.Context, t *trial) error {
 	if err != nil || !r.Done {
 		return errors.Join(err, t.unfinished("only %d of %d streams open", r.Open, t.streams))
 	}
-	if err := t.settle(time.Second); err != nil {
+	// Until then, servers give back what the opening of streams has taken.
+	if err := t.settle(3 * time.Second); err != nil {
 		return err
 	}
 	if _, err := t.load.Do(load.Command{Do: "reset", N: 0}); err != nil {
@@ -56,38 +59,23 @@ func stall(ctx context.Context, t *trial) error {
 	if _, err := t.emitAll(ctx, 3, t.streams, eventSize); err != nil { // warm up
 		return err
 	}
-	if share, err := t.emitAll(ctx, smallEvents, t.streams, eventSize); err != nil || share < 1 {
+	if share, err := t.fill(ctx, t.streams, "control"); err != nil || share < 1 {
 		return errors.Join(err, t.unfinished("%.1f %% delivered before any stalled", 100*share))
 	}
 	t.set("before", milliseconds(t.last.P99))
-	memory, err := t.server.memory()
-	if err != nil {
-		return err
-	}
 
 	if _, err := t.load.Do(load.Command{Do: "stall"}); err != nil {
 		return err
 	}
-	share, err := t.emitAll(ctx, largeEvents, healthy, largeSize)
+	share, err := t.fill(ctx, healthy, "memory")
 	if err != nil {
 		return err
 	}
-	if share == 1 {
-		if share, err = t.emitAll(ctx, smallEvents, healthy, eventSize); err != nil {
-			return err
-		}
+	blocked := share < 1
+	if !blocked {
 		t.set("p99", milliseconds(t.last.P99))
 		t.set("factor", t.figures["p99"]/t.figures["before"])
-	}
-	memoryAfter, err := t.server.memory()
-	if err != nil {
-		return err
-	}
-	t.set("memory", float64(memoryAfter-memory)/1e6)
-	blocked := share < 1
-	if blocked {
-		delete(t.figures, "p99")
-		delete(t.figures, "factor")
+	} else {
 		t.remark = fmt.Sprintf("the others got %.1f %%, then nothing for %v", 100*share, publishLimit)
 	}
 
@@ -106,6 +94,24 @@ func stall(ctx context.Context, t *trial) error {
 		}
 	}
 	return t.fates()
+}
+
+// fill sends the large events and then the small ones, and takes down under key how much memory grows meanwhile. It says
+// which share of the deliveries that were due has come.
+func (t *trial) fill(ctx context.Context, readers int, key string) (share float64, err error) {
+	before, err := t.server.memory()
+	if err != nil {
+		return 0, err
+	}
+	if share, err = t.emitAll(ctx, largeEvents, readers, largeSize); err == nil && share == 1 {
+		share, err = t.emitAll(ctx, smallEvents, readers, eventSize)
+	}
+	if err != nil {
+		return 0, err
+	}
+	after, err := t.server.memory()
+	t.set(key, float64(after-before)/1e6)
+	return share, err
 }
 
 // fates takes down what the stalled streams know of all the events that the server has accepted.
