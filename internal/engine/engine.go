@@ -290,11 +290,11 @@ func (e *Engine) CountNow(room string) int { return e.node.Changed(room) }
 
 // Count returns how many users a room has on all nodes. It may ask the other nodes. It waits while the engine is frozen.
 func (e *Engine) Count(ctx context.Context, room string) (int, error) {
+	waitFor(ctx, e.catching.done) // ends also if the next process takes over meanwhile
 	if !e.freezer.enter() {
 		return 0, moved()
 	}
 	e.freezer.leave() // the answer may take a while, and changes nothing
-	waitFor(ctx, e.catching.done)
 	return e.node.Count(ctx, room), nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 	"unique"
 
@@ -112,8 +113,11 @@ func (e *Engine) Freeze() (*Snapshot, error) {
 	if a, ok := e.node.(*alone); ok {
 		s.saved.Keys = a.keys.export()
 	}
+	if !e.catching.over() {
+		s.saved.Nodes = slices.Clone(e.catching.nodes) // not all of them have been heard since the last handover
+	}
 	for _, node := range e.node.Nodes() {
-		if !node.Self {
+		if !node.Self && !slices.Contains(s.saved.Nodes, node.Name) {
 			s.saved.Nodes = append(s.saved.Nodes, node.Name)
 		}
 	}
