@@ -29,8 +29,8 @@ Watch a room:
   Events go to standard output, messages to standard error. Ctrl-C ends.
   With -json each line is {"event":…,"data":…,"id":…,"room":…}.
   The client reconnects by itself, and polls where streams do not arrive. It ends with status 1
-  where waiting cannot help: the server refuses, nobody knows the address, or one side speaks TLS
-  and the other does not.
+  where waiting cannot help: the server refuses, the host name does not exist, or one side speaks
+  TLS and the other does not.
 
 Send events:
 -room

@@ -47,6 +47,9 @@ func TestRedirectToTLS(t *testing.T) {
 		{"doctor", "doctor -silence 1s " + plain.URL, 0, "HTTP/2 (ALPN h2) here, HTTP/1.1 at the", ""},
 		{"watch without TLS", "watch http" + strings.TrimPrefix(secure.URL, "https"), 1, "", "the server speaks TLS only; use https:// instead of http://"},
 		{"emit without TLS", "emit http" + strings.TrimPrefix(secure.URL, "https") + " news hi", 1, "", "the server speaks TLS only; use https:// instead of http://"},
+		{"doctor without TLS", "doctor http" + strings.TrimPrefix(secure.URL, "https"), 1, "Use https://. Try: client doctor " + secure.URL, ""},
+		{"doctor with TLS", "doctor https" + strings.TrimPrefix(server, "http"), 1, "Use http://. Try: client doctor " + server, ""},
+		{"doctor of another name", "doctor " + strings.Replace(secure.URL, "127.0.0.1", "localhost", 1), 1, "Use the host name that its certificate is for", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

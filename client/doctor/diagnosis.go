@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"mime"
@@ -36,7 +37,7 @@ const noProbes = "the server does not answer the doctor's probes"
 func diagnosePath(f *facts) []finding {
 	p := f.path
 	if p.err != nil {
-		return []finding{{nameReachable, isFailed, remote.Reason(p.err), fmt.Sprintf(adviceReach, p.url)}}
+		return []finding{{nameReachable, isFailed, remote.Reason(p.err), adviceOnFailure(p.url, p.err)}}
 	}
 	text := "it answers in " + span(p.roundTrip)
 	if p.moved != "" {
@@ -64,6 +65,23 @@ func diagnosePath(f *facts) []finding {
 		version += ", through a proxy that says so"
 	}
 	return []finding{{nameReachable, isOK, text, ""}, {nameVersion, isOK, version, ""}}
+}
+
+// adviceOnFailure returns what to do if there is no answer. The page cannot see why, so it always says adviceReach.
+func adviceOnFailure(url string, err error) string {
+	var refused *remote.Refusal
+	var certificate *tls.CertificateVerificationError
+	scheme, rest, _ := strings.Cut(url, "://")
+	switch {
+	case errors.As(err, &refused) && refused.WantsTLS:
+		return "Use https://. Try: client doctor https://" + rest
+	case errors.Is(err, http.ErrSchemeMismatch) && scheme == "https":
+		return "Use http://. Try: client doctor http://" + rest
+	case errors.As(err, &certificate):
+		return "The server answers. Use the host name that its certificate is for, renew the certificate, or make this machine trust the" +
+			" authority that signed it (on Linux: SSL_CERT_FILE=FILE client doctor " + url + ")."
+	}
+	return fmt.Sprintf(adviceReach, url)
 }
 
 // nameOf returns a readable name of a version of HTTP.

@@ -263,6 +263,11 @@ func (d *doctor) count(ctx context.Context, room string) (int, error) {
 		return 0, err
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		if refused := remote.NewRefusal(resp); refused.WantsTLS {
+			return 0, refused
+		}
+	}
 	var answer struct{ Users *int }
 	if resp.StatusCode != http.StatusOK || json.NewDecoder(resp.Body).Decode(&answer) != nil || answer.Users == nil {
 		return 0, &remote.Refusal{Why: "it answers GET /count with " + strconv.Itoa(resp.StatusCode) + "; is it a headcount server?"}

@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -179,6 +181,38 @@ func TestEmitRefused(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A host name that does not exist ends emit only before the first accepted event. Later DNS may be away.
+func TestEmitNoSuchHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(func(_ int, w http.ResponseWriter) { accept(w) })
+		defer s.close()
+		transport := s.Server.HTTP.Transport.(*http.Transport)
+		dial := transport.DialContext
+		var known atomic.Bool
+		transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if known.Load() {
+				return dial(ctx, network, addr)
+			}
+			return nil, &net.DNSError{Err: "no such host", Name: "headcount.test", IsNotFound: true}
+		}
+		begin := time.Now()
+		err := s.Text(t.Context(), []byte("1"))
+		if want := "event not accepted: the host name headcount.test does not exist"; err == nil || err.Error() != want || time.Since(begin) > 0 {
+			t.Errorf("got error %v after %v, want %q at once", err, time.Since(begin), want)
+		}
+		known.Store(true)
+		if err := s.Text(t.Context(), []byte("2")); err != nil {
+			t.Error(err)
+		}
+		known.Store(false)
+		s.Server.Reset()
+		time.AfterFunc(5*time.Second, func() { known.Store(true) })
+		if err := s.Text(t.Context(), []byte("3")); err != nil {
+			t.Errorf("got error %v, want that the event is sent again", err)
+		}
+	})
 }
 
 // Each line is an event with its own key. It is sent after the previous one was accepted. A refused event is the last

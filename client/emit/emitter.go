@@ -59,7 +59,8 @@ type Emitter struct {
 	// Quoted is called for the first text that looks like JSON but is not valid, and so was sent as a string.
 	Quoted func(err error)
 
-	quoted bool
+	quoted   bool
+	accepted bool // the server has accepted an event
 }
 
 // Lines emits each line of in until its end, the end of ctx, or the first refused line.
@@ -123,6 +124,7 @@ func (e *Emitter) emit(ctx context.Context, data json.RawMessage) error {
 		answer, err := e.post(ctx, key, body.Bytes())
 		switch {
 		case err == nil:
+			e.accepted = true
 			e.Accepted()
 			return e.print(answer)
 		case ctx.Err() != nil:
@@ -133,7 +135,7 @@ func (e *Emitter) emit(ctx context.Context, data json.RawMessage) error {
 		if errors.As(err, &refusal) {
 			after = refusal.After
 		}
-		if !retries(err) {
+		if first := !e.accepted && failures == 0; !retries(err) || first && remote.NoSuchHost(err) {
 			return fmt.Errorf("event not accepted: %s", remote.Reason(err))
 		}
 		wait := retry.Delay(retryBase, failures, after, mathrand.Float64())

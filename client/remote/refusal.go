@@ -83,9 +83,15 @@ func CheckStream(resp *http.Response, plain bool) error {
 	return &Refusal{Why: fmt.Sprintf("it answers with %q, not with events; is it a headcount server?", kind)}
 }
 
+// NoSuchHost reports whether the host name does not exist, as far as this machine knows. That may be temporary, but at
+// the first attempt it is most likely a mistake of the user.
+func NoSuchHost(err error) bool {
+	var dns *net.DNSError
+	return errors.As(err, &dns) && dns.IsNotFound && !dns.IsTemporary
+}
+
 // Waiting reports whether the same request may succeed later. It cannot if the server itself refuses it. Before the
-// first success, it cannot either if the host name is unknown, if only one side uses TLS, or if the certificate is
-// invalid.
+// first success, it cannot either if only one side uses TLS, or if the certificate is invalid.
 func Waiting(err error, worked bool) bool {
 	var refused *Refusal
 	var certificate *tls.CertificateVerificationError
@@ -106,20 +112,29 @@ func Reason(err error) string {
 		refused   *Refusal
 		dns       *net.DNSError
 		authority x509.UnknownAuthorityError
+		other     x509.HostnameError
+		invalid   x509.CertificateInvalidError
 		system    *os.SyscallError
 		op        *net.OpError
 	)
 	switch {
 	case errors.As(err, &refused):
 		return terminal.OneLine(refused.Why)
+	case NoSuchHost(err):
+		errors.As(err, &dns)
+		return fmt.Sprintf("the host name %s does not exist", terminal.OneLine(dns.Name))
 	case errors.As(err, &dns):
-		return fmt.Sprintf("host %s not found", terminal.OneLine(dns.Name))
+		return fmt.Sprintf("the host name %s cannot be looked up now", terminal.OneLine(dns.Name))
 	case errors.Is(err, context.DeadlineExceeded):
 		return "no answer in time"
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return "the server does not speak TLS; use http:// instead of https://"
 	case errors.As(err, &authority):
 		return "its certificate is signed by an authority that this machine does not know"
+	case errors.As(err, &other):
+		return "its certificate is not for " + terminal.OneLine(other.Host)
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "its certificate has expired or is not valid yet"
 	case errors.As(err, &system):
 		return system.Err.Error()
 	case errors.As(err, &op):

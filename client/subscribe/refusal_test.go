@@ -1,9 +1,13 @@
 package subscribe
 
 import (
+	"context"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,7 +71,7 @@ func TestGivesUp(t *testing.T) {
 		{"the server wants a token", own(401), "401 Unauthorized: this room is private"},
 		{"the server refuses", own(403), "403 Forbidden: this room is private"},
 		{"after it worked", once(own(401)), "401 Unauthorized"},
-		{"nobody knows the address", plain(404, "<html>"), "404 Not Found"},
+		{"nothing is there", plain(404, "<html>"), "404 Not Found"},
 		{"the port speaks TLS", plain(400, "Client sent an HTTP request to an HTTPS server.\n"), "use https://"},
 		{"something refuses", plain(403, "<html>"), ""},
 		{"the address has gone for a moment", once(plain(404, "<html>")), ""},
@@ -89,6 +93,57 @@ func TestGivesUp(t *testing.T) {
 				default:
 					if tt.want != "" {
 						t.Errorf("goes on, want an end with %q", tt.want)
+					}
+				}
+				s.end()
+			})
+		})
+	}
+}
+
+// A host name that does not exist ends the subscription only at the first attempt. Later DNS may be away.
+func TestNoSuchHost(t *testing.T) {
+	unknown := &net.DNSError{Err: "no such host", Name: "headcount.test", IsNotFound: true}
+	tests := []struct {
+		name  string
+		dials []error // of the connections in their order; all later ones succeed
+		ends  bool
+	}{
+		{"at the first attempt", []error{unknown}, true},
+		{"for a moment", []error{&net.DNSError{Err: "server misbehaving", IsNotFound: true, IsTemporary: true}}, false},
+		{"at the second attempt", []error{syscall.ECONNREFUSED, unknown, unknown}, false},
+		{"after it worked", []error{nil, unknown, unknown}, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newScene(func(n int, w *stream) {
+					w.send(hello)
+					if n == 0 {
+						w.cut()
+					}
+					w.hold()
+				})
+				transport := s.Server.HTTP.Transport.(*http.Transport)
+				dial := transport.DialContext
+				var dials atomic.Int32
+				transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+					if n := int(dials.Add(1)) - 1; n < len(tt.dials) && tt.dials[n] != nil {
+						return nil, &net.OpError{Op: "dial", Net: network, Err: tt.dials[n]}
+					}
+					return dial(ctx, network, addr)
+				}
+				s.start()
+				time.Sleep(time.Minute)
+				select {
+				case err := <-s.done:
+					s.done <- nil // end reads it
+					if want := "the host name headcount.test does not exist"; !tt.ends || err == nil || remote.Reason(err) != want {
+						t.Errorf("ended with %v, want %q only at the first attempt", err, want)
+					}
+				default:
+					if tt.ends || len(s.seen("/events")) == 0 {
+						t.Errorf("goes on with %d streams, want an end or streams", len(s.seen("/events")))
 					}
 				}
 				s.end()

@@ -154,7 +154,7 @@ func (s *subscription) step(trials context.Context, e event, why error) (time.Du
 	case soon:
 		return retry.Delay(s.pollBase, 0, after, mathrand.Float64()), nil
 	}
-	if !remote.Waiting(why, s.worked) {
+	if first := !s.worked && s.failures == 0; !remote.Waiting(why, s.worked) || first && remote.NoSuchHost(why) {
 		return 0, why
 	}
 	wait := retry.Delay(s.streamBase, s.failures, after, mathrand.Float64())
