@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -14,14 +15,18 @@ const defaultURL = "http://localhost:8080"
 func parseURL(s string) (*url.URL, error) {
 	if !strings.Contains(s, "://") {
 		if !strings.ContainsAny(s, ".:/") && s != "localhost" {
-			return nil, usageError{fmt.Errorf("%q is neither a command nor a URL such as %s", s, defaultURL)}
+			return nil, usageError{fmt.Errorf("%q is neither a command nor a URL such as %s; the commands are watch, emit, doctor and help", s, defaultURL)}
 		}
 		s = "http://" + s
 	}
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
-		return nil, usageError{err} // url.Error contains the URL and the reason
+		err = errors.Unwrap(err) // url.Error also contains the URL
+		if strings.HasPrefix(err.Error(), "invalid port") {
+			err = errors.New("its port is not a number; ports are 1 to 65535")
+		}
+		return nil, usageError{fmt.Errorf("URL %q is not valid: %w; give one such as %s", s, err, defaultURL)}
 	case u.Scheme != "http" && u.Scheme != "https":
 		return nil, usageError{fmt.Errorf("URL %q begins with %s; give one that begins with http or https", s, u.Scheme)}
 	case u.Hostname() == "":

@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"headcount/client/emit"
 	"headcount/client/remote"
 	"headcount/client/subscribe"
 	"headcount/client/terminal"
+	"headcount/internal/option"
 )
 
 // This file has all messages on standard error. Each message is one line and begins with "client:". A message about a
@@ -35,7 +37,7 @@ func (c *console) notify(change subscribe.Change) {
 		c.reason = ""
 	case subscribe.Lost:
 		if c.isNew(change.Err) {
-			c.say("no connection to %s: %s; reconnecting in %.1f s, then again until it works", c.server, c.reason, change.Wait.Seconds())
+			c.say("no connection to %s: %s; retrying in %.1f s and until it works", c.server, c.reason, change.Wait.Seconds())
 		}
 	case subscribe.Polling:
 		c.say("streams do not arrive from %s; polling instead", c.server)
@@ -89,9 +91,14 @@ func (c *console) hopeless(err error) error {
 	var refusal *remote.Refusal
 	hint := ""
 	if errors.As(err, &refusal) && refusal.Status == 401 {
-		hint = " (-token or " + envPrefix + "_TOKEN)"
+		hint = " (-token or " + option.Variable("token") + ")"
 	}
 	return fmt.Errorf("cannot watch %s: %s%s", c.server, remote.Reason(err), hint)
+}
+
+// unknownLine reports environment variables that look like options and are none.
+func unknownLine(names []string) string {
+	return "client: unknown in the environment: " + terminal.OneLine(strings.Join(names, ", ")) + "; see client -h"
 }
 
 func usageLine(err usageError) string {

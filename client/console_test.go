@@ -31,10 +31,10 @@ func TestConsole(t *testing.T) {
 		c.notify(change)
 	}
 	const want = `client: connecting to http://name:xxxxx@headcount.test, room a�b
-client: no connection to http://name:xxxxx@headcount.test: the stream ended; reconnecting in 1.5 s, then again until it works
-client: no connection to http://name:xxxxx@headcount.test: it answers 503 Service Unavailable: come back later�; reconnecting in 1.5 s, then again until it works
+client: no connection to http://name:xxxxx@headcount.test: the stream ended; retrying in 1.5 s and until it works
+client: no connection to http://name:xxxxx@headcount.test: it answers 503 Service Unavailable: come back later�; retrying in 1.5 s and until it works
 client: connected again to http://name:xxxxx@headcount.test
-client: no connection to http://name:xxxxx@headcount.test: it answers 503 Service Unavailable: come back later�; reconnecting in 1.5 s, then again until it works
+client: no connection to http://name:xxxxx@headcount.test: it answers 503 Service Unavailable: come back later�; retrying in 1.5 s and until it works
 client: streams do not arrive from http://name:xxxxx@headcount.test; polling instead
 client: streams arrive from http://name:xxxxx@headcount.test again; polling no more
 client: events may be missing here; the server does not know how many

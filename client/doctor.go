@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"headcount/client/doctor"
 	"headcount/client/remote"
@@ -22,9 +21,6 @@ func doctorCommand() command {
 func runDoctor(ctx context.Context, o *options, args []string, std streams) error {
 	if len(args) > 1 {
 		return usageError{fmt.Errorf("doctor takes one URL, got %d arguments", len(args))}
-	}
-	if o.silence < time.Second || o.silence > doctor.MaxSilence {
-		return usageError{fmt.Errorf("-silence %v is out of range; give 1s to %v", o.silence, doctor.MaxSilence)}
 	}
 	base, err := parseURL(append(args, defaultURL)[0])
 	if err != nil {

@@ -23,17 +23,20 @@ func emitCommand() command {
 
 // runEmit sends one event, or one for each line of standard input, and prints the id of each.
 func runEmit(ctx context.Context, o *options, args []string, std streams) error {
-	given := len(args)
-	base, args, err := cutURL(args)
+	base, rest, err := cutURL(args)
 	if err != nil {
 		return err
 	}
-	switch {
+	given := strings.Join(append([]string{"emit"}, args[:len(args)-len(rest)]...), " ")
+	args = rest
+	switch last := len(args) - 1; {
 	case len(args) == 0:
 		return usageError{errors.New("emit needs the name of an EVENT")}
+	case len(args) > 2 && given == "emit" && looksLikeURL(args[last]):
+		return usageError{fmt.Errorf("the URL stands before the EVENT: emit %s %s '%s'", args[last], args[0], strings.Join(args[1:last], " "))}
 	case len(args) > 2:
-		return usageError{fmt.Errorf("emit takes a URL, an EVENT and one DATA, got %d arguments; put quotes around DATA that has spaces: emit %s '%s'",
-			given, args[0], strings.Join(args[1:], " "))}
+		return usageError{fmt.Errorf("emit takes one DATA, got %d; put quotes around DATA that has spaces: %s %s '%s'",
+			last, given, args[0], strings.Join(args[1:], " "))}
 	case o.lines && len(args) == 2 && args[1] != "-":
 		return usageError{errors.New("-lines takes the DATA from standard input; leave DATA out, or give -")}
 	}

@@ -4,17 +4,19 @@ import (
 	"flag"
 	"fmt"
 	"strings"
+
+	"headcount/internal/option"
 )
 
-// helpText is the answer to -h. A line that begins with a dash and the name of a flag gets its text from the flag.
+// helpText is the answer to -h. A line that begins with a dash and the name of an option gets its text from the option.
 const helpText = `Watch and send the events of a headcount server.
 
 Usage:
-  client watch [URL] [FLAGS]                print the events of a room as they happen; "watch" may be left out
-  client emit [URL] EVENT [DATA] [FLAGS]    send an event to everyone in a room
-  client doctor [URL] [FLAGS]               find out what the network does to event streams, and what to do about it
+  client watch [URL] [OPTIONS]              print the events of a room as they happen; "watch" may be left out
+  client emit [URL] EVENT [DATA] [OPTIONS]  send an event to everyone in a room
+  client doctor [URL] [OPTIONS]             find out what the network does to event streams, and what to do about it
 
-URL is the server, http://localhost:8080 by default. Flags may stand anywhere.
+URL is the server, http://localhost:8080 by default. Options may stand anywhere.
 
 All commands:
 -json
@@ -39,18 +41,18 @@ Send events:
   DATA is JSON, or else a string. "-" reads it from standard input. Without DATA it is null.
   Quote DATA that has spaces. Put "--" before DATA that begins with a dash and is not a number.
   The id of each event is printed once the server has accepted it; with -json {"id":…,"room":…}.
-  An event without an answer is sent again for 30 s, and delivered only once (Idempotency-Key).
+  If there is no answer, the event is retried for 30 s, and delivered only once (Idempotency-Key).
   Exit status: 0 accepted, 1 refused or not answered, 2 a mistake on the command line,
-  130 ended before the answer came.
+  130 interrupted before the answer.
 
 Examine the network:
 -silence
-  It takes a little longer than -silence. Each line is one finding: OK, LATE, HELD (arrives only
-  when it is complete), CUT, CHANGED, BLOCKED, UNSEEN (by the server), FAILED or UNKNOWN. Then
+  The check takes slightly longer than -silence. Each line is one finding: OK, LATE, HELD (arrives
+  only when it is complete), CUT, CHANGED, BLOCKED, UNSEEN (by the server), FAILED or UNKNOWN. Then
   comes what to do. -json: {"url":…,"streams":…,"polling":…,"findings":[…],"exit":…,"diagnosis":…}
   Exit status: 0 streams work, 3 only polling works, 1 nothing works, 2 a mistake on the command line.
 
-A flag that is not given is read from the environment variable in brackets.
+Options default to the variable in brackets.
 `
 
 func help() string {
@@ -71,8 +73,7 @@ func help() string {
 			fmt.Fprintf(&b, "  %-14s print the version\n", "-version")
 			continue
 		}
-		env := envPrefix + "_" + strings.ToUpper(name)
-		fmt.Fprintf(&b, "  %-14s %s [%s]\n", strings.TrimSpace("-"+name+" "+value), about, env)
+		fmt.Fprintf(&b, "  %-14s %s [%s]\n", strings.TrimSpace("-"+name+" "+value), about, option.Variable(name))
 	}
 	return b.String()
 }

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"headcount/internal/option"
 	"headcount/internal/version"
 )
 
@@ -83,6 +84,9 @@ func run(ctx context.Context, args []string, std streams) int {
 	all := commands()
 	cmd, o, args, err := parse(all, args)
 	if err == nil {
+		if unknown := option.Unknown(); len(unknown) > 0 {
+			fmt.Fprintln(std.err, unknownLine(unknown))
+		}
 		err = cmd.run(ctx, o, args, std)
 	}
 

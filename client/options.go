@@ -10,11 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/peterbourgon/ff/v3"
+	"headcount/client/doctor"
+	"headcount/internal/option"
 )
-
-// envPrefix is the prefix of the environment variables for flags.
-const envPrefix = "HEADCOUNT"
 
 // options holds the flags of all sub-commands.
 type options struct {
@@ -36,13 +34,13 @@ func newFlags(o *options) *flag.FlagSet {
 	fs.SetOutput(io.Discard) // errors are printed in one place and in one line
 	fs.StringVar(&o.room, "room", "lobby", "name of the `ROOM`")
 	fs.Var(&o.events, "event", "print only events called `NAME`; may be repeated")
-	fs.BoolVar(&o.once, "once", false, "end after the first event")
-	fs.BoolVar(&o.plot, "plot", false, "draw the user count as a live line chart")
-	fs.BoolVar(&o.lines, "lines", false, "emit each line of standard input as an event of its own")
-	fs.BoolVar(&o.json, "json", false, "print JSON")
+	fs.Var((*option.OnOff)(&o.once), "once", "end after the first event")
+	fs.Var((*option.OnOff)(&o.plot), "plot", "draw the user count as a live line chart")
+	fs.Var((*option.OnOff)(&o.lines), "lines", "emit each line of standard input as an event of its own")
+	fs.Var((*option.OnOff)(&o.json), "json", "print JSON")
 	fs.StringVar(&o.token, "token", "", "bearer `TOKEN`: that of the server, or one for the room")
-	fs.DurationVar(&o.silence, "silence", 35*time.Second, "listen to silence for that `TIME`, 1s to 2m")
-	fs.BoolVar(&o.version, "version", false, "")
+	fs.Var(option.Duration(&o.silence, 35*time.Second, time.Second, doctor.MaxSilence), "silence", "listen to silence for that `TIME`, 1s to 2m")
+	fs.Var((*option.OnOff)(&o.version), "version", "")
 	return fs
 }
 
@@ -67,6 +65,9 @@ func parse(all []command, args []string) (command, *options, []string, error) {
 
 	cmd := all[0]
 	if len(rest) > 0 {
+		if rest[0] == "help" {
+			return command{}, nil, nil, flag.ErrHelp
+		}
 		if i := slices.IndexFunc(all, func(c command) bool { return c.name == rest[0] }); i >= 0 {
 			cmd, rest = all[i], rest[1:]
 		}
@@ -80,8 +81,8 @@ func parse(all []command, args []string) (command, *options, []string, error) {
 		return command{}, nil, nil, err
 	}
 	// All arguments are parsed. This call reads only the environment.
-	if err := ff.Parse(fs, nil, ff.WithEnvVarPrefix(envPrefix)); err != nil {
-		return command{}, nil, nil, usageError{trimParse(err)}
+	if err := option.Parse(fs, nil); err != nil {
+		return command{}, nil, nil, usageError{err}
 	}
 	return cmd, o, rest, nil
 }
@@ -98,7 +99,7 @@ func parseMixed(fs *flag.FlagSet, args []string) (others []string, err error) {
 		if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
 			return nil, err
 		} else if err != nil {
-			return nil, usageError{err}
+			return nil, usageError{option.Explain(err)}
 		}
 		rest := fs.Args()
 		if n := len(args) - len(rest); n > 0 && args[n-1] == "--" {
@@ -111,14 +112,6 @@ func parseMixed(fs *flag.FlagSet, args []string) (others []string, err error) {
 		args = rest[1:]
 	}
 	return others, nil
-}
-
-// trimParse removes the prefix that ff adds to the error of a flag.
-func trimParse(err error) error {
-	if inner := errors.Unwrap(err); inner != nil {
-		return inner
-	}
-	return err
 }
 
 // names is a flag that may be repeated.

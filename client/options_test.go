@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"flag"
 	"slices"
 	"strings"
 	"testing"
+
+	"headcount/internal/option"
 )
 
 func TestParse(t *testing.T) {
@@ -82,9 +85,9 @@ func TestMistakes(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"unknown flag", []string{"-draw"}, "-draw"},
-		{"flag without value", []string{"-room"}, "-room"},
-		{"value of a switch", []string{"-once=maybe"}, "maybe"},
+		{"unknown option", []string{"-draw"}, "client: there is no option -draw; see client -h"},
+		{"option without value", []string{"-room"}, "client: -room needs a value; see client -h"},
+		{"value of a switch", []string{"-once=maybe"}, `invalid value "maybe" for -once: give true or false`},
 		{"empty room", []string{"-room", ""}, "room is empty"},
 		{"room with a line end", []string{"-room", "a\nb"}, "control character"},
 		{"long room", []string{"-room", strings.Repeat("x", 129)}, "129 bytes"},
@@ -93,13 +96,15 @@ func TestMistakes(t *testing.T) {
 		{"two URLs", []string{"localhost:1", "localhost:2"}, "one URL"},
 		{"scheme", []string{"ws://localhost:1"}, "ws"},
 		{"no host", []string{"http://:80"}, "no host"},
-		{"bad port", []string{"http://localhost:port"}, "port"},
+		{"bad port", []string{"http://localhost:port"}, `URL "http://localhost:port" is not valid: its port is not a number; ports are 1 to 65535`},
+		{"bad address", []string{"http://[::1"}, `URL "http://[::1" is not valid: missing ']'`},
 		{"port that is none", []string{"localhost:99999"}, "1 to 65535"},
 		{"port zero", []string{"emit", "localhost:0", "news"}, "1 to 65535"},
 		{"query", []string{"http://localhost:1/?room=x"}, "-room"},
 		{"emit without event", []string{"emit"}, "EVENT"},
 		{"emit without event behind a URL", []string{"emit", "localhost:1"}, "EVENT"},
-		{"emit of too much", []string{"emit", "localhost:1", "a", "b", "c"}, "4 arguments"},
+		{"emit of too much", []string{"emit", "localhost:1", "a", "b", "c"}, "one DATA, got 2; put quotes around DATA that has spaces: emit localhost:1 a 'b c'"},
+		{"emit with the URL last", []string{"emit", "news", "hi", "-token", "t", "http://a.test"}, "the URL stands before the EVENT: emit http://a.test news 'hi'"},
 		{"emit of data without quotes", []string{"emit", "news", "hi", "there"}, "quotes around DATA that has spaces: emit news 'hi there'"},
 		{"emit of the server's own", []string{"emit", "user count", "5"}, "server's own"},
 		{"emit to no room", []string{"emit", "-room", "", "news"}, "room is empty"},
@@ -110,6 +115,7 @@ func TestMistakes(t *testing.T) {
 		{"plot of other events", []string{"-plot", "-event", "news", "localhost:1"}, "-event"},
 		{"doctor of two", []string{"doctor", "localhost:1", "localhost:2"}, "one URL"},
 		{"short silence", []string{"doctor", "-silence", "10ms"}, "1s to 2m"},
+		{"silence without a unit", []string{"doctor", "-silence", "5"}, `invalid value "5" for -silence: give a number and a unit, such as 5s`},
 		{"flag of another sub-command", []string{"emit", "-once", "news"}, "emit does not take -once"},
 		{"terminal codes", []string{"\x1b[31m"}, "neither"},
 	}
@@ -124,6 +130,28 @@ func TestMistakes(t *testing.T) {
 					status, stdout.String(), line, tt.want)
 			}
 		})
+	}
+}
+
+// The variables of the server are not unknown, because both commands may share an environment.
+func TestUnknownVariables(t *testing.T) {
+	t.Setenv("HEADCOUNT_ADDR", ":8080")
+	t.Setenv("HEADCOUNT_ROMM", "x")
+	t.Setenv("HEADCOUNT_EVNT", "x")
+	var stdout, stderr strings.Builder
+	run(context.Background(), []string{"emit"}, streams{strings.NewReader(""), &stdout, &stderr})
+	first, _, _ := strings.Cut(stderr.String(), "\n")
+	if want := "client: unknown in the environment: HEADCOUNT_EVNT, HEADCOUNT_ROMM; see client -h"; first != want {
+		t.Errorf("got %q, want %q", first, want)
+	}
+}
+
+// The list that the server uses too has all options.
+func TestOptionNames(t *testing.T) {
+	var got []string
+	newFlags(&options{}).VisitAll(func(f *flag.Flag) { got = append(got, f.Name) })
+	if want := slices.Sorted(slices.Values(option.OfClient())); !slices.Equal(got, want) {
+		t.Errorf("got the options %q, package option has %q", got, want)
 	}
 }
 

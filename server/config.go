@@ -12,11 +12,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/peterbourgon/ff/v3"
-
 	"headcount"
 	"headcount/internal/auth"
 	"headcount/internal/engine"
+	"headcount/internal/option"
 	"headcount/internal/version"
 	"headcount/nats"
 )
@@ -55,7 +54,6 @@ type config struct {
 	dev        bool
 	state      string
 	given      struct{ origins, key, private string } // as the user wrote them
-	unknown    []string                               // variables HEADCOUNT_<NAME> that match no option
 }
 
 // usageError is a mistake in the flags or the environment. The exit status is 2.
@@ -69,17 +67,15 @@ func parseConfig(args []string, stdout io.Writer) (*config, error) {
 	fs.SetOutput(io.Discard) // main prints an error once and in one line
 	cfg.declare(fs)
 
-	unknown, err := readEnvironment(fs)
-	if err != nil {
+	if err := readEnvironment(fs); err != nil {
 		return nil, usageError{err}
 	}
-	cfg.unknown = unknown
-	err = ff.Parse(fs, args, ff.WithEnvVarPrefix(envPrefix))
+	err := option.Parse(fs, args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return nil, help(fs, stdout)
 	case err != nil:
-		return nil, usageError{plain(err)}
+		return nil, usageError{fmt.Errorf("%w; -h lists the options", err)}
 	case fs.NArg() > 0:
 		return nil, usageError{fmt.Errorf("unexpected argument %q; options begin with a dash, -h lists them", fs.Arg(0))}
 	}
@@ -112,8 +108,8 @@ func (c *config) declare(fs *flag.FlagSet) {
 	fs.StringVar(&c.tlsCert, "tls-cert", "", "certificate `file` for HTTPS and HTTP/2 on -addr; a renewed certificate is used without a restart")
 	fs.StringVar(&c.tlsKey, "tls-key", "", "`file` with the key of the certificate")
 	c.http2 = true
-	fs.Var((*onOff)(&c.http2), "http2", "offer HTTP/2 over TLS; off, a stream over TLS costs as little as one without")
-	fs.Var((*onOff)(&c.h2c), "h2c", "HTTP/2 without TLS too, for a proxy that speaks it")
+	fs.Var((*option.OnOff)(&c.http2), "http2", "offer HTTP/2 over TLS; with it off, TLS streams cost no more than plain ones")
+	fs.Var((*option.OnOff)(&c.h2c), "h2c", "HTTP/2 without TLS too, for a proxy that speaks it")
 	c.trusted = loopback()
 	fs.Var(&c.trusted, "trusted-proxies", "address `ranges` whose X-Forwarded-For is trusted; empty = none; comma-separated CIDRs")
 	fs.StringVar(&c.given.origins, "origins", "", "other `origins` whose pages may subscribe, comma-separated: https://example.com, https://*.example.com, "+
@@ -124,33 +120,33 @@ func (c *config) declare(fs *flag.FlagSet) {
 	fs.StringVar(&c.given.private, "private", "", "`rooms` that require a token, comma-separated, such as team-*")
 	c.maxEvent = 64 << 10
 	fs.Var(&c.maxEvent, "max-event", "largest body of POST /emit, a `size` from 1KiB to 16MiB")
-	fs.Var(duration(&c.heartbeat, 10*time.Second, 100*time.Millisecond, 10*time.Minute), "heartbeat",
+	fs.Var(option.Duration(&c.heartbeat, 10*time.Second, 100*time.Millisecond, 10*time.Minute), "heartbeat",
 		"longest silence on a stream, a `duration` from 100ms to 10m")
-	fs.Var(duration(&c.linger, 2*time.Second, 0, 10*time.Minute), "linger",
+	fs.Var(option.Duration(&c.linger, 2*time.Second, 0, 10*time.Minute), "linger",
 		"how long a client id stays counted after its stream broke without a goodbye, a `duration` from 0 to 10m")
-	fs.Var(duration(&c.maxAge, 0, time.Second, 24*time.Hour).orZero(), "max-age",
-		"when a proxied stream without an id is ended, a `duration` from 1s to 24h; 0 = never")
-	fs.Var(number(&c.history, 1000, 1, 1_000_000), "history", "`events` kept per room, 1 to 1000000")
-	fs.Var(duration(&c.historyAge, 10*time.Minute, time.Second, 24*time.Hour), "history-age",
+	fs.Var(option.Duration(&c.maxAge, 0, time.Second, 24*time.Hour).OrZero(), "max-age",
+		"maximum age of a proxied stream without an id, a `duration` from 1s to 24h; 0 = never")
+	fs.Var(option.Number(&c.history, 1000, 1, 1_000_000), "history", "`events` kept per room, 1 to 1000000")
+	fs.Var(option.Duration(&c.historyAge, 10*time.Minute, time.Second, 24*time.Hour), "history-age",
 		"how long an event is kept, a `duration` from 1s to 24h")
 	c.maxStreams = auto
 	fs.Var(&c.maxStreams, "max-streams", "open `streams`; the rest get 503; 0 = no limit")
 	c.maxPerIP = auto
 	fs.Var(&c.maxPerIP, "max-streams-per-ip", "open `streams` per address (IPv6: per /64); the rest get 503; 0 = no limit")
-	fs.Var(number(&c.maxRate, 0, 0, 1_000_000), "max-stream-rate",
+	fs.Var(option.Number(&c.maxRate, 0, 0, 1_000_000), "max-stream-rate",
 		"new `streams` per second per address, with bursts of ten times that; the rest get 429; 0 = no limit; IPv6: per /64")
 	fs.StringVar(&c.nats, "nats", "", "`URLs` of NATS servers, comma-separated; all nodes with the same ones are one headcount")
 	fs.StringVar(&c.natsPrefix, "nats-prefix", "headcount", "first `word` of all names on NATS, so that several headcounts can share it")
-	fs.Var(duration(&c.drain, 10*time.Second, 0, time.Hour), "drain",
+	fs.Var(option.Duration(&c.drain, 10*time.Second, 0, time.Hour), "drain",
 		"how long a stopping server takes to end its streams, a `duration` from 0 to 1h")
 	fs.StringVar(&c.state, "state", "", "`file` that carries state across a stop and start: history, users and keys")
 	fs.StringVar(&c.admin, "admin", defaultAdmin,
 		"private listener: /stats, /metrics, /debug/pprof/; empty = off; `host:port` or unix:PATH")
 	fs.StringVar(&c.log, "log", "text", "log `format` on standard error: text or json")
-	fs.Var((*level)(&c.logLevel), "log-level", "least `level` of what is logged: debug (also what single clients do), info, warn or error")
-	fs.Var((*onOff)(&c.health), "health", "check the health of the server running with these options; exit 0 if healthy, 1 if not")
-	fs.Var((*onOff)(&c.version), "version", "print the version and exit")
-	fs.Var((*onOff)(&c.dev), "dev", "assets and templates from disk, read on every request")
+	fs.Var((*level)(&c.logLevel), "log-level", "lowest `level` to log: debug (also what single clients do), info, warn or error")
+	fs.Var((*option.OnOff)(&c.health), "health", "check the health of the server running with these options; exit 0 if healthy, 1 if not")
+	fs.Var((*option.OnOff)(&c.version), "version", "print the version and exit")
+	fs.Var((*option.OnOff)(&c.dev), "dev", "assets and templates from disk, read on every request")
 	fs.StringVar(&c.writer, "writer", "auto",
 		"`how` streams are written; for comparisons: epoll (no io_uring) or stream (portable)")
 }
@@ -207,7 +203,7 @@ func (c *config) check() error {
 		}
 	}
 	if _, _, err := splitAddr(c.addr); err != nil {
-		return fmt.Errorf("-addr %q is %w; try :8080", c.addr, err)
+		return fmt.Errorf("-addr %q: %w; try :8080", c.addr, err)
 	}
 	if c.maxEvent < 1<<10 || c.maxEvent > 16<<20 {
 		return fmt.Errorf("-max-event %v is out of range; give 1KiB to 16MiB", c.maxEvent)
@@ -226,7 +222,7 @@ func (c *config) check() error {
 	}
 	if c.admin != "" {
 		if _, _, err := splitAddr(c.admin); err != nil {
-			return fmt.Errorf("-admin %q is %w; try 127.0.0.1:8081, or nothing to switch it off", c.admin, err)
+			return fmt.Errorf("-admin %q: %w; try 127.0.0.1:8081, or nothing to switch it off", c.admin, err)
 		}
 	}
 	if (c.tlsCert == "") != (c.tlsKey == "") {

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 )
 
@@ -42,8 +44,14 @@ func checkHealth(ctx context.Context, cfg *config, stdout io.Writer) error {
 		return fmt.Errorf("not healthy: %w", err)
 	}
 	resp, err := client.Do(req)
-	if err != nil {
-		return fmt.Errorf("not healthy: %w", err)
+	var system syscall.Errno
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("not healthy: %s does not answer within %v", url, healthTime)
+	case errors.As(err, &system):
+		return fmt.Errorf("not healthy: %s: %w; start the server, or give -health the same options", url, system)
+	case err != nil:
+		return fmt.Errorf("not healthy: %s: %w", url, errors.Unwrap(err)) // without method and URL
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

@@ -17,20 +17,20 @@ import (
 // unixPrefix marks an address as a Unix socket, for proxies on the same machine.
 const unixPrefix = "unix:"
 
-// splitAddr returns the network and the address for package net. The text of its error completes a sentence after "is".
+// splitAddr returns the network and the address for package net.
 func splitAddr(addr string) (network, address string, err error) {
 	if path, ok := strings.CutPrefix(addr, unixPrefix); ok {
 		if path == "" {
-			return "", "", errors.New("missing the path of a socket")
+			return "", "", errors.New("the path of a socket is missing")
 		}
 		return "unix", path, nil
 	}
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return "", "", errors.New("not host:port")
+		return "", "", errors.New("this is not host:port")
 	}
 	if _, err := net.LookupPort("tcp", port); err != nil {
-		return "", "", errors.New("not host:port, because there is no such port")
+		return "", "", fmt.Errorf("port %s does not exist; ports are 1 to 65535", port)
 	}
 	return "tcp", addr, nil
 }
@@ -39,7 +39,7 @@ func splitAddr(addr string) (network, address string, err error) {
 func listen(ctx context.Context, option, addr string) (net.Listener, error) {
 	network, address, err := splitAddr(addr)
 	if err != nil {
-		return nil, fmt.Errorf("listen for %s: %q is %w", option, addr, err)
+		return nil, fmt.Errorf("listen for %s: %q: %w", option, addr, err)
 	}
 	var lc net.ListenConfig
 	if network == "tcp" {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"headcount/internal/logqueue"
+	"headcount/internal/option"
 )
 
 // logTime is how long the program waits at its end for a log that nobody reads.
@@ -58,8 +59,8 @@ func run(ctx context.Context, args []string, stdout io.Writer, stderr *logqueue.
 	}
 	ignoreBrokenPipes()
 	log := newLog(cfg.log, cfg.logLevel, stderr)
-	if len(cfg.unknown) > 0 {
-		log.Warn("unknown environment variables; -h lists the known ones", "names", cfg.unknown)
+	if unknown := option.Unknown(); len(unknown) > 0 {
+		log.Warn("unknown environment variables; -h lists the known ones", "names", unknown)
 	}
 	log = slog.New(newRateLimited(log.Handler()))
 	p, err := newProcess(ctx, cfg, before, log)

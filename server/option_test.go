@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"headcount/internal/option"
 )
 
 var (
@@ -21,8 +23,8 @@ func TestHelpIsREADME(t *testing.T) {
 	new(config).declare(fs)
 	fs.Bool("h", false, "print this help and exit") // package flag provides it
 	var want []string                               // "*group" and the names of options
-	for _, g := range optionGroups() {
-		want = append(append(want, "*"+g.title), g.options...)
+	for _, g := range option.OfServer() {
+		want = append(append(want, "*"+g.Title), g.Options...)
 	}
 	want = slices.Insert(want, slices.Index(want, "version")+1, "h")
 	fs.VisitAll(func(f *flag.Flag) {

@@ -15,7 +15,7 @@ const unpack =
 const refused =
   "Something on the way answers in the server's place. If it is a filter: allow GET /events, and answers of the type text/event-stream."
 const rate =
-  'Something on the way limits how often one may ask. Allow more for /events, /alive and /leave: a polling client asks again after each event, and every 20 s.'
+  'Something on the way rate-limits requests. Allow more for /events, /alive and /leave: a polling client asks again after each event, and every 20 s.'
 const otherType =
   'Something on the way changes the type of the answers of /events, so no client accepts them. Have it leave the Content-Type text/event-stream as it is.'
 const plain =
@@ -24,7 +24,7 @@ const noPost =
   'Allow POST /alive and /leave. Where the server cannot see whether a client is still there, pages and client watch answer its pings with /alive, and poll if they cannot; EventSource and curl are not asked. Without /leave a closed page is counted a little longer.'
 const changed =
   'Something rewrites the text of streams. Exclude text/event-stream from whatever filters, scans or translates pages.'
-const type = 'Some clients accept text/event-stream only as it is. Have nothing add a charset or change the type.'
+const type = 'Some clients accept text/event-stream only as it is. Make sure nothing on the way adds a charset or changes the type.'
 const transform =
   'Leave the header Cache-Control as the server sends it: no-transform keeps boxes on the way from compressing.'
 const elsewhere = "/events and /doctor/ are not treated alike. Compare the proxy's rules for the two."
@@ -33,7 +33,7 @@ const cursor =
 const noPoll =
   'If streams work, polling is not needed. If not: answers of /events?poll=1 take up to 20 s and must not be cached, queued behind each other or cut.'
 const age =
-  'Clients reconnect by themselves, miss nothing and stay counted. To have longer streams, raise the time that the proxy gives an answer (Envoy: route timeout; Varnish: send_timeout; Traffic Server: active timeout; Google: backend service timeout).'
+  "Clients reconnect by themselves, miss nothing and stay counted. To have longer streams, raise the proxy's response timeout (Envoy: route timeout; Varnish: send_timeout; Traffic Server: active timeout; Google: backend service timeout)."
 const givenUp = 'Answers of /events?poll=1 take up to 20 s. The proxy must wait longer than that.'
 const quieter =
   "Start the server with -heartbeat %v, or raise the proxy's timeout for /events (nginx: proxy_read_timeout; haproxy: timeout server)."

@@ -138,7 +138,7 @@ export const newProbes = (signal) => {
         let end = now()
         const refusal = await check(response).catch(reasonOf)
         if (!refusal) found.server = await response.json().catch(() => {})
-        if (!found.server?.proto) found.noProbes = refusal ?? 'it answers something else'
+        if (!found.server?.proto) found.noProbes = refusal ?? 'the reply is not from headcount'
         const timing = await timingOf(url)
         if (timing?.requestStart) [begin, end] = [timing.requestStart, timing.responseStart]
         found.proto = timing?.nextHopProtocol

@@ -105,8 +105,8 @@ func TestDoctorFindsBoxes(t *testing.T) {
 		}, "text/html", "as it is"},
 		{"too many requests", box{answer: refuse(429, "/events")}, 1, map[string]string{
 			"polling": "FAILED", "live": "FAILED", "closed streams": "UNKNOWN",
-		}, "429", "how often"},
-		{"too many requests, now and then", box{answer: secondNewcomer(429)}, 0, map[string]string{"polling": "FAILED"}, "429", "how often"},
+		}, "429", "rate-limits requests"},
+		{"too many requests, now and then", box{answer: secondNewcomer(429)}, 0, map[string]string{"polling": "FAILED"}, "429", "rate-limits requests"},
 		{"no POST", box{answer: func(w http.ResponseWriter, r *http.Request) bool {
 			return r.Method == http.MethodPost && refuse(403, "/")(w, r)
 		}}, 3, map[string]string{"POST": "BLOCKED", "closed streams": "UNKNOWN"}, "403", "poll if they cannot"},

@@ -72,7 +72,7 @@ func examples() map[string]*facts {
 	})
 	with("no probes, no streams", func(f *facts) {
 		blind(f)
-		f.path.noProbes = errors.New("it answers something else")
+		f.path.noProbes = errors.New("the reply is not from headcount")
 		f.stream.err = errNoEvent
 	})
 	with("HTTP/2 to a proxy", func(f *facts) { f.path.proto, f.path.server.Proxied = "HTTP/2.0", true })

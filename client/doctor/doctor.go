@@ -58,17 +58,17 @@ func Run(ctx context.Context, o Options) (Outcome, error) {
 	report := newReport(o, progress)
 	f := &facts{silence: o.Silence}
 
-	progress.start("looking who answers", 0)
+	progress.start("contacting the server", 0)
 	f.path = d.path(ctx)
 	if ctx.Err() != nil {
 		return StreamsWork, nil
 	}
 	report.add(diagnosePath(f)...)
 	if f.path.err == nil {
-		progress.start("looking how a stream arrives", 0)
+		progress.start("testing a stream", 0)
 		d.examine(ctx, f, func() {
 			report.add(diagnoseStreams(f)...)
-			progress.start("listening to silence, and waiting until a closed stream is noticed", f.watch())
+			progress.start("testing idle timeout and disconnect detection", f.watch())
 		})
 		if ctx.Err() != nil {
 			return StreamsWork, nil
@@ -271,7 +271,7 @@ func (d *doctor) ask(ctx context.Context, p *pathFacts) (took time.Duration, err
 	case resp.StatusCode != http.StatusOK:
 		p.noProbes = &remote.Refusal{Why: "it answers " + resp.Status}
 	case json.Unmarshal(body, &p.server) != nil || p.server.Proto == "":
-		p.noProbes = errors.New("it answers something else")
+		p.noProbes = errors.New("the reply is not from headcount")
 	}
 	return took, nil
 }

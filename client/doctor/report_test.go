@@ -159,22 +159,22 @@ func TestProgress(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := newProgress(writer)
-	p.start("listening to silence", 35*time.Second)
-	p.start("looking who answers", 0)
+	p.start("testing idle timeout", 35*time.Second)
+	p.start("contacting the server", 0)
 	p.stop()
 	_ = writer.Close()
 	all, err := io.ReadAll(reader)
 	if err != nil && !errors.Is(err, syscall.EIO) {
 		t.Fatal(err)
 	}
-	const want = "\r0 s of at most 35 s  listening to silence\x1b[K\r\x1b[K\r0 s  looking who answers\x1b[K\r\x1b[K"
+	const want = "\r0 s of at most 35 s  testing idle timeout\x1b[K\r\x1b[K\r0 s  contacting the server\x1b[K\r\x1b[K"
 	if string(all) != want {
 		t.Errorf("got %q, want %q", all, want)
 	}
 
 	var pipe strings.Builder
 	p = newProgress(&pipe)
-	p.start("looking who answers", 0)
+	p.start("contacting the server", 0)
 	p.stop()
 	if pipe.Len() > 0 {
 		t.Errorf("got %q on what is no terminal, want nothing", pipe.String())

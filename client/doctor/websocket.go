@@ -17,7 +17,7 @@ import (
 // Reasons why there is no WebSocket.
 var (
 	errNoFrame   = errors.New("it opens, but nothing comes through")
-	errImposter  = errors.New("something else than the server answers")
+	errImposter  = errors.New("something other than the server answers")
 	errNoUpgrade = errors.New("the handshake loses its headers")
 )
 

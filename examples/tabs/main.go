@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -31,6 +32,7 @@ func main() {
 	if flag.NArg() > 0 {
 		server = strings.TrimSuffix(flag.Arg(0), "/")
 	}
+	fmt.Fprintf(os.Stderr, "tabs: opening %d subscriptions to %s; ctrl-C ends\n", *n, server)
 	if err := run(ctx, server, *n, *every, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "tabs:", err)
 		stop()
@@ -77,8 +79,11 @@ type tab struct {
 func (t *tab) keep(ctx context.Context) error {
 	for {
 		err := t.read(ctx)
-		if ctx.Err() != nil || !t.isUp.Load() {
+		switch {
+		case ctx.Err() != nil:
 			return err
+		case !t.isUp.Load():
+			return fmt.Errorf("%w; is the server running, and is the URL right?", err)
 		}
 		fmt.Fprintf(t.out, "%v; reconnecting in %.1f s\n", err, t.retry.Seconds())
 		select {
@@ -99,8 +104,12 @@ func (t *tab) read(ctx context.Context) error {
 		req.Header.Set("Last-Event-ID", t.cursor)
 	}
 	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return fmt.Errorf("open stream: %w", err)
+	var system syscall.Errno
+	switch {
+	case errors.As(err, &system):
+		return fmt.Errorf("no connection to %s: %w", t.server, system)
+	case err != nil:
+		return fmt.Errorf("no connection to %s: %w", t.server, errors.Unwrap(err)) // without method and URL
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -121,7 +130,9 @@ func (t *tab) read(ctx context.Context) error {
 				t.retry = time.Duration(ms) * time.Millisecond // random, so that not all tabs reconnect at once
 			}
 		case "data":
-			fmt.Fprintln(t.out, event, value)
+			if !strings.HasPrefix(event, "io:") { // the server's own signals
+				fmt.Fprintln(t.out, event, value)
+			}
 		}
 	}
 	if err := lines.Err(); err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -53,7 +54,7 @@ func TestTabsReconnect(t *testing.T) {
 	cursors := make(chan string, 2)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		cursors <- r.Header.Get("Last-Event-ID")
-		fmt.Fprintf(w, "retry: 1\nid: a.%d\nevent: user count\ndata: %[1]d\n\n", streams.Add(1))
+		fmt.Fprintf(w, "event: io:gap\ndata: {\"missed\":null}\n\nretry: 1\nid: a.%d\nevent: user count\ndata: %[1]d\n\n", streams.Add(1))
 		w.(http.Flusher).Flush()
 		if streams.Load() == 1 {
 			panic(http.ErrAbortHandler) // in the middle of the stream
@@ -68,6 +69,9 @@ func TestTabsReconnect(t *testing.T) {
 	go func() { ended <- run(ctx, server.URL, 1, time.Millisecond, write) }()
 	lines := bufio.NewScanner(read)
 	for lines.Scan() && lines.Text() != "user count 2" {
+		if strings.Contains(lines.Text(), "io:") {
+			t.Errorf("got the server's own signal %q, want events only", lines.Text())
+		}
 	}
 	if first, second := <-cursors, <-cursors; first != "" || second != "a.1" {
 		t.Errorf("got cursors %q and %q, want none and a.1", first, second)
@@ -82,7 +86,9 @@ func TestTabsReconnect(t *testing.T) {
 func TestTabsNoServer(t *testing.T) {
 	server := httptest.NewServer(nil)
 	server.Close()
-	if err := run(t.Context(), server.URL, 2, time.Millisecond, io.Discard); err == nil {
-		t.Error("no error where there is no server")
+	err := run(t.Context(), server.URL, 2, time.Millisecond, io.Discard)
+	want := "no connection to " + server.URL + ": connection refused; is the server running, and is the URL right?"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %q", err, want)
 	}
 }

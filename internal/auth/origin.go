@@ -47,7 +47,7 @@ func checkOrigin(o string) error {
 		return fmt.Errorf("%q is not an origin; write only scheme and host, such as https://example.com (international names as xn--…), or *", o)
 	}
 	if strings.Contains(u.Host, "*") {
-		return fmt.Errorf("%q matches nothing; a wildcard stands for the first part of the name, as in https://*.example.com, or alone for any origin", o)
+		return fmt.Errorf("%q matches nothing; use https://*.example.com, or * for any origin", o)
 	}
 	if domain, ok := strings.CutPrefix(u.Hostname(), "any."); ok && one != o && domain != "localhost" && !strings.Contains(domain, ".") {
 		return fmt.Errorf("%q allows a whole top-level domain; write a longer name, as in https://*.example.com", o)

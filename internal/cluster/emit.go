@@ -76,7 +76,7 @@ func (n *Node) Emit(ctx context.Context, room, event string, data []byte, key st
 		ack = nil
 	}
 	if ack == nil {
-		return "", "", errors.New("store event: NATS takes it for kept, and does not have it")
+		return "", "", errors.New("store event: NATS confirmed the event but does not have it")
 	}
 	return hub.Cursor{Epoch: n.Epoch(), Seq: ack.Sequence, Node: "0"}.String(), room, nil
 }

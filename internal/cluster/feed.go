@@ -44,7 +44,7 @@ const maxEarly = 1000
 
 var (
 	errStale = errors.New("the stream is another one by now")
-	errHole  = errors.New("the stream has not got what was before an event that it has sent")
+	errHole  = errors.New("the stream is missing an earlier event")
 )
 
 // forget resets the feed for another stream.
