@@ -15,18 +15,18 @@ const defaultURL = "http://localhost:8080"
 func parseURL(s string) (*url.URL, error) {
 	if !strings.Contains(s, "://") {
 		if !strings.ContainsAny(s, ".:/") && s != "localhost" {
-			return nil, usageError{fmt.Errorf("%q is neither a command nor a URL such as %s; the commands are watch, emit, doctor and help", s, defaultURL)}
+			return nil, usageError{fmt.Errorf("%q is neither a command nor a URL such as %s", s, defaultURL)}
 		}
 		s = "http://" + s
 	}
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
-		err = errors.Unwrap(err) // url.Error also contains the URL
-		if strings.HasPrefix(err.Error(), "invalid port") {
-			err = errors.New("its port is not a number; ports are 1 to 65535")
+		why := errors.Unwrap(err).Error() // url.Error also contains the URL
+		if strings.HasPrefix(why, "invalid port") {
+			return nil, usageError{fmt.Errorf("URL %q has a port that is not a number; ports are 1 to 65535", s)}
 		}
-		return nil, usageError{fmt.Errorf("URL %q is not valid: %w; give one such as %s", s, err, defaultURL)}
+		return nil, usageError{fmt.Errorf("URL %q is not valid (%s); give one such as %s", s, why, defaultURL)}
 	case u.Scheme != "http" && u.Scheme != "https":
 		return nil, usageError{fmt.Errorf("URL %q begins with %s; give one that begins with http or https", s, u.Scheme)}
 	case u.Hostname() == "":
