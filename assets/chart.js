@@ -54,16 +54,16 @@ const chart = (() => {
       at = y(p)
       line += `H${x(i)}V${at}`
     })
-    line += `H${WIDTH}V${y(points[points.length - 1][1])}`
+    line += `H${WIDTH}`
     svg.querySelector('.line').setAttribute('d', line)
-    svg.querySelector('.area').setAttribute('d', `${line}V${HEIGHT}H0Z`)
-    svg.querySelector('.peak').setAttribute('d', `M${Math.floor((x(index) + x(index + 1)) / 2)} ${y(peak)}h0`)
+    svg.querySelector('.area').setAttribute('d', `${line}V${y(0)}H0Z`)
+    svg.querySelector('.peak').setAttribute('d', peak ? `M${Math.floor((x(index) + x(index + 1)) / 2)} ${y(peak)}h0` : '')
     byId('top').textContent = grouped(top)
     byId('half').textContent = grouped(top / 2)
     byId('span').textContent = inWords(points.length)
     byId('peak').textContent = grouped(peak)
-    const minutes = Math.floor(((points.length - 1 - index) * STEP) / 60000)
-    byId('age').textContent = minutes ? `${minutes} min ago` : 'just now'
+    const seconds = ((points.length - 1 - index) * STEP) / 1000
+    byId('age').textContent = seconds ? `${seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min`} ago` : 'just now'
     read()
   }
 

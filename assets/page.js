@@ -3,7 +3,7 @@
 
 ;(() => {
   const QUIET = 10000 // ms between two announcements to screen readers
-  const PATIENCE = 5000 // ms until a screen reader hears that the page is not connected yet
+  const PATIENCE = 5000 // ms from the start of the page until it says that it is not live
   const SHOWN = 20 // events in the list
 
   const byId = (id) => document.getElementById(id)
@@ -24,25 +24,33 @@
     simulates = sessionStorage[place] === 'yes'
   } catch {} // no storage, so nothing to simulate
 
-  const socket = io({ room, transports: simulates ? ['poll'] : undefined })
+  // A link to a private room may carry the token.
+  const token = new URLSearchParams(location.search).get('token') ?? undefined
+  const socket = io({ room, token, transports: simulates ? ['poll'] : undefined })
 
   // --- the number ---
 
-  let count
-  let counted // when it was last heard, in the time of performance.now()
+  let count = Number(users.textContent.replaceAll(',', '')) // as the server has written it, at first
+  let counted = performance.getEntriesByType('navigation')[0].responseStart // when it was last heard, as performance.now() counts
+  let live = false
+  let wasLive = false
 
   socket.on('user count', (data) => {
-    if (count !== undefined && data !== count && matchMedia('(prefers-reduced-motion: no-preference)').matches) {
+    if (live && data !== count && matchMedia('(prefers-reduced-motion: no-preference)').matches) {
       users.animate([{ transform: `translateY(${data > count ? '' : '-'}4%)`, opacity: 0.6 }, {}], { duration: 160, easing: 'ease-out' })
     }
     count = data
     users.textContent = grouped(data)
     users.dataset.digits = String(data).length
     byId('noun').textContent = noun(data)
-    document.title = `(${grouped(data)}) ${room} · headcount`
+    showTitle()
     chart.note(data)
     say()
   })
+
+  const showTitle = () => {
+    document.title = `${live ? `(${grouped(count)})` : 'Not live ·'} ${room} · headcount`
+  }
 
   // --- screen readers: at most every 10 s, and always the last state in the end ---
 
@@ -51,11 +59,11 @@
 
   const say = () => {
     if (saying) return
-    const due = count === undefined ? PATIENCE : saidAt + QUIET - performance.now()
+    const due = (wasLive ? saidAt + QUIET : PATIENCE) - performance.now()
     saying = setTimeout(() => {
       saying = undefined
       saidAt = performance.now()
-      const text = (live ? '' : 'Not live. ') + (count === undefined ? '' : `${grouped(count)} ${noun(count)} ${live ? 'now' : 'when last heard'}.`)
+      const text = `${live ? '' : 'Not live. '}${grouped(count)} ${noun(count)} ${live ? 'now' : 'when last heard'}.`
       if (said.textContent !== text) said.textContent = text
     }, Math.max(0, due))
   }
@@ -64,7 +72,6 @@
 
   const transports = { stream: 'Live over a stream', poll: 'Live by polling', shared: 'Live over another tab’s connection' }
 
-  let live = false
   let reason = '' // the server's sentence, if it refused
 
   const show = (text) => {
@@ -72,22 +79,24 @@
   }
 
   const showLive = (transport) => {
-    live = true
+    live = wasLive = true
     reason = ''
     document.body.dataset.live = way.dataset.live = 'yes'
     byId('when').textContent = 'now'
     show(transports[transport])
+    showTitle()
     say()
   }
 
   const showLost = () => {
-    if (count === undefined) return show(reason || 'Connecting …')
+    if (!wasLive && !reason && performance.now() < PATIENCE) return show('Connecting …')
     document.body.dataset.live = way.dataset.live = 'no'
     byId('when').textContent = 'when last heard'
+    showTitle()
     show(`${reason || 'Not live. Reconnecting …'} ${grouped(count)} ${noun(count)} when last heard, ${span(performance.now() - counted)} ago`)
   }
 
-  show('Connecting …')
+  showLost()
   say()
   socket.on('disconnect', () => {
     live = false
@@ -97,7 +106,7 @@
   })
   socket.on('connect_error', (error) => {
     // A sentence of the server helps people. What a browser says about a failed request does not.
-    reason = error.name === 'TypeError' ? '' : error.message
+    reason = error.name === 'TypeError' ? '' : `${error.message[0].toUpperCase()}${error.message.slice(1)}.`
     if (!live) showLost()
   })
   setInterval(() => live || showLost(), 1000)
@@ -113,7 +122,7 @@
     if (!response?.ok) return
     const at = performance.now()
     chart.loadFrom(new DOMParser().parseFromString(await response.text(), 'text/html'), at, true)
-    if (count !== undefined) chart.note(count)
+    chart.note(count)
   }
 
   socket.on('disconnect', () => {
@@ -126,6 +135,8 @@
   // --- the events of this room ---
 
   const heard = byId('heard')
+  const none = byId('none')
+  none.textContent = 'None yet.'
 
   const hear = (name, data) => {
     if (name === 'user count') return
@@ -138,7 +149,7 @@
     heard.prepend(item)
     if (heard.children.length > SHOWN) heard.lastChild.remove()
     heard.hidden = false
-    byId('none').hidden = true
+    none.hidden = true
   }
 
   // A browser's EventSource delivers only events whose names are known before. For every name io.js has to read the stream by
@@ -158,6 +169,11 @@
     }
   })
   byId('choice').hidden = false
+
+  if (token) {
+    const more = byId('more')
+    more.href = Object.assign(new URL(more.href), { search: location.search }).href
+  }
 
   // --- the snippets name this server as the browser sees it, which may be behind a proxy and under a path ---
 

@@ -43,13 +43,13 @@
 
   const address = (path, query) => path + '?' + new URLSearchParams(query)
 
-  const rowOf = (key, share, link) => {
+  const rowOf = (key, label, share, link) => {
     const row = document.createElement('tr')
     row.dataset.key = key
     const head = row.appendChild(document.createElement('th'))
     head.scope = 'row'
     const name = link ? head.appendChild(Object.assign(document.createElement('a'), { href: link })) : head
-    name.append(Object.assign(document.createElement('bdi'), { textContent: key, title: key }))
+    name.append(Object.assign(document.createElement('bdi'), link ? { textContent: key, title: key } : { textContent: label }))
     if (share) {
       const svg = row.insertCell().appendChild(document.createElementNS('http://www.w3.org/2000/svg', 'svg'))
       svg.parentNode.className = 'share'
@@ -71,7 +71,7 @@
     rows.forEach(([key, text, share, link], i) => {
       const known = old.get(key)
       old.delete(key)
-      const row = known ?? rowOf(key, share !== undefined, link)
+      const row = known ?? rowOf(key, id === 'refused' ? key.replaceAll('_', ' ') : key, share !== undefined, link)
       if (body.rows[i] !== row) body.insertBefore(row, body.rows[i] ?? null)
       row.querySelector('rect')?.setAttribute('width', `${share}%`)
       const count = row.querySelector('.count')
@@ -99,8 +99,9 @@
   let last // the newest stats, and when they came
   let lastAt
 
-  const showRoom = ({ users_here: here, events_per_second: events }) => {
+  const showRoom = ({ users_here: here, joins_per_second: joins, events_per_second: events }) => {
     if (byId('here')) set('here', commas(here))
+    set('joins', rate(joins))
     set('rate', rate(events))
   }
 
@@ -114,8 +115,8 @@
   }
 
   const show = (stats) => {
-    const { rooms, by_room: byRoom, by_transport: transports, trend } = stats
-    const { users, streams, history } = stats.room ?? stats
+    const { rooms, by_room: byRoom, trend } = stats
+    const { users, streams, history, by_transport: transports } = stats.room ?? stats
     last = stats
     lastAt = performance.now()
     set('users', commas(users))
@@ -134,7 +135,7 @@
     const more = rooms - Math.min(ROOMS, byRoom.length)
     set('more', `and ${commas(more)} more`)
     byId('more').hidden = !more
-    fill('byTransport', ['epoll', 'epoll_tls', 'stream', 'poll'].map((t) => [t, commas(transports[t]), percent(transports[t], stats.streams)]))
+    fill('byTransport', ['epoll', 'epoll_tls', 'stream', 'poll'].map((t) => [t, commas(transports[t] ?? 0), percent(transports[t] ?? 0, streams)]))
     fill('ended', byCount(stats.ended))
     fill('refused', byCount(stats.refused))
     chart.load(trend.points ?? [], trend.into_ms, lastAt)
@@ -164,11 +165,10 @@
   let again
 
   const tell = (text) => {
-    document.body.dataset.live = live ? 'yes' : 'no'
-    byId('way').dataset.live = live ? 'yes' : 'no'
+    document.body.dataset.live = byId('way').dataset.live = live ? 'yes' : 'no'
     set('way', text)
-    const words = live ? 'Live.' : 'Not live.'
-    if (attempts < 2 && byId('said').textContent !== words) byId('said').textContent = words
+    set('when', live ? 'now' : 'when last heard')
+    if (attempts < 2) set('said', live ? 'Live.' : 'Not live.')
   }
 
   const close = () => {
@@ -216,7 +216,7 @@
   }
 
   byId('self').textContent = new URL('stats', document.baseURI)
-  tell('Connecting …')
+  set('way', 'Connecting …')
   open()
   // An open stream would keep the page out of the back/forward cache, and hold a connection for 60 s in it.
   addEventListener('pagehide', close)

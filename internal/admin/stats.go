@@ -57,6 +57,7 @@ type roomStats struct {
 	Streams   int                      `json:"streams"`
 	Transport map[engine.Transport]int `json:"by_transport"`
 	History   kept                     `json:"history"`
+	Joins     float64                  `json:"joins_per_second"`  // over the last ten seconds, without polls
 	Events    float64                  `json:"events_per_second"` // over the last ten seconds
 }
 
@@ -135,7 +136,8 @@ func (a *Admin) of(room string, st stats, now time.Time) stats {
 	r := a.opt.Node.RoomStats(room)
 	st.Room = &roomStats{
 		Room: room, Users: r.Users, Here: r.Here, Streams: r.Streams, Transport: r.ByTransport,
-		History: kept{r.Events, r.EventBytes}, Events: float64(r.NewEvents) / engine.Recent.Seconds(),
+		History: kept{r.Events, r.EventBytes},
+		Joins:   float64(r.NewStreams) / engine.Recent.Seconds(), Events: float64(r.NewEvents) / engine.Recent.Seconds(),
 	}
 	st.Trend = courseOf(a.opt.Pages.Points(room), now)
 	return st

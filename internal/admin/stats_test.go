@@ -188,7 +188,8 @@ func TestStatsOfARoom(t *testing.T) {
 		if got := all.Values("stats"); strings.Contains(got[len(got)-1], `"room":{`) {
 			t.Errorf("all rooms: got %s", got[len(got)-1])
 		}
-		if a := admin.Do("GET", "/stats?room=news", ""); !strings.Contains(a.Body, `"users_here": 2`) || !regexp.MustCompile(`"trend": .*\[2,2\]\]\}`).MatchString(a.Body) {
+		if a := admin.Do("GET", "/stats?room=news", ""); !strings.Contains(a.Body, `"users_here": 2`) ||
+			!strings.Contains(a.Body, "\n    \"joins_per_second\": 0.2,") || !regexp.MustCompile(`"trend": .*\[2,2\]\]\}`).MatchString(a.Body) {
 			t.Errorf("got %s", a.Body)
 		}
 		if a := admin.Do("GET", "/stats?room=", ""); a.StatusCode != 400 {
@@ -196,7 +197,7 @@ func TestStatsOfARoom(t *testing.T) {
 		}
 		page := admin.Do("GET", "/stats?room=news", "", "Accept", firefox).Body
 		for _, want := range []string{
-			`data-room="news"`, `data-digits="1">2</span>`, `in <bdi>news</bdi> now`, `<title>(2) news`, `<a href="stats?room=news">`, `<a href="stats">All rooms</a>`,
+			`data-room="news"`, `data-digits="1">2</span>`, `in <bdi>news</bdi> <span id="when">now</span>`, `<b id="joins">0.2</b>`, `Ended, in all rooms`, `<title>(2) news`, `<a href="stats?room=news">`, `<a href="stats">All rooms</a>`,
 		} {
 			if !strings.Contains(page, want) {
 				t.Errorf("the page has no %s", want)

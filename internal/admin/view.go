@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"headcount/internal/engine"
@@ -64,13 +65,17 @@ func viewOf(st stats) statsView {
 	if st.Room != nil {
 		v.Shown = st.Room.Users
 	}
+	open, streams := st.Transport, st.Streams
+	if st.Room != nil {
+		open, streams = st.Room.Transport, st.Room.Streams
+	}
 	v.Digits = len(fmt.Sprint(v.Shown))
 	for _, p := range st.Trend.Points {
 		v.Points = append(v.Points, page.Point{Peak: p[0], Last: p[1]})
 	}
 	v.Chart = page.NewChart(v.Points)
 	for _, t := range engine.Transports() {
-		v.Transport.Rows = append(v.Transport.Rows, row{Name: string(t), Label: transportLabel(t, st.Writer), Count: st.Transport[t], Share: percent(st.Transport[t], st.Streams)})
+		v.Transport.Rows = append(v.Transport.Rows, row{Name: string(t), Label: transportLabel(t, st.Writer), Count: open[t], Share: percent(open[t], streams)})
 	}
 	for _, r := range st.ByRoom[:min(shownRooms, len(st.ByRoom))] {
 		v.ByRoom.Rows = append(v.ByRoom.Rows, row{
@@ -80,6 +85,9 @@ func viewOf(st stats) statsView {
 	v.More = st.Rooms - len(v.ByRoom.Rows)
 	for i, r := range v.Ended.Rows {
 		v.Ended.Rows[i].Label = endLabel(engine.Reason(r.Name))
+	}
+	for i, r := range v.Refused.Rows {
+		v.Refused.Rows[i].Label = strings.ReplaceAll(r.Name, "_", " ")
 	}
 	return v
 }

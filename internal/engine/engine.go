@@ -51,6 +51,7 @@ type Engine struct {
 	opt       Options
 	log       *slog.Logger
 	observer  Observer
+	joins     joins
 	hub       *hub.Hub
 	users     *presence.Table
 	node      Node

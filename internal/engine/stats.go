@@ -59,6 +59,7 @@ type RoomStats struct {
 	Events      int // kept in the history
 	EventBytes  int64
 	NewEvents   int // of the kept events, those of the last [Recent]
+	NewStreams  int // opened within the last [Recent], without polls; also those that have ended
 }
 
 // Recent is the time for which rates are computed.
@@ -66,7 +67,7 @@ const Recent = 10 * time.Second
 
 // RoomStats returns the state of a room. All numbers are 0 for a room that does not exist.
 func (e *Engine) RoomStats(room string) RoomStats {
-	s := RoomStats{Users: e.CountNow(room), Here: e.users.Count(room)}
+	s := RoomStats{Users: e.CountNow(room), Here: e.users.Count(room), NewStreams: e.joins.count(room, time.Now())}
 	s.Streams, s.ByTransport = e.streams.count(func(st *Stream) bool {
 		return st.transport > 0 && st.room.Name() == room // before it has a transport, it may not have a room
 	})

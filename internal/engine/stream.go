@@ -187,6 +187,9 @@ func (st *Stream) count(user string) {
 func (st *Stream) attach(out writer, t Transport) {
 	st.engine.streams.use(st, t)
 	st.engine.observer.Opened(t)
+	if t != ByPoll {
+		st.engine.joins.add(st.room.Name(), time.Now())
+	}
 	st.mu.Lock()
 	st.out, st.arrival = out, nil
 	asked, retry := st.state == ending, st.retry

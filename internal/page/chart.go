@@ -2,7 +2,6 @@ package page
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 )
 
@@ -51,10 +50,9 @@ func NewChart(points []Point) Chart {
 			fmt.Fprintf(&b, "H%dV%d", chartX(i+1, len(points)), at)
 		}
 	}
-	// The right edge is now, so it shows the same value as the big number.
-	fmt.Fprintf(&b, "H%dV%d", chartWidth, y(points[len(points)-1].Last))
+	fmt.Fprintf(&b, "H%d", chartWidth)
 	c.Line = b.String()
-	c.Area = fmt.Sprintf("%sV%dH0Z", c.Line, chartHeight)
+	c.Area = fmt.Sprintf("%sV%dH0Z", c.Line, y(0))
 	return c
 }
 
@@ -87,9 +85,12 @@ func inWords(steps int) string {
 
 // ago returns an age in steps in words.
 func ago(steps int) string {
-	minutes := steps * int(TrendStep.Seconds()) / 60
-	if minutes == 0 {
+	switch seconds := steps * int(TrendStep.Seconds()); {
+	case seconds == 0:
 		return "just now"
+	case seconds < 60:
+		return fmt.Sprintf("%d s ago", seconds)
+	default:
+		return fmt.Sprintf("%d min ago", seconds/60)
 	}
-	return strconv.Itoa(minutes) + " min ago"
 }

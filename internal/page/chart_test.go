@@ -12,20 +12,20 @@ func TestChart(t *testing.T) {
 		want   Chart
 	}{
 		{"nothing known", nil, Chart{
-			Line: "M0 94H1200V94", Area: "M0 94H1200V94V100H0Z", Top: 4, Half: 2, PeakX: 600, PeakY: 94, PeakAge: "just now", Span: "5 seconds",
+			Line: "M0 94H1200", Area: "M0 94H1200V94H0Z", Top: 4, Half: 2, PeakX: 600, PeakY: 94, PeakAge: "just now", Span: "5 seconds",
 		}},
 		{"one user takes the whole width and a quarter of the height", []Point{{1, 1}}, Chart{
-			Line: "M0 72H1200V72", Area: "M0 72H1200V72V100H0Z", Top: 4, Half: 2, PeakX: 600, PeakY: 72, Peak: 1, PeakAge: "just now", Span: "5 seconds",
+			Line: "M0 72H1200", Area: "M0 72H1200V94H0Z", Top: 4, Half: 2, PeakX: 600, PeakY: 72, Peak: 1, PeakAge: "just now", Span: "5 seconds",
 		}},
 		{"a peak within a step lasts as long as the step", []Point{{0, 0}, {8, 4}, {4, 4}}, Chart{
-			Line: "M0 94H400V6H800V50H1200V50", Area: "M0 94H400V6H800V50H1200V50V100H0Z", Top: 8, Half: 4, PeakX: 600, PeakY: 6, Peak: 8,
-			PeakAge: "just now", Span: "15 seconds",
+			Line: "M0 94H400V6H800V50H1200", Area: "M0 94H400V6H800V50H1200V94H0Z", Top: 8, Half: 4, PeakX: 600, PeakY: 6, Peak: 8,
+			PeakAge: "5 s ago", Span: "15 seconds",
 		}},
-		{"the right edge is now", []Point{{4, 4}, {4, 2}}, Chart{
-			Line: "M0 6H1200V50", Area: "M0 6H1200V50V100H0Z", Top: 4, Half: 2, PeakX: 900, PeakY: 6, Peak: 4, PeakAge: "just now", Span: "10 seconds",
+		{"the step that goes on shows its peak too", []Point{{4, 4}, {4, 2}}, Chart{
+			Line: "M0 6H1200", Area: "M0 6H1200V94H0Z", Top: 4, Half: 2, PeakX: 900, PeakY: 6, Peak: 4, PeakAge: "just now", Span: "10 seconds",
 		}},
 		{"of equal peaks the latest is marked", append([]Point{{4, 4}, {4, 4}}, make([]Point, 28)...), Chart{
-			Line: "M0 6H80V94H1200V94", Area: "M0 6H80V94H1200V94V100H0Z", Top: 4, Half: 2, PeakX: 60, PeakY: 6, Peak: 4,
+			Line: "M0 6H80V94H1200", Area: "M0 6H80V94H1200V94H0Z", Top: 4, Half: 2, PeakX: 60, PeakY: 6, Peak: 4,
 			PeakAge: "2 min ago", Span: "2 minutes",
 		}},
 	}

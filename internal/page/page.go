@@ -217,7 +217,7 @@ func (p *Pages) view(room, origin string) homeView {
 		v.Other = true
 		v.Argument = "{ room: '" + inJavaScript.Replace(room) + "' }"
 		v.Stream += "?room=" + url.QueryEscape(room)
-		v.Emit += " -d 'room=" + url.QueryEscape(room) + "'"
+		v.Emit += " --data-urlencode 'room=" + strings.ReplaceAll(room, "'", `'\''`) + "'"
 	}
 	v.Emit += " -d event=news -d data=hi"
 	return v

@@ -90,6 +90,7 @@ func TestHomeOfRoom(t *testing.T) {
 		{"?room=%3Cscript%3E%27", 200, `<bdi>&lt;script&gt;&#39;</bdi>`},
 		{"?room=%3Cscript%3E%27", 200, `io({ room: &#39;&lt;script&gt;\&#39;&#39; })`},
 		{"?room=%3Cscript%3E%27", 200, `events?room=%3Cscript%3E%27'`},
+		{"?room=it%27s+%D7%A9", 200, `--data-urlencode &#39;room=it&#39;\&#39;&#39;s ש&#39;`},
 		{"?room=a%26b", 200, `href="./?room=a%26b"`},
 		{"?room=", 400, "room"},
 		{"?room=%00", 400, "control character"},

@@ -182,7 +182,7 @@ func TestChartReading(t *testing.T) {
 
 // A wrong link shows a page in a browser, and JSON to a program.
 func TestErrorPages(t *testing.T) {
-	server := rig.Start(t, "-private", "team-*", "-key", strings.Repeat("k", 32))
+	server := rig.Start(t, "-private", "team-*", "-key", strings.Repeat("k", 32), "-token", "secret")
 	tb := newChrome(t).attach()
 	for _, test := range []struct{ path, title, sentence string }{
 		{"/nope", "Not Found", "There is nothing here"},
@@ -211,6 +211,13 @@ func TestErrorPages(t *testing.T) {
 			t.Errorf("%s: a program gets %s", test.path, got)
 		}
 		answer.Body.Close()
+	}
+	// What the last one advises works, also for the tab that its page opens.
+	tb.goTo(server.URL + "/?room=team-a&token=secret")
+	tb.shows(slow, "way", "Live over a stream")
+	tb.shows(slow, "users", "1")
+	if got, want := eval[string](tb, `document.getElementById('more').href`), server.URL+"/?room=team-a&token=secret"; got != want {
+		t.Errorf("another tab opens %s, want %s", got, want)
 	}
 	tb.faultless("status of 4")
 }
@@ -282,6 +289,25 @@ func TestPageCopies(t *testing.T) {
 		return eval[string](tb, `document.querySelector('[data-copy=code]').textContent`) == "Copied"
 	})
 	tb.faultless()
+}
+
+// A page that has never been live says so, and why, as one that has lost its connection does.
+func TestPageThatIsRefused(t *testing.T) {
+	server := rig.Start(t, "-max-streams", "1")
+	leave := subscribe(t, server, 1)
+	tb := newChrome(t).attach()
+	tb.goTo(server.URL + "/")
+	full := regexp.MustCompile(`^This server is full; try again in a few seconds\. 1 user when last heard, [0-9]+ s ago$`)
+	rig.Wait(t, slow, "the page to say that the server is full", func() bool { return full.MatchString(tb.text("way")) })
+	tb.shows(slow, "when", "when last heard")
+	if got := eval[string](tb, `document.title + ' ' + document.body.dataset.live`); got != "Not live · lobby · headcount no" {
+		t.Errorf("title and state are %q", got)
+	}
+	tb.shows(slow, "said", "Not live. 1 user when last heard.")
+	leave()
+	tb.shows(slow, "when", "now")
+	tb.shows(slow, "users", "1")
+	rig.Wait(t, slow, "the title of a live page", func() bool { return eval[string](tb, `document.title`) == "(1) lobby · headcount" })
 }
 
 // Screen readers announce the number at most every 10 s, and the last number in the end.
