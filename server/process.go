@@ -220,7 +220,7 @@ func (p *process) stop() error {
 	switch {
 	case p.cfg.state == "":
 	case isForeign(p.cfg.state):
-		p.log.Warn("state not saved, because its file belongs to something else; give -state another file", "file", p.cfg.state)
+		p.log.Warn("state not saved, because its file cannot be read or belongs to something else; give -state another file", "file", p.cfg.state)
 	default:
 		state, err := p.site.live.Freeze()
 		if err != nil {

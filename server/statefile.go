@@ -65,10 +65,14 @@ func saveState(path string, state *headcount.Snapshot) error {
 	return nil
 }
 
-// isForeign reports whether a file holds something that headcount did not write, and that is not to be overwritten.
+// isForeign reports whether a file holds something that headcount did not write, and that is not to be overwritten. A
+// file that cannot be read may belong to somebody else.
 func isForeign(path string) bool {
 	data, err := os.ReadFile(path)
-	if err != nil || len(data) == 0 {
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	if len(data) == 0 {
 		return false
 	}
 	_, err = headcount.ReadSnapshot(data, nil)

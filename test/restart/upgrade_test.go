@@ -149,6 +149,12 @@ func tryEmit(server *rig.Server, room, data, key string) (string, error) {
 	return string(answer), nil
 }
 
+// Scripts that place turns into something that is no program.
+const (
+	folder = "a folder"
+	locked = "a program that may not be executed"
+)
+
 // place writes a program to the path from which the server was started.
 func place(t *testing.T, path, target, script string) {
 	t.Helper()
@@ -159,6 +165,10 @@ func place(t *testing.T, path, target, script string) {
 	switch {
 	case target != "":
 		err = os.Symlink(target, path)
+	case script == folder:
+		err = os.Mkdir(path, 0o755)
+	case script == locked:
+		err = os.WriteFile(path, []byte("#!/bin/sh\n"), 0o644)
 	case script != "":
 		err = os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o755)
 	}
@@ -178,6 +188,8 @@ func TestFailedUpgrades(t *testing.T) {
 	c.Emit(10)
 	for _, row := range []struct{ name, script, says string }{
 		{"no program", "", "no such file or directory"},
+		{"a folder", folder, "is a directory"},
+		{"it may not be executed", locked, "permission denied"},
 		{"it crashes", "kill -SEGV $$", "ended before it said hello: signal: segmentation fault"},
 		{"bad flags", "exec " + real + " -nonsense", "ended before it said hello: exit status 2"},
 		{"a version that takes over nothing", "unset HEADCOUNT_PREDECESSOR; exec " + real + ` "$@"`, "ended before it said hello: exit status 1"},
