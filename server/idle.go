@@ -60,6 +60,18 @@ func newIdleConns(most int, trusted []netip.Prefix) *idleConns {
 	return &idleConns{most: most, trusted: trusted, conns: make(map[net.Conn]idleConn), from: make(map[netip.Prefix]*list.List), one: make(map[net.Conn]struct{})}
 }
 
+// plainListener accepts connections without TLS, which may go to another process.
+type plainListener struct{ net.Listener }
+
+// Accept implements [net.Listener].
+func (l plainListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if _, again := c.(*wire.Preread); err == nil && !again {
+		c = &wire.Preread{Conn: c, Header: headerTime}
+	}
+	return c, err
+}
+
 // serves notes that a connection carries HTTP/1, between whose requests nothing is left in net/http.
 func (i *idleConns) serves(c net.Conn) {
 	i.mu.Lock()
@@ -94,6 +106,9 @@ func (i *idleConns) note(c net.Conn, state http.ConnState) (old []net.Conn) {
 	defer i.mu.Unlock()
 	i.leaving.changed(c, state)
 	i.forget(c)
+	if p, ok := c.(*wire.Preread); ok && state == http.StateIdle {
+		p.Rest()
+	}
 	if state == http.StateClosed || state == http.StateHijacked {
 		delete(i.one, c)
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"headcount/internal/wire"
 )
 
 // leaving holds connections between requests that net/http must give up for another process, and a second descriptor of
@@ -22,8 +24,7 @@ type interrupted struct {
 	last time.Time
 }
 
-// Times of interruptions. Soon after the last response, net/http would override one with a deadline of its own. After
-// it has begun to read a request, one would lose the request, so there are few.
+// Times of interruptions. Soon after the last response, net/http would override one with a deadline of its own.
 const (
 	settleTime = 10 * time.Millisecond
 	againTime  = 20 * time.Millisecond
@@ -76,8 +77,9 @@ func (i *idleConns) takeIdle(more bool) bool {
 	now := time.Now()
 	settling := false
 	for c, idle := range i.conns {
-		if _, ok := i.one[c]; !ok || idle.timer == nil {
-			continue // part of its first request may have been read, or it is HTTP/2
+		p, plain := c.(*wire.Preread)
+		if _, ok := i.one[c]; !ok || !plain || idle.timer == nil || p.Begun() {
+			continue // part of a request may have been read, or it is TLS or HTTP/2
 		}
 		one, ok := i.leaving.going[c]
 		switch {
@@ -97,7 +99,7 @@ func (i *idleConns) takeIdle(more bool) bool {
 			one.fd = fd
 		}
 		// net/http waits for the first byte of a request and has read nothing. New bytes stay in the kernel.
-		_ = c.SetReadDeadline(time.Unix(1, 0))
+		_ = p.Interrupt()
 		one.last = now
 		i.leaving.going[c] = one
 	}

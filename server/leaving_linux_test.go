@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"headcount/internal/handover"
+	"headcount/internal/wire"
 )
 
 // Of the connections of a server, those between two requests are taken. They work in the next process, and a request
@@ -39,7 +40,7 @@ func TestTakeIdle(t *testing.T) {
 			idled <- struct{}{}
 		}
 	}
-	go func() { _ = s.Serve(l) }()
+	go func() { _ = s.Serve(plainListener{l}) }()
 	defer s.Close()
 	ask := func(c net.Conn, path string) { fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path) }
 	answer := func(c net.Conn, want string) {
@@ -74,7 +75,7 @@ func TestTakeIdle(t *testing.T) {
 		t.Fatal(err)
 	}
 	after := publicServer(handler, "", &switchover{idle: newIdleConns(100, nil)}, (&config{}).protocols(), log)
-	go func() { _ = after.Serve(next) }()
+	go func() { _ = after.Serve(plainListener{next}) }()
 	defer after.Close()
 	answer(idle, "/two")
 	close(leave)
@@ -92,7 +93,8 @@ func TestTakeSlowly(t *testing.T) {
 	}
 	defer func() { _ = l.Close() }()
 	idle := newIdleConns(10, nil)
-	c, _ := accepted(t, l)
+	conn, _ := accepted(t, l)
+	c := &wire.Preread{Conn: conn}
 	idle.note(c, http.StateNew)
 	idle.note(c, http.StateActive)
 	idle.one[c] = struct{}{}

@@ -154,9 +154,9 @@ func (p *process) run(ctx context.Context, self program) error {
 		running.Go(func() { serve(p.private, l, failed) })
 		p.log.Info("admin listening", "addr", l.Addr().String())
 	}
-	var l net.Listener = p.publicListener()
+	var l net.Listener = plainListener{p.publicListener()}
 	if p.cfg.tlsCert != "" {
-		l = headcount.TLSListener(l, p.public.TLSConfig)
+		l = headcount.TLSListener(p.publicListener(), p.public.TLSConfig)
 	}
 	running.Go(func() { serve(p.public, l, failed) })
 	if late := p.before.lateConns(l.Addr()); late != nil {

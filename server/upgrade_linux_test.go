@@ -172,16 +172,22 @@ func requestsOver(t *testing.T, s *running, client func() *http.Client) {
 func TestUpgradeWithinHeader(t *testing.T) {
 	s := startServer(t)
 	host := strings.TrimPrefix(s.url, "http://")
-	for _, row := range []struct{ path, want string }{
-		{"/count?room=x", `{"room":"x","users":1}`},
-		{"/", "<!doctype html>"},
-		{"/events?room=x", "event: user count"},
+	for _, row := range []struct{ path, want, before string }{
+		{path: "/count?room=x", want: `{"room":"x","users":1}`},
+		{path: "/count?room=x", want: `{"room":"x","users":1}`, before: "/count?room=y"}, // not the first request
+		{path: "/", want: "<!doctype html>"},
+		{path: "/events?room=x", want: "event: user count"},
+		{path: "/events?room=x", want: "event: user count", before: "/count?room=y"},
 	} {
 		c, err := net.Dial("tcp", host)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
+		if row.before != "" {
+			fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", row.before, host)
+			await(t, c, `"users":0`)
+		}
 		stream, err := net.Dial("tcp", host)
 		if err != nil {
 			t.Fatal(err)

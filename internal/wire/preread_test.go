@@ -55,3 +55,29 @@ func TestPrereadEnds(t *testing.T) {
 		})
 	}
 }
+
+// Interrupt ends a Read that waits for a request, but no request that has begun.
+func TestPrereadInterrupt(t *testing.T) {
+	c, client := idlePair(t)
+	var b [10]byte
+	if err := c.Interrupt(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(b[:]); !errors.Is(err, os.ErrDeadlineExceeded) || c.Begun() {
+		t.Errorf("idle: got %v, begun %t, want the end of its time", err, c.Begun())
+	}
+	_ = c.SetReadDeadline(time.Time{})
+	for _, text := range []string{"GET", " /"} {
+		go func() { _, _ = client.Write([]byte(text)) }()
+		if n, err := c.Read(b[:]); string(b[:n]) != text || err != nil || !c.Begun() {
+			t.Errorf("got %q, %v, begun %t, want %q", b[:n], err, c.Begun(), text)
+		}
+		if err := c.Interrupt(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Rest()
+	if _, err := c.Read(b[:]); !errors.Is(err, os.ErrDeadlineExceeded) || c.Begun() {
+		t.Errorf("after the request: got %v, begun %t, want the end of its time", err, c.Begun())
+	}
+}
