@@ -24,7 +24,8 @@ const noPost =
   'Allow POST /alive and /leave. Where the server cannot see whether a client is still there, pages and client watch answer its pings with /alive, and poll if they cannot; EventSource and curl are not asked. Without /leave a closed page is counted a little longer.'
 const changed =
   'Something rewrites the text of streams. Exclude text/event-stream from whatever filters, scans or translates pages.'
-const type = 'Some clients accept text/event-stream only as it is. Make sure nothing on the way adds a charset or changes the type.'
+const type =
+  'Some clients accept text/event-stream only as it is. Make sure nothing on the way adds a charset or changes the type.'
 const transform =
   'Leave the header Cache-Control as the server sends it: no-transform keeps boxes on the way from compressing.'
 const elsewhere = "/events and /doctor/ are not treated alike. Compare the proxy's rules for the two."
