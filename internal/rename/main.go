@@ -112,8 +112,10 @@ func (r renamer) changer(name string) func([]byte) ([]byte, error) {
 	case filepath.Ext(name) == ".go":
 		return r.imports
 	case filepath.Ext(name) == ".md":
-		// Only Go code is changed. It is an import, alone or in a block, or a command such as go get.
-		return r.replace(`(?m)(^\s*"|import (?:\w+ )?")`+path+`(")`, `(go (?:get|doc|install) )`+path+`([\s@`+"`"+`])`)
+		// Only Go code is changed. It is an import, alone or in a block, a command such as go get, or the name of a package
+		// in the module. The module's own name is not changed, because it is the product's name too.
+		return r.replace(`(?m)(^\s*"|import (?:\w+ )?")`+path+`(")`, `(go (?:get|doc|install) )`+path+`([\s@`+"`"+`])`,
+			`(-replace )`+path+`(=)`, "(`)("+regexp.QuoteMeta(r.from)+")(/[\\w./-]+)(`)")
 	}
 	return nil
 }

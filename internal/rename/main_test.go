@@ -16,6 +16,9 @@ func TestRenamesThePathAlone(t *testing.T) {
 			`"title": "headcount", "go_build_info{path=\"example.com/x\", job=\"headcount\"}"`},
 		{"server/main.go", "package main\n\nimport (\n\t\"fmt\"\n\n\t\"headcount\"\n\thub \"headcount/internal/hub\"\n)\n\nvar prefix, x = \"headcount\", fmt.Sprint(\"headcount/hub\", hub.New, headcount.New)\n",
 			"package main\n\nimport (\n\t\"fmt\"\n\n\t\"example.com/x\"\n\thub \"example.com/x/internal/hub\"\n)\n\nvar prefix, x = \"headcount\", fmt.Sprint(\"headcount/hub\", hub.New, headcount.New)\n"},
+		{"README.md", "Package `headcount/nats` of `headcount` is in `/run/headcount/nats` and `go get headcount/nats`.\n",
+			"Package `example.com/x/nats` of `headcount` is in `/run/headcount/nats` and `go get example.com/x/nats`.\n"},
+		{"docs/embedding.md", "$ go mod edit -replace headcount=../headcount\n$ go mod tidy\n", "$ go mod edit -replace example.com/x=../headcount\n$ go mod tidy\n"},
 		{"docs/embedding.md", "headcount: `go get headcount`\n\n    import (\n        \"headcount\"\n        \"headcount/nats\"\n    )\n\nA \"headcount\" is `import \"headcount\"`.\n",
 			"headcount: `go get example.com/x`\n\n    import (\n        \"example.com/x\"\n        \"example.com/x/nats\"\n    )\n\nA \"headcount\" is `import \"example.com/x\"`.\n"},
 	} {
