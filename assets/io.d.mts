@@ -1,99 +1,140 @@
-// Types of io.mjs, the browser client of headcount.
+// The types of io.mjs, the browser client of headcount.
 
 export interface Options {
-  /** The path of the server, if this script did not come from it: `/live` for `https://host/live/`. Default: where this script came
-   * from, and for another host `/`. */
+  /**
+   * The path of the server, such as `/live` for `https://host/live/`. By default it is the path that this script was
+   * loaded from. For another host, or if a bundler has included this script, the default is `/`.
+   */
   path?: string
-  /** For private rooms of another origin, which gets no cookie of this one. It is part of each address that is asked for. */
+  /**
+   * The token for a private room on a server of another origin, because browsers send that server no cookies. It is
+   * added to every request URL.
+   */
   token?: string
-  /** `['poll']`: no stream, and no connection shared with other tabs; to try how a page behaves where streams are held back. The first
-   * io() of a page for a room decides. */
+  /**
+   * `['poll']` makes the client poll, without a stream and without sharing a connection with other tabs. Use it to test
+   * a page for networks that hold streams back. The first io() call of a page for a room decides for that room.
+   */
   transports?: 'poll'[]
-  /** The room; then the path of the address is that of the server. Default: the path of the address without its first slash, else `lobby`. 1 to 128 bytes of UTF-8, no control characters. */
+  /**
+   * The room: 1 to 128 bytes of UTF-8 without control characters. If it is set, the path of the address is the path of
+   * the server. Otherwise the path of the address, without its first slash, is the room. The default is `lobby`.
+   */
   room?: string
-  /** false: nothing happens until connect(). Default true. */
+  /** If false, the socket does not connect until you call connect(). The default is true. */
   autoConnect?: boolean
 }
 
-/** What the server no longer had for a client that came back; null: it cannot tell how many. */
+/** The events that a client missed because the server no longer has them. */
 export interface Gap {
+  /** The number of missed events, or null if the server does not know it. */
   missed: number | null
 }
 
-/** Why a connection ended. `io client disconnect`: disconnect() was called. `pagehide`: the user left the page, which may come back. */
+/**
+ * Why a connection ended. `transport close` means that it worked and then broke, `transport error` that a request
+ * failed, and `ping timeout` that nothing arrived for too long. `io client disconnect` means that the page called
+ * disconnect(). `pagehide` means that the user left the page. The browser may show the same page again later.
+ */
 export type Reason = 'transport close' | 'transport error' | 'ping timeout' | 'io client disconnect' | 'pagehide'
 
-/** How a page listens to what the client itself tells. */
+/** The listeners for the events of the client itself. */
 export interface Reserved {
+  /** Events arrive now. */
   connect: () => void
+  /** Events no longer arrive. Unless the page disconnected, the client reconnects by itself. */
   disconnect: (reason: Reason) => void
-  /** No way to the server worked; the next attempt comes by itself, after 0.5 to 1 s at first, 15 to 30 s at most. */
+  /**
+   * The server could not be reached, or it refused the request. The client retries by itself, after 0.5 to 1 s at first
+   * and after 15 to 30 s at most. A `Retry-After` of the server is added.
+   */
   connect_error: (error: Error) => void
-  /** The transport has changed, or has been found: it is in `transport`. After connect. */
+  /** The transport is known, or has changed. The first one comes right after `connect`. */
   transport: (transport: 'stream' | 'poll' | 'shared') => void
-  /** Events were missed. */
+  /** The client missed events. */
   gap: (gap: Gap) => void
+  /** The number of users in the room has changed. The first one comes after `connect`. */
   'user count': (users: number) => void
 }
 
-/** E names the events of the room and their data. Without it any name may come, with any data. */
+/**
+ * A subscription to a room. E maps the names of the room's events to their data. Without E, every name and all data are
+ * allowed.
+ */
 export interface Socket<E extends object = Record<string, any>> {
-  /** Whether events are coming in: true from the first event of a connection to its end. */
+  /** Whether the socket receives events. It is true from the first event of a connection until its end. */
   readonly connected: boolean
-  /** The client id, one per page and room, while connected. There is a new one after each disconnect(); a page that is loaded again keeps
-   * it. */
+  /**
+   * The client id, while connected. All sockets of a page for one room have the same id. A reload keeps it, and after
+   * disconnect() the client gets a new one.
+   */
   readonly id: string | undefined
-  /** The way the events come, while connected: a stream, polls, or either of them by way of another tab of this browser. */
+  /** How the events arrive, while connected. `shared` means that another tab receives them and passes them on. */
   readonly transport: 'stream' | 'poll' | 'shared' | undefined
-  /** Whether the latest connect followed upon an earlier one, and no event was missed in between. */
+  /** Whether the latest connection continued an earlier one without missing an event. */
   readonly recovered: boolean
 
-  /** Calls the listener at each such event. Returns the function that undoes it, which is
-   * the socket as well: `io().on(…).on(…)`. The same listener is called once, however often it was added. */
+  /**
+   * Calls the listener for every event of this name. It returns a function that removes the listener. This function is
+   * also the socket, so you can chain calls: `io().on(…).on(…)`. A listener that is added twice is still called once.
+   */
   on<N extends keyof Reserved>(name: N, listener: Reserved[N]): (() => void) & this
   on<N extends keyof E & string>(name: N, listener: (data: E[N]) => void): (() => void) & this
 
-  /** As on, for one event. */
+  /** Like on, but removes the listener after one event. */
   once<N extends keyof Reserved>(name: N, listener: Reserved[N]): (() => void) & this
   once<N extends keyof E & string>(name: N, listener: (data: E[N]) => void): (() => void) & this
-  /** Calls the listener at each event that the server sends, whatever its name. The stream is then read by fetch, because an EventSource
-   * listens for names; it begins where the stream of before had got to, so it may bring events of the last heartbeat. Returns the function
-   * that undoes it. */
+  /**
+   * Calls the listener for every event of the room, whatever its name. The client then reads the stream with fetch,
+   * because an EventSource delivers only events with known names. The new stream resumes after the last event that a
+   * listener or the client itself received. Only `user count` is repeated. Earlier events without a listener may arrive
+   * now, usually those since the last heartbeat. It returns a function that removes the listener.
+   */
   onAny(listener: (name: string, data: any) => void): (() => void) & this
-  /** Undoes on and once: for this listener, for all listeners of the name, or for all. */
+  /** Removes this listener, all listeners of the name, or all listeners of the socket. */
   off<N extends keyof Reserved>(name: N, listener?: Reserved[N]): this
   off<N extends keyof E & string>(name?: N, listener?: (data: E[N]) => void): this
 
+  /** Starts to receive events. It does nothing if the socket is connected or connecting. */
   connect(): this
-  /** As connect. */
+  /** The same as connect. */
   open(): this
-  /** Ends it, and says so to the server: this client is no longer counted. */
+  /**
+   * Stops receiving events. When the last socket of a page for a room disconnects, the client says goodbye, and the
+   * server no longer counts this user.
+   */
   disconnect(): this
-  /** As disconnect. */
+  /** The same as disconnect. */
   close(): this
 
-  /** Always throws an Error, which says how to emit from a server: a browser only listens. */
+  /** Always throws an Error that says how to emit from a server, because a browser cannot emit. */
   emit(name: string, ...data: any[]): never
 }
 
 /**
- * Subscribes to a room: io() to `lobby` and io('/room') to `room` of the server that this script came from, io('https://other.host/room')
- * and io('localhost:8080/room') to a room of another one, which must name this page's origin in its -origins.
- * All sockets of a page for one room share one connection, and count as one user. So do the pages of all tabs of a browser that
- * have the same origin, each of which counts: one of them is connected for all.
- * io<{ news: News }>() knows the events of the room: a name that is none of them does not compile.
+ * Subscribes to a room. io() subscribes to `lobby` and io('/room') to `room`, on the server that this script was loaded
+ * from. io('https://other.host/room') and io('localhost:8080/room') subscribe to a room on another server. That server
+ * must list this page's origin in its `-origins`.
+ *
+ * All sockets of a page for one room share one connection and count as one user. All tabs of a browser with the same
+ * origin share one connection per room too, but each tab counts as a user.
+ *
+ * io<{ news: News }>() declares the events of the room. Then any other name is a compile error.
  */
 export interface Io {
   <E extends object = Record<string, any>>(address?: string | URL, options?: Options): Socket<E>
   <E extends object = Record<string, any>>(options: Options): Socket<E>
-  /** As io itself. */
+  /** The same as io. */
   connect: Io
 }
 export const io: Io
 
 declare global {
   interface HTMLElementTagNameMap {
-    /** `<user-count room="lobby">`: the number of users in the room, as text. With `server="https://other.host/live"` of another server. */
+    /**
+     * `<user-count room="lobby">` shows the number of users in the room as text. Add
+     * `server="https://other.host/live"` for a room on another server.
+     */
     'user-count': HTMLElement
   }
 }

@@ -62,6 +62,21 @@ func TestDocs(t *testing.T) {
 			t.Errorf("%s has a table with an empty header cell, which screen readers cannot read out", document)
 		}
 	}
+	decisions, err := fs.Glob(docs.FS, "decisions/0*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := html.UnescapeString(pages["/docs/decisions/README.md"])
+	for _, name := range decisions {
+		text, err := fs.ReadFile(docs.FS, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		title, _, _ := strings.Cut(strings.TrimPrefix(string(text), "# "), "\n")
+		if !strings.Contains(list, ">"+title+"</a>") {
+			t.Errorf("decisions/README.md does not list %q", title)
+		}
+	}
 	if body := pages["/docs/browser.md"]; !strings.Contains(body, "The documentation of headcount 1.") || !strings.Contains(body, `<table tabindex="0">`) {
 		t.Errorf("got %s", body)
 	}
