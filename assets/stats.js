@@ -43,13 +43,13 @@
 
   const address = (path, query) => path + '?' + new URLSearchParams(query)
 
-  const rowOf = (key, label, share, link) => {
+  const rowOf = (key, share, link) => {
     const row = document.createElement('tr')
     row.dataset.key = key
     const head = row.appendChild(document.createElement('th'))
     head.scope = 'row'
     const name = link ? head.appendChild(Object.assign(document.createElement('a'), { href: link })) : head
-    name.append(Object.assign(document.createElement('bdi'), link ? { textContent: key, title: key } : { textContent: label }))
+    name.append(Object.assign(document.createElement('bdi'), { textContent: key, ...(link && { title: key }) }))
     if (share) {
       const svg = row.insertCell().appendChild(document.createElementNS('http://www.w3.org/2000/svg', 'svg'))
       svg.parentNode.className = 'share'
@@ -71,7 +71,7 @@
     rows.forEach(([key, text, share, link], i) => {
       const known = old.get(key)
       old.delete(key)
-      const row = known ?? rowOf(key, id === 'refused' ? key.replaceAll('_', ' ') : key, share !== undefined, link)
+      const row = known ?? rowOf(key, share !== undefined, link)
       if (body.rows[i] !== row) body.insertBefore(row, body.rows[i] ?? null)
       row.querySelector('rect')?.setAttribute('width', `${share}%`)
       const count = row.querySelector('.count')

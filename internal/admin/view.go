@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"headcount/internal/engine"
@@ -85,9 +84,6 @@ func viewOf(st stats) statsView {
 	v.More = st.Rooms - len(v.ByRoom.Rows)
 	for i, r := range v.Ended.Rows {
 		v.Ended.Rows[i].Label = endLabel(engine.Reason(r.Name))
-	}
-	for i, r := range v.Refused.Rows {
-		v.Refused.Rows[i].Label = strings.ReplaceAll(r.Name, "_", " ")
 	}
 	return v
 }

@@ -188,7 +188,7 @@ func TestFailedUpgrades(t *testing.T) {
 	c.Emit(10)
 	for _, row := range []struct{ name, script, says string }{
 		{"no program", "", "no such file or directory"},
-		{"a folder", folder, "is a directory"},
+		{"a folder", folder, "permission denied"},
 		{"it may not be executed", locked, "permission denied"},
 		{"it crashes", "kill -SEGV $$", "ended before it said hello: signal: segmentation fault"},
 		{"bad flags", "exec " + real + " -nonsense", "ended before it said hello: exit status 2"},
