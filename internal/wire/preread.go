@@ -16,7 +16,7 @@ type Preread struct {
 	Header time.Duration // how long the header of a request may take
 
 	// net/http takes a connection that comes between two requests for a new one and expects a request soon. If Idle is not
-	// 0, the connection may instead be idle for so long before its first request.
+	// 0, the connection may instead be idle for so long before a request.
 	Idle time.Duration
 
 	begun       atomic.Bool // a part of a request was read since Rest
@@ -27,7 +27,6 @@ type Preread struct {
 func (c *Preread) Rest() {
 	c.begun.Store(false)
 	c.interrupted.Store(false)
-	c.Idle = 0
 }
 
 // Begun reports whether a part of the next request was read since Rest.
