@@ -2,8 +2,8 @@
 // The page: the number, whether it is live, the events of the room, and the tools below.
 
 ;(() => {
-  const QUIET = 10000 // ms between two announcements to screen readers
-  const PATIENCE = 5000 // ms from the start of the page until it says that it is not live
+  const ANNOUNCE_EVERY = 10000 // ms between two announcements to screen readers
+  const CONNECT_TIME = 5000 // ms from the start of the page until it says that it is not live
   const SHOWN = 20 // events in the list
 
   const byId = (id) => document.getElementById(id)
@@ -54,12 +54,12 @@
 
   // --- screen readers: at most every 10 s, and always the last state in the end ---
 
-  let saidAt = -QUIET
+  let saidAt = -ANNOUNCE_EVERY
   let saying
 
   const say = () => {
     if (saying) return
-    const due = (wasLive ? saidAt + QUIET : PATIENCE) - performance.now()
+    const due = (wasLive ? saidAt + ANNOUNCE_EVERY : CONNECT_TIME) - performance.now()
     saying = setTimeout(() => {
       saying = undefined
       saidAt = performance.now()
@@ -89,7 +89,7 @@
   }
 
   const showLost = () => {
-    if (!wasLive && !reason && performance.now() < PATIENCE) return show('Connecting …')
+    if (!wasLive && !reason && performance.now() < CONNECT_TIME) return show('Connecting …')
     document.body.dataset.live = way.dataset.live = 'no'
     byId('when').textContent = 'when last heard'
     showTitle()

@@ -46,7 +46,7 @@ func status(stderr io.Writer, err error) int {
 // run is the whole program, in the order in which its parts start. It returns when ctx is done and every stream has
 // ended or was handed over.
 func run(ctx context.Context, args []string, stdout io.Writer, stderr *logqueue.Queue) error {
-	before, err := inherit()
+	before, err := findPredecessor()
 	if err != nil {
 		return err
 	}

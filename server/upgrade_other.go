@@ -40,7 +40,7 @@ func (*successor) ServeHTTP(http.ResponseWriter, *http.Request) {}
 
 type predecessor struct{}
 
-func inherit() (*predecessor, error) { return nil, nil }
+func findPredecessor() (*predecessor, error) { return nil, nil }
 
 func (*predecessor) receive() (*headcount.Snapshot, error)  { return nil, nil }
 func (*predecessor) listener(string) (net.Listener, error)  { return nil, nil }

@@ -61,12 +61,9 @@ func viewOf(st stats) statsView {
 	if st.Rooms == 1 {
 		v.Places = "in 1 room"
 	}
-	if st.Room != nil {
-		v.Shown = st.Room.Users
-	}
 	open, streams := st.Transport, st.Streams
 	if st.Room != nil {
-		open, streams = st.Room.Transport, st.Room.Streams
+		v.Shown, open, streams = st.Room.Users, st.Room.Transport, st.Room.Streams
 	}
 	v.Digits = len(fmt.Sprint(v.Shown))
 	for _, p := range st.Trend.Points {

@@ -41,9 +41,9 @@ func successor(role string) error {
 	case "never says hello":
 		hang()
 	}
-	from, err := handover.Inherit()
+	from, err := handover.FindPredecessor()
 	if err != nil || from == nil {
-		return fmt.Errorf("inherit: got %v, %w", from, err)
+		return fmt.Errorf("find predecessor: got %v, %w", from, err)
 	}
 	switch role {
 	case "refuses":
@@ -212,11 +212,11 @@ func TestNoSuchProgram(t *testing.T) {
 }
 
 func TestNobodyHandsOver(t *testing.T) {
-	if from, err := handover.Inherit(); from != nil || err != nil {
+	if from, err := handover.FindPredecessor(); from != nil || err != nil {
 		t.Errorf("got %v, %v, want nobody", from, err)
 	}
 	t.Setenv("HEADCOUNT_PREDECESSOR", "0") // standard input is not a Unix socket
-	if from, err := handover.Inherit(); from != nil || err == nil {
+	if from, err := handover.FindPredecessor(); from != nil || err == nil {
 		t.Errorf("got %v, %v, want an error", from, err)
 	}
 }

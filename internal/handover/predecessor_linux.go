@@ -15,22 +15,22 @@ const proceed = 'g'
 // Predecessor is the process that started this one to hand over to it.
 type Predecessor struct{ conn *net.UnixConn }
 
-// Inherit returns the process that hands over to this one. It returns nil if there is none.
-func Inherit() (*Predecessor, error) {
+// FindPredecessor returns the process that hands over to this one. It returns nil if there is none.
+func FindPredecessor() (*Predecessor, error) {
 	text := os.Getenv(variable)
 	if text == "" {
 		return nil, nil
 	}
 	if err := os.Unsetenv(variable); err != nil { // it is not for the processes that this one starts
-		return nil, fmt.Errorf("inherit: %w", err)
+		return nil, fmt.Errorf("find predecessor: %w", err)
 	}
 	fd, err := strconv.Atoi(text)
 	if err != nil {
-		return nil, fmt.Errorf("inherit: %s=%q is no descriptor", variable, text)
+		return nil, fmt.Errorf("find predecessor: %s=%q is no descriptor", variable, text)
 	}
 	conn, err := fileConn(fd)
 	if err != nil {
-		return nil, fmt.Errorf("inherit: %w", err)
+		return nil, fmt.Errorf("find predecessor: %w", err)
 	}
 	return &Predecessor{conn}, nil
 }

@@ -107,7 +107,7 @@ func TestRepair(t *testing.T) {
 	p.want("one left, which is lost", 8, 9)
 	p.lose = func(union.Message) bool { return false }
 	p.local("a", nil, []string{"client-x"}, 2)
-	p.want("the next one tells both", 9, 9)
+	p.want("the next one has both", 9, 9)
 	if got := sent[union.Set](p); got != 3 {
 		t.Errorf("got %d parts of a set, want 3", got)
 	}

@@ -26,9 +26,9 @@ type predecessor struct {
 	percent int // of debug.SetGCPercent
 }
 
-// inherit returns the process that started this one to hand over to it, or nil.
-func inherit() (*predecessor, error) {
-	from, err := handover.Inherit()
+// findPredecessor returns the process that started this one to hand over to it, or nil.
+func findPredecessor() (*predecessor, error) {
+	from, err := handover.FindPredecessor()
 	if err != nil || from == nil {
 		return nil, err
 	}
