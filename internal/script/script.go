@@ -60,6 +60,7 @@ type process struct {
 
 // Setup prepares a script, whose commands start without any HEADCOUNT_ variable.
 func Setup(env *testscript.Env) error {
+	env.Setenv("GORACE", os.Getenv("GORACE"))
 	all := running{}
 	env.Values[key{}] = all
 	env.Defer(func() {
@@ -132,7 +133,9 @@ func start(ts *testscript.TestScript, args []string) error {
 	}
 	cmd := exec.Command(path, args[2:]...)
 	cmd.Dir = ts.MkAbs(".")
-	cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME"), "GOCOVERDIR=" + ts.Getenv("GOCOVERDIR")}
+	for _, name := range []string{"PATH", "HOME", "GOCOVERDIR", "GORACE"} {
+		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+	}
 	for _, file := range []struct {
 		suffix string
 		to     func(*os.File)
