@@ -75,7 +75,7 @@ type Machine struct {
 	rooms      map[string]*room
 	peers      map[string]*peer
 	pending    map[string]*room   // rooms with changes to send later
-	kept       map[string]keeping // by room; includes rooms that are not open
+	kept       map[user]time.Time // until when users of stopped nodes count; includes rooms that are not open
 	gone       map[user]farewell  // users who said goodbye a moment ago
 	stays      map[user]time.Time // users of another node that are there although their former node stops
 	touched    map[*room]struct{}
@@ -106,7 +106,7 @@ func New(opt Options) *Machine {
 	return &Machine{
 		opt: opt, instance: opt.Incarnation,
 		rooms: make(map[string]*room), peers: make(map[string]*peer), pending: make(map[string]*room),
-		kept: make(map[string]keeping), gone: make(map[user]farewell), stays: make(map[user]time.Time),
+		kept: make(map[user]time.Time), gone: make(map[user]farewell), stays: make(map[user]time.Time),
 		touched: make(map[*room]struct{}),
 	}
 }
@@ -151,7 +151,7 @@ func (m *Machine) answered(r *room) bool {
 		return true
 	}
 	for _, s := range r.others() {
-		if s.state == loading && m.alive(s.node) {
+		if s.state == unconfirmed && m.alive(s.node) {
 			return false
 		}
 	}
@@ -177,8 +177,13 @@ func (m *Machine) send(to To, msg Message) {
 func (m *Machine) Open(now time.Time, key string, ids []string, anonymous int) Effects {
 	m.now = now
 	m.instance++
-	r := newRoom(key, m.opt.Node, m.instance, now, m.keeping(key))
+	r := newRoom(key, m.opt.Node, m.instance, now)
 	m.rooms[key] = r
+	for u := range m.kept {
+		if u.room == key {
+			r.hold(r.kept, u.hash)
+		}
+	}
 	for _, name := range sorted(m.peers) {
 		if m.alive(name) {
 			m.ask(r, r.set(name))
@@ -208,6 +213,7 @@ func (m *Machine) Local(now time.Time, key string, left, joined []string, anonym
 		}
 		for i, h := range m.hashes(joined...) {
 			r.join(h, joined[i])
+			m.returned(r, h)
 		}
 		r.mine.Anonymous = anonymous
 		m.announce(r)
@@ -233,9 +239,6 @@ func (m *Machine) flush(r *room) {
 			m.send(To{Room: r.key}, d)
 		}
 		r.announced = m.now
-		if due := m.now.Add(digestAfter); m.now.Sub(r.proved) < digestEvery || due.Before(r.digest) {
-			r.digest = due // and a room that is never quiet sends one too
-		}
 	}
 	delete(m.pending, r.key)
 }
@@ -285,7 +288,7 @@ func (m *Machine) recheck() {
 	}
 	for _, r := range m.rooms {
 		if m.now.Sub(r.announced) < silentAfter {
-			r.digest = m.now
+			r.proved = time.Time{}
 		}
 	}
 }
@@ -322,7 +325,7 @@ func (m *Machine) Tick(now time.Time) Effects {
 
 // scan does the work that is due in a room.
 func (m *Machine) scan(r *room) {
-	if r.expire(m.now) || !r.ready {
+	if !r.ready {
 		m.touch(r.key)
 	}
 	for _, s := range r.others() {
@@ -330,35 +333,42 @@ func (m *Machine) scan(r *room) {
 			m.ask(r, s)
 		}
 	}
-	if m.connected && !m.now.Before(r.digest) {
+	quiet := !r.announced.Before(r.proved) && m.now.Sub(r.announced) >= digestAfter
+	late := m.now.Sub(r.proved) >= digestEvery+time.Duration(r.mine.Instance%15)*time.Second
+	if m.connected && (quiet || late) {
 		m.flush(r)
 		m.send(To{Room: r.key}, Digest{m.opt.Node, r.key, r.mine.State})
 		r.proved = m.now
-		r.digest = m.now.Add(digestEvery + time.Duration(r.mine.Instance%15)*time.Second)
 	}
 }
 
-// keeping returns the users of stopped nodes in a room, to read and to write.
-func (m *Machine) keeping(key string) keeping {
-	if m.kept[key] == nil {
-		m.kept[key] = make(keeping)
+// returned ends the keeping of a user, because it has come to another node.
+func (m *Machine) returned(r *room, h uint64) {
+	m.drop(user{r.key, h})
+	if !r.ready {
+		r.back[h] = true
 	}
-	return m.kept[key]
 }
 
-// tidy removes what has expired in rooms that are not open. scan does the same for open rooms.
+// drop ends the keeping of a user.
+func (m *Machine) drop(u user) {
+	if _, kept := m.kept[u]; kept {
+		delete(m.kept, u)
+		if r := m.touch(u.room); r != nil {
+			r.release(r.kept, u.hash)
+		}
+	}
+}
+
+// tidy removes what has expired.
 func (m *Machine) tidy() {
+	for u, until := range m.kept {
+		if !m.now.Before(until) {
+			m.drop(u)
+		}
+	}
 	maps.DeleteFunc(m.stays, func(_ user, since time.Time) bool { return m.now.Sub(since) >= onTheWay })
 	maps.DeleteFunc(m.gone, func(_ user, f farewell) bool { return m.now.Sub(f.received) >= 2*onTheWay })
-	for key, keep := range m.kept {
-		if m.rooms[key] != nil {
-			continue
-		}
-		maps.DeleteFunc(keep, func(_ uint64, until time.Time) bool { return !m.now.Before(until) })
-		if len(keep) == 0 {
-			delete(m.kept, key)
-		}
-	}
 }
 
 // Stop ends this node. It asks the other nodes to keep this node's users, each for the time that left returns, even if
@@ -367,7 +377,7 @@ func (m *Machine) Stop(now time.Time, left func(room, id string) time.Duration) 
 	m.now = now
 	for _, r := range m.rooms {
 		m.flush(r)
-		mine := make(keeping)
+		mine := make(map[uint64]time.Time)
 		for h, id := range r.ids {
 			if d := left(r.key, id); d > 0 {
 				mine[h] = now.Add(d)

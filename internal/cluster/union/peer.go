@@ -135,9 +135,9 @@ func (m *Machine) watch() {
 			p.state = unheard
 			m.effects.Silent = append(m.effects.Silent, name)
 			for _, r := range m.rooms {
-				if s := r.sets[name]; s != nil && s.state != loading {
+				if s := r.sets[name]; s != nil {
 					m.touch(r.key)
-					r.enter(s, silent)
+					r.enter(s, unconfirmed)
 				}
 			}
 		case p.state != alive && age >= forgetAfter:

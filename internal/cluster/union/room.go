@@ -1,6 +1,7 @@
 package union
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -15,22 +16,16 @@ type room struct {
 	users users
 	sets  map[string]*set // by node
 	mine  *set            // the set of this node
-	kept  *set            // the users in keep
-	keep  keeping
-	back  map[uint64]struct{} // users that have joined since the room was opened; only until it is ready
-	again []uint64            // users of this node that others must hear of again, see Machine.keep
-	count int                 // users after the last refresh
+	kept  *set            // the users of stopped nodes
+	back  map[uint64]bool // users that have joined since the room was opened; only until it is ready
+	count int             // users after the last refresh
 
 	ids       map[uint64]string // this node's users by hash
-	changes   map[uint64]bool   // of this node's set, not sent yet: a user has joined, or has left
+	changes   map[uint64]bool   // users for the next delta, and whether the other nodes have them in this node's set
 	anon      int               // number of users without an id, as it was last sent
 	announced time.Time         // time of the last delta
-	digest    time.Time         // time of the next digest
-	proved    time.Time         // time of the last digest
+	proved    time.Time         // time of the last digest; zero if one is due
 }
-
-// keeping maps users of stopped nodes to the end of the time in which they count.
-type keeping map[uint64]time.Time
 
 // set is the set of one node. room.users has its users.
 type set struct {
@@ -48,28 +43,24 @@ type set struct {
 type state int
 
 const (
-	loading state = iota // nothing is known, and it was requested. It does not count.
-	current              // it is what its node sent. It counts.
-	behind               // a change may be missing, and it was requested. The known users count.
-	silent               // its node is silent, or has not confirmed it since. It does not count.
+	unconfirmed state = iota // nothing is known, or its node was silent since. It was requested, and does not count.
+	current                  // it is what its node sent. It counts.
+	behind                   // a change may be missing, and it was requested. The known users count.
 )
 
-func newRoom(key, node string, instance uint64, now time.Time, keep keeping) *room {
+func newRoom(key, node string, instance uint64, now time.Time) *room {
 	r := &room{
-		key: key, since: now, digest: now.Add(digestEvery), proved: now, keep: keep,
-		sets: make(map[string]*set), ids: make(map[uint64]string), changes: make(map[uint64]bool), back: make(map[uint64]struct{}),
+		key: key, since: now, proved: now, sets: make(map[string]*set),
+		ids: make(map[uint64]string), changes: make(map[uint64]bool), back: make(map[uint64]bool),
 	}
 	r.users = newUsers(r.counts)
 	r.mine, r.kept = r.set(node), r.set("")
 	r.mine.Instance = instance
 	r.mine.state, r.kept.state = current, current
-	for h := range keep {
-		r.hold(r.kept, h)
-	}
 	return r
 }
 
-// set returns the set of a node. A new set is loading.
+// set returns the set of a node. A new set is unconfirmed.
 func (r *room) set(node string) *set {
 	s := r.sets[node]
 	if s == nil {
@@ -92,7 +83,7 @@ func (r *room) others() (list []*set) {
 // counts reports whether the users of a node count.
 func (r *room) counts(node string) bool {
 	s := r.sets[node]
-	return s != nil && (s.state == current || s.state == behind)
+	return s != nil && s.state != unconfirmed
 }
 
 // enter changes the state of a set.
@@ -153,75 +144,43 @@ func (r *room) join(h uint64, id string) {
 		return
 	}
 	r.ids[h] = id
-	r.change(h, true)
-	r.hold(r.mine, h)
-	r.returned(h)
-}
-
-// leave removes a user from this node's set.
-func (r *room) leave(h uint64) {
-	if _, here := r.ids[h]; here {
-		delete(r.ids, h)
-		r.change(h, false)
-		r.release(r.mine, h)
+	if _, left := r.changes[h]; !left {
+		r.changes[h] = false
 	}
+	r.hold(r.mine, h)
 }
 
-// change records a change that the other nodes must get. Two changes of a user cancel each other out.
-func (r *room) change(h uint64, joined bool) {
-	if _, pending := r.changes[h]; pending {
+// leave removes a user from this node's set. The other nodes need not hear of one who has joined since the last delta.
+func (r *room) leave(h uint64) {
+	if _, here := r.ids[h]; !here {
+		return
+	}
+	delete(r.ids, h)
+	if known, changed := r.changes[h]; changed && !known {
 		delete(r.changes, h)
 	} else {
-		r.changes[h] = joined
+		r.changes[h] = true
 	}
+	r.release(r.mine, h)
 }
 
-// returned ends the keeping of a user, because it has come to another node.
-func (r *room) returned(h uint64) {
-	r.drop(h)
-	if !r.ready {
-		r.back[h] = struct{}{}
+// report lets the next delta report a user of this node, even if the other nodes know it already.
+func (r *room) report(h uint64) {
+	if _, changed := r.changes[h]; !changed {
+		r.changes[h] = true
 	}
-}
-
-// drop ends the keeping of a user.
-func (r *room) drop(h uint64) {
-	if _, kept := r.keep[h]; kept {
-		delete(r.keep, h)
-		r.release(r.kept, h)
-	}
-}
-
-// expire ends the keeping of the users whose time is over, and reports whether there were any.
-func (r *room) expire(now time.Time) (some bool) {
-	for h, until := range r.keep {
-		if !now.Before(until) {
-			r.drop(h)
-			some = true
-		}
-	}
-	return some
 }
 
 // pending reports whether there are changes that were not sent yet.
-func (r *room) pending() bool {
-	return len(r.changes) > 0 || r.mine.Anonymous != r.anon || r.again != nil
-}
+func (r *room) pending() bool { return len(r.changes) > 0 || r.mine.Anonymous != r.anon }
 
 // deltas returns the changes that were not sent yet, in deltas with at most limit users.
 func (r *room) deltas(limit int) (list []Delta) {
-	for _, h := range r.again {
-		if _, changed := r.changes[h]; !changed && r.ids[h] != "" { // otherwise it has left since
-			r.changes[h] = true
-		}
-	}
-	for rest, more := slices.Sorted(maps.Keys(r.changes)), r.pending(); more; more = len(rest) > 0 {
+	for _, part := range parts(maps.Keys(r.changes), limit) {
 		r.mine.Seq++
 		d := Delta{r.mine.node, r.key, r.mine.Instance, r.mine.Seq, r.mine.Anonymous, nil, nil}
-		part := rest[:min(limit, len(rest))]
-		rest = rest[len(part):]
 		for _, h := range part {
-			if r.changes[h] {
+			if _, here := r.ids[h]; here {
 				d.Joined = append(d.Joined, h)
 			} else {
 				d.Left = append(d.Left, h)
@@ -229,6 +188,15 @@ func (r *room) deltas(limit int) (list []Delta) {
 		}
 		list = append(list, d)
 	}
-	r.anon, r.changes, r.again = r.mine.Anonymous, make(map[uint64]bool), nil
+	r.anon, r.changes = r.mine.Anonymous, make(map[uint64]bool)
 	return list
+}
+
+// parts sorts users and divides them into parts of at most limit users. There is at least one part.
+func parts(users iter.Seq[uint64], limit int) [][]uint64 {
+	all := slices.Sorted(users)
+	if len(all) == 0 {
+		return [][]uint64{nil}
+	}
+	return slices.Collect(slices.Chunk(all, limit))
 }

@@ -21,7 +21,7 @@ func (m *Machine) delta(r *room, s *set, d Delta) {
 		m.ask(r, s)
 		if !r.ready { // the answer does not tell who has come back
 			for _, h := range d.Joined {
-				r.returned(h)
+				m.returned(r, h)
 			}
 		}
 		return
@@ -30,11 +30,12 @@ func (m *Machine) delta(r *room, s *set, d Delta) {
 		r.release(s, h)
 	}
 	for _, h := range d.Joined {
-		if _, kept := r.keep[h]; !kept && r.users.has(h, s.node) {
-			m.stays[user{r.key, h}] = m.now
+		u := user{r.key, h}
+		if _, kept := m.kept[u]; !kept && r.users.has(h, s.node) {
+			m.stays[u] = m.now
 		}
 		r.hold(s, h)
-		r.returned(h)
+		m.returned(r, h)
 	}
 	s.Seq, s.Anonymous, s.fresh = d.Seq, d.Anonymous, m.now
 }
@@ -48,7 +49,7 @@ func (m *Machine) verify(r *room, s *set) {
 // digest compares the known set with a digest of its node, whether it was requested or not.
 func (m *Machine) digest(r *room, s *set, g Digest) {
 	switch {
-	case g.State == s.State && s.state != loading:
+	case g.State == s.State:
 		m.verify(r, s)
 	case g.Instance < s.Instance || g.Instance == s.Instance && g.Seq < s.Seq: // it was delayed
 	default:
@@ -88,7 +89,13 @@ func (m *Machine) sync(s Sync) {
 	}
 	to, r := To{Node: s.Node}, m.rooms[s.Room]
 	if s.Instance == 0 {
-		m.sendKept(to, Kept{Room: s.Room, Repeat: true}, m.kept[s.Room])
+		kept := make(map[uint64]time.Time)
+		for u, until := range m.kept {
+			if u.room == s.Room {
+				kept[u.hash] = until
+			}
+		}
+		m.sendKept(to, Kept{Room: s.Room, Repeat: true}, kept)
 	}
 	if r == nil {
 		m.send(to, Closed{m.opt.Node, s.Room, m.instance})
@@ -99,11 +106,9 @@ func (m *Machine) sync(s Sync) {
 		m.send(to, Digest{m.opt.Node, r.key, r.mine.State})
 		return
 	}
-	all := slices.Sorted(maps.Keys(r.ids))
-	parts := max(1, (len(all)+m.opt.Chunk-1)/m.opt.Chunk)
-	for i := range parts {
-		part := all[i*m.opt.Chunk : min((i+1)*m.opt.Chunk, len(all))]
-		m.send(to, Set{m.opt.Node, r.key, r.mine.State, i, parts, part})
+	all := parts(maps.Keys(r.ids), m.opt.Chunk)
+	for i, part := range all {
+		m.send(to, Set{m.opt.Node, r.key, r.mine.State, i, len(all), part})
 	}
 }
 
@@ -112,7 +117,7 @@ func (m *Machine) set(r *room, s *set, t Set) {
 	if t.Instance < s.Instance || t.Instance == s.Instance && t.Seq < s.Seq {
 		return
 	}
-	if t.State == s.State && s.state != loading {
+	if t.State == s.State {
 		m.verify(r, s) // the set is known, so its users need not be read again
 		return
 	}
@@ -138,7 +143,7 @@ func (m *Machine) set(r *room, s *set, t Set) {
 
 // sendKept asks other nodes to keep users. A repetition rounds the time down, so that it does not grow from node to
 // node.
-func (m *Machine) sendKept(to To, k Kept, keep keeping) {
+func (m *Machine) sendKept(to To, k Kept, keep map[uint64]time.Time) {
 	up := time.Second - 1
 	if k.Repeat {
 		up = 0
@@ -163,33 +168,25 @@ func (m *Machine) keep(k Kept) {
 	if len(k.Users) != len(k.Seconds) || k.Repeat && (r == nil || r.ready) {
 		return
 	}
-	all := m.keeping(k.Room)
 	for i, h := range k.Users {
+		u := user{k.Room, h}
 		until := m.now.Add(time.Duration(k.Seconds[i]) * time.Second)
-		f := m.gone[user{k.Room, h}]
-		if m.now.Sub(m.stays[user{k.Room, h}]) < onTheWay {
-			continue // the node that has it got this message earlier, and has answered
-		}
-		if m.now.Sub(f.received) < onTheWay && f.leaves.Before(until) && !slices.Contains(k.Back, h) {
+		if f := m.gone[u]; m.now.Sub(f.received) < onTheWay && f.leaves.Before(until) && !slices.Contains(k.Back, h) {
 			until = f.leaves // it said goodbye while this message was on its way
 		}
-		if !until.After(m.now) {
-			continue
-		}
-		if r != nil && k.Repeat {
-			if _, back := r.back[h]; back {
-				continue
+		switch {
+		case !until.After(m.now):
+		case m.now.Sub(m.stays[u]) < onTheWay: // the node that has it got this message earlier, and has answered
+		case k.Repeat && r.back[h]:
+		case r != nil && r.ids[h] != "" && m.opt.HasStream(k.Room, r.ids[h]): // it has come back already
+			r.report(h)
+		default:
+			if until.After(m.kept[u]) {
+				m.kept[u] = until
 			}
-		}
-		if r != nil && r.ids[h] != "" && m.opt.HasStream(k.Room, r.ids[h]) {
-			r.again = append(r.again, h) // it has come back already
-			continue
-		}
-		if until.After(all[h]) {
-			all[h] = until
-		}
-		if r != nil {
-			r.hold(r.kept, h)
+			if r != nil {
+				r.hold(r.kept, h)
+			}
 		}
 	}
 	if r != nil {
@@ -199,18 +196,14 @@ func (m *Machine) keep(k Kept) {
 
 // goodbye handles a goodbye of users. The nodes that hold a user send a delta when it has left.
 func (m *Machine) goodbye(g Goodbye) {
-	r, keep := m.touch(g.Room), m.kept[g.Room]
+	r, until := m.touch(g.Room), m.now.Add(g.Grace)
 	for _, h := range g.Users {
-		until := m.now.Add(g.Grace)
-		m.gone[user{g.Room, h}] = farewell{until, m.now}
-		switch {
-		case !until.Before(keep[h]):
-		case g.Grace > 0:
-			keep[h] = until
-		case r != nil:
-			r.drop(h)
-		default:
-			delete(keep, h)
+		u := user{g.Room, h}
+		m.gone[u] = farewell{until, m.now}
+		if g.Grace <= 0 {
+			m.drop(u)
+		} else if until.Before(m.kept[u]) {
+			m.kept[u] = until
 		}
 	}
 	if ids := m.ids(g.Room, g.Users); ids != nil {
