@@ -32,7 +32,7 @@ func (n names) entry(key string) string { return "$KV." + n.prefix + "_shared." 
 // another version do not get them. The third word identifies the key of their hashes.
 func (n names) sets(key []byte, to union.To) string {
 	sum := sha256.Sum256(key)
-	base := n.prefix + ".v2." + hex.EncodeToString(sum[:4])
+	base := n.prefix + ".v3." + hex.EncodeToString(sum[:4])
 	switch {
 	case to.Node != "":
 		return base + ".node." + to.Node

@@ -59,8 +59,8 @@ func (n *Node) maxPayload() int {
 	return int(n.nc.MaxPayload())
 }
 
-// chunk returns how many users fit into a message, at 17 bytes each in a Kept message.
-func chunk(maxPayload int) int { return min(50_000, maxPayload/20) }
+// chunk returns how many users fit into a message, at 33 bytes each in a Kept message.
+func chunk(maxPayload int) int { return min(50_000, maxPayload/40) }
 
 // together returns how many bytes of messages may wait for one more, to go out as one payload.
 func together(maxPayload int) int { return min(batch, maxPayload/16) }

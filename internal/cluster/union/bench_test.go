@@ -14,6 +14,7 @@ func BenchmarkMillion(b *testing.B) {
 	const nodes, each = 49, 20_000
 	random := rand.New(rand.NewPCG(1, 2))
 	var sets []union.Set
+	var payloads [][]byte
 	for i := range nodes {
 		s := union.Set{Node: string(rune('A' + i)), Room: "r", State: union.State{Instance: 1, Seq: 1}, Parts: 1}
 		for range each {
@@ -22,7 +23,7 @@ func BenchmarkMillion(b *testing.B) {
 			s.Size++
 			s.Xor ^= h
 		}
-		sets = append(sets, s)
+		sets, payloads = append(sets, s), append(payloads, union.Append(nil, s))
 	}
 	for b.Loop() {
 		now := time.Unix(1e9, 0)
@@ -33,7 +34,8 @@ func BenchmarkMillion(b *testing.B) {
 		runtime.GC()
 		runtime.ReadMemStats(&before)
 		begin := time.Now()
-		for _, s := range sets {
+		for _, payload := range payloads {
+			s, _, _ := union.Decode(payload)
 			m.Apply(now, s)
 		}
 		b.ReportMetric(float64(time.Since(begin).Milliseconds()), "ms-to-hear")

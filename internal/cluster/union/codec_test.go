@@ -19,7 +19,7 @@ func samples() []union.Message {
 		union.Set{Node: "a", Room: "r", State: s, Part: 1, Parts: 2, Users: []uint64{1, 2}},
 		union.Closed{Node: "a", Room: "r", Instance: 7},
 		union.Goodbye{Room: "r", Grace: time.Second, Users: []uint64{9}},
-		union.Kept{Room: "r", Repeat: true, Back: []uint64{2}, Users: []uint64{1, 2}, Seconds: []byte{3, 255}},
+		union.Kept{Room: "r", Repeat: true, Back: []uint64{2}, Users: []uint64{1, 2}, Millis: []uint32{3, 255}},
 		union.Stopped{Node: "a", Incarnation: 9},
 		union.Renew{Room: "r", Users: []uint64{1}},
 	}
@@ -43,10 +43,10 @@ func TestCodec(t *testing.T) {
 	}
 }
 
-// A user takes 8 bytes of a whole set.
+// A user takes 11 bytes of a whole set.
 func TestSizeOfSet(t *testing.T) {
 	users := make([]uint64, 1000)
-	if got := len(union.Append(nil, union.Set{Node: "abcdefgh", Room: "lobby", Users: users})); got > 8*len(users)+100 {
+	if got := len(union.Append(nil, union.Set{Node: "abcdefgh", Room: "lobby", Users: users})); got > 11*len(users)+200 {
 		t.Errorf("a set of %d users is %d bytes", len(users), got)
 	}
 }
@@ -56,6 +56,16 @@ func FuzzMessages(f *testing.F) {
 	for _, m := range samples() {
 		f.Add(union.Append(nil, m))
 		f.Add(union.Append(union.Append(nil, m), m))
+	}
+	for _, payload := range []string{
+		"", "\n", " ", "Delta", "Delta null", "Delta []", "Nobody {}", `Set {"Node":"a","Room":"r"`,
+		`Set {"Node":"a","Room":"r","Part":-1,"Parts":9223372036854775807,"Users":"AAAAAAAAAAE="}`,
+		`Set {"Node":"a","Room":"r","Instance":1,"Anonymous":4294967295,"Parts":-1,"Users":"AAAAAAAAAAE=","Users":"AAAA"}`,
+		`Delta {"Node":"a","Room":"r","Instance":1,"Seq":1,"Anonymous":-5,"Joined":"AAAAAAAAAAEAAAAAAAAAAg=="}`,
+		`Kept {"Room":"r","Users":"AAAAAAAAAAE=","Millis":[4294967296]}`,
+		`Goodbye {"Room":"r","Users":"AAAAAAAAAAE=","Grace":-9223372036854775808}`,
+	} {
+		f.Add([]byte(payload))
 	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		now := time.Unix(1e9, 0)

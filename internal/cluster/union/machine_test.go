@@ -272,7 +272,7 @@ func TestLate(t *testing.T) {
 		union.Digest{Node: "a", Room: "r", State: old},
 		union.Closed{Node: "a", Room: "r", Instance: 100},
 		union.Set{Node: "a", Room: "r", State: union.State{Instance: 101, Seq: 9}, Part: 1, Parts: 2, Users: []uint64{1, 2, 3}},
-		union.Kept{Room: "r", Repeat: true, Users: []uint64{1}, Seconds: []byte{9}},
+		union.Kept{Room: "r", Repeat: true, Users: []uint64{1}, Millis: []uint32{9_000}},
 	} {
 		p.do("b", p.m["b"].Apply(p.now, msg))
 		p.wait(100 * time.Millisecond)
@@ -296,10 +296,10 @@ func TestGoodbyeOfKept(t *testing.T) {
 			msg  union.Message
 			want int
 		}{
-			{"its node stops", union.Kept{Room: "r", Users: []uint64{1, 2}, Seconds: []byte{9, 9}}, 2},
+			{"its node stops", union.Kept{Room: "r", Users: []uint64{1, 2}, Millis: []uint32{9_000, 9_000}}, 2},
 			{"one says goodbye", union.Goodbye{Room: "r", Users: []uint64{1}}, 1},
-			{"which overtook what a node says", union.Kept{Room: "r", Users: []uint64{1}, Seconds: []byte{9}}, 1},
-			{"and is back there", union.Kept{Room: "r", Back: []uint64{1}, Users: []uint64{1}, Seconds: []byte{9}}, 2},
+			{"which overtook what a node says", union.Kept{Room: "r", Users: []uint64{1}, Millis: []uint32{9_000}}, 1},
+			{"and is back there", union.Kept{Room: "r", Back: []uint64{1}, Users: []uint64{1}, Millis: []uint32{9_000}}, 2},
 			{"the other says goodbye", union.Goodbye{Room: "r", Users: []uint64{2}}, 1},
 		} {
 			b.Apply(p.now, row.msg)
@@ -321,7 +321,7 @@ func TestGraceOfKept(t *testing.T) {
 	p := newPair(t, 0)
 	p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
 	p.do("b", p.m["b"].Apply(p.now, union.Goodbye{Room: "r", Grace: time.Second, Users: []uint64{1}}))
-	p.do("b", p.m["b"].Apply(p.now, union.Kept{Room: "r", Users: []uint64{1, 2}, Seconds: []byte{9, 9}}))
+	p.do("b", p.m["b"].Apply(p.now, union.Kept{Room: "r", Users: []uint64{1, 2}, Millis: []uint32{9_000, 9_000}}))
 	p.want("both are kept", 0, 2)
 	p.wait(2 * time.Second)
 	p.want("one has left", 0, 1)
@@ -351,7 +351,7 @@ func TestBackAfterGoodbye(t *testing.T) {
 // The time of a kept user does not grow when one node after the other repeats it.
 func TestKeptTime(t *testing.T) {
 	p := newPair(t, 0)
-	p.do("a", p.m["a"].Apply(p.now, union.Kept{Room: "r", Users: []uint64{1}, Seconds: []byte{4}}))
+	p.do("a", p.m["a"].Apply(p.now, union.Kept{Room: "r", Users: []uint64{1}, Millis: []uint32{4_000}}))
 	p.wait(100 * time.Millisecond)
 	p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
 	p.want("it is kept", 0, 1)
@@ -367,7 +367,7 @@ func TestReturnWhileLoading(t *testing.T) {
 	p := newPair(t, 0)
 	p.do("a", p.m["a"].Open(p.now, "r", ids(1), 0))
 	p.local("a", nil, []string{"client-1"}, 0)
-	kept := union.Kept{Room: "r", Users: []uint64{union.Hash(nil, "client-2")}, Seconds: []byte{9}}
+	kept := union.Kept{Room: "r", Users: []uint64{union.Hash(nil, "client-2")}, Millis: []uint32{9_000}}
 	p.do("a", p.m["a"].Apply(p.now, kept))
 	p.do("b", p.m["b"].Apply(p.now, kept))
 	p.lose = func(m union.Message) bool { _, ok := m.(union.Sync); return ok }
@@ -389,7 +389,7 @@ func TestReturn(t *testing.T) {
 	p.local("b", nil, []string{"client-stays"}, 0)
 	for _, name := range []string{"a", "b"} {
 		p.do(name, p.m[name].Apply(p.now, union.Kept{
-			Room: "r", Users: []uint64{union.Hash(nil, "client-0"), union.Hash(nil, "client-stays"), 3}, Seconds: []byte{9, 9, 9},
+			Room: "r", Users: []uint64{union.Hash(nil, "client-0"), union.Hash(nil, "client-stays"), 3}, Millis: []uint32{9_000, 9_000, 9_000},
 		}))
 	}
 	p.wait(200 * time.Millisecond)

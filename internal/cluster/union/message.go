@@ -1,6 +1,9 @@
 package union
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Message is a message between nodes. It is one of the types below. In each, Node is the sender and Room is the room.
 type Message any
@@ -11,7 +14,14 @@ type State struct {
 	Seq       uint64 // of the last delta, 0 before the first
 	Size      int    // users in the set
 	Xor       uint64 // of their hashes
-	Anonymous int    // users without an id, who are not in the set
+	Anonymous uint32 // users without an id, who are not in the set
+}
+
+func (s State) users() int { return s.Size + int(s.Anonymous) }
+
+// compare returns the sign of the difference between two positions.
+func (s State) compare(instance, seq uint64) int {
+	return cmp.Or(cmp.Compare(s.Instance, instance), cmp.Compare(s.Seq, seq))
 }
 
 type (
@@ -26,8 +36,8 @@ type (
 	Delta struct {
 		Node, Room    string
 		Instance, Seq uint64
-		Anonymous     int
-		Left, Joined  []uint64
+		Anonymous     uint32
+		Left, Joined  Hashes
 	}
 
 	// Digest describes a set as it is now. It goes to a room after the room was quiet, and to a node whose Sync
@@ -49,7 +59,7 @@ type (
 		Node, Room string
 		State
 		Part, Parts int
-		Users       []uint64
+		Users       Hashes
 	}
 
 	// Closed says that a node does not have a room open, up to an instance.
@@ -63,17 +73,17 @@ type (
 	Goodbye struct {
 		Room  string
 		Grace time.Duration
-		Users []uint64
+		Users Hashes
 	}
 
-	// Kept asks to keep counting users of a node that stops, each for a number of seconds. The node itself sends it to
+	// Kept asks to keep counting users of a node that stops, each for some milliseconds. The node itself sends it to
 	// all nodes before it stops. Back lists the users who came back to it after a goodbye. The others repeat it for a
 	// node that opens the room.
 	Kept struct {
 		Room        string
 		Repeat      bool
-		Back, Users []uint64
-		Seconds     []byte
+		Back, Users Hashes
+		Millis      []uint32
 	}
 
 	// Stopped is the last message of a node. It follows all its Kept messages.
@@ -85,12 +95,11 @@ type (
 	// Renew asks a node that holds users to renew their leases.
 	Renew struct {
 		Room  string
-		Users []uint64
+		Users Hashes
 	}
 )
 
-// kinds returns all messages. The index of a message is its tag on the wire. Add new messages at the end, and never
-// remove one.
+// kinds returns a message of each type.
 func kinds() []Message {
 	return []Message{Heartbeat{}, Delta{}, Digest{}, Sync{}, Set{}, Closed{}, Goodbye{}, Kept{}, Stopped{}, Renew{}}
 }

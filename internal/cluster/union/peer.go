@@ -25,17 +25,15 @@ func (m *Machine) Apply(now time.Time, msg Message) Effects {
 	case Heartbeat:
 		m.heartbeat(msg)
 	case Delta:
-		m.from(msg.Node, msg.Room, func(r *room, s *set) { m.delta(r, s, msg) })
+		m.delta(msg)
 	case Digest:
-		m.from(msg.Node, msg.Room, func(r *room, s *set) { m.digest(r, s, msg) })
+		m.digest(msg)
 	case Set:
-		m.from(msg.Node, msg.Room, func(r *room, s *set) { m.set(r, s, msg) })
+		m.set(msg)
 	case Closed:
-		m.from(msg.Node, msg.Room, func(r *room, s *set) {
-			if msg.Instance >= s.Instance {
-				r.remove(msg.Node)
-			}
-		})
+		if r, s := m.from(msg.Node, msg.Room); s != nil && msg.Instance >= s.Instance {
+			r.remove(msg.Node)
+		}
 	case Sync:
 		m.sync(msg)
 	case Goodbye:
@@ -87,13 +85,14 @@ func (m *Machine) hear(node string, empty bool) bool {
 	return true
 }
 
-// from passes a node's message about its set in an open room to take.
-func (m *Machine) from(node, key string, take func(*room, *set)) {
+// from returns a room and the set in it of a node that has sent a message about the set, if the room is open.
+func (m *Machine) from(node, key string) (*room, *set) {
 	if m.hear(node, false) {
 		if r := m.touch(key); r != nil {
-			take(r, r.set(node))
+			return r, r.set(node)
 		}
 	}
+	return nil, nil
 }
 
 func (m *Machine) heartbeat(b Heartbeat) {
@@ -118,7 +117,7 @@ func (m *Machine) beat() {
 	m.beaten = m.now
 	users := 0
 	for _, r := range m.rooms {
-		users += r.mine.Size + r.mine.Anonymous
+		users += r.mine.users()
 	}
 	m.send(To{}, Heartbeat{m.opt.Node, m.opt.Incarnation, len(m.rooms), users})
 }
@@ -192,7 +191,7 @@ func (m *Machine) Nodes(now time.Time) (list []Status) {
 		}
 	}
 	for _, r := range m.rooms {
-		all[m.opt.Node].Users += r.mine.Size + r.mine.Anonymous
+		all[m.opt.Node].Users += r.mine.users()
 		for _, s := range r.others() {
 			if one := all[s.node]; one != nil {
 				one.Fresh = max(one.Fresh, now.Sub(s.fresh))

@@ -22,7 +22,7 @@ type room struct {
 
 	ids       map[uint64]string // this node's users by hash
 	changes   map[uint64]bool   // users for the next delta, and whether the other nodes have them in this node's set
-	anon      int               // number of users without an id, as it was last sent
+	anon      uint32            // number of users without an id, as it was last sent
 	announced time.Time         // time of the last delta
 	proved    time.Time         // time of the last digest; zero if one is due
 }
@@ -116,7 +116,7 @@ func (r *room) refresh() bool {
 	r.count = r.users.size
 	for _, s := range r.sets {
 		if r.counts(s.node) {
-			r.count += s.Anonymous
+			r.count += int(s.Anonymous)
 		}
 	}
 	return r.count != before

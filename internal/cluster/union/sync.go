@@ -9,8 +9,9 @@ import (
 // delta applies a change of a node's set. If a previous delta is missing, it asks the node, and the answer contains
 // both. The same holds for a new process of the node, so the users of its predecessor count until all of its own are
 // known.
-func (m *Machine) delta(r *room, s *set, d Delta) {
-	if d.Instance < s.Instance || d.Instance == s.Instance && d.Seq <= s.Seq {
+func (m *Machine) delta(d Delta) {
+	r, s := m.from(d.Node, d.Room)
+	if s == nil || s.compare(d.Instance, d.Seq) >= 0 {
 		return // already known
 	}
 	switch {
@@ -31,7 +32,7 @@ func (m *Machine) delta(r *room, s *set, d Delta) {
 	}
 	for _, h := range d.Joined {
 		u := user{r.key, h}
-		if _, kept := m.kept[u]; !kept && r.users.has(h, s.node) {
+		if _, kept := m.kept[u]; !kept && r.users.of(h).has(s.node) {
 			m.stays[u] = m.now
 		}
 		r.hold(s, h)
@@ -47,17 +48,24 @@ func (m *Machine) verify(r *room, s *set) {
 }
 
 // digest compares the known set with a digest of its node, whether it was requested or not.
-func (m *Machine) digest(r *room, s *set, g Digest) {
-	switch {
-	case g.State == s.State:
-		m.verify(r, s)
-	case g.Instance < s.Instance || g.Instance == s.Instance && g.Seq < s.Seq: // it was delayed
-	default:
-		if g.Instance == s.Instance && g.Seq == s.Seq {
-			m.mismatches++
-		}
-		m.ask(r, s)
+func (m *Machine) digest(g Digest) {
+	r, s := m.from(g.Node, g.Room)
+	if s == nil || m.known(r, s, g.State) {
+		return
 	}
+	if s.compare(g.Instance, g.Seq) == 0 {
+		m.mismatches++
+	}
+	m.ask(r, s)
+}
+
+// known reports whether a state of a set tells nothing new, because it was delayed or is the known one.
+func (m *Machine) known(r *room, s *set, t State) bool {
+	if t == s.State {
+		m.verify(r, s)
+		return true
+	}
+	return s.compare(t.Instance, t.Seq) > 0
 }
 
 // ask asks a node to compare its set with the known one, unless it was asked a moment ago or has perhaps answered.
@@ -113,12 +121,9 @@ func (m *Machine) sync(s Sync) {
 }
 
 // set takes over a whole set when its last part has arrived. The parts must arrive in order, otherwise it asks again.
-func (m *Machine) set(r *room, s *set, t Set) {
-	if t.Instance < s.Instance || t.Instance == s.Instance && t.Seq < s.Seq {
-		return
-	}
-	if t.State == s.State {
-		m.verify(r, s) // the set is known, so its users need not be read again
+func (m *Machine) set(t Set) {
+	r, s := m.from(t.Node, t.Room)
+	if s == nil || m.known(r, s, t.State) {
 		return
 	}
 	if t.Part == 0 {
@@ -141,20 +146,15 @@ func (m *Machine) set(r *room, s *set, t Set) {
 	m.verify(r, s)
 }
 
-// sendKept asks other nodes to keep users. A repetition rounds the time down, so that it does not grow from node to
-// node.
+// sendKept asks other nodes to keep users.
 func (m *Machine) sendKept(to To, k Kept, keep map[uint64]time.Time) {
-	up := time.Second - 1
-	if k.Repeat {
-		up = 0
-	}
 	for part := range slices.Chunk(slices.Sorted(maps.Keys(keep)), m.opt.Chunk) {
-		k.Users, k.Back, k.Seconds = part, nil, nil
+		k.Users, k.Back, k.Millis = part, nil, nil
 		for _, h := range part {
 			if _, gone := m.gone[user{k.Room, h}]; gone {
 				k.Back = append(k.Back, h)
 			}
-			k.Seconds = append(k.Seconds, byte(max(0, min(255, (keep[h].Sub(m.now)+up)/time.Second))))
+			k.Millis = append(k.Millis, uint32(max(0, keep[h].Sub(m.now).Milliseconds())))
 		}
 		m.send(to, k)
 	}
@@ -165,12 +165,12 @@ func (m *Machine) sendKept(to To, k Kept, keep map[uint64]time.Time) {
 // the meantime.
 func (m *Machine) keep(k Kept) {
 	r := m.touch(k.Room)
-	if len(k.Users) != len(k.Seconds) || k.Repeat && (r == nil || r.ready) {
+	if len(k.Users) != len(k.Millis) || k.Repeat && (r == nil || r.ready) {
 		return
 	}
 	for i, h := range k.Users {
 		u := user{k.Room, h}
-		until := m.now.Add(time.Duration(k.Seconds[i]) * time.Second)
+		until := m.now.Add(time.Duration(k.Millis[i]) * time.Millisecond)
 		if f := m.gone[u]; m.now.Sub(f.received) < onTheWay && f.leaves.Before(until) && !slices.Contains(k.Back, h) {
 			until = f.leaves // it said goodbye while this message was on its way
 		}
@@ -224,7 +224,7 @@ func (m *Machine) Renew(now time.Time, key string, ids []string) (e Effects, unk
 	held := make(map[string][]uint64) // by node
 	for i, h := range m.hashes(ids...) {
 		known := false
-		for _, node := range r.users.nodes(h) {
+		for _, node := range r.users.of(h).nodes {
 			if m.alive(node) && r.counts(node) {
 				held[node], known = append(held[node], h), true
 			}

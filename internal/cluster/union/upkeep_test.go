@@ -20,7 +20,7 @@ func TestBackAlready(t *testing.T) {
 	kept := union.Kept{Room: "r"}
 	for i := range 5 {
 		back = append(back, fmt.Sprintf("client-stays-%d", i))
-		kept.Users, kept.Seconds = append(kept.Users, union.Hash(nil, back[i])), append(kept.Seconds, 9)
+		kept.Users, kept.Millis = append(kept.Users, union.Hash(nil, back[i])), append(kept.Millis, 9000)
 	}
 	p.local("b", nil, back, 0)
 	p.do("b", p.m["b"].Local(p.now, "r", nil, []string{"client-0"}, 0)) // the next delta waits
@@ -185,7 +185,7 @@ func TestOvertakenKept(t *testing.T) {
 		want  int
 	}{
 		{"it leaves c", []union.Message{union.Delta{Node: "c", Room: "r", Instance: 1, Seq: 3, Left: []uint64{h}}}, 0},
-		{"c stops", []union.Message{union.Kept{Room: "r", Users: []uint64{h}, Seconds: []byte{5}}, union.Stopped{Node: "c", Incarnation: 1}}, 1},
+		{"c stops", []union.Message{union.Kept{Room: "r", Users: []uint64{h}, Millis: []uint32{5_000}}, union.Stopped{Node: "c", Incarnation: 1}}, 1},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			p := newPair(t, 0)
@@ -195,7 +195,7 @@ func TestOvertakenKept(t *testing.T) {
 				union.Heartbeat{Node: "c", Incarnation: 1},
 				union.Delta{Node: "c", Room: "r", Instance: 1, Seq: 1, Joined: []uint64{h}},
 				union.Delta{Node: "c", Room: "r", Instance: 1, Seq: 2, Joined: []uint64{h}},
-				union.Kept{Room: "r", Users: []uint64{h}, Seconds: []byte{5}},
+				union.Kept{Room: "r", Users: []uint64{h}, Millis: []uint32{5_000}},
 				union.Stopped{Node: "a", Incarnation: 100},
 			}, row.after...) {
 				p.do("b", p.m["b"].Apply(p.now, msg))

@@ -10,6 +10,7 @@ import (
 type users struct {
 	group  map[uint64]*group // of each user that some node holds
 	groups map[string]*group // by the names of their nodes
+	nobody group             // of each other user
 	size   int               // users of the groups that count
 	counts func(node string) bool
 }
@@ -22,50 +23,48 @@ type group struct {
 }
 
 func newUsers(counts func(node string) bool) users {
-	return users{make(map[uint64]*group), make(map[string]*group), 0, counts}
+	return users{group: make(map[uint64]*group), groups: make(map[string]*group), counts: counts}
 }
 
-// nodes returns the nodes that hold a user.
-func (u *users) nodes(h uint64) []string {
+func (u *users) of(h uint64) *group {
 	if g := u.group[h]; g != nil {
-		return g.nodes
+		return g
 	}
-	return nil
+	return &u.nobody
 }
 
-func (u *users) has(h uint64, node string) bool { return slices.Contains(u.nodes(h), node) }
+func (g *group) has(node string) bool { return slices.Contains(g.nodes, node) }
 
 // hold records whether a node holds a user, and reports whether that is a change.
 func (u *users) hold(h uint64, node string, holds bool) bool {
-	if u.has(h, node) == holds {
+	from := u.of(h)
+	if from.has(node) == holds {
 		return false
 	}
-	nodes := slices.DeleteFunc(slices.Clone(u.nodes(h)), func(one string) bool { return one == node })
+	u.grow(from, -1)
+	nodes := slices.DeleteFunc(slices.Clone(from.nodes), func(one string) bool { return one == node })
 	if holds {
 		nodes = append(nodes, node)
 		slices.Sort(nodes)
 	}
-	u.grow(u.group[h], -1)
 	if len(nodes) == 0 {
 		delete(u.group, h)
 		return true
 	}
 	key := strings.Join(nodes, " ")
-	if u.groups[key] == nil {
-		u.groups[key] = &group{nodes: nodes, counts: slices.ContainsFunc(nodes, u.counts)}
+	to := u.groups[key]
+	if to == nil {
+		to = &group{nodes: nodes, counts: slices.ContainsFunc(nodes, u.counts)}
+		u.groups[key] = to
 	}
-	u.group[h] = u.groups[key]
-	u.grow(u.group[h], 1)
+	u.group[h] = to
+	u.grow(to, 1)
 	return true
 }
 
 // grow adds n users to a group.
 func (u *users) grow(g *group, n int) {
-	if g == nil {
-		return
-	}
-	g.users += n
-	if g.counts {
+	if g.users += n; g.counts {
 		u.size += n
 	}
 	if g.users == 0 {
