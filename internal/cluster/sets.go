@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"slices"
@@ -97,26 +98,12 @@ func (n *Node) apply(do func(m *union.Machine, now time.Time) union.Effects) {
 	for _, node := range e.Silent {
 		n.log.Warn("node expired", "node", node)
 	}
-	n.changed(e)
-}
-
-// changed passes the effects that concern the engine to [Node.Next].
-func (n *Node) changed(e union.Effects) {
-	add := func(token string, c engine.Change) {
-		if r := n.roomOf(token); r != nil {
+	for _, c := range e.Changes {
+		if r := n.roomOf(c.Room); r != nil {
 			c.Room = r.name
 			c.Renewed = slices.DeleteFunc(c.Renewed, func(id string) bool { return !n.users.Has(r.name, id) })
-			n.changes.add(c)
+			n.changes.add(engine.Change(c))
 		}
-	}
-	for _, one := range e.Leave {
-		add(one.Room, engine.Change{Left: one.IDs, Grace: one.Grace})
-	}
-	for _, one := range e.Renew {
-		add(one.Room, engine.Change{Renewed: one.IDs})
-	}
-	for _, token := range e.Changed {
-		add(token, engine.Change{})
 	}
 }
 
@@ -139,7 +126,7 @@ func (n *Node) openSet(r *room) {
 		n.sets.queue = append(n.sets.queue, job{do: func() { r.subscribe(n.names.sets(key, r.to())) }})
 		ids, anonymous := n.users.Members(r.name)
 		e := m.Open(now, r.token, ids, anonymous)
-		e.Changed = nil // the count may lack the other nodes, and the engine asks for it when it is known
+		e.Changes = nil // the count may lack the other nodes, and the engine asks for it when it is known
 		return e
 	})
 }
@@ -193,7 +180,7 @@ func (n *Node) Count(ctx context.Context, room string) int {
 func (n *Node) Leave(room string, ids []string, grace time.Duration) {
 	n.apply(func(m *union.Machine, now time.Time) union.Effects {
 		e := m.Leave(now, token(room), ids, grace)
-		e.Leave, e.Changed = nil, nil // the engine has removed them itself, and counts again
+		e.Changes = nil // the engine has removed them itself, and counts again
 		return e
 	})
 }
@@ -202,10 +189,8 @@ func (n *Node) Leave(room string, ids []string, grace time.Duration) {
 // not just said goodbye. An unknown id may have come to another node a moment ago, also after its goodbye, so it looks
 // again when that node must have announced it.
 func (n *Node) Renew(ctx context.Context, room string, ids []string) (unknown []string) {
-	var gone []string
 	renew := func(m *union.Machine, now time.Time) (e union.Effects) {
 		e, unknown = m.Renew(now, token(room), ids)
-		gone = slices.DeleteFunc(slices.Clone(unknown), func(id string) bool { return !m.Gone(token(room), id) })
 		return e
 	}
 	n.apply(renew)
@@ -218,7 +203,9 @@ func (n *Node) Renew(ctx context.Context, room string, ids []string) (unknown []
 		ids = unknown
 		n.apply(renew)
 	}
-	return slices.DeleteFunc(unknown, func(id string) bool { return slices.Contains(gone, id) })
+	n.sets.mu.Lock()
+	defer n.sets.mu.Unlock()
+	return slices.DeleteFunc(unknown, func(id string) bool { return n.sets.machine.Gone(token(room), id) })
 }
 
 // onSets receives messages of other nodes about their users.
@@ -267,20 +254,20 @@ func (n *Node) sendAll() {
 	s.queue = nil
 	s.mu.Unlock()
 	limit := together(n.maxPayload())
-	for i := 0; i < len(queue); i++ {
-		if queue[i].do != nil {
-			queue[i].do()
+	var payload []byte
+	for i, j := range queue {
+		if j.do != nil {
+			j.do()
 			continue
 		}
-		// Messages to the same nodes are sent together.
-		payload := union.Append(nil, queue[i].Message)
-		for i+1 < len(queue) && queue[i+1].do == nil && queue[i+1].To == queue[i].To && len(payload) < limit {
-			i++
-			payload = union.Append(payload, queue[i].Message)
+		payload = union.Append(payload, j.Message)
+		if i+1 < len(queue) && queue[i+1].do == nil && queue[i+1].To == j.To && len(payload) < limit {
+			continue // messages to the same nodes are sent together
 		}
-		if err := n.nc.Publish(n.names.sets(key, queue[i].To), payload); err != nil {
+		if err := n.nc.Publish(n.names.sets(key, j.To), payload); err != nil {
 			n.log.Debug("message not sent", "error", err) // the other nodes will request it
 		}
+		payload = nil
 	}
 }
 
@@ -320,9 +307,8 @@ func (n *Node) listen(key []byte) {
 
 // setConnected tells the machine whether messages can be sent.
 func (n *Node) setConnected(connected bool) {
-	known := n.sets.currentKey() != nil
 	n.apply(func(m *union.Machine, now time.Time) union.Effects {
-		return m.Connect(now, connected && known && !n.sets.released)
+		return m.Connect(now, connected && n.sets.key != nil && !n.sets.released)
 	})
 }
 
@@ -339,12 +325,7 @@ func (n *Node) Release() {
 
 // stop says goodbye to the other nodes.
 func (n *Node) stop() {
-	n.sets.mu.Lock()
-	released := n.sets.released
-	n.sets.mu.Unlock()
-	if !released {
-		n.apply(n.goodbye)
-	}
+	n.apply(n.goodbye)
 	n.sendAll()
 	if n.nc.IsConnected() {
 		_ = n.nc.FlushTimeout(timeout)
@@ -352,15 +333,14 @@ func (n *Node) stop() {
 }
 
 func (n *Node) goodbye(m *union.Machine, now time.Time) union.Effects {
+	if n.sets.released {
+		return union.Effects{}
+	}
 	return m.Stop(now, func(token, id string) time.Duration {
-		r := n.roomOf(token)
-		if r == nil {
-			return 0
+		if r := n.roomOf(token); r != nil {
+			return cmp.Or(n.users.Left(r.name, id, now), engine.HandoverWithin) // its stream ends with this process
 		}
-		if left := n.users.Left(r.name, id, now); left > 0 {
-			return left
-		}
-		return engine.HandoverWithin // its stream ends with this process
+		return 0
 	})
 }
 

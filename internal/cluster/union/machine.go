@@ -44,25 +44,18 @@ type Options struct {
 // Effects is the work that follows from a call.
 type Effects struct {
 	Send    []Outgoing
-	Changed []string  // rooms whose count has changed; a call for one room lists no other room
-	Ready   []string  // opened rooms whose count is now known
-	Leave   []Leaving // users of this node who said goodbye on another node
-	Renew   []Renewal // users of this node whose leases must be renewed
-	Heard   []string  // nodes that were heard again
-	Silent  []string  // nodes that have become silent
+	Changes []Change // a call for one room changes no other room
+	Ready   []string // opened rooms whose count is now known
+	Heard   []string // nodes that were heard again
+	Silent  []string // nodes that have become silent
 }
 
-// Leaving lists the ids of users who leave a room, see [Goodbye].
-type Leaving struct {
-	Room  string
-	IDs   []string
-	Grace time.Duration
-}
-
-// Renewal lists the ids of users of a room, see [Renew].
-type Renewal struct {
-	Room string
-	IDs  []string
+// Change is a change of a room by other nodes. If no users are listed, its count has changed.
+type Change struct {
+	Room    string
+	Renewed []string      // users of this node whose leases must be renewed
+	Left    []string      // users of this node who said goodbye on another node
+	Grace   time.Duration // see [Goodbye]
 }
 
 // Machine is the knowledge of one node about the users on all nodes. It is not safe for concurrent use. Make one with
@@ -132,7 +125,7 @@ func sorted[V any](all map[string]V) []string { return slices.Sorted(maps.Keys(a
 func (m *Machine) end() Effects {
 	for r := range m.touched {
 		if r.refresh() {
-			m.effects.Changed = append(m.effects.Changed, r.key)
+			m.effects.Changes = append(m.effects.Changes, Change{Room: r.key})
 		}
 		if !r.ready && m.answered(r) {
 			r.ready, r.back = true, nil

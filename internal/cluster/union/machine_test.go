@@ -32,7 +32,7 @@ func newPair(t *testing.T, chunk int) *pair {
 }
 
 func (p *pair) do(from string, e union.Effects) {
-	if from == "b" && len(e.Changed) > 0 {
+	if from == "b" && len(e.Changes) > 0 {
 		users, _ := p.m["b"].Count("r")
 		p.changed = append(p.changed, users)
 	}

@@ -44,7 +44,7 @@ func (m *Machine) Apply(now time.Time, msg Message) Effects {
 		m.stopped(msg)
 	case Renew:
 		if ids := m.ids(msg.Room, msg.Users); ids != nil {
-			m.effects.Renew = append(m.effects.Renew, Renewal{msg.Room, ids})
+			m.effects.Changes = append(m.effects.Changes, Change{Room: msg.Room, Renewed: ids})
 		}
 	}
 	return m.end()

@@ -210,7 +210,7 @@ func (m *Machine) goodbye(g Goodbye) {
 		if paced := m.now.Add(-pace); r.announced.After(paced) {
 			r.announced = paced // the delta need not wait
 		}
-		m.effects.Leave = append(m.effects.Leave, Leaving{g.Room, ids, g.Grace})
+		m.effects.Changes = append(m.effects.Changes, Change{Room: g.Room, Left: ids, Grace: g.Grace})
 	}
 }
 

@@ -170,7 +170,7 @@ func (w *world) leave(n *node, id string, grace time.Duration) {
 
 // about performs the effects of a call for one room, whose caller shows only the count of that room.
 func (w *world) about(n *node, key string, e union.Effects) {
-	e.Changed = slices.DeleteFunc(e.Changed, func(other string) bool { return other != key })
+	e.Changes = slices.DeleteFunc(e.Changes, func(c union.Change) bool { return c.Room != key })
 	w.do(n, e)
 }
 
@@ -181,8 +181,8 @@ func (n *node) has(key string) bool {
 
 // do performs the effects of the node's machine.
 func (w *world) do(n *node, e union.Effects) {
-	for _, key := range e.Changed {
-		n.shown[key], _ = n.machine.Count(key)
+	for _, c := range e.Changes {
+		n.shown[c.Room], _ = n.machine.Count(c.Room)
 	}
 	for _, out := range e.Send {
 		for _, to := range w.nodes {
@@ -191,14 +191,12 @@ func (w *world) do(n *node, e union.Effects) {
 			}
 		}
 	}
-	for _, r := range e.Renew {
-		for _, id := range r.IDs {
+	for _, c := range e.Changes {
+		for _, id := range c.Renewed {
 			w.renew(n, id)
 		}
-	}
-	for _, l := range e.Leave {
-		for _, id := range l.IDs {
-			w.leave(n, id, l.Grace)
+		for _, id := range c.Left {
+			w.leave(n, id, c.Grace)
 		}
 	}
 }
