@@ -27,7 +27,7 @@ func Decode(b []byte) (msg Message, rest []byte, err error) {
 		if t := reflect.TypeOf(kind); t.Name() == string(name) {
 			v := reflect.New(t)
 			err := json.Unmarshal(fields, v.Interface())
-			return v.Elem().Interface(), rest, err
+			return v.Elem().Interface().(Message), rest, err
 		}
 	}
 	return nil, nil, fmt.Errorf("%.20q is no kind of message", name)

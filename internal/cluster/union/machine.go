@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	heartbeatEvery = 500 * time.Millisecond
+	heartbeatEvery = 500 * time.Millisecond // and all rooms are checked for work that is due
 	// silentAfter is how long a node may be silent before its users leave the count. They leave 4.2 to 4.7 s after a
 	// crash, and never while messages are delayed by less than 4 s.
 	silentAfter = 4700 * time.Millisecond
@@ -17,7 +17,6 @@ const (
 	pace        = 100 * time.Millisecond  // shortest time between two deltas of a room
 	frozenAfter = 1500 * time.Millisecond // without a tick; this node was frozen and must listen first
 	forgetAfter = time.Minute             // for the sets of a silent node, which may come back with the same sets
-	scanEvery   = 500 * time.Millisecond  // how often all rooms are checked for work that is due
 	askAgain    = time.Second             // if there was no answer
 	askRarely   = 16 * time.Second        // at most, doubled from askAgain; whole sets of many nodes take a while
 	readyAfter  = time.Second             // even if not all nodes have answered
@@ -74,8 +73,8 @@ type Machine struct {
 	touched    map[*room]struct{}
 	effects    Effects
 
-	now, ticked, scanned, beaten time.Time
-	since, idle                  time.Time // when it was connected, and when it was last not busy
+	now, ticked, beaten time.Time
+	since, idle, thawed time.Time // when it was connected, was last not busy, and was last frozen
 }
 
 // user is a user in a room.
@@ -172,10 +171,8 @@ func (m *Machine) Open(now time.Time, key string, ids []string, anonymous int) E
 	m.instance++
 	r := newRoom(key, m.opt.Node, m.instance, now)
 	m.rooms[key] = r
-	for u := range m.kept {
-		if u.room == key {
-			r.hold(r.kept, u.hash)
-		}
+	for h := range m.keptIn(key) {
+		r.hold(r.kept, h)
 	}
 	for _, name := range sorted(m.peers) {
 		if m.alive(name) {
@@ -216,24 +213,32 @@ func (m *Machine) Local(now time.Time, key string, left, joined []string, anonym
 
 // announce sends the changes to the other nodes. It sends them at once if the room was quiet, and otherwise at its pace.
 func (m *Machine) announce(r *room) {
-	switch {
-	case !r.pending():
-	case m.connected && !m.now.Before(r.announced.Add(pace)):
+	if m.connected && !m.now.Before(r.announced.Add(pace)) {
 		m.flush(r)
-	default:
+	} else {
 		m.pending[r.key] = r
 	}
 }
 
 // flush sends all changes to the other nodes, so that they know the whole set of this node.
 func (m *Machine) flush(r *room) {
-	if r.pending() {
-		for _, d := range r.deltas(m.opt.Chunk) {
-			m.send(To{Room: r.key}, d)
-		}
-		r.announced = m.now
-	}
 	delete(m.pending, r.key)
+	if len(r.changes) == 0 && r.mine.Anonymous == r.anon {
+		return
+	}
+	for _, part := range parts(maps.Keys(r.changes), m.opt.Chunk) {
+		r.mine.Seq++
+		d := Delta{m.opt.Node, r.key, r.mine.Instance, r.mine.Seq, r.mine.Anonymous, nil, nil}
+		for _, h := range part {
+			if _, here := r.ids[h]; here {
+				d.Joined = append(d.Joined, h)
+			} else {
+				d.Left = append(d.Left, h)
+			}
+		}
+		m.send(To{Room: r.key}, d)
+	}
+	r.anon, r.changes, r.announced = r.mine.Anonymous, make(map[uint64]bool), m.now
 }
 
 // Flush sends all changes that still wait for the room's pace.
@@ -252,7 +257,7 @@ func (m *Machine) Leave(now time.Time, key string, ids []string, grace time.Dura
 	m.now = now
 	g := Goodbye{key, grace, m.hashes(ids...)}
 	m.send(To{}, g)
-	m.goodbye(g)
+	g.apply(m)
 	return m.end()
 }
 
@@ -290,24 +295,16 @@ func (m *Machine) recheck() {
 func (m *Machine) Tick(now time.Time) Effects {
 	m.now = now
 	if !m.ticked.IsZero() && now.Sub(m.ticked) >= frozenAfter {
-		for _, p := range m.peers {
-			if latest := now.Add(3*heartbeatEvery - silentAfter); p.heard.Before(latest) {
-				p.heard = latest
-			}
-		}
-		m.idle = now
+		m.idle, m.thawed = now, now
 		m.recheck()
 	}
 	m.ticked = now
-	if now.Sub(m.beaten) >= heartbeatEvery {
-		m.beat()
-	}
 	m.watch()
 	for _, key := range sorted(m.pending) {
 		m.announce(m.pending[key])
 	}
-	if now.Sub(m.scanned) >= scanEvery {
-		m.scanned = now
+	if now.Sub(m.beaten) >= heartbeatEvery {
+		m.beat()
 		for _, r := range m.rooms {
 			m.scan(r)
 		}

@@ -6,7 +6,9 @@ import (
 )
 
 // Message is a message between nodes. It is one of the types below. In each, Node is the sender and Room is the room.
-type Message any
+type Message interface {
+	apply(m *Machine) // handles it on the node that gets it
+}
 
 // State describes a set at one position in the sequence of its node's deltas. Equal states mean equal sets.
 type State struct {

@@ -21,32 +21,7 @@ const (
 // Apply handles a message of another node.
 func (m *Machine) Apply(now time.Time, msg Message) Effects {
 	m.now = now
-	switch msg := msg.(type) {
-	case Heartbeat:
-		m.heartbeat(msg)
-	case Delta:
-		m.delta(msg)
-	case Digest:
-		m.digest(msg)
-	case Set:
-		m.set(msg)
-	case Closed:
-		if r, s := m.from(msg.Node, msg.Room); s != nil && msg.Instance >= s.Instance {
-			r.remove(msg.Node)
-		}
-	case Sync:
-		m.sync(msg)
-	case Goodbye:
-		m.goodbye(msg)
-	case Kept:
-		m.keep(msg)
-	case Stopped:
-		m.stopped(msg)
-	case Renew:
-		if ids := m.ids(msg.Room, msg.Users); ids != nil {
-			m.effects.Changes = append(m.effects.Changes, Change{Room: msg.Room, Renewed: ids})
-		}
-	}
+	msg.apply(m)
 	return m.end()
 }
 
@@ -95,7 +70,7 @@ func (m *Machine) from(node, key string) (*room, *set) {
 	return nil, nil
 }
 
-func (m *Machine) heartbeat(b Heartbeat) {
+func (b Heartbeat) apply(m *Machine) {
 	if p := m.peers[b.Node]; p != nil && p.state == stopped && b.Incarnation > p.incarnation {
 		p.state = unheard // until the next line, because this is a new process with the same name
 	}
@@ -124,7 +99,7 @@ func (m *Machine) beat() {
 
 // watch detects nodes that have become silent.
 func (m *Machine) watch() {
-	if m.busy() {
+	if m.busy() || m.now.Sub(m.thawed) < frozenAfter {
 		return
 	}
 	for _, name := range sorted(m.peers) {
@@ -161,8 +136,8 @@ func (m *Machine) forget(node string) {
 	}
 }
 
-// stopped handles the last message of a node. The node has already sent the users to keep.
-func (m *Machine) stopped(s Stopped) {
+// The node has already sent the users to keep.
+func (s Stopped) apply(m *Machine) {
 	if m.hear(s.Node, true) {
 		m.peers[s.Node] = &peer{state: stopped, incarnation: s.Incarnation, heard: m.now}
 		m.forget(s.Node)

@@ -2,7 +2,6 @@ package union
 
 import (
 	"iter"
-	"maps"
 	"slices"
 	"time"
 )
@@ -169,27 +168,6 @@ func (r *room) report(h uint64) {
 	if _, changed := r.changes[h]; !changed {
 		r.changes[h] = true
 	}
-}
-
-// pending reports whether there are changes that were not sent yet.
-func (r *room) pending() bool { return len(r.changes) > 0 || r.mine.Anonymous != r.anon }
-
-// deltas returns the changes that were not sent yet, in deltas with at most limit users.
-func (r *room) deltas(limit int) (list []Delta) {
-	for _, part := range parts(maps.Keys(r.changes), limit) {
-		r.mine.Seq++
-		d := Delta{r.mine.node, r.key, r.mine.Instance, r.mine.Seq, r.mine.Anonymous, nil, nil}
-		for _, h := range part {
-			if _, here := r.ids[h]; here {
-				d.Joined = append(d.Joined, h)
-			} else {
-				d.Left = append(d.Left, h)
-			}
-		}
-		list = append(list, d)
-	}
-	r.anon, r.changes = r.mine.Anonymous, make(map[uint64]bool)
-	return list
 }
 
 // parts sorts users and divides them into parts of at most limit users. There is at least one part.

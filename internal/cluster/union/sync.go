@@ -6,10 +6,9 @@ import (
 	"time"
 )
 
-// delta applies a change of a node's set. If a previous delta is missing, it asks the node, and the answer contains
-// both. The same holds for a new process of the node, so the users of its predecessor count until all of its own are
-// known.
-func (m *Machine) delta(d Delta) {
+// If a previous delta is missing, the node is asked, and the answer contains both. The same holds for a new process of
+// the node, so the users of its predecessor count until all of its own are known.
+func (d Delta) apply(m *Machine) {
 	r, s := m.from(d.Node, d.Room)
 	if s == nil || s.compare(d.Instance, d.Seq) >= 0 {
 		return // already known
@@ -47,13 +46,13 @@ func (m *Machine) verify(r *room, s *set) {
 	r.enter(s, current)
 }
 
-// digest compares the known set with a digest of its node, whether it was requested or not.
-func (m *Machine) digest(g Digest) {
-	r, s := m.from(g.Node, g.Room)
-	if s == nil || m.known(r, s, g.State) {
+// It does not matter whether the digest was requested.
+func (d Digest) apply(m *Machine) {
+	r, s := m.from(d.Node, d.Room)
+	if s == nil || m.known(r, s, d.State) {
 		return
 	}
-	if s.compare(g.Instance, g.Seq) == 0 {
+	if s.compare(d.Instance, d.Seq) == 0 {
 		m.mismatches++
 	}
 	m.ask(r, s)
@@ -90,20 +89,13 @@ func (m *Machine) compare(node string) {
 	}
 }
 
-// sync compares this node's set with what another node knows of it.
-func (m *Machine) sync(s Sync) {
+func (s Sync) apply(m *Machine) {
 	if !m.hear(s.Node, false) {
 		return
 	}
 	to, r := To{Node: s.Node}, m.rooms[s.Room]
 	if s.Instance == 0 {
-		kept := make(map[uint64]time.Time)
-		for u, until := range m.kept {
-			if u.room == s.Room {
-				kept[u.hash] = until
-			}
-		}
-		m.sendKept(to, Kept{Room: s.Room, Repeat: true}, kept)
+		m.sendKept(to, Kept{Room: s.Room, Repeat: true}, m.keptIn(s.Room))
 	}
 	if r == nil {
 		m.send(to, Closed{m.opt.Node, s.Room, m.instance})
@@ -120,8 +112,8 @@ func (m *Machine) sync(s Sync) {
 	}
 }
 
-// set takes over a whole set when its last part has arrived. The parts must arrive in order, otherwise it asks again.
-func (m *Machine) set(t Set) {
+// The parts must arrive in order, otherwise the node is asked again.
+func (t Set) apply(m *Machine) {
 	r, s := m.from(t.Node, t.Room)
 	if s == nil || m.known(r, s, t.State) {
 		return
@@ -146,6 +138,23 @@ func (m *Machine) set(t Set) {
 	m.verify(r, s)
 }
 
+func (c Closed) apply(m *Machine) {
+	if r, s := m.from(c.Node, c.Room); s != nil && c.Instance >= s.Instance {
+		r.remove(c.Node)
+	}
+}
+
+// keptIn returns the kept users of a room, and until when they count.
+func (m *Machine) keptIn(key string) map[uint64]time.Time {
+	list := make(map[uint64]time.Time)
+	for u, until := range m.kept {
+		if u.room == key {
+			list[u.hash] = until
+		}
+	}
+	return list
+}
+
 // sendKept asks other nodes to keep users.
 func (m *Machine) sendKept(to To, k Kept, keep map[uint64]time.Time) {
 	for part := range slices.Chunk(slices.Sorted(maps.Keys(keep)), m.opt.Chunk) {
@@ -160,10 +169,9 @@ func (m *Machine) sendKept(to To, k Kept, keep map[uint64]time.Time) {
 	}
 }
 
-// keep keeps users of a node that stops, also in rooms that are opened later. If a user has come to this node before, it
-// tells the others so again. A repetition is only for a room that is not ready, and not for users who have come back in
-// the meantime.
-func (m *Machine) keep(k Kept) {
+// Users are also kept in rooms that are opened later. If a user has come to this node before, the others must hear so
+// again. A repetition is only for a room that is not ready, and not for users who have come back in the meantime.
+func (k Kept) apply(m *Machine) {
 	r := m.touch(k.Room)
 	if len(k.Users) != len(k.Millis) || k.Repeat && (r == nil || r.ready) {
 		return
@@ -194,8 +202,8 @@ func (m *Machine) keep(k Kept) {
 	}
 }
 
-// goodbye handles a goodbye of users. The nodes that hold a user send a delta when it has left.
-func (m *Machine) goodbye(g Goodbye) {
+// The nodes that hold a user send a delta when it has left.
+func (g Goodbye) apply(m *Machine) {
 	r, until := m.touch(g.Room), m.now.Add(g.Grace)
 	for _, h := range g.Users {
 		u := user{g.Room, h}
@@ -207,10 +215,14 @@ func (m *Machine) goodbye(g Goodbye) {
 		}
 	}
 	if ids := m.ids(g.Room, g.Users); ids != nil {
-		if paced := m.now.Add(-pace); r.announced.After(paced) {
-			r.announced = paced // the delta need not wait
-		}
+		r.announced = m.now.Add(-pace) // the delta need not wait
 		m.effects.Changes = append(m.effects.Changes, Change{Room: g.Room, Left: ids, Grace: g.Grace})
+	}
+}
+
+func (n Renew) apply(m *Machine) {
+	if ids := m.ids(n.Room, n.Users); ids != nil {
+		m.effects.Changes = append(m.effects.Changes, Change{Room: n.Room, Renewed: ids})
 	}
 }
 
