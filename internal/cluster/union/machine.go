@@ -142,7 +142,7 @@ func (m *Machine) answered(r *room) bool {
 	if m.now.Sub(r.since) >= readyAfter {
 		return true
 	}
-	for _, s := range r.others() {
+	for _, s := range r.sets {
 		if s.state == unconfirmed && m.alive(s.node) {
 			return false
 		}
@@ -172,7 +172,7 @@ func (m *Machine) Open(now time.Time, key string, ids []string, anonymous int) E
 	r := newRoom(key, m.opt.Node, m.instance, now)
 	m.rooms[key] = r
 	for h := range m.keptIn(key) {
-		r.hold(r.kept, h)
+		r.hold(&r.kept, h)
 	}
 	for _, name := range sorted(m.peers) {
 		if m.alive(name) {
@@ -318,8 +318,8 @@ func (m *Machine) scan(r *room) {
 	if !r.ready {
 		m.touch(r.key)
 	}
-	for _, s := range r.others() {
-		if s.state != current || m.now.Sub(s.fresh) >= staleAfter {
+	for _, name := range sorted(r.sets) {
+		if s := r.sets[name]; s.state != current || m.now.Sub(s.fresh) >= staleAfter {
 			m.ask(r, s)
 		}
 	}
@@ -345,7 +345,7 @@ func (m *Machine) drop(u user) {
 	if _, kept := m.kept[u]; kept {
 		delete(m.kept, u)
 		if r := m.touch(u.room); r != nil {
-			r.release(r.kept, u.hash)
+			r.release(&r.kept, u.hash)
 		}
 	}
 }

@@ -167,7 +167,7 @@ func (m *Machine) Nodes(now time.Time) (list []Status) {
 	}
 	for _, r := range m.rooms {
 		all[m.opt.Node].Users += r.mine.users()
-		for _, s := range r.others() {
+		for _, s := range r.sets {
 			if one := all[s.node]; one != nil {
 				one.Fresh = max(one.Fresh, now.Sub(s.fresh))
 				if s.state != current {

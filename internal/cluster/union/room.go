@@ -13,9 +13,9 @@ type room struct {
 	since time.Time
 
 	users users
-	sets  map[string]*set // by node
-	mine  *set            // the set of this node
-	kept  *set            // the users of stopped nodes
+	sets  map[string]*set // of the other nodes
+	mine  set             // of this node
+	kept  set             // the users of stopped nodes
 	back  map[uint64]bool // users that have joined since the room was opened; only until it is ready
 	count int             // users after the last refresh
 
@@ -53,13 +53,11 @@ func newRoom(key, node string, instance uint64, now time.Time) *room {
 		ids: make(map[uint64]string), changes: make(map[uint64]bool), back: make(map[uint64]bool),
 	}
 	r.users = newUsers(r.counts)
-	r.mine, r.kept = r.set(node), r.set("")
-	r.mine.Instance = instance
-	r.mine.state, r.kept.state = current, current
+	r.mine = set{node: node, State: State{Instance: instance}}
 	return r
 }
 
-// set returns the set of a node. A new set is unconfirmed.
+// set returns the set of another node. A new set is unconfirmed.
 func (r *room) set(node string) *set {
 	s := r.sets[node]
 	if s == nil {
@@ -69,20 +67,10 @@ func (r *room) set(node string) *set {
 	return s
 }
 
-// others returns the sets of the other nodes.
-func (r *room) others() (list []*set) {
-	for _, node := range sorted(r.sets) {
-		if s := r.sets[node]; s != r.mine && s != r.kept {
-			list = append(list, s)
-		}
-	}
-	return list
-}
-
 // counts reports whether the users of a node count.
 func (r *room) counts(node string) bool {
 	s := r.sets[node]
-	return s != nil && s.state != unconfirmed
+	return s == nil || s.state != unconfirmed // this node's own and kept users always do
 }
 
 // enter changes the state of a set.
@@ -112,7 +100,7 @@ func (r *room) empty(s *set) {
 // refresh updates the count, and reports whether it has changed.
 func (r *room) refresh() bool {
 	before := r.count
-	r.count = r.users.size
+	r.count = r.users.size + int(r.mine.Anonymous)
 	for _, s := range r.sets {
 		if r.counts(s.node) {
 			r.count += int(s.Anonymous)
@@ -146,7 +134,7 @@ func (r *room) join(h uint64, id string) {
 	if _, left := r.changes[h]; !left {
 		r.changes[h] = false
 	}
-	r.hold(r.mine, h)
+	r.hold(&r.mine, h)
 }
 
 // leave removes a user from this node's set. The other nodes need not hear of one who has joined since the last delta.
@@ -160,7 +148,7 @@ func (r *room) leave(h uint64) {
 	} else {
 		r.changes[h] = true
 	}
-	r.release(r.mine, h)
+	r.release(&r.mine, h)
 }
 
 // report lets the next delta report a user of this node, even if the other nodes know it already.

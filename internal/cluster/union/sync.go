@@ -193,7 +193,7 @@ func (k Kept) apply(m *Machine) {
 				m.kept[u] = until
 			}
 			if r != nil {
-				r.hold(r.kept, h)
+				r.hold(&r.kept, h)
 			}
 		}
 	}
