@@ -319,7 +319,10 @@ func (m *Machine) scan(r *room) {
 		m.touch(r.key)
 	}
 	for _, name := range sorted(r.sets) {
-		if s := r.sets[name]; s.state != current || m.now.Sub(s.fresh) >= staleAfter {
+		switch s := r.sets[name]; {
+		case m.peers[name] == nil && m.now.Sub(s.fresh) >= forgetAfter:
+			r.remove(name)
+		case s.state != current || m.now.Sub(s.fresh) >= staleAfter:
 			m.ask(r, s)
 		}
 	}

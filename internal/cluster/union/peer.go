@@ -2,21 +2,13 @@ package union
 
 import "time"
 
-// peer is another node.
+// peer is another node. A node that has become silent is no peer.
 type peer struct {
-	state       peerState
+	stopped     bool // it has announced its stop; only the users that it asked to keep count
 	incarnation uint64
 	users       int
 	heard       time.Time // time of its last message
 }
-
-type peerState int
-
-const (
-	unheard peerState = iota // silent for silentAfter; its sets do not count
-	alive
-	stopped // it has announced its stop; only the users that it asked to keep count
-)
 
 // Apply handles a message of another node.
 func (m *Machine) Apply(now time.Time, msg Message) Effects {
@@ -26,7 +18,7 @@ func (m *Machine) Apply(now time.Time, msg Message) Effects {
 }
 
 func (m *Machine) alive(node string) bool {
-	return m.peers[node] != nil && m.peers[node].state == alive
+	return m.peers[node] != nil && !m.peers[node].stopped
 }
 
 // hear records a sign of life, and reports whether the node may still send. A node that was silent is asked to compare
@@ -39,10 +31,13 @@ func (m *Machine) hear(node string, empty bool) bool {
 	case p == nil:
 		p = &peer{}
 		m.peers[node] = p
-	case p.state == stopped:
+		m.effects.Heard = append(m.effects.Heard, node)
+		if !empty {
+			m.compare(node)
+		}
+	case p.stopped:
 		return false
-	}
-	if m.now.Sub(p.heard) >= frozenAfter { // questions may have been lost
+	case m.now.Sub(p.heard) >= frozenAfter: // questions may have been lost
 		for _, r := range m.rooms {
 			if s := r.sets[node]; s != nil {
 				s.wait = min(s.wait, askAgain)
@@ -50,13 +45,6 @@ func (m *Machine) hear(node string, empty bool) bool {
 		}
 	}
 	p.heard = m.now
-	if p.state == unheard {
-		p.state = alive
-		m.effects.Heard = append(m.effects.Heard, node)
-		if !empty {
-			m.compare(node)
-		}
-	}
 	return true
 }
 
@@ -71,8 +59,8 @@ func (m *Machine) from(node, key string) (*room, *set) {
 }
 
 func (b Heartbeat) apply(m *Machine) {
-	if p := m.peers[b.Node]; p != nil && p.state == stopped && b.Incarnation > p.incarnation {
-		p.state = unheard // until the next line, because this is a new process with the same name
+	if p := m.peers[b.Node]; p != nil && p.stopped && b.Incarnation > p.incarnation {
+		delete(m.peers, b.Node) // this is a new process with the same name
 	}
 	if m.hear(b.Node, b.Rooms == 0 && b.Users == 0) {
 		p := m.peers[b.Node]
@@ -105,18 +93,18 @@ func (m *Machine) watch() {
 	for _, name := range sorted(m.peers) {
 		p := m.peers[name]
 		switch age := m.now.Sub(p.heard); {
-		case p.state == alive && age >= silentAfter:
-			p.state = unheard
+		case p.stopped && age >= forgetAfter:
+			delete(m.peers, name)
+		case !p.stopped && age >= silentAfter:
+			delete(m.peers, name)
 			m.effects.Silent = append(m.effects.Silent, name)
 			for _, r := range m.rooms {
 				if s := r.sets[name]; s != nil {
 					m.touch(r.key)
 					r.enter(s, unconfirmed)
+					s.fresh = m.now
 				}
 			}
-		case p.state != alive && age >= forgetAfter:
-			delete(m.peers, name)
-			m.forget(name)
 		}
 	}
 }
@@ -130,17 +118,13 @@ func (m *Machine) busy() bool {
 	return m.now.Sub(m.idle) < busyAtMost
 }
 
-func (m *Machine) forget(node string) {
-	for _, r := range m.rooms {
-		m.touch(r.key).remove(node)
-	}
-}
-
 // The node has already sent the users to keep.
 func (s Stopped) apply(m *Machine) {
 	if m.hear(s.Node, true) {
-		m.peers[s.Node] = &peer{state: stopped, incarnation: s.Incarnation, heard: m.now}
-		m.forget(s.Node)
+		m.peers[s.Node] = &peer{stopped: true, incarnation: s.Incarnation, heard: m.now}
+		for _, r := range m.rooms {
+			m.touch(r.key).remove(s.Node)
+		}
 		clear(m.stays) // all its messages have arrived
 	}
 }
@@ -161,7 +145,7 @@ type Status struct {
 func (m *Machine) Nodes(now time.Time) (list []Status) {
 	all := map[string]*Status{m.opt.Node: {Name: m.opt.Node, Self: true, Mismatches: m.mismatches}}
 	for name, p := range m.peers {
-		if p.state == alive {
+		if m.alive(name) {
 			all[name] = &Status{Name: name, Users: p.users, Heard: now.Sub(p.heard)}
 		}
 	}

@@ -35,7 +35,7 @@ type set struct {
 	parts []Set         // parts of a whole set that have arrived so far
 	asked time.Time     // when its node was last asked
 	wait  time.Duration // from asked until it is asked again
-	fresh time.Time     // when it was last known to be right
+	fresh time.Time     // when it was last known to be right, or its node became silent
 }
 
 // state is the state of a set. It decides whether its users count.
