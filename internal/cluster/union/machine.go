@@ -244,10 +244,8 @@ func (m *Machine) flush(r *room) {
 // Flush sends all changes that still wait for the room's pace.
 func (m *Machine) Flush(now time.Time) Effects {
 	m.now = now
-	if m.connected {
-		for _, key := range sorted(m.pending) {
-			m.flush(m.pending[key])
-		}
+	for _, key := range sorted(m.pending) {
+		m.flush(m.pending[key])
 	}
 	return m.end()
 }

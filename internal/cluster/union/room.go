@@ -75,26 +75,16 @@ func (r *room) counts(node string) bool {
 
 // enter changes the state of a set.
 func (r *room) enter(s *set, to state) {
-	before := r.counts(s.node)
-	if s.state = to; r.counts(s.node) != before {
-		r.users.recount()
-	}
+	s.state = to
+	r.users.recount()
 }
 
 // remove deletes the set of another node.
 func (r *room) remove(node string) {
-	if s := r.sets[node]; s != nil {
-		delete(r.sets, node)
-		r.empty(s)
+	if s := r.sets[node]; s != nil && s.Size > 0 {
+		r.users.remove(node)
 	}
-}
-
-// empty removes all users from a set.
-func (r *room) empty(s *set) {
-	if s.Size > 0 {
-		r.users.remove(s.node)
-	}
-	s.State = State{}
+	delete(r.sets, node)
 }
 
 // refresh updates the count, and reports whether it has changed.
@@ -102,7 +92,7 @@ func (r *room) refresh() bool {
 	before := r.count
 	r.count = r.users.size + int(r.mine.Anonymous)
 	for _, s := range r.sets {
-		if r.counts(s.node) {
+		if s.state != unconfirmed {
 			r.count += int(s.Anonymous)
 		}
 	}
@@ -127,34 +117,29 @@ func (r *room) release(s *set, h uint64) {
 
 // join adds a user to this node's set.
 func (r *room) join(h uint64, id string) {
-	if _, here := r.ids[h]; here {
-		return
-	}
-	r.ids[h] = id
-	if _, left := r.changes[h]; !left {
-		r.changes[h] = false
-	}
-	r.hold(&r.mine, h)
-}
-
-// leave removes a user from this node's set. The other nodes need not hear of one who has joined since the last delta.
-func (r *room) leave(h uint64) {
 	if _, here := r.ids[h]; !here {
-		return
+		r.ids[h] = id
+		r.hold(&r.mine, h)
+		r.change(h, false)
 	}
-	delete(r.ids, h)
-	if known, changed := r.changes[h]; changed && !known {
-		delete(r.changes, h)
-	} else {
-		r.changes[h] = true
-	}
-	r.release(&r.mine, h)
 }
 
-// report lets the next delta report a user of this node, even if the other nodes know it already.
-func (r *room) report(h uint64) {
-	if _, changed := r.changes[h]; !changed {
-		r.changes[h] = true
+// leave removes a user from this node's set.
+func (r *room) leave(h uint64) {
+	if _, here := r.ids[h]; here {
+		delete(r.ids, h)
+		r.release(&r.mine, h)
+		r.change(h, true)
+	}
+}
+
+// change adds a user to the next delta. known is whether the other nodes have it in this node's set. They need not hear
+// of one who has joined and left since the last delta.
+func (r *room) change(h uint64, known bool) {
+	if was, changed := r.changes[h]; !changed {
+		r.changes[h] = known
+	} else if _, here := r.ids[h]; !was && !here {
+		delete(r.changes, h)
 	}
 }
 

@@ -70,7 +70,7 @@ func (m *Machine) known(r *room, s *set, t State) bool {
 // ask asks a node to compare its set with the known one, unless it was asked a moment ago or has perhaps answered.
 func (m *Machine) ask(r *room, s *set) {
 	if s.state == current {
-		r.enter(s, behind)
+		s.state = behind
 	}
 	if arrived := s.asked.After(s.fresh) && m.busy(); m.alive(s.node) && m.now.Sub(s.asked) >= s.wait && !arrived {
 		s.asked, s.wait = m.now, min(max(askAgain, 2*s.wait), askRarely)
@@ -128,14 +128,15 @@ func (t Set) apply(m *Machine) {
 		s.asked = m.now
 		return
 	}
-	r.empty(s)
-	s.Instance, s.Seq, s.Anonymous = t.Instance, t.Seq, t.Anonymous
+	r.remove(t.Node)
+	known := r.set(t.Node)
+	known.Instance, known.Seq, known.Anonymous = t.Instance, t.Seq, t.Anonymous
 	for _, part := range s.parts {
 		for _, h := range part.Users {
-			r.hold(s, h)
+			r.hold(known, h)
 		}
 	}
-	m.verify(r, s)
+	m.verify(r, known)
 }
 
 func (c Closed) apply(m *Machine) {
@@ -187,7 +188,7 @@ func (k Kept) apply(m *Machine) {
 		case m.now.Sub(m.stays[u]) < onTheWay: // the node that has it got this message earlier, and has answered
 		case k.Repeat && r.back[h]:
 		case r != nil && r.ids[h] != "" && m.opt.HasStream(k.Room, r.ids[h]): // it has come back already
-			r.report(h)
+			r.change(h, true)
 		default:
 			if until.After(m.kept[u]) {
 				m.kept[u] = until
