@@ -132,8 +132,8 @@ func newNode(opt Options, rooms hub.Options, users *presence.Table) *Node {
 		rooms:    make(map[string]*room),
 		state:    errUnreached,
 	}
-	n.sets.more = make(chan struct{}, 1)
-	n.sets.reset(n, nil)
+	n.sets.jobs = newQueue[job]()
+	n.sets.reset(n, nil, 0)
 	n.epoch.Store(new(string))
 	rooms.Source, rooms.Node = n, n.opt.Name
 	n.hub = hub.New(rooms)

@@ -24,26 +24,26 @@ const (
 
 // sets is the machine of this node and its ordered queue of work for NATS.
 type sets struct {
-	more chan struct{} // signals that the queue is not empty
+	jobs *queue[job]
 
 	mu       lockorder.Mutex[lockorder.Sets]
 	machine  *union.Machine
 	key      []byte // nil: not known yet
-	queue    []job
 	released bool
 }
 
 // job is work for NATS. It is a message to send, or a function.
 type job struct {
-	union.Outgoing
-	do func()
+	subject string
+	message union.Message
+	do      func()
 }
 
-// reset makes a machine with another key.
-func (s *sets) reset(n *Node, key []byte) {
+// reset makes a machine with another key. maxPayload is the largest payload that NATS takes.
+func (s *sets) reset(n *Node, key []byte, maxPayload int64) {
 	s.key = key
 	s.machine = union.New(union.Options{
-		Node: n.opt.Name, Incarnation: uint64(time.Now().UnixNano()), Key: key, Chunk: chunk(n.maxPayload()),
+		Node: n.opt.Name, Incarnation: uint64(time.Now().UnixNano()), Key: key, Chunk: chunk(maxPayload),
 		HasStream: func(token, id string) bool {
 			r := n.roomOf(token)
 			return r != nil && n.users.HasStream(r.name, id)
@@ -52,19 +52,11 @@ func (s *sets) reset(n *Node, key []byte) {
 	})
 }
 
-// maxPayload returns the largest payload that the NATS server takes, or 0 if it is not known yet.
-func (n *Node) maxPayload() int {
-	if n.nc == nil {
-		return 0
-	}
-	return int(n.nc.MaxPayload())
-}
-
 // chunk returns how many users fit into a message, at 33 bytes each in a Kept message.
-func chunk(maxPayload int) int { return min(50_000, maxPayload/40) }
+func chunk(maxPayload int64) int { return int(min(50_000, maxPayload/40)) }
 
 // together returns how many bytes of messages may wait for one more, to go out as one payload.
-func together(maxPayload int) int { return min(batch, maxPayload/16) }
+func together(maxPayload int64) int { return int(min(batch, maxPayload/16)) }
 
 func (s *sets) currentKey() []byte {
 	s.mu.Lock()
@@ -79,14 +71,9 @@ func (n *Node) apply(do func(m *union.Machine, now time.Time) union.Effects) {
 	s.mu.Lock()
 	e := do(s.machine, time.Now())
 	for _, out := range e.Send {
-		s.queue = append(s.queue, job{Outgoing: out})
-	}
-	if len(s.queue) > maxQueue { // NATS does not take them; the other nodes will request the sets
-		s.queue = slices.DeleteFunc(s.queue, func(j job) bool { return j.do == nil })
-		s.machine.Lost(time.Now())
+		s.jobs.add(job{subject: n.names.sets(s.key, out.To), message: out.Message})
 	}
 	s.mu.Unlock()
-	signal(s.more)
 	for _, token := range e.Ready {
 		if r := n.roomOf(token); r != nil {
 			r.known.close()
@@ -122,8 +109,8 @@ func (n *Node) Next(ctx context.Context) ([]engine.Change, error) {
 // openSet opens the set of a room after the room's subscriptions.
 func (n *Node) openSet(r *room) {
 	n.apply(func(m *union.Machine, now time.Time) union.Effects {
-		key := n.sets.key
-		n.sets.queue = append(n.sets.queue, job{do: func() { r.subscribe(n.names.sets(key, r.to())) }})
+		subject := n.names.sets(n.sets.key, r.to())
+		n.sets.jobs.add(job{do: func() { r.subscribe(subject) }})
 		ids, anonymous := n.users.Members(r.name)
 		e := m.Open(now, r.token, ids, anonymous)
 		e.Changes = nil // the count may lack the other nodes, and the engine asks for it when it is known
@@ -133,7 +120,7 @@ func (n *Node) openSet(r *room) {
 
 func (n *Node) closeSet(r *room) {
 	n.apply(func(m *union.Machine, now time.Time) union.Effects {
-		n.sets.queue = append(n.sets.queue, job{do: r.unsubscribe})
+		n.sets.jobs.add(job{do: r.unsubscribe})
 		return m.Close(now, r.token)
 	})
 }
@@ -163,17 +150,12 @@ func (n *Node) update(room string) (users int, open bool) {
 
 // Count returns how many users the room has on all nodes. For a room that is not open here it opens the room first.
 func (n *Node) Count(ctx context.Context, room string) int {
-	if users, open := n.update(room); open {
-		return users
+	if _, open := n.update(room); !open && n.nc.IsConnected() {
+		r := n.hub.Open(room) // it stays open for a while, because the client may ask again
+		defer n.hub.Close(r)
+		n.Await(ctx, room, "")
 	}
-	if !n.nc.IsConnected() {
-		return n.users.Count(room)
-	}
-	r := n.hub.Open(room) // it stays open for a while, because the client may ask again
-	defer n.hub.Close(r)
-	n.Await(ctx, room, "")
-	users, _ := n.update(room)
-	return users
+	return n.Changed(room)
 }
 
 // Leave removes the ids from the count on all nodes, now or after grace unless they reconnect before.
@@ -235,36 +217,35 @@ func (n *Node) tick(ctx context.Context) {
 	}
 }
 
-// send does the queued work for NATS in order.
+// send does the queued work for NATS.
 func (n *Node) send(ctx context.Context) {
 	for {
-		select {
-		case <-ctx.Done():
+		jobs, err := n.sets.jobs.wait(ctx)
+		if err != nil {
 			return
-		case <-n.sets.more:
-			n.sendAll()
 		}
+		n.do(jobs)
 	}
 }
 
-func (n *Node) sendAll() {
-	s := &n.sets
-	s.mu.Lock()
-	queue, key := s.queue, s.key
-	s.queue = nil
-	s.mu.Unlock()
-	limit := together(n.maxPayload())
+// do does work for NATS in order.
+func (n *Node) do(jobs []job) {
+	if len(jobs) > maxQueue { // NATS does not take them; the other nodes will request the sets
+		jobs = slices.DeleteFunc(jobs, func(j job) bool { return j.do == nil })
+		n.apply((*union.Machine).Lost)
+	}
+	limit := together(n.nc.MaxPayload())
 	var payload []byte
-	for i, j := range queue {
+	for i, j := range jobs {
 		if j.do != nil {
 			j.do()
 			continue
 		}
-		payload = union.Append(payload, j.Message)
-		if i+1 < len(queue) && queue[i+1].do == nil && queue[i+1].To == j.To && len(payload) < limit {
+		payload = union.Append(payload, j.message)
+		if i+1 < len(jobs) && jobs[i+1].subject == j.subject && len(payload) < limit {
 			continue // messages to the same nodes are sent together
 		}
-		if err := n.nc.Publish(n.names.sets(key, j.To), payload); err != nil {
+		if err := n.nc.Publish(j.subject, payload); err != nil {
 			n.log.Debug("message not sent", "error", err) // the other nodes will request it
 		}
 		payload = nil
@@ -285,9 +266,8 @@ func (n *Node) useKey(key []byte) {
 	}
 	n.log.Info("publishing users with this key", "subject", n.names.sets(key, union.To{}))
 	n.apply(func(*union.Machine, time.Time) union.Effects {
-		s.reset(n, key)
-		s.queue = slices.DeleteFunc(s.queue, func(j job) bool { return j.do == nil })
-		s.queue = append(s.queue, job{do: func() { n.listen(key) }})
+		s.reset(n, key, n.nc.MaxPayload())
+		s.jobs.add(job{do: func() { n.listen(key) }})
 		return union.Effects{}
 	})
 	for _, r := range n.open() {
@@ -326,7 +306,7 @@ func (n *Node) Release() {
 // stop says goodbye to the other nodes.
 func (n *Node) stop() {
 	n.apply(n.goodbye)
-	n.sendAll()
+	n.do(n.sets.jobs.take())
 	if n.nc.IsConnected() {
 		_ = n.nc.FlushTimeout(timeout)
 	}
