@@ -3,6 +3,7 @@ package union_test
 import (
 	"math/rand/v2"
 	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -58,6 +59,26 @@ func BenchmarkMillion(b *testing.B) {
 		b.ReportMetric(float64(time.Since(begin).Milliseconds()), "ms-to-see-again")
 		if got, _ := m.Count("r"); got != nodes*each {
 			b.Fatalf("got %d users, want %d", got, nodes*each)
+		}
+	}
+}
+
+// BenchmarkRooms opens 10,000 rooms, and is asked for all of them, while it keeps 20,000 users of a stopped node.
+func BenchmarkRooms(b *testing.B) {
+	const rooms, users = 10_000, 20_000
+	now := time.Unix(1e9, 0)
+	kept := union.Kept{Room: "r", Users: make([]uint64, users), Millis: make([]uint32, users)}
+	for i := range users {
+		kept.Users[i], kept.Millis[i] = uint64(i), 60_000
+	}
+	for b.Loop() {
+		m := union.New(union.Options{Node: "self", Incarnation: 1})
+		m.Connect(now, true)
+		m.Apply(now, kept)
+		for i := range rooms {
+			key := strconv.Itoa(i)
+			m.Open(now, key, nil, 0)
+			m.Apply(now, union.Sync{Node: "other", Room: key})
 		}
 	}
 }

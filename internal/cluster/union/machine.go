@@ -67,7 +67,7 @@ type Machine struct {
 	rooms      map[string]*room
 	peers      map[string]*peer
 	pending    map[string]*room   // rooms with changes to send later
-	kept       map[user]time.Time // until when users of stopped nodes count; includes rooms that are not open
+	kept       map[string]keeping // by room; includes rooms that are not open
 	gone       map[user]farewell  // users who said goodbye a moment ago
 	stays      map[user]time.Time // users of another node that are there although their former node stops
 	touched    map[*room]struct{}
@@ -76,6 +76,9 @@ type Machine struct {
 	now, ticked, beaten time.Time
 	since, idle, thawed time.Time // when it was connected, was last not busy, and was last frozen
 }
+
+// keeping maps users of stopped nodes to the end of the time in which they count.
+type keeping map[uint64]time.Time
 
 // user is a user in a room.
 type user struct {
@@ -98,7 +101,7 @@ func New(opt Options) *Machine {
 	return &Machine{
 		opt: opt, instance: opt.Incarnation,
 		rooms: make(map[string]*room), peers: make(map[string]*peer), pending: make(map[string]*room),
-		kept: make(map[user]time.Time), gone: make(map[user]farewell), stays: make(map[user]time.Time),
+		kept: make(map[string]keeping), gone: make(map[user]farewell), stays: make(map[user]time.Time),
 		touched: make(map[*room]struct{}),
 	}
 }
@@ -171,7 +174,7 @@ func (m *Machine) Open(now time.Time, key string, ids []string, anonymous int) E
 	m.instance++
 	r := newRoom(key, m.opt.Node, m.instance, now)
 	m.rooms[key] = r
-	for h := range m.keptIn(key) {
+	for h := range m.kept[key] {
 		r.hold(&r.kept, h)
 	}
 	for _, name := range sorted(m.peers) {
@@ -335,27 +338,32 @@ func (m *Machine) scan(r *room) {
 
 // returned ends the keeping of a user, because it has come to another node.
 func (m *Machine) returned(r *room, h uint64) {
-	m.drop(user{r.key, h})
+	m.drop(r.key, h)
 	if !r.ready {
 		r.back[h] = true
 	}
 }
 
 // drop ends the keeping of a user.
-func (m *Machine) drop(u user) {
-	if _, kept := m.kept[u]; kept {
-		delete(m.kept, u)
-		if r := m.touch(u.room); r != nil {
-			r.release(&r.kept, u.hash)
+func (m *Machine) drop(key string, h uint64) {
+	if _, kept := m.kept[key][h]; kept {
+		delete(m.kept[key], h)
+		if r := m.touch(key); r != nil {
+			r.release(&r.kept, h)
 		}
 	}
 }
 
 // tidy removes what has expired.
 func (m *Machine) tidy() {
-	for u, until := range m.kept {
-		if !m.now.Before(until) {
-			m.drop(u)
+	for key, keep := range m.kept {
+		for h, until := range keep {
+			if !m.now.Before(until) {
+				m.drop(key, h)
+			}
+		}
+		if len(keep) == 0 {
+			delete(m.kept, key)
 		}
 	}
 	maps.DeleteFunc(m.stays, func(_ user, since time.Time) bool { return m.now.Sub(since) >= onTheWay })
@@ -368,7 +376,7 @@ func (m *Machine) Stop(now time.Time, left func(room, id string) time.Duration) 
 	m.now = now
 	for _, r := range m.rooms {
 		m.flush(r)
-		mine := make(map[uint64]time.Time)
+		mine := make(keeping)
 		for h, id := range r.ids {
 			if d := left(r.key, id); d > 0 {
 				mine[h] = now.Add(d)

@@ -30,9 +30,8 @@ func (d Delta) apply(m *Machine) {
 		r.release(s, h)
 	}
 	for _, h := range d.Joined {
-		u := user{r.key, h}
-		if _, kept := m.kept[u]; !kept && r.users.of(h).has(s.node) {
-			m.stays[u] = m.now
+		if _, kept := m.kept[r.key][h]; !kept && r.users.of(h).has(s.node) {
+			m.stays[user{r.key, h}] = m.now
 		}
 		r.hold(s, h)
 		m.returned(r, h)
@@ -95,7 +94,7 @@ func (s Sync) apply(m *Machine) {
 	}
 	to, r := To{Node: s.Node}, m.rooms[s.Room]
 	if s.Instance == 0 {
-		m.sendKept(to, Kept{Room: s.Room, Repeat: true}, m.keptIn(s.Room))
+		m.sendKept(to, Kept{Room: s.Room, Repeat: true}, m.kept[s.Room])
 	}
 	if r == nil {
 		m.send(to, Closed{m.opt.Node, s.Room, m.instance})
@@ -145,19 +144,8 @@ func (c Closed) apply(m *Machine) {
 	}
 }
 
-// keptIn returns the kept users of a room, and until when they count.
-func (m *Machine) keptIn(key string) map[uint64]time.Time {
-	list := make(map[uint64]time.Time)
-	for u, until := range m.kept {
-		if u.room == key {
-			list[u.hash] = until
-		}
-	}
-	return list
-}
-
 // sendKept asks other nodes to keep users.
-func (m *Machine) sendKept(to To, k Kept, keep map[uint64]time.Time) {
+func (m *Machine) sendKept(to To, k Kept, keep keeping) {
 	for part := range slices.Chunk(slices.Sorted(maps.Keys(keep)), m.opt.Chunk) {
 		k.Users, k.Back, k.Millis = part, nil, nil
 		for _, h := range part {
@@ -177,6 +165,11 @@ func (k Kept) apply(m *Machine) {
 	if len(k.Users) != len(k.Millis) || k.Repeat && (r == nil || r.ready) {
 		return
 	}
+	keep := m.kept[k.Room]
+	if keep == nil {
+		keep = make(keeping)
+		m.kept[k.Room] = keep
+	}
 	for i, h := range k.Users {
 		u := user{k.Room, h}
 		until := m.now.Add(time.Duration(k.Millis[i]) * time.Millisecond)
@@ -190,8 +183,8 @@ func (k Kept) apply(m *Machine) {
 		case r != nil && r.ids[h] != "" && m.opt.HasStream(k.Room, r.ids[h]): // it has come back already
 			r.change(h, true)
 		default:
-			if until.After(m.kept[u]) {
-				m.kept[u] = until
+			if until.After(keep[h]) {
+				keep[h] = until
 			}
 			if r != nil {
 				r.hold(&r.kept, h)
@@ -207,12 +200,11 @@ func (k Kept) apply(m *Machine) {
 func (g Goodbye) apply(m *Machine) {
 	r, until := m.touch(g.Room), m.now.Add(g.Grace)
 	for _, h := range g.Users {
-		u := user{g.Room, h}
-		m.gone[u] = farewell{until, m.now}
+		m.gone[user{g.Room, h}] = farewell{until, m.now}
 		if g.Grace <= 0 {
-			m.drop(u)
-		} else if until.Before(m.kept[u]) {
-			m.kept[u] = until
+			m.drop(g.Room, h)
+		} else if until.Before(m.kept[g.Room][h]) {
+			m.kept[g.Room][h] = until
 		}
 	}
 	if ids := m.ids(g.Room, g.Users); ids != nil {
