@@ -10,38 +10,38 @@ import (
 
 // A heartbeat follows silence, never later than configured. It is a comment, or io:ping for a client with an id.
 func TestHeartbeat(t *testing.T) {
-	for _, tt := range []struct{ name, query, want string }{
-		{"comment", "room=a", ""},
-		{"ping", "room=a&id=abcdefgh", "io:ping"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			writers(t, func(t *testing.T, start func(...func(*rig)) *rig) {
-				r := start(func(r *rig) { r.heartbeat = 400 * time.Millisecond })
-				c := r.open(tt.query)
-				if tt.want == "" {
-					c.Line() // retry
-				} else {
-					c.event() // io:hello
+	writersAtOnce(t, func(t *testing.T, start func(...func(*rig)) *rig) {
+		r := start(func(r *rig) { r.heartbeat = 400 * time.Millisecond })
+		anonymous, named := r.open("room=a"), r.open("room=a&id=abcdefgh")
+		anonymous.Line() // retry
+		named.event()    // io:hello
+		beats := []func(){
+			func() {
+				if line, err := anonymous.Line(); err != nil || line != ":" {
+					t.Fatalf("got %q, %v, want a comment", line, err)
 				}
-				shortest, last := time.Hour, time.Now()
-				for range 4 {
-					if tt.want == "" {
-						if line, err := c.Line(); err != nil || line != ":" {
-							t.Fatalf("got %q, %v, want a comment", line, err)
-						}
-					} else if e := c.event(); e.Name != tt.want {
-						t.Fatalf("got %+v, want a ping", e)
-					}
-					now := time.Now()
-					shortest, last = min(shortest, now.Sub(last)), now
+			},
+			func() {
+				if e := named.event(); e.Name != "io:ping" {
+					t.Fatalf("got %+v, want a ping", e)
 				}
-				// A busy machine makes some late, but not all.
-				if shortest < r.heartbeat/2 || shortest > r.heartbeat+r.heartbeat/10 {
-					t.Errorf("the shortest of 4 silences is %v, want %v to %v", shortest, r.heartbeat/2, r.heartbeat)
-				}
-			})
-		})
-	}
+			},
+		}
+		shortest, last := []time.Duration{time.Hour, time.Hour}, []time.Time{time.Now(), time.Now()}
+		for range 4 {
+			for i, beat := range beats {
+				beat()
+				now := time.Now()
+				shortest[i], last[i] = min(shortest[i], now.Sub(last[i])), now
+			}
+		}
+		// A busy machine makes some late, but not all.
+		for i, silence := range shortest {
+			if silence < r.heartbeat/2 || silence > r.heartbeat+r.heartbeat/10 {
+				t.Errorf("the shortest of 4 silences of client %d is %v, want %v to %v", i, silence, r.heartbeat/2, r.heartbeat)
+			}
+		}
+	})
 }
 
 // A client with an id gets io:ping while events flow, too. An EventSource hides events without a listener from its

@@ -66,27 +66,49 @@ func (s *taken) Done(r wire.Reason) {
 	}
 }
 
+// allWriters are the names of all writers.
+func allWriters() []string {
+	return []string{"stream", "epoll", "uring", "stream+tls", "conn+tls", "epoll+tls", "uring+tls"}
+}
+
 // writers runs the test with all writers, and then checks that they left nothing behind.
 func writers(t *testing.T, test func(t *testing.T, start func(...func(*rig)) *rig)) {
-	for _, name := range []string{"stream", "epoll", "uring", "stream+tls", "conn+tls", "epoll+tls", "uring+tls"} {
+	for _, name := range allWriters() {
 		t.Run(name, func(t *testing.T) {
-			startPoller(t)
-			files, goroutines := openFiles(t), runtime.NumGoroutine()
-			t.Run("run", func(t *testing.T) {
+			leavesNothing(t, func(t *testing.T) {
 				test(t, func(with ...func(*rig)) *rig { return startRig(t, name, with...) })
-			})
-			eventually(t, func() error {
-				if n := openFiles(t); n > files {
-					return fmt.Errorf("%d files are open, %d before the test", n, files)
-				}
-				if n := runtime.NumGoroutine(); n > goroutines {
-					all := make([]byte, 64<<10)
-					return fmt.Errorf("%d goroutines, %d before the test:\n%s", n, goroutines, all[:runtime.Stack(all, true)])
-				}
-				return nil
 			})
 		})
 	}
+}
+
+// writersAtOnce is writers for a test that mostly waits. All writers run at the same time.
+func writersAtOnce(t *testing.T, test func(t *testing.T, start func(...func(*rig)) *rig)) {
+	leavesNothing(t, func(t *testing.T) {
+		for _, name := range allWriters() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				test(t, func(with ...func(*rig)) *rig { return startRig(t, name, with...) })
+			})
+		}
+	})
+}
+
+// leavesNothing runs the test, and then checks that no file is open and no goroutine runs that was not there before.
+func leavesNothing(t *testing.T, test func(t *testing.T)) {
+	startPoller(t)
+	files, goroutines := openFiles(t), runtime.NumGoroutine()
+	t.Run("run", test)
+	eventually(t, func() error {
+		if n := openFiles(t); n > files {
+			return fmt.Errorf("%d files are open, %d before the test", n, files)
+		}
+		if n := runtime.NumGoroutine(); n > goroutines {
+			all := make([]byte, 64<<10)
+			return fmt.Errorf("%d goroutines, %d before the test:\n%s", n, goroutines, all[:runtime.Stack(all, true)])
+		}
+		return nil
+	})
 }
 
 func startRig(t *testing.T, name string, with ...func(*rig)) *rig {
