@@ -70,6 +70,8 @@ func (c *chrome) attach(opts ...chromedp.ContextOption) *tab {
 	ctx, cancel := chromedp.NewContext(c.ctx, append(opts, chromedp.WithListener(tb.hear))...)
 	c.t.Cleanup(cancel)
 	tb.ctx = ctx
+	late := time.AfterFunc(chromium.Opening, cancel)
+	defer late.Stop()
 	if _, err := chromedp.Call(ctx, fetch.Enable, fetch.EnableParams{
 		Patterns: []*fetch.RequestPattern{{URLPattern: "*://*/test/*"}},
 	}); err != nil {

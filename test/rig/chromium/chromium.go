@@ -6,11 +6,15 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 
 	"headcount/test/rig"
 )
+
+// Opening is how long Chromium may take to open a tab. It was seen to hang on a busy machine.
+const Opening = time.Minute
 
 // Tabs returns a context of the browser with its own tabs, storage and connections, like another profile. It ends with
 // the test.
@@ -18,6 +22,8 @@ func Tabs(t testing.TB, browser context.Context) context.Context {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
 	t.Cleanup(cancel)
+	late := time.AfterFunc(Opening, cancel)
+	defer late.Stop()
 	if err := chromedp.Do(ctx, chromedp.Navigate("about:blank")); err != nil {
 		t.Fatalf("open a browser context: %v", err)
 	}
@@ -58,6 +64,8 @@ func Launch(bin, profile string, flags ...string) (ctx context.Context, stop fun
 		cancelBrowser()
 		cancel()
 	}
+	late := time.AfterFunc(Opening, cancelBrowser)
+	defer late.Stop()
 	if err := chromedp.Do(ctx, chromedp.Navigate("about:blank")); err != nil {
 		return ctx, stop, fmt.Errorf("start %s: %w", bin, err)
 	}
