@@ -20,6 +20,10 @@ type guest struct{ room, id string }
 // connections. A client that leaves at once, by a goodbye without a grace period, knows what it has sent.
 const overtaking = 2 * time.Second
 
+// repeating is how much later another tab may repeat the goodbye of a page, because the first one may have been lost.
+// The page may be back by then, so what arrives within this time says nothing new.
+const repeating = 700 * time.Millisecond
+
 // maxGoodbyes limits how many goodbyes are remembered. Anybody can send any number of them.
 const maxGoodbyes = 50_000
 
@@ -38,8 +42,9 @@ func (g *guests) hasLeft(room, id string, now time.Time) bool {
 	return now.Before(g.left[guest{room, id}])
 }
 
-// leave notes that users said goodbye for the given time, which is the end of their grace period.
-func (g *guests) leave(room string, ids []string, at time.Time) {
+// leave notes that users said goodbye for the given time, which is the end of their grace period. It returns the users
+// whose goodbye does not only repeat an earlier one.
+func (g *guests) leave(room string, ids []string, at time.Time) (leaving []string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.left == nil {
@@ -53,8 +58,14 @@ func (g *guests) leave(room string, ids []string, at time.Time) {
 		}
 	}
 	for _, id := range ids {
-		g.left[guest{room, id}] = at.Add(overtaking)
+		one, until := guest{room, id}, at.Add(overtaking)
+		if later := until.Sub(g.left[one]); later >= 0 && later < repeating {
+			continue
+		}
+		g.left[one] = until
+		leaving = append(leaving, id)
 	}
+	return leaving
 }
 
 // admit returns the ids that the address may add, of at most that many guests. These ids are guests from now on.

@@ -107,17 +107,18 @@ func (e *Engine) Leave(room string, ids []string, grace time.Duration) error {
 		return moved()
 	}
 	defer e.freezer.leave()
-	e.leaveHere(room, ids, grace)
-	e.node.Leave(room, ids, grace)
+	if ids = e.leaveHere(room, ids, grace); len(ids) > 0 {
+		e.node.Leave(room, ids, grace)
+	}
 	e.recount(room)
 	return nil
 }
 
-// leaveHere removes the client ids from the count on this node.
-func (e *Engine) leaveHere(room string, ids []string, grace time.Duration) {
+// leaveHere removes the client ids from the count on this node. It returns those whose goodbye is not a repetition.
+func (e *Engine) leaveHere(room string, ids []string, grace time.Duration) []string {
 	at := time.Now().Add(grace)
 	if grace > 0 {
-		e.guests.leave(room, ids, at) // first, so that a renewal that comes in between does not count them again
+		ids = e.guests.leave(room, ids, at) // first, so that a renewal that comes in between does not count them again
 		for _, id := range ids {
 			e.users.LeaveBy(room, id, at)
 		}
@@ -132,6 +133,7 @@ func (e *Engine) leaveHere(room string, ids []string, grace time.Duration) {
 	if grace == 0 {
 		e.traceUsers("left", room)
 	}
+	return ids
 }
 
 // tendLeases pings the leased streams that are due. It ends streams that never answered, and streams of proxied

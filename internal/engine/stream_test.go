@@ -122,6 +122,57 @@ func TestRenewalAfterGoodbye(t *testing.T) {
 	}
 }
 
+// Another tab repeats the goodbye of a page that reloads. The repetition may arrive when the page is back, and then
+// nobody leaves. A goodbye that comes later, or that has a shorter grace period, is one of its own.
+func TestRepeatedGoodbye(t *testing.T) {
+	for _, row := range []struct {
+		after, grace time.Duration
+		want         int
+	}{
+		{400 * time.Millisecond, time.Second, 1},
+		{900 * time.Millisecond, time.Second, 0},
+		{400 * time.Millisecond, 500 * time.Millisecond, 0},
+		{400 * time.Millisecond, 0, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			e, err := New(Options{Writer: Portable})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			go e.Run(ctx)
+			leave := func(grace time.Duration) {
+				t.Helper()
+				if err := e.Leave("a", []string{"abcdefgh"}, grace); err != nil {
+					t.Fatal(err)
+				}
+			}
+			open := func() *Stream {
+				t.Helper()
+				st, err := e.Subscribe(ctx, Request{Room: "a", ClientID: "abcdefgh"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				st.attach(&asked{}, ByStream)
+				return st
+			}
+			before := open()
+			leave(time.Second)
+			before.Close(wire.Gone)
+			time.Sleep(300 * time.Millisecond)
+			defer open().Close(wire.Gone)
+			time.Sleep(row.after - 300*time.Millisecond)
+			leave(row.grace)
+			time.Sleep(3 * time.Second)
+			synctest.Wait()
+			if got := e.Users().Count("a"); got != row.want {
+				t.Errorf("a goodbye for %v, %v after the first: got %d users, want %d", row.grace, row.after, got, row.want)
+			}
+		})
+	}
+}
+
 // Anybody can say goodbye for any ids, so only some goodbyes are remembered.
 func TestManyGoodbyes(t *testing.T) {
 	var g guests
