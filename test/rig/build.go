@@ -5,8 +5,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -16,11 +14,11 @@ import (
 // tests.
 var built = struct {
 	mu   sync.Mutex
-	path map[string]string
-}{path: map[string]string{}}
+	done map[string]bool
+}{done: map[string]bool{}}
 
-// Build builds the command of the repository in directory pkg ("server", "client") once per test process, with the race
-// detector if the test has it, and returns the path of the binary.
+// Build builds the command of the repository in directory pkg ("server", "client"), with the race detector if the test
+// has it, and returns the path of the binary. It stays there, so that the next test process need not link it again.
 func Build(t testing.TB, pkg string) string {
 	t.Helper()
 	return build(t, pkg, Race)
@@ -37,40 +35,38 @@ func build(t testing.TB, pkg string, race bool) string {
 
 	built.mu.Lock()
 	defer built.mu.Unlock()
-	if path, ok := built.path[name]; ok {
+	path := filepath.Join(Root(), "bin", ".test", name)
+	if built.done[name] {
 		return path
 	}
-	path := filepath.Join(binDir(t), name)
+	defer alone(t, filepath.Dir(path))()
 	cmd := exec.Command("go", append(args, "-o", path, "./"+filepath.Base(pkg))...)
 	cmd.Dir = Root()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", pkg, err, out)
 	}
-	built.path[name] = path
+	built.done[name] = true
 	return path
+}
+
+// alone makes the directory and locks it against other test processes. The function it returns unlocks it.
+func alone(t testing.TB, dir string) (unlock func()) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatalf("make directory for binaries: %v", err)
+	}
+	lock, err := os.Create(filepath.Join(dir, "lock"))
+	if err != nil {
+		t.Fatalf("lock directory of binaries: %v", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatalf("lock directory of binaries: %v", err)
+	}
+	return func() { lock.Close() }
 }
 
 // Root is the directory of the repository.
 func Root() string {
 	_, file, _, _ := runtime.Caller(0) // ROOT/test/rig/build.go
 	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
-}
-
-// binDir returns the directory of this process for binaries. No test can remove it, because the next one needs it. So
-// each process removes the directories of processes that have ended.
-func binDir(t testing.TB) string {
-	t.Helper()
-	const prefix = "headcount-test-bin-"
-	old, _ := filepath.Glob(filepath.Join(os.TempDir(), prefix+"*"))
-	for _, dir := range old {
-		pid, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(dir), prefix))
-		if err == nil && syscall.Kill(pid, 0) == syscall.ESRCH {
-			os.RemoveAll(dir)
-		}
-	}
-	dir := filepath.Join(os.TempDir(), prefix+strconv.Itoa(os.Getpid()))
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatalf("make directory for binaries: %v", err)
-	}
-	return dir
 }

@@ -218,13 +218,15 @@ var anyCertificate = sync.OnceValue(func() *http.Client {
 })
 
 // Wait calls ok until it holds. It fails the test, and says what it waited for, if the deadline (a duration from now)
-// has passed.
+// has passed. It looks less often the longer it waits, because looking takes the processor from what it waits for.
 func Wait(t testing.TB, deadline time.Duration, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(deadline); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
+	for begin := time.Now(); !ok(); {
+		waited := time.Since(begin)
+		if waited > deadline {
 			t.Fatalf("waited %v in vain for: %s", deadline, what)
 		}
+		time.Sleep(min(max(waited/20, 5*time.Millisecond), 50*time.Millisecond))
 	}
 }
 
