@@ -3,7 +3,6 @@ package cluster
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -12,8 +11,7 @@ import (
 	"headcount/internal/cluster/union"
 )
 
-func (n *Node) connect(urls []string, opts []nats.Option) error {
-	n.secrets = secrets(urls)
+func (n *Node) connect(opts []nats.Option) (err error) {
 	opts = append(opts,
 		nats.Name("headcount "+n.opt.Name),
 		nats.NoEcho(),
@@ -35,26 +33,23 @@ func (n *Node) connect(urls []string, opts []nats.Option) error {
 			signal(n.trouble)
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			n.log.Warn("disconnected from NATS", "error", scrub(err, n.secrets))
+			n.log.Warn("disconnected from NATS", "error", err)
 			n.setConnected(false)
 			n.lost()
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			n.log.Warn("NATS reported an error", "error", scrub(err, n.secrets))
+			n.log.Warn("NATS reported an error", "error", err)
 			if errors.Is(err, nats.ErrSlowConsumer) {
 				n.apply((*union.Machine).Lost)
 				n.lost()
 			}
 		}),
 	)
-	nc, err := nats.Connect(strings.Join(urls, ","), opts...)
-	if err != nil {
+	if n.nc, err = nats.Connect("", opts...); err != nil {
 		return fmt.Errorf("connect to NATS: %w", err)
 	}
-	n.nc = nc
-	n.js, err = jetstream.New(nc, jetstream.WithDefaultTimeout(timeout))
-	if err != nil {
-		nc.Close()
+	if n.js, err = jetstream.New(n.nc, jetstream.WithDefaultTimeout(timeout)); err != nil {
+		n.nc.Close()
 		return fmt.Errorf("use JetStream: %w", err)
 	}
 	return nil

@@ -48,100 +48,80 @@ func (n *Node) Emit(ctx context.Context, room, event string, data []byte, key st
 		return "", "", fmt.Errorf("%w: NATS takes at most %d bytes", hub.ErrTooLarge, limit)
 	}
 	t := token(room)
-	var ack *jetstream.PubAck
 	for range tries {
-		ack, err = n.store(ctx, &nats.Msg{Subject: n.names.emit(t), Data: body}, msgID)
+		ack, err := n.store(ctx, &nats.Msg{Subject: n.names.emit(t), Data: body}, msgID)
 		if err != nil {
-			return "", "", scrub(err, n.secrets)
+			return "", "", fmt.Errorf("store event: %w", err)
 		}
-		if !ack.Duplicate {
+		kept := true
+		if ack.Duplicate {
+			if room, kept, err = n.first(ctx, ack.Sequence, msgID, room); err != nil {
+				return "", "", fmt.Errorf("find the event of the idempotency key: %w", err)
+			}
+		} else {
 			n.hub.Advance(ack.Sequence)
 			n.confirms.add(t, ack.Sequence, n.confirm)
-			break
-		}
-		first, kept, err := n.first(ctx, ack.Sequence, msgID)
-		if err != nil {
-			return "", "", scrub(err, n.secrets)
 		}
 		if kept {
-			if first != "" {
-				room = first
-			}
-			break
+			return hub.Cursor{Epoch: n.Epoch(), Seq: ack.Sequence, Node: "0"}.String(), room, nil
 		}
 		// NATS remembers an attempt whose event it has lost, for example because its leader changed at that moment. It
 		// takes this attempt for a duplicate.
 		n.log.Warn("NATS lost an event that it had confirmed; storing it again", "room", room, "sequence", ack.Sequence)
 		msgID += " again"
-		ack = nil
 	}
-	if ack == nil {
-		return "", "", errors.New("store event: NATS confirmed the event but does not have it")
-	}
-	return hub.Cursor{Epoch: n.Epoch(), Seq: ack.Sequence, Node: "0"}.String(), room, nil
+	return "", "", errors.New("store event: NATS confirmed the event but does not have it")
 }
 
 // store publishes until NATS confirms the message or the time is over.
-func (n *Node) store(ctx context.Context, m *nats.Msg, id string) (*jetstream.PubAck, error) {
+func (n *Node) store(ctx context.Context, m *nats.Msg, id string) (ack *jetstream.PubAck, err error) {
 	ctx, cancel := context.WithTimeout(ctx, emitTime)
 	defer cancel()
-	begin := time.Now()
-	for {
-		if !n.nc.IsConnected() {
+	for begin := time.Now(); ; {
+		final := false
+		if n.nc.IsConnected() {
+			try, stop := context.WithTimeout(ctx, emitTry)
+			ack, err = n.js.PublishMsg(try, m, jetstream.WithMsgID(id), jetstream.WithExpectStream(n.names.events()))
+			stop()
+			final = err == nil || isRefused(err)
+		} else {
 			// There may soon be a connection to another server.
-			if time.Since(begin) >= emitTry {
-				return nil, n.away()
-			}
-			select {
-			case <-ctx.Done():
-				return nil, n.away()
-			case <-time.After(50 * time.Millisecond):
-			}
-			continue
+			err = n.away()
+			final = time.Since(begin) >= emitTry
 		}
-		try, stop := context.WithTimeout(ctx, emitTry)
-		ack, err := n.js.PublishMsg(try, m, jetstream.WithMsgID(id), jetstream.WithExpectStream(n.names.events()))
-		stop()
-		if err == nil {
-			return ack, nil
-		}
-		var refused *jetstream.APIError
-		if errors.As(err, &refused) && refused.ErrorCode != inProcess &&
-			(refused.Code < 500 || refused.ErrorCode == noResources || refused.ErrorCode == noStorage) {
-			return nil, fmt.Errorf("store event: %w", err)
+		if final {
+			return ack, err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("store event: %w", err)
-		case <-time.After(100 * time.Millisecond):
+			return nil, err
+		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }
 
-// first returns the room of the event with that id, which NATS says is at seq, or "" if the room is not known. kept is
-// false if the event is not there.
-func (n *Node) first(ctx context.Context, seq uint64, id string) (room string, kept bool, err error) {
+// isRefused reports whether NATS will never store the event. The other errors are temporary.
+func isRefused(err error) bool {
+	var e *jetstream.APIError
+	return errors.As(err, &e) && e.ErrorCode != inProcess &&
+		(e.Code < 500 || e.ErrorCode == noResources || e.ErrorCode == noStorage)
+}
+
+// first returns the room of the event with that id, which NATS says is at seq. kept is false if the event is not there.
+func (n *Node) first(ctx context.Context, seq uint64, id, room string) (in string, kept bool, err error) {
 	events := n.streams.Load().events
 	m, err := events.GetMsg(ctx, seq)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		// The event was dropped to make room for later ones. Most likely it was in this room.
 		info, err := events.Info(ctx)
-		if err != nil {
-			return "", false, fmt.Errorf("find the event of the idempotency key: %w", err)
-		}
-		return "", seq <= info.State.LastSeq, nil
+		return room, err == nil && seq <= info.State.LastSeq, err
 	}
-	if err != nil {
-		return "", false, fmt.Errorf("find the event of the idempotency key: %w", err)
-	}
-	if m.Header.Get(jetstream.MsgIDHeader) != id {
-		return "", false, nil
+	if err != nil || m.Header.Get(jetstream.MsgIDHeader) != id {
+		return room, false, err
 	}
 	var s stored
-	if err := json.Unmarshal(m.Data, &s); err != nil {
-		return "", false, fmt.Errorf("read the event of the idempotency key: %w", err)
-	}
-	return s.Room, true, nil
+	err = json.Unmarshal(m.Data, &s)
+	return s.Room, err == nil, err
 }
 
 // confirm sends the sequence of a room's last event to all nodes that have the room open. NATS sends each republished

@@ -21,16 +21,13 @@ type feed struct {
 	room *room
 	hub  *hub.Room
 
-	catching lockorder.Mutex[lockorder.Fetch] // held while missed events are fetched
-
 	mu         lockorder.Mutex[lockorder.Feed] // held while events are passed to the hub, to keep their order
 	generation int                             // the generation of the stream
-	loaded     bool                            // the hub has the history
+	complete   bool                            // the hub has the history, and no event is known to be missing
 	last       uint64                          // the hub has every event up to this sequence
-	read       time.Time                       // when that was last compared with the stream
+	read       time.Time                       // when that was last compared with the stream, zero before the first time
 	link       uint64                          // sequence of the last event that was seen in the room, 0 if there was none
-	hole       bool                            // an event is missing and is being fetched
-	early      []live                          // events that came after the gap
+	early      []live                          // events that came after those that are missing
 }
 
 // live is an event that was republished after it was stored.
@@ -44,7 +41,7 @@ const maxEarly = 1000
 
 var (
 	errStale = errors.New("the stream is another one by now")
-	errHole  = errors.New("the stream is missing an earlier event")
+	errHole  = errors.New("the stream does not have an earlier event, or not yet")
 )
 
 // forget resets the feed for another stream.
@@ -52,25 +49,37 @@ func (f *feed) forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.generation++
-	f.loaded, f.hole, f.last, f.link, f.early, f.read = false, false, 0, 0, nil, time.Time{}
+	f.complete, f.last, f.read, f.link, f.early = false, 0, time.Time{}, 0, nil
 }
 
 // onLive receives a republished event.
 func (f *feed) onLive(e live) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.hole || !f.loaded {
-		if len(f.early) < maxEarly {
-			f.early = append(f.early, e)
-		} else {
-			f.early = append(f.early[:0], e)
-		}
+	if f.complete && f.take(e) {
 		return
 	}
-	if !f.take(e) {
-		f.hole = true
-		f.early = append(f.early, e)
-		f.node.tasks.add(f.fill)
+	if len(f.early) >= maxEarly {
+		f.early = f.early[:0]
+	}
+	f.early = append(f.early, e)
+	f.miss()
+}
+
+// onStored handles the message that the room has an event with that sequence.
+func (f *feed) onStored(seq uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if seq > f.last {
+		f.miss()
+	}
+}
+
+// miss starts to fetch missing events, unless that has been done already. The caller holds f.mu.
+func (f *feed) miss() {
+	if f.complete {
+		f.complete = false
+		f.node.stale.add(f.room)
 	}
 }
 
@@ -82,7 +91,7 @@ func (f *feed) take(e live) bool {
 		return false
 	default:
 		if e.before > f.link {
-			f.missed(e.before)
+			f.skip(e.before)
 		}
 		f.hub.Deliver(e.Seq, e.Event)
 		f.last, f.link = e.Seq, e.Seq
@@ -90,81 +99,48 @@ func (f *feed) take(e live) bool {
 	return true
 }
 
-// missed records that the hub lacks an event at or below the position that it already reported. The sender of that
+// skip records that the hub lacks an event at or below the position that it already reported. The sender of that
 // position did not know the event. The caller holds f.mu.
-func (f *feed) missed(seq uint64) {
+func (f *feed) skip(seq uint64) {
 	f.node.log.Warn("event skipped; subscribers get an io:gap", "room", f.room.name, "sequence", seq)
 	f.hub.Lose(f.last)
 	f.link = seq
 }
 
-// onStored handles the message that the room has an event with that sequence.
-func (f *feed) onStored(seq uint64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.loaded && !f.hole && seq > f.last {
-		f.hole = true
-		f.node.tasks.add(f.fill)
-	}
-}
-
-// fill fetches the missing events and retries until it succeeds.
-func (f *feed) fill(ctx context.Context) { f.room.retry(ctx, f.catchUp) }
-
-// catchUp passes all events to the hub that are stored by now.
+// catchUp passes the stored events that the hub lacks to it, and then those that came in the meantime.
 func (f *feed) catchUp(ctx context.Context) error {
-	f.catching.Lock()
-	defer f.catching.Unlock()
 	f.mu.Lock()
-	f.hole = true
-	f.mu.Unlock()
-	for range 5 {
-		done, err := slot(ctx, f.node.requests)
-		if err != nil {
-			return err
-		}
-		closed, err := f.fetch(ctx)
-		done()
-		if err != nil || closed {
-			return err
-		}
-	}
-	return errHole // NATS may never have the events, so do not ask for ever
-}
-
-// fetch passes the stored events that the hub lacks to it, and then those that came in the meantime. It reports whether
-// no gap is left.
-func (f *feed) fetch(ctx context.Context) (closed bool, err error) {
-	f.mu.Lock()
-	generation, loaded, last, before := f.generation, f.loaded, f.last, f.read
+	f.complete = false
+	generation, last, before := f.generation, f.last, f.read
 	f.mu.Unlock()
 	got, err := f.node.read(ctx, f.node.names.emit(f.room.token), last, before)
 	if err != nil {
-		return false, fmt.Errorf("read room: %w", err)
+		return fmt.Errorf("read room: %w", err)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.generation != generation {
-		return false, errStale
+		return errStale
 	}
 	f.node.hub.Advance(got.upTo)
-	if !loaded {
+	if before.IsZero() {
 		f.hub.Load(got.lost, got.upTo, got.events)
+		f.room.loaded.close()
 	} else {
 		if got.lost > last {
 			f.hub.Lose(got.lost)
 		}
 		f.hub.Deliver(got.upTo, got.events...)
 	}
-	f.loaded, f.read, f.last, f.link = true, got.at, max(f.last, got.upTo), max(f.link, got.link)
+	f.last, f.read, f.link = max(f.last, got.upTo), got.at, max(f.link, got.link)
 	for i, e := range f.early {
 		if !f.take(e) {
 			f.early = f.early[i:]
-			return false, nil
+			return errHole
 		}
 	}
-	f.hole, f.early = false, nil
-	return true, nil
+	f.complete, f.early = true, nil
+	return nil
 }
 
 func (n *Node) parse(data []byte, seq uint64, at time.Time) (hub.Event, bool) {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -27,8 +28,7 @@ const (
 	probing   = 2 * time.Second  // between two requests for the state of the stream
 	transient = 10 * time.Second // how long a stream that ends too early may be a temporary error
 	inbox     = 64 << 10         // messages that may wait for receive
-	requests  = 32               // concurrent requests to NATS
-	replays   = 4                // concurrent consumers
+	requests  = 16               // rooms that are updated at the same time
 )
 
 // errAway is the error of everything that needs NATS while NATS is away.
@@ -40,50 +40,38 @@ var errUnreached = fmt.Errorf("%w; it has not been reached yet", errAway)
 // Backend is NATS as an [engine.Backend].
 type Backend struct {
 	opt  Options
-	urls []string
-	nats []nats.Option
+	nats []nats.Option // how it connects
 }
 
 // New returns a backend for one engine. It fails only if the options are wrong.
 func New(opt Options) (*Backend, error) {
-	if opt.Prefix == "" {
-		opt.Prefix = "headcount"
-	}
-	if opt.History == 0 {
-		opt.History = 1000
-	}
-	if opt.HistoryAge == 0 {
-		opt.HistoryAge = 10 * time.Minute
-	}
-	if opt.Log == nil {
-		opt.Log = slog.New(slog.DiscardHandler)
-	}
+	opt.Prefix = cmp.Or(opt.Prefix, "headcount")
+	opt.History = cmp.Or(opt.History, 1000)
+	opt.HistoryAge = cmp.Or(opt.HistoryAge, 10*time.Minute)
+	opt.Log = cmp.Or(opt.Log, slog.New(slog.DiscardHandler))
 	if err := opt.Check(); err != nil {
 		return nil, err
 	}
-	urls, opts, err := opt.servers()
-	return &Backend{opt, urls, opts}, err
+	connection, err := opt.connection()
+	return &Backend{opt, connection}, err
 }
 
 // Node is this node in the cluster. It is the [engine.Node] of its engine.
 type Node struct {
-	opt      Options
-	log      *slog.Logger
-	names    names
-	secrets  []string
-	begun    time.Time // when it first tried to connect
-	nc       *nats.Conn
-	js       jetstream.JetStream
-	inbox    chan *nats.Msg
-	trouble  chan struct{} // signals that the connection was made, was lost or lost messages
-	requests chan struct{}
-	replays  chan struct{}
+	opt     Options
+	log     *slog.Logger
+	names   names
+	begun   time.Time // when it first tried to connect
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	inbox   chan *nats.Msg
+	trouble chan struct{} // signals that the connection was made, was lost or lost messages
 
 	hub     *hub.Hub
 	users   *presence.Table
 	sets    sets
 	changes *queue[engine.Change] // by other nodes, for the engine
-	tasks   *queue[func(context.Context)]
+	stale   *queue[*room]         // rooms that may have missed events
 
 	streams atomic.Pointer[streams] // nil until the first connection to NATS
 	epoch   atomic.Pointer[string]  // "" until the first connection to NATS
@@ -104,8 +92,8 @@ type Node struct {
 func (b *Backend) Join(rooms hub.Options, users *presence.Table) (*hub.Hub, engine.Node, error) {
 	n := newNode(b.opt, rooms, users)
 	n.begun = time.Now()
-	if err := n.connect(b.urls, b.nats); err != nil {
-		return nil, nil, scrub(err, n.secrets)
+	if err := n.connect(b.nats); err != nil {
+		return nil, nil, err
 	}
 	return n.hub, n, nil
 }
@@ -122,15 +110,13 @@ func newNode(opt Options, rooms hub.Options, users *presence.Table) *Node {
 	}
 	n := &Node{
 		opt: opt, log: opt.Log, names: newNames(opt.Prefix),
-		inbox:    make(chan *nats.Msg, inbox),
-		trouble:  make(chan struct{}, 1),
-		requests: make(chan struct{}, requests),
-		replays:  make(chan struct{}, replays),
-		users:    users,
-		changes:  newQueue[engine.Change](),
-		tasks:    newQueue[func(context.Context)](),
-		rooms:    make(map[string]*room),
-		state:    errUnreached,
+		inbox:   make(chan *nats.Msg, inbox),
+		trouble: make(chan struct{}, 1),
+		users:   users,
+		changes: newQueue[engine.Change](),
+		stale:   newQueue[*room](),
+		rooms:   make(map[string]*room),
+		state:   errUnreached,
 	}
 	n.sets.jobs = newQueue[job]()
 	n.sets.reset(n, nil, 0)
@@ -147,41 +133,15 @@ func (n *Node) Tag() string { return n.opt.Name }
 // users while they reconnect elsewhere, unless Release was called.
 func (n *Node) Run(ctx context.Context) error {
 	var running sync.WaitGroup
-	running.Go(func() { n.runTasks(ctx) })
+	running.Go(func() { n.runUpdates(ctx) })
 	running.Go(func() { n.receive(ctx) })
 	running.Go(func() { n.tick(ctx) })
 	running.Go(func() { n.send(ctx) })
-	running.Go(func() { n.sweep(ctx) })
 	n.tend(ctx)
 	running.Wait()
 	n.stop()
 	n.nc.Close()
 	return nil
-}
-
-// runTasks runs functions in the background. Each gets ctx, and runTasks waits for all.
-func (n *Node) runTasks(ctx context.Context) {
-	var running sync.WaitGroup
-	defer running.Wait()
-	for {
-		list, err := n.tasks.wait(ctx)
-		if err != nil {
-			return
-		}
-		for _, f := range list {
-			running.Go(func() { f(ctx) })
-		}
-	}
-}
-
-// slot waits until a request to NATS may start. The caller must call the returned function when the request is done.
-func slot(ctx context.Context, slots chan struct{}) (func(), error) {
-	select {
-	case slots <- struct{}{}:
-		return func() { <-slots }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }
 
 // tend keeps this node in sync with NATS.
@@ -194,11 +154,8 @@ func (n *Node) tend(ctx context.Context) {
 			if connected.IsZero() {
 				connected = time.Now()
 			}
-			switch {
-			case !n.synced.Load():
+			if !n.synced.Load() || time.Since(probed) >= probing {
 				n.report(n.sync(ctx))
-			case time.Since(probed) >= probing:
-				n.report(n.probe(ctx))
 				probed = time.Now()
 			}
 			if time.Since(connected) >= 2*timeout {
@@ -217,48 +174,37 @@ func (n *Node) tend(ctx context.Context) {
 	}
 }
 
-// sync finds the streams and updates all rooms that this node has open.
+// sync requests the end of the stream, and creates what is missing. If messages may have been lost, it updates all rooms
+// that this node has open.
 func (n *Node) sync(ctx context.Context) error {
-	n.synced.Store(true) // cleared when messages are lost, which may happen while this runs
-	if err := n.probe(ctx); err != nil {
-		return err
-	}
-	n.log.Info("connected to NATS", "server", n.nc.ConnectedAddr(), "epoch", n.Epoch())
-	if n.drifts(n.streams.Load().events.CachedInfo()) {
-		n.log.Warn("this NATS is old; each new leader of its cluster is an io:gap for all subscribers", "version", n.nc.ConnectedServerVersion())
-	}
-	for _, r := range n.open() {
-		n.tasks.add(func(ctx context.Context) { r.refresh(ctx) })
-	}
-	return nil
-}
-
-// probe requests the end of the stream, and creates what is missing.
-func (n *Node) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*timeout)
 	defer cancel()
-	tip := n.hub.Tip() // read it before the request, because it moves on during the request
+	synced := n.synced.Swap(true) // reset when messages are lost, which may happen while this runs
+	tip := n.hub.Tip()            // read it before the request, because it moves on during the request
 	info, err := n.provide(ctx)
 	if err == nil {
 		err = n.enter(info, tip)
 	}
 	if err != nil {
-		n.lost() // another server may respond next, and messages may have been lost in between
+		n.synced.Store(false) // another server may respond next, and messages may have been lost in between
+		return err
 	}
-	return err
+	if synced {
+		return nil
+	}
+	n.log.Info("connected to NATS", "server", n.nc.ConnectedAddr(), "epoch", n.Epoch())
+	if n.drifts(info) {
+		n.log.Warn("this NATS is old; each new leader of its cluster is an io:gap for all subscribers", "version", n.nc.ConnectedServerVersion())
+	}
+	n.stale.add(n.open()...)
+	return nil
 }
 
 // enter takes over the stream's epoch and its last sequence. tip is the known end of the stream before the request. If
 // the stream was replaced or has lost its last events, all rooms start again.
 func (n *Node) enter(info *jetstream.StreamInfo, tip uint64) error {
-	epoch, last := n.epochOf(info), info.State.LastSeq
-	old := n.Epoch()
-	if epoch == old && last >= tip {
-		n.behind = time.Time{}
-		n.hub.Advance(last)
-		return nil
-	}
-	if epoch == old {
+	epoch, last, old := n.epochOf(info), info.State.LastSeq, n.Epoch()
+	if epoch == old && last < tip {
 		// A server that is cut off from the others may still respond for a while.
 		if n.behind.IsZero() {
 			n.behind = time.Now()
@@ -268,6 +214,10 @@ func (n *Node) enter(info *jetstream.StreamInfo, tip uint64) error {
 		}
 	}
 	n.behind = time.Time{}
+	if epoch == old && last >= tip {
+		n.hub.Advance(last)
+		return nil
+	}
 	if old != "" {
 		n.log.Warn("the stream has lost events or was replaced; subscribers get an io:gap",
 			"epoch", epoch, "epoch_before", old, "last", last, "last_before", tip)
@@ -279,14 +229,13 @@ func (n *Node) enter(info *jetstream.StreamInfo, tip uint64) error {
 	n.hub.Reset(epoch, last)
 	for _, r := range n.open() {
 		r.feed.forget()
-		n.tasks.add(func(ctx context.Context) { r.refresh(ctx) })
+		n.stale.add(r)
 	}
 	return nil
 }
 
 // report stores why the node is not ready, and logs changes.
 func (n *Node) report(err error) {
-	err = scrub(err, n.secrets)
 	n.mu.Lock()
 	was := n.state
 	n.state = err

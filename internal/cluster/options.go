@@ -47,14 +47,16 @@ func (o *Options) Check() error {
 	if o.Prefix != "" && !prefixForm.MatchString(o.Prefix) {
 		return &OptionError{"Prefix", fmt.Errorf("%q is not a valid name; give 1 to 32 of A-Za-z0-9_-", o.Prefix)}
 	}
-	if _, _, err := o.servers(); err != nil {
+	if _, err := o.connection(); err != nil {
 		return &OptionError{"Servers", err}
 	}
 	return nil
 }
 
-// servers returns the URLs without their queries, and the options from the queries.
-func (o *Options) servers() (urls []string, opts []nats.Option, err error) {
+// connection returns Servers as options of nats.go. It gives nats.go no URL that nats.go has to parse in another way,
+// because only then an error of nats.go could contain a password.
+func (o *Options) connection() (opts []nats.Option, err error) {
+	var urls []string
 	var cert, key string
 	for i, text := range strings.Split(o.Servers, ",") {
 		text = strings.TrimSpace(text)
@@ -63,12 +65,12 @@ func (o *Options) servers() (urls []string, opts []nats.Option, err error) {
 		}
 		u, err := url.Parse(text)
 		if err != nil || u.Hostname() == "" {
-			return nil, nil, fmt.Errorf("address %d is not a URL; give nats://host:4222, or nats://user:password@host:4222 with special characters as %%XX", i+1)
+			return nil, fmt.Errorf("address %d is not a URL; give nats://host:4222, or nats://user:password@host:4222 with special characters as %%XX", i+1)
 		}
 		switch u.Scheme {
 		case "nats", "tls", "ws", "wss":
 		default:
-			return nil, nil, fmt.Errorf("address %d begins with %s; give nats, tls, ws or wss", i+1, u.Scheme)
+			return nil, fmt.Errorf("address %d begins with %s; give nats, tls, ws or wss", i+1, u.Scheme)
 		}
 		for name, values := range u.Query() {
 			switch file := values[0]; name {
@@ -77,7 +79,7 @@ func (o *Options) servers() (urls []string, opts []nats.Option, err error) {
 			case "nkey":
 				opt, err := nats.NkeyOptionFromSeed(file)
 				if err != nil {
-					return nil, nil, fmt.Errorf("nkey: %w", err)
+					return nil, fmt.Errorf("nkey: %w", err)
 				}
 				opts = append(opts, opt)
 			case "ca":
@@ -88,52 +90,18 @@ func (o *Options) servers() (urls []string, opts []nats.Option, err error) {
 				key = file
 			default:
 				// It may be a part of a password that contains a question mark.
-				return nil, nil, fmt.Errorf("address %d has an unknown name behind the question mark; use creds, nkey, ca, cert and key, and write special characters of a password as %%XX", i+1)
+				return nil, fmt.Errorf("address %d has an unknown name behind the question mark; use creds, nkey, ca, cert and key, and write special characters of a password as %%XX", i+1)
 			}
 		}
-		u.RawQuery, u.Path = "", strings.TrimSuffix(u.Path, "/")
+		u.RawQuery = ""
 		urls = append(urls, u.String())
 	}
 	if (cert == "") != (key == "") {
-		return nil, nil, errors.New("cert and key go together; give both or neither")
+		return nil, errors.New("cert and key go together; give both or neither")
 	}
 	if cert != "" {
 		opts = append(opts, nats.ClientCert(cert, key))
 	}
-	return urls, opts, nil
-}
-
-// secrets returns the parts of the URLs that must stay secret.
-func secrets(urls []string) []string {
-	var list []string
-	for _, text := range urls {
-		u, err := url.Parse(text)
-		if err != nil || u.User == nil {
-			continue
-		}
-		password, ok := u.User.Password()
-		if !ok {
-			password = u.User.Username() // a token
-		}
-		list = append(list, password, url.QueryEscape(password), url.PathEscape(password))
-	}
-	return list
-}
-
-// scrub removes the secrets from an error.
-func scrub(err error, secrets []string) error {
-	if err == nil {
-		return nil
-	}
-	text := err.Error()
-	clean := text
-	for _, s := range secrets {
-		if s != "" {
-			clean = strings.ReplaceAll(clean, s, "xxxxx")
-		}
-	}
-	if clean == text {
-		return err
-	}
-	return errors.New(clean)
+	// nats.Connect splits its argument at commas, also at those in a password.
+	return append(opts, func(o *nats.Options) error { o.Servers = urls; return nil }), nil
 }

@@ -36,8 +36,8 @@ func (n *Node) read(ctx context.Context, subject string, last uint64, before tim
 		return got, err
 	}
 	got.at = time.Now()
-	if count := info.State.Subjects[subject]; count > 0 && info.State.LastSeq > last {
-		if got.events, got.link, err = n.readEvents(ctx, s.events, info, subject, last+1, count); err != nil {
+	if info.State.Subjects[subject] > 0 && info.State.LastSeq > last {
+		if got.events, got.link, err = n.readEvents(ctx, s.events, info, subject, last+1); err != nil {
 			return got, err
 		}
 	}
@@ -94,48 +94,39 @@ func (n *Node) timeOfNATS(ctx context.Context, info *jetstream.StreamInfo, recei
 }
 
 // readEvents returns the events of a subject from a sequence on, at least up to the end in info, and the sequence of
-// the last one, 0 if there is none. count is the number of events of the subject.
-func (n *Node) readEvents(ctx context.Context, s jetstream.Stream, info *jetstream.StreamInfo, subject string, from, count uint64) (events []hub.Event, last uint64, err error) {
+// the last one, 0 if there is none.
+func (n *Node) readEvents(
+	ctx context.Context, s jetstream.Stream, info *jetstream.StreamInfo, subject string, from uint64,
+) (events []hub.Event, last uint64, err error) {
 	take := func(data []byte, seq uint64, at time.Time) {
 		last, from = seq, seq+1
 		if e, ok := n.parse(data, seq, at); ok {
 			events = append(events, e)
 		}
 	}
-	single := min(count, few)
-	if n.drifts(info) {
-		single = count // only the leader returns single messages, but any server may have the consumer
-	}
-	for {
-		for range single {
-			m, err := s.GetMsg(ctx, from, jetstream.WithGetMsgSubject(subject))
-			if errors.Is(err, jetstream.ErrMsgNotFound) {
-				return events, last, nil
-			}
-			if err != nil {
+	for i := 0; last < info.State.LastSeq; i++ {
+		// Any server may have the consumer, but the leader returns the single messages.
+		if i == few && !n.drifts(info) {
+			if err := replay(ctx, s, subject, from, take); err != nil {
 				return nil, 0, err
 			}
-			take(m.Data, m.Sequence, m.Time)
+			continue // there may be more than the consumer reports as pending; NATS 2.9 was seen to report one too few
 		}
-		if single == count || last >= info.State.LastSeq {
-			return events, last, nil
+		m, err := s.GetMsg(ctx, from, jetstream.WithGetMsgSubject(subject))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			break
 		}
-		err = n.replay(ctx, s, subject, from, take)
-		if err != nil || last >= info.State.LastSeq {
-			return events, last, err
+		if err != nil {
+			return nil, 0, err
 		}
-		// There may be more events than a consumer reports as pending. NATS 2.9 was seen to report one too few.
+		take(m.Data, m.Sequence, m.Time)
 	}
+	return events, last, nil
 }
 
-// replay reads the messages of a subject from a sequence on with a consumer. It waits for one of n.replays, because
-// NATS allows at most 1000 consumers of a stream, of all nodes together.
-func (n *Node) replay(ctx context.Context, s jetstream.Stream, subject string, from uint64, take func(data []byte, seq uint64, at time.Time)) error {
-	done, err := slot(ctx, n.replays)
-	if err != nil {
-		return err
-	}
-	defer done()
+// replay reads the messages of a subject from a sequence on with a consumer. NATS allows at most 1000 consumers of a
+// stream, of all nodes together.
+func replay(ctx context.Context, s jetstream.Stream, subject string, from uint64, take func([]byte, uint64, time.Time)) error {
 	c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{subject}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
 		InactiveThreshold: 10 * time.Second, MaxResetAttempts: 1,

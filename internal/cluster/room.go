@@ -2,7 +2,7 @@ package cluster
 
 import (
 	"context"
-	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -10,12 +10,14 @@ import (
 
 	"headcount/internal/cluster/union"
 	"headcount/internal/hub"
+	"headcount/internal/lockorder"
 )
 
 const (
-	sweepEvery = time.Minute     // how often all rooms are compared with the stream
-	firstSweep = 2 * time.Second // after a room was opened, because an event may have been in transit
-	longest    = time.Second     // wait of a subscriber for its room
+	retryAfter = 200 * time.Millisecond // between two attempts to update a room
+	sweepFirst = 2 * time.Second        // after a room was loaded, because an event may have been in transit
+	sweepEvery = time.Minute            // how often a room is compared with the stream at least
+	longest    = time.Second            // wait of a subscriber for its room
 )
 
 // room is a room that this node has open.
@@ -24,11 +26,13 @@ type room struct {
 	name   string
 	token  string
 	feed   feed                 // the room's events
-	heard  latch                // the subscriptions exist
 	loaded latch                // the history is known
 	known  latch                // the other nodes' users are known
-	gone   latch                // the room is closed
 	subs   []*nats.Subscription // only for send
+
+	updating lockorder.Mutex[lockorder.Fetch] // held while missed events are fetched
+	again    *time.Timer                      // for the next update
+	pause    time.Duration                    // until the update after a successful one
 }
 
 // latch is a channel that the first call of close closes.
@@ -45,19 +49,14 @@ func newLatch() latch {
 // Watch implements [hub.Source].
 func (n *Node) Watch(h *hub.Room) {
 	r := &room{
-		node: n, name: h.Name(), token: token(h.Name()),
-		heard: newLatch(), loaded: newLatch(), known: newLatch(), gone: newLatch(),
+		node: n, name: h.Name(), token: token(h.Name()), loaded: newLatch(), known: newLatch(), pause: sweepFirst,
 	}
 	r.feed = feed{node: n, room: r, hub: h}
+	r.again = time.AfterFunc(sweepEvery, func() { n.stale.add(r) }) // subscribe starts the first update
 	n.mu.Lock()
 	n.rooms[r.token] = r
 	n.mu.Unlock()
 	n.openSet(r)
-	n.tasks.add(func(ctx context.Context) {
-		if isOpen(ctx, r, r.heard.done) && r.refresh(ctx) && isOpen(ctx, r, time.After(firstSweep)) {
-			r.feed.fill(ctx)
-		}
-	})
 }
 
 // Unwatch implements [hub.Source].
@@ -68,13 +67,13 @@ func (n *Node) Unwatch(h *hub.Room) {
 	delete(n.rooms, token)
 	n.mu.Unlock()
 	if r != nil {
-		r.gone.close()
+		r.again.Stop()
 		n.closeSet(r)
 	}
 }
 
-// subscribe subscribes to the room's events and to the other nodes' messages about its users. It subscribes again if
-// the subject has changed.
+// subscribe subscribes to the room's events and to the other nodes' messages about its users, and then updates the room.
+// It subscribes again if the subject has changed.
 func (r *room) subscribe(sets string) {
 	r.unsubscribe()
 	for _, subject := range []string{r.node.names.live(r.token), sets} {
@@ -85,7 +84,7 @@ func (r *room) subscribe(sets string) {
 		}
 		r.subs = append(r.subs, sub)
 	}
-	r.heard.close()
+	r.node.stale.add(r)
 }
 
 func (r *room) unsubscribe() {
@@ -97,71 +96,42 @@ func (r *room) unsubscribe() {
 
 func (r *room) to() union.To { return union.To{Room: r.token} }
 
-// isOpen waits for a channel, and reports whether the room is still open then.
-func isOpen[T any](ctx context.Context, r *room, c <-chan T) bool {
-	select {
-	case <-c:
-		return true
-	case <-r.gone.done:
-	case <-ctx.Done():
-	}
-	return false
-}
-
-// refresh updates the room's events, and reports whether it did before the room was closed.
-func (r *room) refresh(ctx context.Context) bool {
-	done := r.retry(ctx, r.load)
-	if done {
-		r.loaded.close()
-	}
-	return done
-}
-
-// retry calls do until it succeeds, and reports whether it did before the room was closed.
-func (r *room) retry(ctx context.Context, do func(context.Context) error) bool {
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		err := do(ctx)
-		if err == nil {
-			return true
-		}
-		r.node.log.Debug("update of room failed", "room", r.name, "error", err)
-		if !isOpen(ctx, r, time.After(wait)) {
-			return false
-		}
-	}
-}
-
-func (r *room) load(ctx context.Context) error {
-	n := r.node
-	if n.streams.Load() == nil || !n.nc.IsConnected() {
-		return errAway
-	}
-	// The server must know the subscriptions before the request for the current state.
-	flush, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	if err := n.nc.FlushWithContext(flush); err != nil {
-		return fmt.Errorf("flush: %w", err)
-	}
-	return r.feed.catchUp(ctx)
-}
-
-// sweep reads what all rooms have missed, one room after the other. A republished event and its confirmation may both be
-// lost without a trace.
-func (n *Node) sweep(ctx context.Context) {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
+// runUpdates updates the stale rooms, some at the same time.
+func (n *Node) runUpdates(ctx context.Context) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	slots := make(chan struct{}, requests)
 	for {
-		select {
-		case <-ctx.Done():
+		list, err := n.stale.wait(ctx)
+		if err != nil {
 			return
-		case <-tick.C:
 		}
-		for _, r := range n.open() {
-			if n.nc.IsConnected() && r.feed.catchUp(ctx) != nil {
-				n.tasks.add(r.feed.fill)
-			}
+		for _, r := range list {
+			slots <- struct{}{}
+			running.Go(func() {
+				r.update(ctx)
+				<-slots
+			})
 		}
 	}
+}
+
+// update passes to the hub what the room may have missed, and plans the next update. A republished event and its
+// confirmation may both be lost without a trace.
+func (r *room) update(ctx context.Context) {
+	r.updating.Lock()
+	defer r.updating.Unlock()
+	n := r.node
+	if n.roomOf(r.token) != r || !n.synced.Load() {
+		return // it is closed, or the next sync updates it
+	}
+	if err := r.feed.catchUp(ctx); err != nil {
+		n.log.Debug("update of room failed", "room", r.name, "error", err)
+		r.again.Reset(retryAfter)
+		return
+	}
+	r.again.Reset(r.pause)
+	r.pause = sweepEvery - rand.N(sweepEvery/4) // not all rooms at the same time
 }
 
 // wait waits a short time until the room is loaded and its users are known. Without NATS it does not wait, unless this
