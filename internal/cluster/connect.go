@@ -12,6 +12,10 @@ import (
 )
 
 func (n *Node) connect(opts []nats.Option) (err error) {
+	connected := func(*nats.Conn) {
+		n.setConnected(true)
+		signal(n.trouble)
+	}
 	opts = append(opts,
 		nats.Name("headcount "+n.opt.Name),
 		nats.NoEcho(),
@@ -26,14 +30,12 @@ func (n *Node) connect(opts []nats.Option) (err error) {
 		nats.PingInterval(2*time.Second),
 		nats.MaxPingsOutstanding(2),
 		nats.FlusherTimeout(timeout),
-		nats.ConnectHandler(func(*nats.Conn) { signal(n.trouble) }),
+		nats.ConnectHandler(connected),
+		nats.ReconnectHandler(connected),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { n.refused.Store(&err) }),
-		nats.ReconnectHandler(func(*nats.Conn) {
-			n.setConnected(true)
-			signal(n.trouble)
-		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			n.log.Warn("disconnected from NATS", "error", err)
+			n.refused.Store(&err)
 			n.setConnected(false)
 			n.lost()
 		}),
@@ -61,14 +63,10 @@ func (n *Node) lost() {
 	signal(n.trouble)
 }
 
-// away returns errAway with the reason, if it is known.
+// away returns errAway with the reason, if it is known. [nats.Conn.LastError] forgets it between two attempts.
 func (n *Node) away() error {
-	err := n.nc.LastError()
-	if last := n.refused.Load(); err == nil && last != nil {
-		err = *last // nats.go forgets the error between two attempts
+	if err := n.refused.Load(); err != nil && *err != nil {
+		return fmt.Errorf("%w: %w", errAway, *err)
 	}
-	if err == nil {
-		return errAway
-	}
-	return fmt.Errorf("%w: %w", errAway, err)
+	return errAway
 }

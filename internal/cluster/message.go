@@ -10,12 +10,7 @@ import (
 )
 
 // names are the names of all subjects, streams and buckets on NATS.
-type names struct {
-	prefix string
-	lives  string // prefix of the subjects of republished events
-}
-
-func newNames(prefix string) names { return names{prefix, prefix + ".live."} }
+type names struct{ prefix string }
 
 // events is the stream of events. shared is the bucket of values that all nodes share.
 func (n names) events() string { return n.prefix + "_events" }
@@ -23,7 +18,7 @@ func (n names) shared() string { return "KV_" + n.prefix + "_shared" }
 
 // emit is the subject under which a room's events are published. live is the subject under which they are republished.
 func (n names) emit(token string) string { return n.prefix + ".emit." + token }
-func (n names) live(token string) string { return n.lives + token }
+func (n names) live(token string) string { return n.prefix + ".live." + token }
 
 // entry returns the subject of a value in the bucket.
 func (n names) entry(key string) string { return "$KV." + n.prefix + "_shared." + key }

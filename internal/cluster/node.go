@@ -76,7 +76,8 @@ type Node struct {
 	streams atomic.Pointer[streams] // nil until the first connection to NATS
 	epoch   atomic.Pointer[string]  // "" until the first connection to NATS
 	unsound atomic.Bool             // NATS is too old to be trusted as a cluster, see drifts
-	refused atomic.Pointer[error]   // why the last attempt to connect failed
+	refused atomic.Pointer[error]   // why the connection was lost, or the last attempt to connect failed
+	state   atomic.Pointer[error]   // why this node is not ready, or nil
 	synced  atomic.Bool             // reset when the connection loses messages
 
 	confirms confirms
@@ -85,7 +86,6 @@ type Node struct {
 
 	mu    lockorder.Mutex[lockorder.Node]
 	rooms map[string]*room // by token
-	state error            // why this node is not ready, or nil
 }
 
 // Join makes this process a node. It connects to NATS in the background and keeps trying.
@@ -109,18 +109,18 @@ func newNode(opt Options, rooms hub.Options, users *presence.Table) *Node {
 		opt.Name = strings.ToLower(rand.Text()[:nameSize])
 	}
 	n := &Node{
-		opt: opt, log: opt.Log, names: newNames(opt.Prefix),
+		opt: opt, log: opt.Log, names: names{opt.Prefix},
 		inbox:   make(chan *nats.Msg, inbox),
 		trouble: make(chan struct{}, 1),
 		users:   users,
 		changes: newQueue[engine.Change](),
 		stale:   newQueue[*room](),
 		rooms:   make(map[string]*room),
-		state:   errUnreached,
 	}
 	n.sets.jobs = newQueue[job]()
 	n.sets.reset(n, nil, 0)
 	n.epoch.Store(new(string))
+	n.state.Store(&errUnreached)
 	rooms.Source, rooms.Node = n, n.opt.Name
 	n.hub = hub.New(rooms)
 	return n
@@ -236,10 +236,7 @@ func (n *Node) enter(info *jetstream.StreamInfo, tip uint64) error {
 
 // report stores why the node is not ready, and logs changes.
 func (n *Node) report(err error) {
-	n.mu.Lock()
-	was := n.state
-	n.state = err
-	n.mu.Unlock()
+	was := *n.state.Swap(&err)
 	switch {
 	case err == nil && was != nil:
 		n.log.Info("ready")
@@ -252,11 +249,7 @@ func (n *Node) report(err error) {
 func (n *Node) Epoch() string { return *n.epoch.Load() }
 
 // Ready returns why this node is not connected to the others, or nil.
-func (n *Node) Ready() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.state
-}
+func (n *Node) Ready() error { return *n.state.Load() }
 
 // open returns the rooms that this node has open.
 func (n *Node) open() []*room {
@@ -280,7 +273,7 @@ func (n *Node) receive(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case m := <-n.inbox:
-			if token, ok := strings.CutPrefix(m.Subject, n.names.lives); !ok {
+			if token, ok := strings.CutPrefix(m.Subject, n.names.live("")); !ok {
 				n.onSets(m)
 			} else if r := n.roomOf(token); r != nil {
 				n.onLive(r, m)

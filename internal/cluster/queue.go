@@ -33,15 +33,11 @@ func (q *queue[T]) take() []T {
 
 // wait waits for elements and takes them.
 func (q *queue[T]) wait(ctx context.Context) ([]T, error) {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-q.more:
-			if list := q.take(); len(list) > 0 {
-				return list, nil
-			}
-		}
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-q.more:
+		return q.take(), nil
 	}
 }
 

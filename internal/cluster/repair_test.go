@@ -49,7 +49,7 @@ func TestEpoch(t *testing.T) {
 		{"2.9.10", true, 3, false}, {"2.10.29", true, 3, false}, {"2.9.10", true, 1, true}, {"2.11.0", false, 3, true},
 		{"2.14.0-preview.1", false, 3, true}, {"3.0.0", false, 3, true}, {"of a fork", false, 3, true},
 	} {
-		if got := older(row.version, firstSound); got != row.unsound {
+		if got := isUnsound(row.version); got != row.unsound {
 			t.Errorf("%s is unsound: got %v, want %v", row.version, got, row.unsound)
 		}
 		n.unsound.Store(row.unsound)

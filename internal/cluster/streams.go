@@ -1,12 +1,12 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"slices"
 	"strconv"
 	"time"
 
@@ -59,10 +59,7 @@ func (n *Node) sharedConfig() jetstream.StreamConfig {
 func (n *Node) shareKey(ctx context.Context, shared jetstream.Stream) error {
 	m, err := shared.GetLastMsgForSubject(ctx, n.names.entry("key"))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		key := n.sets.currentKey()
-		if key == nil {
-			key = []byte(rand.Text())
-		}
+		key := []byte(cmp.Or(string(n.sets.currentKey()), rand.Text()))
 		// If several nodes do this at the same time, NATS accepts only the first.
 		_, _ = n.js.PublishMsg(ctx, &nats.Msg{Subject: n.names.entry("key"), Data: key}, jetstream.WithExpectLastSequencePerSubject(0))
 		m, err = shared.GetLastMsgForSubject(ctx, n.names.entry("key"))
@@ -114,21 +111,21 @@ func (n *Node) provideOne(ctx context.Context, want jetstream.StreamConfig, grow
 	if err != nil {
 		return nil, err
 	}
-	have := s.CachedInfo().Config
-	grown := have
-	if have.MaxAge > 0 {
-		grown.MaxAge = max(have.MaxAge, want.MaxAge)
+	have := s.CachedInfo()
+	grown := have.Config
+	if grown.MaxAge > 0 {
+		grown.MaxAge = max(grown.MaxAge, want.MaxAge)
 	}
-	if have.MaxMsgsPerSubject > 0 {
-		grown.MaxMsgsPerSubject = max(have.MaxMsgsPerSubject, want.MaxMsgsPerSubject)
+	if grown.MaxMsgsPerSubject > 0 {
+		grown.MaxMsgsPerSubject = max(grown.MaxMsgsPerSubject, want.MaxMsgsPerSubject)
 	}
-	if grown.MaxAge != have.MaxAge || grown.MaxMsgsPerSubject != have.MaxMsgsPerSubject {
+	if grown.MaxAge != have.Config.MaxAge || grown.MaxMsgsPerSubject != have.Config.MaxMsgsPerSubject {
 		if s, err = n.js.UpdateStream(ctx, grown); err != nil {
 			return nil, err
 		}
 		n.log.Info("stream limits raised", "stream", want.Name, "age", grown.MaxAge, "per_room", grown.MaxMsgsPerSubject)
 	}
-	if grow && grown.Replicas < replicas && s.CachedInfo().Cluster != nil && s.CachedInfo().Cluster.Name != "" {
+	if grow && grown.Replicas < replicas && have.Cluster != nil && have.Cluster.Name != "" {
 		// The stream was made while there were fewer servers.
 		grown.Replicas = replicas
 		if more, err := n.js.UpdateStream(ctx, grown); err == nil {
@@ -139,21 +136,18 @@ func (n *Node) provideOne(ctx context.Context, want jetstream.StreamConfig, grow
 	return s, nil
 }
 
-func (n *Node) create(ctx context.Context, want jetstream.StreamConfig) (jetstream.Stream, error) {
-	want.Replicas = replicas
-	s, err := n.js.CreateStream(ctx, want)
-	var refused *jetstream.APIError
-	if errors.As(err, &refused) && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-		want.Replicas = 1
+func (n *Node) create(ctx context.Context, want jetstream.StreamConfig) (s jetstream.Stream, err error) {
+	for _, want.Replicas = range []int{replicas, 1} {
 		s, err = n.js.CreateStream(ctx, want)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			return n.js.Stream(ctx, want.Name) // another node was faster
+		}
+		if err == nil {
+			n.log.Info("stream created", "stream", want.Name, "replicas", want.Replicas)
+			return s, nil
+		}
 	}
-	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-		return n.js.Stream(ctx, want.Name) // another node was faster
-	}
-	if err == nil {
-		n.log.Info("stream created", "stream", want.Name, "replicas", want.Replicas)
-	}
-	return s, err
+	return nil, err
 }
 
 // epochOf returns the epoch of a stream's sequence. A stream that is made again starts at 1 again. The sequence of a
@@ -173,19 +167,15 @@ func (n *Node) epochOf(info *jetstream.StreamInfo) string {
 // messages at these sequences.
 func (n *Node) drifts(info *jetstream.StreamInfo) bool {
 	if v := n.nc.ConnectedServerVersion(); v != "" { // otherwise there is no connection now
-		n.unsound.Store(older(v, firstSound))
+		n.unsound.Store(isUnsound(v))
 	}
 	return n.unsound.Load() && info.Config.Replicas > 1 && info.Cluster != nil
 }
 
-// firstSound is the first version of NATS whose servers agree, see docs/decisions/0031.
-var firstSound = [3]int{2, 11, 0}
-
-// older reports whether a version such as 2.9.10 or 2.14.0-preview.1 is older than another one.
-func older(version string, than [3]int) bool {
-	var v [3]int
-	if _, err := fmt.Sscanf(version, "%d.%d.%d", &v[0], &v[1], &v[2]); err != nil {
-		return false // a fork with its own version numbers
-	}
-	return slices.Compare(v[:], than[:]) < 0
+// isUnsound reports whether the servers of that version of NATS, such as 2.9.10 or 2.14.0-preview.1, may number events
+// differently, see docs/decisions/0031.
+func isUnsound(version string) bool {
+	var major, minor int
+	_, err := fmt.Sscanf(version, "%d.%d.", &major, &minor)
+	return err == nil && major == 2 && minor < 11 // a fork may have its own version numbers
 }
