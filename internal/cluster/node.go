@@ -146,7 +146,7 @@ func (n *Node) Run(ctx context.Context) error {
 
 // tend keeps this node in sync with NATS.
 func (n *Node) tend(ctx context.Context) {
-	tick := time.NewTicker(time.Second)
+	tick := time.NewTicker(time.Second / 2)
 	defer tick.Stop()
 	var probed, connected time.Time
 	for {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -14,9 +15,10 @@ import (
 )
 
 const (
-	retryAfter = 200 * time.Millisecond // between two attempts to update a room
-	sweepFirst = 2 * time.Second        // after a room was loaded, because an event may have been in transit
 	sweepEvery = time.Minute            // how often a room is compared with the stream at least
+	sweepFirst = 2 * time.Second        // after a room was loaded, because an event may have been in transit
+	holeAfter  = 100 * time.Millisecond // after a comparison found an event that NATS does not have yet
+	retryAfter = time.Second / 2        // after a comparison that failed
 	longest    = time.Second            // wait of a subscriber for its room
 )
 
@@ -122,16 +124,20 @@ func (r *room) update(ctx context.Context) {
 	r.updating.Lock()
 	defer r.updating.Unlock()
 	n := r.node
-	if n.roomOf(r.token) != r || !n.synced.Load() {
+	if n.roomOf(r.token) != r || !n.nc.IsConnected() {
 		return // it is closed, or the next sync updates it
 	}
-	if err := r.feed.catchUp(ctx); err != nil {
+	next := r.pause
+	if err := r.feed.catchUp(ctx); err == nil {
+		r.pause = sweepEvery - rand.N(sweepEvery/4) // not all rooms at the same time
+	} else {
 		n.log.Debug("update of room failed", "room", r.name, "error", err)
-		r.again.Reset(retryAfter)
-		return
+		next = retryAfter
+		if errors.Is(err, errHole) {
+			next = holeAfter
+		}
 	}
-	r.again.Reset(r.pause)
-	r.pause = sweepEvery - rand.N(sweepEvery/4) // not all rooms at the same time
+	r.again.Reset(next)
 }
 
 // wait waits a short time until the room is loaded and its users are known. Without NATS it does not wait, unless this

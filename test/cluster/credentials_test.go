@@ -40,14 +40,14 @@ func TestCredentials(t *testing.T) {
 	}
 	files := "?ca=" + filepath.Join(dir, "ca.pem")
 	own := "&cert=" + filepath.Join(dir, "cert.pem") + "&key=" + filepath.Join(dir, "key.pem")
-	password := func(o *server.Options) { o.Username, o.Password = "me", "hunter2@&" }
+	password := func(o *server.Options) { o.Username, o.Password = "me", "hunter2@&," }
 	for _, row := range []struct {
 		name   string
 		server func(*server.Options)
 		url    string // HOST is where the server is
 		wrong  bool
 	}{
-		{"password", password, "nats://me:hunter2%40&@HOST", false},
+		{"password", password, "nats://me:hunter2%40&%2C@HOST", false},
 		{"token", func(o *server.Options) { o.Authorization = "hunter2" }, "nats://hunter2@HOST", false},
 		{"nkey", func(o *server.Options) { o.Nkeys = []*server.NkeyUser{{Nkey: public}} }, "nats://HOST?nkey=" + filepath.Join(dir, "nkey"), false},
 		{"TLS", func(o *server.Options) { o.TLSConfig = config.Clone() }, "tls://HOST" + files, false},
@@ -56,7 +56,7 @@ func TestCredentials(t *testing.T) {
 			o.TLSConfig.ClientAuth = tls.RequireAndVerifyClientCert
 			o.TLSVerify = true
 		}, "tls://HOST" + files + own, false},
-		{"the first of two is away", password, "nats://me:hunter2%40&@127.0.0.1:1,nats://me:hunter2%40&@HOST", false},
+		{"the first of two is away", password, "nats://me:hunter2%40&%2C@127.0.0.1:1,nats://me:hunter2%40&%2C@HOST", false},
 		{"wrong password", password, "nats://me:hunter3%40&@HOST", true},
 		{"a certificate that nobody knows", func(o *server.Options) { o.TLSConfig = config.Clone() }, "tls://HOST", true},
 	} {
