@@ -78,19 +78,15 @@ func (n *Node) store(ctx context.Context, m *nats.Msg, id string) (ack *jetstrea
 	ctx, cancel := context.WithTimeout(ctx, emitTime)
 	defer cancel()
 	for begin := time.Now(); ; {
-		final := false
 		if n.nc.IsConnected() {
 			try, stop := context.WithTimeout(ctx, emitTry)
 			ack, err = n.js.PublishMsg(try, m, jetstream.WithMsgID(id), jetstream.WithExpectStream(n.names.events()))
 			stop()
-			final = err == nil || isRefused(err)
-		} else {
-			// There may soon be a connection to another server.
-			err = n.away()
-			final = time.Since(begin) >= emitTry
-		}
-		if final {
-			return ack, err
+			if err == nil || isRefused(err) {
+				return ack, err
+			}
+		} else if err = n.away(); time.Since(begin) >= emitTry {
+			return nil, err // until now there might have been a connection to another server soon
 		}
 		select {
 		case <-ctx.Done():

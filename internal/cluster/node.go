@@ -88,20 +88,12 @@ type Node struct {
 	rooms map[string]*room // by token
 }
 
-// Join makes this process a node. It connects to NATS in the background and keeps trying.
-func (b *Backend) Join(rooms hub.Options, users *presence.Table) (*hub.Hub, engine.Node, error) {
-	n := newNode(b.opt, rooms, users)
-	n.begun = time.Now()
-	if err := n.connect(b.nats); err != nil {
-		return nil, nil, err
-	}
-	return n.hub, n, nil
-}
-
 // nameSize is the length of the name of a node.
 const nameSize = 8
 
-func newNode(opt Options, rooms hub.Options, users *presence.Table) *Node {
+// Join makes this process a node. It connects to NATS in the background and keeps trying.
+func (b *Backend) Join(rooms hub.Options, users *presence.Table) (*hub.Hub, engine.Node, error) {
+	opt := b.opt
 	if opt.Name == "" && len(rooms.Node) == nameSize { // otherwise the predecessor was no node
 		opt.Name = rooms.Node
 	}
@@ -109,7 +101,7 @@ func newNode(opt Options, rooms hub.Options, users *presence.Table) *Node {
 		opt.Name = strings.ToLower(rand.Text()[:nameSize])
 	}
 	n := &Node{
-		opt: opt, log: opt.Log, names: names{opt.Prefix},
+		opt: opt, log: opt.Log, names: names{opt.Prefix}, begun: time.Now(),
 		inbox:   make(chan *nats.Msg, inbox),
 		trouble: make(chan struct{}, 1),
 		users:   users,
@@ -121,9 +113,9 @@ func newNode(opt Options, rooms hub.Options, users *presence.Table) *Node {
 	n.sets.reset(n, nil, 0)
 	n.epoch.Store(new(string))
 	n.state.Store(&errUnreached)
-	rooms.Source, rooms.Node = n, n.opt.Name
+	rooms.Source, rooms.Node = n, opt.Name
 	n.hub = hub.New(rooms)
-	return n
+	return n.hub, n, n.connect(b.nats)
 }
 
 // Tag returns the name of the node in cursors and for other nodes.

@@ -77,16 +77,16 @@ func (n *Node) provide(ctx context.Context) (*jetstream.StreamInfo, error) {
 	if grow {
 		n.grown = time.Now()
 	}
-	events, err := n.provideOne(ctx, n.eventsConfig(), grow)
+	var s streams
+	var err error
+	if s.events, err = n.provideOne(ctx, n.eventsConfig(), grow); err == nil {
+		s.shared, err = n.provideOne(ctx, n.sharedConfig(), grow)
+	}
 	if err != nil {
 		return nil, withCure(err)
 	}
-	shared, err := n.provideOne(ctx, n.sharedConfig(), grow)
-	if err != nil {
-		return nil, withCure(err)
-	}
-	n.streams.Store(&streams{events, shared})
-	return events.CachedInfo(), n.shareKey(ctx, shared)
+	n.streams.Store(&s)
+	return s.events.CachedInfo(), n.shareKey(ctx, s.shared)
 }
 
 // withCure explains why there are no streams. It adds advice for a NATS without JetStream, whose own error is "no responders available for request".
