@@ -22,6 +22,7 @@ import (
 // are right. If each NATS server may number the events in its own way, a client may get an io:gap instead.
 // CLUSTER_TIME=5m runs the full length with 300 clients.
 func TestChaos(t *testing.T) {
+	t.Parallel() // it mostly waits
 	clients, lasting := 60, time.Minute
 	if s := os.Getenv("CLUSTER_TIME"); s != "" {
 		clients = 300

@@ -52,6 +52,7 @@ func TestConformance(t *testing.T) {
 	}
 	for _, e := range engines {
 		t.Run(e.name, func(t *testing.T) {
+			t.Parallel() // they mostly wait
 			for _, row := range rows {
 				t.Run(row.name, func(t *testing.T) {
 					emits, reads := e.start(t)

@@ -27,6 +27,7 @@ import (
 // A node connects to NATS over TLS, with a client certificate, a password, a token or an nkey, even if one of the
 // servers is down. With a wrong password it logs an error. No secret appears anywhere.
 func TestCredentials(t *testing.T) {
+	t.Parallel() // it mostly waits
 	dir := t.TempDir()
 	config := certificates(t, dir)
 	user, err := nkeys.CreateUser()

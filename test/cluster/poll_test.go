@@ -27,6 +27,7 @@ func poller(t *testing.T, nodes []string, room, id string) *reader {
 // Polls that reach another node each time bring every event once and in order. They are one user all the time, with a
 // client id and without.
 func TestPollsOverNodes(t *testing.T) {
+	t.Parallel() // it mostly waits
 	nodes, watchers := startWatched(t)
 	var urls []string
 	for _, n := range nodes {
@@ -92,6 +93,7 @@ func TestPollsOverNodes(t *testing.T) {
 // after 5 s, because a proxy may hold it back. ALIVE_TIME is how long the test watches; 2 min cover more than one
 // lease.
 func TestAliveElsewhere(t *testing.T) {
+	t.Parallel() // it mostly waits
 	lasting := 7 * time.Second
 	if text := os.Getenv("ALIVE_TIME"); text != "" {
 		var err error

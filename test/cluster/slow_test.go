@@ -68,6 +68,7 @@ func TestSlowNATS(t *testing.T) {
 // The clock of NATS is a year ahead of a node's clock, a year behind it, or jumps by two years while they run.
 // Everything keeps working, and the history gets no older than it is.
 func TestClocks(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := startNATS(t, 0, t.TempDir())
 	way := newLink(t, strings.TrimPrefix(s.URL, "nats://"))
 	way.change(years(1))
