@@ -10,53 +10,65 @@ import (
 	"headcount/test/rig"
 )
 
-// Every configuration, one after another: what becomes of a stream, whether polls and
+// Every configuration, two at a time: what becomes of a stream, whether polls and
 // cursors pass, whether readers are back after the server's restart, and what the
 // browser's client makes of it.
 func TestThrough(t *testing.T) {
 	t.Parallel() // with the others, which wait
 	chrome := startChrome(t)
 	rig.Build(t, "client") // now, and not while it is timed
-	var table strings.Builder
-	table.WriteString("| proxy | a stream passes | an event takes | the page takes | right count after | back after a restart in |\n|---|---|---|---|---|---|\n")
-	for _, p := range All() {
-		t.Run(p.Name, func(t *testing.T) {
-			server := rig.Start(t, "-token", token, "-drain", "1s", "-h2c")
-			via := p.Start(t, server.Addr)
-
-			held := startCurl(t, via, "/events?room=held&id=held-back")
-			watch, began := startWatch(t, via), time.Now()
-			verdict, delay := judge(t, server, via)
-			if verdict != p.Streams {
-				t.Errorf("stream of curl passes %s, want %s", verdict, p.Streams)
+	all := All()
+	rows := make([]string, len(all))
+	const lanes = 2
+	for lane := range lanes {
+		t.Run(fmt.Sprint("lane ", lane), func(t *testing.T) {
+			t.Parallel()
+			for i := lane; i < len(all); i += lanes {
+				t.Run(all[i].Name, func(t *testing.T) { rows[i] = through(t, chrome, all[i]) })
 			}
-			polls(t, server, via)
-			resumes(t, server, via)
-			transport, shown := chrome.shows(t, server, via)
-			watches(t, server, via, watch, began)
-			// The server ends a stream that nobody answers, which hands over what was held.
-			if p.Streams == Whole && !p.Disguised {
-				rig.Wait(t, 8*time.Second, "the held stream to end", func() bool {
-					select {
-					case <-held.ended:
-						return true
-					default:
-						return false
-					}
-				})
-				if held.when("data: 1").IsZero() {
-					t.Errorf("the stream that the server ended printed:\n%s", held.text())
-				}
-			}
-			back := returns(t, server, via)
-			later := "–"
-			if verdict == Live {
-				later = fmt.Sprintf("%.0f ms", float64(delay)/float64(time.Millisecond))
-			}
-			fmt.Fprintf(&table, "| %s | %s | %s | %s | %.1f s | %.1f s |\n", p.Name, verdict, later, transport, shown.Seconds(), back.Seconds())
 		})
 	}
-	publish(t, "streams", table.String())
+	t.Cleanup(func() { // behind both lanes
+		publish(t, "streams", "| proxy | a stream passes | an event takes | the page takes | right count after | back after a restart in |\n|---|---|---|---|---|---|\n"+
+			strings.Join(rows, ""))
+	})
+}
+
+// through tests one configuration and returns its row of the table.
+func through(t *testing.T, chrome *chrome, p Proxy) (row string) {
+	server := rig.Start(t, "-token", token, "-drain", "1s", "-h2c")
+	via := p.Start(t, server.Addr)
+
+	held := startCurl(t, via, "/events?room=held&id=held-back")
+	watch, began := startWatch(t, via), time.Now()
+	verdict, delay := judge(t, server, via)
+	if verdict != p.Streams {
+		t.Errorf("stream of curl passes %s, want %s", verdict, p.Streams)
+	}
+	polls(t, server, via)
+	resumes(t, server, via)
+	transport, shown := chrome.shows(t, server, via)
+	watches(t, server, via, watch, began)
+	// The server ends a stream that nobody answers, which hands over what was held.
+	if p.Streams == Whole && !p.Disguised {
+		rig.Wait(t, 8*time.Second, "the held stream to end", func() bool {
+			select {
+			case <-held.ended:
+				return true
+			default:
+				return false
+			}
+		})
+		if held.when("data: 1").IsZero() {
+			t.Errorf("the stream that the server ended printed:\n%s", held.text())
+		}
+	}
+	back := returns(t, server, via)
+	later := "–"
+	if verdict == Live {
+		later = fmt.Sprintf("%.0f ms", float64(delay)/float64(time.Millisecond))
+	}
+	return fmt.Sprintf("| %s | %s | %s | %s | %.1f s | %.1f s |\n", p.Name, verdict, later, transport, shown.Seconds(), back.Seconds())
 }
 
 // A reader without id that has left behind a proxy which never says so: -max-age is
