@@ -77,22 +77,6 @@ type Machine struct {
 	since, idle, thawed time.Time // when it was connected, was last not busy, and was last frozen
 }
 
-// keeping maps users of stopped nodes to the end of the time in which they count.
-type keeping map[uint64]time.Time
-
-// user is a user in a room.
-type user struct {
-	room string
-	hash uint64
-}
-
-// farewell is a goodbye. A node that stops may have sent a message before it received the goodbye. It is remembered for
-// twice as long as such a message may be on the way, because others may have received the goodbye later.
-type farewell struct {
-	leaves   time.Time // when the user leaves the count
-	received time.Time
-}
-
 // New returns a machine without rooms. It is not connected.
 func New(opt Options) *Machine {
 	if opt.Chunk == 0 {
@@ -253,15 +237,6 @@ func (m *Machine) Flush(now time.Time) Effects {
 	return m.end()
 }
 
-// Leave removes users from a room on all nodes, see [Goodbye].
-func (m *Machine) Leave(now time.Time, key string, ids []string, grace time.Duration) Effects {
-	m.now = now
-	g := Goodbye{key, grace, m.hashes(ids...)}
-	m.send(To{}, g)
-	g.apply(m)
-	return m.end()
-}
-
 // Connect sets whether messages can be sent. After a reconnect, messages may have been lost.
 func (m *Machine) Connect(now time.Time, connected bool) Effects {
 	m.now, m.connected = now, connected
@@ -334,59 +309,6 @@ func (m *Machine) scan(r *room) {
 		m.send(To{Room: r.key}, Digest{m.opt.Node, r.key, r.mine.State})
 		r.proved = m.now
 	}
-}
-
-// returned ends the keeping of a user, because it has come to another node.
-func (m *Machine) returned(r *room, h uint64) {
-	m.drop(r.key, h)
-	if !r.ready {
-		r.back[h] = true
-	}
-}
-
-// drop ends the keeping of a user.
-func (m *Machine) drop(key string, h uint64) {
-	if _, kept := m.kept[key][h]; kept {
-		delete(m.kept[key], h)
-		if r := m.touch(key); r != nil {
-			r.release(&r.kept, h)
-		}
-	}
-}
-
-// tidy removes what has expired.
-func (m *Machine) tidy() {
-	for key, keep := range m.kept {
-		for h, until := range keep {
-			if !m.now.Before(until) {
-				m.drop(key, h)
-			}
-		}
-		if len(keep) == 0 {
-			delete(m.kept, key)
-		}
-	}
-	maps.DeleteFunc(m.stays, func(_ user, since time.Time) bool { return m.now.Sub(since) >= onTheWay })
-	maps.DeleteFunc(m.gone, func(_ user, f farewell) bool { return m.now.Sub(f.received) >= 2*onTheWay })
-}
-
-// Stop ends this node. It asks the other nodes to keep this node's users, each for the time that left returns, even if
-// they are on another node too, because that may be their grace period there. Then it announces the stop.
-func (m *Machine) Stop(now time.Time, left func(room, id string) time.Duration) Effects {
-	m.now = now
-	for _, r := range m.rooms {
-		m.flush(r)
-		mine := make(keeping)
-		for h, id := range r.ids {
-			if d := left(r.key, id); d > 0 {
-				mine[h] = now.Add(d)
-			}
-		}
-		m.sendKept(To{}, Kept{Room: r.key}, mine)
-	}
-	m.send(To{}, Stopped{m.opt.Node, m.opt.Incarnation})
-	m.connected = false
-	return m.end()
 }
 
 // Count returns how many users a room has on all nodes, if it is open.

@@ -2,7 +2,6 @@ package union
 
 import (
 	"maps"
-	"slices"
 	"time"
 )
 
@@ -144,75 +143,6 @@ func (c Closed) apply(m *Machine) {
 	}
 }
 
-// sendKept asks other nodes to keep users.
-func (m *Machine) sendKept(to To, k Kept, keep keeping) {
-	for part := range slices.Chunk(slices.Sorted(maps.Keys(keep)), m.opt.Chunk) {
-		k.Users, k.Back, k.Millis = part, nil, nil
-		for _, h := range part {
-			if _, gone := m.gone[user{k.Room, h}]; gone {
-				k.Back = append(k.Back, h)
-			}
-			k.Millis = append(k.Millis, uint32(max(0, keep[h].Sub(m.now).Milliseconds())))
-		}
-		m.send(to, k)
-	}
-}
-
-// Users are also kept in rooms that are opened later. If a user has come to this node before, the others must hear so
-// again. A repetition is only for a room that is not ready, and not for users who have come back in the meantime.
-func (k Kept) apply(m *Machine) {
-	r := m.touch(k.Room)
-	if len(k.Users) != len(k.Millis) || k.Repeat && (r == nil || r.ready) {
-		return
-	}
-	keep := m.kept[k.Room]
-	if keep == nil {
-		keep = make(keeping)
-		m.kept[k.Room] = keep
-	}
-	for i, h := range k.Users {
-		u := user{k.Room, h}
-		until := m.now.Add(time.Duration(k.Millis[i]) * time.Millisecond)
-		if f := m.gone[u]; m.now.Sub(f.received) < onTheWay && f.leaves.Before(until) && !slices.Contains(k.Back, h) {
-			until = f.leaves // it said goodbye while this message was on its way
-		}
-		switch {
-		case !until.After(m.now):
-		case m.now.Sub(m.stays[u]) < onTheWay: // the node that has it got this message earlier, and has answered
-		case k.Repeat && r.back[h]:
-		case r != nil && r.ids[h] != "" && m.opt.HasStream(k.Room, r.ids[h]): // it has come back already
-			r.change(h, true)
-		default:
-			if until.After(keep[h]) {
-				keep[h] = until
-			}
-			if r != nil {
-				r.hold(&r.kept, h)
-			}
-		}
-	}
-	if r != nil {
-		m.announce(r)
-	}
-}
-
-// The nodes that hold a user send a delta when it has left.
-func (g Goodbye) apply(m *Machine) {
-	r, until := m.touch(g.Room), m.now.Add(g.Grace)
-	for _, h := range g.Users {
-		m.gone[user{g.Room, h}] = farewell{until, m.now}
-		if g.Grace <= 0 {
-			m.drop(g.Room, h)
-		} else if until.Before(m.kept[g.Room][h]) {
-			m.kept[g.Room][h] = until
-		}
-	}
-	if ids := m.ids(g.Room, g.Users); ids != nil {
-		r.announced = m.now.Add(-pace) // the delta need not wait
-		m.effects.Changes = append(m.effects.Changes, Change{Room: g.Room, Left: ids, Grace: g.Grace})
-	}
-}
-
 func (n Renew) apply(m *Machine) {
 	if ids := m.ids(n.Room, n.Users); ids != nil {
 		m.effects.Changes = append(m.effects.Changes, Change{Room: n.Room, Renewed: ids})
@@ -242,13 +172,6 @@ func (m *Machine) Renew(now time.Time, key string, ids []string) (e Effects, unk
 		m.send(To{Node: node}, Renew{key, held[node]})
 	}
 	return m.end(), unknown
-}
-
-// Gone reports whether a page of this user said goodbye a moment ago, which it does with a grace period. A renewal that
-// was sent before the goodbye may arrive after it.
-func (m *Machine) Gone(key, id string) bool {
-	f := m.gone[user{key, Hash(m.opt.Key, id)}]
-	return f.leaves.After(f.received)
 }
 
 // ids returns the users of this node that have these hashes.
