@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -29,6 +30,17 @@ func (q *queue[T]) take() []T {
 	list := q.list
 	q.list = nil
 	return list
+}
+
+// prune removes some elements if there are more than most, and reports whether there were.
+func (q *queue[T]) prune(most int, remove func(T) bool) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.list) <= most {
+		return false
+	}
+	q.list = slices.DeleteFunc(q.list, remove)
+	return true
 }
 
 // wait waits for elements and takes them.

@@ -119,3 +119,22 @@ func TestChunk(t *testing.T) {
 		}
 	}
 }
+
+// While NATS takes nothing, a limited number of messages wait for it. The subscriptions among them stay.
+func TestFullQueue(t *testing.T) {
+	n, _ := newAlone(t)
+	n.hub.Open("other")
+	for range maxQueue + 10 {
+		n.apply(func(*union.Machine, time.Time) union.Effects {
+			return union.Effects{Send: []union.Outgoing{{Message: union.Closed{}}}}
+		})
+	}
+	jobs := n.sets.jobs.take()
+	if len(jobs) > maxQueue {
+		t.Errorf("got %d jobs, want at most %d", len(jobs), maxQueue)
+	}
+	subscriptions := slices.DeleteFunc(jobs, func(j job) bool { return j.do == nil })
+	if len(subscriptions) != 2 {
+		t.Errorf("got %d subscriptions, want those of both rooms", len(subscriptions))
+	}
+}

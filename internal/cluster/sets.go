@@ -73,6 +73,9 @@ func (n *Node) apply(do func(m *union.Machine, now time.Time) union.Effects) {
 	for _, out := range e.Send {
 		s.jobs.add(job{subject: n.names.sets(s.key, out.To), message: out.Message})
 	}
+	if s.jobs.prune(maxQueue, func(j job) bool { return j.do == nil }) {
+		s.machine.Lost(time.Now()) // NATS does not take the messages; the other nodes will request the sets
+	}
 	s.mu.Unlock()
 	for _, token := range e.Ready {
 		if r := n.roomOf(token); r != nil {
@@ -230,10 +233,6 @@ func (n *Node) send(ctx context.Context) {
 
 // do does work for NATS in order.
 func (n *Node) do(jobs []job) {
-	if len(jobs) > maxQueue { // NATS does not take them; the other nodes will request the sets
-		jobs = slices.DeleteFunc(jobs, func(j job) bool { return j.do == nil })
-		n.apply((*union.Machine).Lost)
-	}
 	limit := together(n.nc.MaxPayload())
 	var payload []byte
 	for i, j := range jobs {
