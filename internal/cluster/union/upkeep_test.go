@@ -102,6 +102,30 @@ func TestKnownSet(t *testing.T) {
 	p.want("the same set", 3, 3)
 }
 
+// The sets of a silent node are remembered for a minute, even if they were confirmed long before.
+func TestLongSilence(t *testing.T) {
+	for _, row := range []struct {
+		silence time.Duration
+		sets    int
+	}{{30 * time.Second, 0}, {70 * time.Second, 2}} {
+		p := newPair(t, 0)
+		for _, name := range []string{"a", "b"} {
+			p.do(name, p.m[name].Open(p.now, "r", []string{"client-" + name}, 0))
+		}
+		p.wait(44 * time.Second)
+		p.lose = func(union.Message) bool { return true }
+		p.wait(row.silence)
+		p.want("silent", 1, 1)
+		p.lose = func(union.Message) bool { return false }
+		sent[union.Set](p)
+		p.wait(2 * time.Second)
+		p.want("heard again", 2, 2)
+		if got := sent[union.Set](p); got != row.sets {
+			t.Errorf("silent for %v: got %d sets, want %d", row.silence, got, row.sets)
+		}
+	}
+}
+
 // A node that is heard after a pause is asked again soon, even if it did not answer several times.
 func TestAskAfterPause(t *testing.T) {
 	p := newPair(t, 0)
