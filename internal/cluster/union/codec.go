@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 )
 
 // Append appends a message to a payload. Each message is a line with the name of its type and its fields in JSON.
@@ -51,7 +52,7 @@ func (h *Hashes) UnmarshalText(text []byte) error {
 	if err == nil && len(b)%8 != 0 {
 		err = errors.New("part of a hash is missing")
 	}
-	*h = nil
+	*h = slices.Grow(Hashes(nil), len(b)/8)
 	for ; len(b) >= 8; b = b[8:] {
 		*h = append(*h, binary.BigEndian.Uint64(b))
 	}

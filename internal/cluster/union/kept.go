@@ -82,6 +82,7 @@ func (k Kept) apply(m *Machine) {
 		default:
 			if until.After(keep[h]) {
 				keep[h] = until
+				m.expireAt(until)
 			}
 			if r != nil {
 				r.hold(&r.kept, h)
@@ -111,18 +112,34 @@ func (m *Machine) drop(key string, h uint64) {
 	}
 }
 
-// tidy removes what has expired.
-func (m *Machine) tidy() {
+// expire ends the keeping of the users whose time is over. If there are many users, some stay for the pace of a room.
+func (m *Machine) expire() {
+	m.due = m.now.Add(time.Hour)
 	for key, keep := range m.kept {
 		for h, until := range keep {
 			if !m.now.Before(until) {
 				m.drop(key, h)
+			} else {
+				m.expireAt(until)
 			}
 		}
 		if len(keep) == 0 {
 			delete(m.kept, key)
 		}
 	}
+	if next := m.now.Add(pace); m.due.Before(next) {
+		m.due = next
+	}
+}
+
+func (m *Machine) expireAt(until time.Time) {
+	if until.Before(m.due) {
+		m.due = until
+	}
+}
+
+// tidy forgets what happened a moment ago.
+func (m *Machine) tidy() {
 	maps.DeleteFunc(m.stays, func(_ user, since time.Time) bool { return m.now.Sub(since) >= onTheWay })
 	maps.DeleteFunc(m.gone, func(_ user, f farewell) bool { return m.now.Sub(f.received) >= 2*onTheWay })
 }
@@ -145,6 +162,7 @@ func (g Goodbye) apply(m *Machine) {
 			m.drop(g.Room, h)
 		} else if until.Before(m.kept[g.Room][h]) {
 			m.kept[g.Room][h] = until
+			m.expireAt(until)
 		}
 	}
 	if ids := m.ids(g.Room, g.Users); ids != nil {

@@ -74,6 +74,7 @@ type Machine struct {
 	effects    Effects
 
 	now, ticked, beaten time.Time
+	due                 time.Time // when the time of a kept user is over
 	since, idle, thawed time.Time // when it was connected, was last not busy, and was last frozen
 }
 
@@ -276,6 +277,9 @@ func (m *Machine) Tick(now time.Time) Effects {
 	}
 	m.ticked = now
 	m.watch()
+	if !now.Before(m.due) {
+		m.expire()
+	}
 	for _, key := range sorted(m.pending) {
 		m.announce(m.pending[key])
 	}

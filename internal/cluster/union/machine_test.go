@@ -196,6 +196,14 @@ func TestPassing(t *testing.T) {
 	if got := sent[union.Delta](p); got != 0 {
 		t.Errorf("got %d deltas, want none", got)
 	}
+	p.do("a", p.m["a"].Local(p.now, "r", nil, []string{"client-0"}, 0))
+	for range 2 { // and is known to the others
+		p.do("a", p.m["a"].Local(p.now, "r", []string{"client-a"}, nil, 0))
+		p.do("a", p.m["a"].Local(p.now, "r", nil, []string{"client-a"}, 0))
+	}
+	p.do("a", p.m["a"].Local(p.now, "r", []string{"client-a"}, nil, 0))
+	p.wait(300 * time.Millisecond)
+	p.want("who left and came back twice, and left", 2, 2)
 }
 
 // The users of a node that stops are kept for their time, or until they have come to another node.
@@ -345,6 +353,26 @@ func TestBackAfterGoodbye(t *testing.T) {
 		if got, _ := p.m["b"].Count("r"); got != 1 {
 			t.Errorf("stopped %v after the goodbye: got %d users, want 1", after, got)
 		}
+	}
+}
+
+// A kept user leaves the count when its time is over, or the grace period of its goodbye.
+func TestEndOfKept(t *testing.T) {
+	for _, row := range []struct {
+		kept, grace time.Duration
+	}{{300 * time.Millisecond, 0}, {9 * time.Second, 300 * time.Millisecond}} {
+		p := newPair(t, 0)
+		p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
+		p.wait(1600 * time.Millisecond)
+		kept := union.Kept{Room: "r", Users: []uint64{1, 2}, Millis: []uint32{uint32(row.kept.Milliseconds()), 20_000}}
+		p.do("b", p.m["b"].Apply(p.now, kept))
+		if row.grace > 0 {
+			p.do("b", p.m["b"].Apply(p.now, union.Goodbye{Room: "r", Grace: row.grace, Users: []uint64{1}}))
+		}
+		p.wait(250 * time.Millisecond)
+		p.want("before the end", 0, 2)
+		p.wait(100 * time.Millisecond)
+		p.want("at the end", 0, 1)
 	}
 }
 

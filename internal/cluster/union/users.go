@@ -1,6 +1,7 @@
 package union
 
 import (
+	"maps"
 	"slices"
 	"strings"
 )
@@ -10,6 +11,7 @@ import (
 type users struct {
 	group  map[uint64]*group // of each user that some node holds
 	groups map[string]*group // by the names of their nodes
+	next   map[step]*group   // where steps lead that were taken before
 	nobody group             // of each other user
 	size   int               // users of the groups that count
 	counts func(node string) bool
@@ -22,8 +24,17 @@ type group struct {
 	counts bool
 }
 
+// step leads a user from a group to the one with or without a node.
+type step struct {
+	from  *group
+	node  string
+	holds bool
+}
+
 func newUsers(counts func(node string) bool) users {
-	return users{group: make(map[uint64]*group), groups: make(map[string]*group), counts: counts}
+	return users{
+		group: make(map[uint64]*group), groups: make(map[string]*group), next: make(map[step]*group), counts: counts,
+	}
 }
 
 func (u *users) of(h uint64) *group {
@@ -41,25 +52,37 @@ func (u *users) hold(h uint64, node string, holds bool) bool {
 	if from.has(node) == holds {
 		return false
 	}
+	one := step{from, node, holds}
+	to := u.next[one]
+	if to == nil {
+		to = u.find(one)
+		u.next[one] = to
+	}
+	if to == &u.nobody {
+		delete(u.group, h)
+	} else {
+		u.group[h] = to
+	}
 	u.grow(from, -1)
-	nodes := slices.DeleteFunc(slices.Clone(from.nodes), func(one string) bool { return one == node })
-	if holds {
-		nodes = append(nodes, node)
+	u.grow(to, 1)
+	return true
+}
+
+// find returns the group to which a step leads, and makes it if there is none.
+func (u *users) find(one step) *group {
+	nodes := slices.DeleteFunc(slices.Clone(one.from.nodes), func(node string) bool { return node == one.node })
+	if one.holds {
+		nodes = append(nodes, one.node)
 		slices.Sort(nodes)
 	}
 	if len(nodes) == 0 {
-		delete(u.group, h)
-		return true
+		return &u.nobody
 	}
 	key := strings.Join(nodes, " ")
-	to := u.groups[key]
-	if to == nil {
-		to = &group{nodes: nodes, counts: slices.ContainsFunc(nodes, u.counts)}
-		u.groups[key] = to
+	if u.groups[key] == nil {
+		u.groups[key] = &group{nodes: nodes, counts: slices.ContainsFunc(nodes, u.counts)}
 	}
-	u.group[h] = to
-	u.grow(to, 1)
-	return true
+	return u.groups[key]
 }
 
 // grow adds n users to a group.
@@ -67,13 +90,12 @@ func (u *users) grow(g *group, n int) {
 	if g.users += n; g.counts {
 		u.size += n
 	}
-	if g.users == 0 {
-		delete(u.groups, strings.Join(g.nodes, " "))
-	}
 }
 
-// recount updates the size after nodes have begun or ceased to count.
+// recount updates the size after nodes have begun or ceased to count. It forgets the groups without users.
 func (u *users) recount() {
+	clear(u.next)
+	maps.DeleteFunc(u.groups, func(_ string, g *group) bool { return g.users == 0 })
 	u.size = 0
 	for _, g := range u.groups {
 		if g.counts = slices.ContainsFunc(g.nodes, u.counts); g.counts {
