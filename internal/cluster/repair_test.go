@@ -113,7 +113,7 @@ func TestChangeIsReported(t *testing.T) {
 func TestChunk(t *testing.T) {
 	for _, most := range []int64{4 << 10, 64 << 10, 1 << 20, 8 << 20} {
 		users := make([]uint64, chunk(most))
-		k := union.Kept{Room: token("lobby"), Back: users, Users: users, Millis: slices.Repeat([]uint32{math.MaxUint32}, len(users))}
+		k := union.Kept{Node: "beefbeef", Room: token("lobby"), Back: users, Users: users, Millis: slices.Repeat([]uint32{math.MaxUint32}, len(users))}
 		if got := len(union.Append(nil, k)) + together(most); len(users) == 0 || got > int(most) {
 			t.Errorf("%d bytes for %d users, want %d at most", got, len(users), most)
 		}

@@ -19,7 +19,7 @@ func samples() []union.Message {
 		union.Set{Node: "a", Room: "r", State: s, Part: 1, Parts: 2, Users: []uint64{1, 2}},
 		union.Closed{Node: "a", Room: "r", Instance: 7},
 		union.Goodbye{Room: "r", Grace: time.Second, Users: []uint64{9}},
-		union.Kept{Room: "r", Repeat: true, Back: []uint64{2}, Users: []uint64{1, 2}, Millis: []uint32{3, 255}},
+		union.Kept{Node: "a", Room: "r", Repeat: true, Back: []uint64{2}, Users: []uint64{1, 2}, Millis: []uint32{3, 255}},
 		union.Stopped{Node: "a", Incarnation: 9},
 		union.Renew{Room: "r", Users: []uint64{1}},
 	}

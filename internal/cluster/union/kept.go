@@ -22,6 +22,12 @@ type farewell struct {
 	received time.Time
 }
 
+// stay is the report of a node that a user is there.
+type stay struct {
+	node     string
+	received time.Time
+}
+
 // Stop ends this node. It asks the other nodes to keep this node's users, each for the time that left returns, even if
 // they are on another node too, because that may be their grace period there. Then it announces the stop.
 func (m *Machine) Stop(now time.Time, left func(room, id string) time.Duration) Effects {
@@ -34,7 +40,7 @@ func (m *Machine) Stop(now time.Time, left func(room, id string) time.Duration) 
 				mine[h] = now.Add(d)
 			}
 		}
-		m.sendKept(To{}, Kept{Room: r.key}, mine)
+		m.sendKept(To{}, Kept{Node: m.opt.Node, Room: r.key}, mine)
 	}
 	m.send(To{}, Stopped{m.opt.Node, m.opt.Incarnation})
 	m.connected = false
@@ -75,7 +81,8 @@ func (k Kept) apply(m *Machine) {
 		}
 		switch {
 		case !until.After(m.now):
-		case m.now.Sub(m.stays[u]) < onTheWay: // the node that has it got this message earlier, and has answered
+		case m.stays[u].node != k.Node && m.now.Sub(m.stays[u].received) < onTheWay:
+			// The node that has the user got this message earlier, and has answered.
 		case k.Repeat && r.back[h]:
 		case r != nil && r.ids[h] != "" && m.opt.HasStream(k.Room, r.ids[h]): // it has come back already
 			r.change(h, true)
@@ -140,7 +147,7 @@ func (m *Machine) expireAt(until time.Time) {
 
 // tidy forgets what happened a moment ago.
 func (m *Machine) tidy() {
-	maps.DeleteFunc(m.stays, func(_ user, since time.Time) bool { return m.now.Sub(since) >= onTheWay })
+	maps.DeleteFunc(m.stays, func(_ user, s stay) bool { return m.now.Sub(s.received) >= onTheWay })
 	maps.DeleteFunc(m.gone, func(_ user, f farewell) bool { return m.now.Sub(f.received) >= 2*onTheWay })
 }
 

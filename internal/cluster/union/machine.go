@@ -69,7 +69,7 @@ type Machine struct {
 	pending    map[string]*room   // rooms with changes to send later
 	kept       map[string]keeping // by room; includes rooms that are not open
 	gone       map[user]farewell  // users who said goodbye a moment ago
-	stays      map[user]time.Time // users of another node that are there although their former node stops
+	stays      map[user]stay      // users of another node that are there although their former node stops
 	touched    map[*room]struct{}
 	effects    Effects
 
@@ -86,7 +86,7 @@ func New(opt Options) *Machine {
 	return &Machine{
 		opt: opt, instance: opt.Incarnation,
 		rooms: make(map[string]*room), peers: make(map[string]*peer), pending: make(map[string]*room),
-		kept: make(map[string]keeping), gone: make(map[user]farewell), stays: make(map[user]time.Time),
+		kept: make(map[string]keeping), gone: make(map[user]farewell), stays: make(map[user]stay),
 		touched: make(map[*room]struct{}),
 	}
 }

@@ -82,7 +82,7 @@ type (
 	// all nodes before it stops. Back lists the users who came back to it after a goodbye. The others repeat it for a
 	// node that opens the room.
 	Kept struct {
-		Room        string
+		Node, Room  string
 		Repeat      bool
 		Back, Users Hashes
 		Millis      []uint32

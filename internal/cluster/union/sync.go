@@ -30,7 +30,7 @@ func (d Delta) apply(m *Machine) {
 	}
 	for _, h := range d.Joined {
 		if _, kept := m.kept[r.key][h]; !kept && r.users.of(h).has(s.node) {
-			m.stays[user{r.key, h}] = m.now
+			m.stays[user{r.key, h}] = stay{s.node, m.now}
 		}
 		r.hold(s, h)
 		m.returned(r, h)
@@ -93,7 +93,7 @@ func (s Sync) apply(m *Machine) {
 	}
 	to, r := To{Node: s.Node}, m.rooms[s.Room]
 	if s.Instance == 0 {
-		m.sendKept(to, Kept{Room: s.Room, Repeat: true}, m.kept[s.Room])
+		m.sendKept(to, Kept{Node: m.opt.Node, Room: s.Room, Repeat: true}, m.kept[s.Room])
 	}
 	if r == nil {
 		m.send(to, Closed{m.opt.Node, s.Room, m.instance})

@@ -231,3 +231,26 @@ func TestOvertakenKept(t *testing.T) {
 		})
 	}
 }
+
+// A user comes to c when a has just stopped, and c reports it again. When c stops in its turn, its request holds.
+func TestStopAfterStop(t *testing.T) {
+	p := newPair(t, 0)
+	p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
+	p.wait(2 * time.Second)
+	h := union.Hash(nil, "client-0")
+	for _, msg := range []union.Message{
+		union.Heartbeat{Node: "c", Incarnation: 1},
+		union.Kept{Node: "a", Room: "r", Users: []uint64{h}, Millis: []uint32{5000}},
+		union.Stopped{Node: "a", Incarnation: 100},
+		union.Delta{Node: "c", Room: "r", Instance: 1, Seq: 1, Joined: []uint64{h}},
+		union.Delta{Node: "c", Room: "r", Instance: 1, Seq: 2, Joined: []uint64{h}},
+		union.Kept{Node: "c", Room: "r", Users: []uint64{h}, Millis: []uint32{5000}},
+		union.Stopped{Node: "c", Incarnation: 1},
+	} {
+		p.do("b", p.m["b"].Apply(p.now, msg))
+	}
+	p.wait(200 * time.Millisecond)
+	if got, _ := p.m["b"].Count("r"); got != 1 {
+		t.Errorf("got %d users, want 1", got)
+	}
+}
