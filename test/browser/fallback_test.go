@@ -205,6 +205,7 @@ func TestStreamAgain(t *testing.T) {
 
 // A connection that is cut every few seconds loses no event and changes nobody's count.
 func TestCuts(t *testing.T) {
+	t.Parallel() // it mostly waits
 	server := rig.Start(t, "-token", token)
 	box := newBox(t, server, cuts)
 	witness := newChrome(t).open(server.URL + "/test/lesson.html")

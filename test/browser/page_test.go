@@ -293,6 +293,7 @@ func TestPageCopies(t *testing.T) {
 
 // A page that has never been live says so, and why, as one that has lost its connection does.
 func TestPageThatIsRefused(t *testing.T) {
+	t.Parallel() // it mostly waits
 	server := rig.Start(t, "-max-streams", "1")
 	leave := subscribe(t, server, 1)
 	tb := newChrome(t).attach()

@@ -235,30 +235,33 @@ func TestStatsPictures(t *testing.T) {
 		}
 	}
 	subscribe(t, server, 5)()
-	chrome := newChrome(t)
 	pages := []struct{ name, url, users string }{
 		{"stats", admin + "/stats", "45"},
 		{"room", admin + "/stats?room=news", "9"},
 		{"docs", server.URL + "/docs/browser.md", ""},
 	}
-	for _, s := range screens() {
-		for _, p := range pages {
-			t.Run(p.name+"-"+s.String(), func(t *testing.T) {
-				tb := chrome.on(t, s, p.url)
-				if p.users != "" {
-					tb.shows(slow, "way", "Live")
-					tb.shows(slow, "users", p.users)
+	t.Run("live", func(t *testing.T) {
+		for _, s := range screens() {
+			t.Run(s.String(), func(t *testing.T) {
+				t.Parallel()
+				chrome := newChrome(t)
+				for _, p := range pages {
+					tb := chrome.on(t, s, p.url)
+					if p.users != "" {
+						tb.shows(slow, "way", "Live")
+						tb.shows(slow, "users", p.users)
+					}
+					tb.fits(s, p.name)
+					if got := axeFinds(tb, axe); got != "" {
+						t.Errorf("axe, %s: %s", p.name, got)
+					}
+					tb.faultless()
+					tb.close()
 				}
-				tb.fits(s, p.name)
-				if got := axeFinds(tb, axe); got != "" {
-					t.Errorf("axe: %s", got)
-				}
-				tb.faultless()
-				tb.close()
 			})
 		}
-	}
-	tb := chrome.open(admin + "/stats")
+	})
+	tb := newChrome(t).open(admin + "/stats")
 	tb.shows(slow, "way", "Live")
 	server.Kill()
 	rig.Wait(t, slow, "not live", func() bool { return strings.HasPrefix(tb.text("way"), "Not live") })
@@ -287,9 +290,9 @@ func (tb *tab) fits(s screen, name string) {
 	}
 	paper := brightness(picture.At(2, 2))
 	if dark := paper < 0.2; dark != (s.scheme == "dark") || !dark && paper < 0.8 {
-		t.Errorf("the paper's brightness is %.2f", paper)
+		t.Errorf("the paper's brightness of %s is %.2f", name, paper)
 	}
 	if out := eval[int](tb, `document.documentElement.scrollWidth - innerWidth`); out > 0 {
-		t.Errorf("the page is %d pixels too wide", out)
+		t.Errorf("%s is %d pixels too wide", name, out)
 	}
 }

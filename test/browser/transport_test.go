@@ -318,6 +318,7 @@ func TestFirstDelayIsJittered(t *testing.T) {
 
 // The back-off is not waited for when the browser hears that the network is back.
 func TestOnline(t *testing.T) {
+	t.Parallel() // it mostly waits
 	failing := true
 	var mu sync.Mutex
 	s := newScript(t, func(n int, w http.ResponseWriter, r *http.Request) {

@@ -20,6 +20,7 @@ func TestTabsOverRestarts(t *testing.T) {
 		{"stop and start", (*rig.Server).Restart, []string{"net::ERR_"}},
 	} {
 		t.Run(how.name, func(t *testing.T) {
+			t.Parallel()
 			server := rig.Start(t, "-token", token, "-state", filepath.Join(t.TempDir(), "state"), "-drain", "1s")
 			chrome := newChrome(t)
 			var tabs []*tab
