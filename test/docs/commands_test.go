@@ -188,7 +188,8 @@ func (n network) start(t *testing.T, args ...string) *process {
 	p := &process{done: make(chan struct{})}
 	p.cmd = exec.Command("nsenter", append([]string{"--net=/proc/" + itoa(n.holder.Process.Pid) + "/ns/net"}, args...)...)
 	p.cmd.Dir = n.dir
-	p.cmd.Env = append(rig.Environ(), "GOPROXY=off", "GONOSUMDB=*", "BASH_ENV="+n.state, "PATH="+n.bin+":"+os.Getenv("PATH"))
+	// As task build builds, so that no copy of the repository has to be compiled again.
+	p.cmd.Env = append(rig.Environ(), "GOFLAGS=-trimpath", "CGO_ENABLED=0", "GOPROXY=off", "GONOSUMDB=*", "BASH_ENV="+n.state, "PATH="+n.bin+":"+os.Getenv("PATH"))
 	p.cmd.Env = slices.DeleteFunc(p.cmd.Env, func(variable string) bool { return strings.HasPrefix(variable, "HEADCOUNT_ADMIN=") })
 	p.cmd.Stdout, p.cmd.Stderr = &lines{out: &p.out}, &lines{out: &p.out}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

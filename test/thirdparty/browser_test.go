@@ -50,6 +50,7 @@ func TestLibrariesInPagesOfOtherOrigins(t *testing.T) {
 	for _, any := range []bool{false, true} {
 		for name, script := range pages {
 			t.Run(fmt.Sprintf("%s, any origin %v", name, any), func(t *testing.T) {
+				t.Parallel() // it mostly waits
 				var server *rig.Server
 				site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					if r.URL.Path == "/" {
