@@ -248,7 +248,7 @@ func TestLargeSet(t *testing.T) {
 	n := startNATS(t, 0, t.TempDir())
 	a := startNode(t, n.URL).ready(t)
 	users := 200_000
-	if rig.Race { // which makes it several times slower, and a join waits for the others for a second at most
+	if rig.Race { // which makes it several times slower
 		users = 100_000 // 1.07 MB
 	}
 	h := a.engine.Hub().Open("lobby")
@@ -266,8 +266,15 @@ func TestLargeSet(t *testing.T) {
 	b := startNode(t, n.URL).ready(t)
 	rig.Wait(t, 20*time.Second, "the nodes know each other", func() bool { return len(b.cluster.Nodes()) == 2 })
 	begin := time.Now()
-	if got := read(t, b.URL, "lobby", "client-b").seen()[0]; got != users+1 {
-		t.Errorf("first count: got %d, want %d", got, users+1)
+	r := read(t, b.URL, "lobby", "client-b")
+	took := time.Since(begin)
+	r.await(t, users+1)
+	counts := r.seen()
+	if took >= time.Second && counts[0] == 1 {
+		counts = counts[1:] // a join waits for the others for a second at most, and a busy machine may need longer
 	}
-	t.Logf("a room with %d users was opened in %v", users, time.Since(begin))
+	if !slices.Equal(counts, []int{users + 1}) {
+		t.Errorf("counts: got %d, want %d alone", counts, users+1)
+	}
+	t.Logf("a room with %d users was opened in %v", users, took)
 }
