@@ -284,7 +284,7 @@ func (n *Node) Await(ctx context.Context, name, cursor string) {
 	if r == nil {
 		return
 	}
-	r.wait(ctx)
+	r.wait(ctx, r.loaded, r.known)
 	if unknown {
 		r.feed.hub.Expect(c.Seq)
 	}

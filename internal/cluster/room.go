@@ -140,15 +140,15 @@ func (r *room) update(ctx context.Context) {
 	r.again.Reset(next)
 }
 
-// wait waits a short time until the room is loaded and its users are known. Without NATS it does not wait, unless this
-// node has just started and may connect at any moment.
-func (r *room) wait(ctx context.Context) {
+// wait waits a short time for what is to be known of the room. Without NATS it does not wait, unless this node has just
+// started and may connect at any moment.
+func (r *room) wait(ctx context.Context, latches ...latch) {
 	if n := r.node; !n.nc.IsConnected() && (n.streams.Load() != nil || time.Since(n.begun) >= longest) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
-	for _, l := range []latch{r.loaded, r.known} {
+	for _, l := range latches {
 		select {
 		case <-l.done:
 		case <-ctx.Done():

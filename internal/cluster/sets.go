@@ -151,12 +151,12 @@ func (n *Node) update(room string) (users int, open bool) {
 	return users, open
 }
 
-// Count returns how many users the room has on all nodes. For a room that is not open here it opens the room first.
+// Count returns how many users the room has on all nodes. It waits a short time until they are known.
 func (n *Node) Count(ctx context.Context, room string) int {
-	if _, open := n.update(room); !open && n.nc.IsConnected() {
-		r := n.hub.Open(room) // it stays open for a while, because the client may ask again
-		defer n.hub.Close(r)
-		n.Await(ctx, room, "")
+	h := n.hub.Open(room) // it stays open for a while, because the client may ask again
+	defer n.hub.Close(h)
+	if r := n.room(room); r != nil {
+		r.wait(ctx, r.known)
 	}
 	return n.Changed(room)
 }
@@ -180,7 +180,7 @@ func (n *Node) Renew(ctx context.Context, room string, ids []string) (unknown []
 	}
 	n.apply(renew)
 	if r := n.room(room); len(unknown) > 0 && r != nil && n.nc.IsConnected() {
-		r.wait(ctx)
+		r.wait(ctx, r.known)
 		select {
 		case <-ctx.Done():
 		case <-time.After(renewTime):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -214,6 +215,31 @@ func TestFirstCountOfNewNode(t *testing.T) {
 		post(t, n.URL+"/leave", "lobby", "client-later")
 		r.stop()
 		one.await(t, 1)
+		n.stop()
+	}
+}
+
+// GET /count on a new node waits for the users of the other nodes, also if another request has opened the room a moment
+// before.
+func TestFirstCountsOfNewNode(t *testing.T) {
+	url := startNATS(t, 0, t.TempDir()).URL
+	first := startNode(t, url).ready(t)
+	for i := range 3 {
+		read(t, first.URL, "lobby", fmt.Sprintf("client-%04d", i))
+	}
+	for i := range 5 {
+		n := startNode(t, url).ready(t)
+		var asking sync.WaitGroup
+		for range 10 {
+			asking.Go(func() {
+				for range 5 {
+					if got := count(n.URL, "lobby"); got != 3 {
+						t.Errorf("new node %d counts %d, want 3", i, got)
+					}
+				}
+			})
+		}
+		asking.Wait()
 		n.stop()
 	}
 }
