@@ -21,7 +21,7 @@ type guest struct{ room, id string }
 const overtaking = 2 * time.Second
 
 // repeating is how much later another tab may repeat the goodbye of a page, because the first one may have been lost.
-// The page may be back by then, so what arrives within this time says nothing new.
+// The page may be back by then, so the same goodbye within this time says nothing new.
 const repeating = 700 * time.Millisecond
 
 // maxGoodbyes limits how many goodbyes are remembered. Anybody can send any number of them.
@@ -32,23 +32,30 @@ type guests struct {
 	mu   lockorder.Mutex[lockorder.Leaf]
 	from map[guest]netip.Prefix               // the address whose request named the guest
 	per  map[netip.Prefix]map[guest]time.Time // when its lease ends
-	left map[guest]time.Time                  // until when renewals count no user that said goodbye with a grace period
+	left map[guest]goodbye                    // of users that said goodbye with a grace period; until overtaking is over
 }
+
+// goodbye is a goodbye with a grace period.
+type goodbye struct {
+	received time.Time
+	grace    time.Duration
+}
+
+func (b goodbye) over(now time.Time) bool { return now.Sub(b.received) >= b.grace+overtaking }
 
 // hasLeft reports whether a user has just said goodbye.
 func (g *guests) hasLeft(room, id string, now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return now.Before(g.left[guest{room, id}])
+	return !g.left[guest{room, id}].over(now)
 }
 
-// leave notes that users said goodbye for the given time, which is the end of their grace period. It returns the users
-// whose goodbye does not only repeat an earlier one.
-func (g *guests) leave(room string, ids []string, at time.Time) (leaving []string) {
+// leave notes that users say goodbye. It returns those whose goodbye does not only repeat their last one.
+func (g *guests) leave(room string, ids []string, now time.Time, grace time.Duration) (leaving []string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.left == nil {
-		g.left = make(map[guest]time.Time)
+		g.left = make(map[guest]goodbye)
 	}
 	if len(g.left)+len(ids) > maxGoodbyes {
 		for one := range g.left { // any, and many at once, so that this is rare
@@ -58,11 +65,11 @@ func (g *guests) leave(room string, ids []string, at time.Time) (leaving []strin
 		}
 	}
 	for _, id := range ids {
-		one, until := guest{room, id}, at.Add(overtaking)
-		if later := until.Sub(g.left[one]); later >= 0 && later < repeating {
+		one := guest{room, id}
+		if last := g.left[one]; last.grace == grace && now.Sub(last.received) < repeating {
 			continue
 		}
-		g.left[one] = until
+		g.left[one] = goodbye{now, grace}
 		leaving = append(leaving, id)
 	}
 	return leaving
@@ -124,7 +131,7 @@ func (g *guests) forget(room string, ids []string) {
 func (g *guests) trim(now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	maps.DeleteFunc(g.left, func(_ guest, until time.Time) bool { return !now.Before(until) })
+	maps.DeleteFunc(g.left, func(_ guest, b goodbye) bool { return b.over(now) })
 	for from := range g.per {
 		g.trimOne(from, now)
 	}

@@ -116,11 +116,11 @@ func (e *Engine) Leave(room string, ids []string, grace time.Duration) error {
 
 // leaveHere removes the client ids from the count on this node. It returns those whose goodbye is not a repetition.
 func (e *Engine) leaveHere(room string, ids []string, grace time.Duration) []string {
-	at := time.Now().Add(grace)
+	now := time.Now()
 	if grace > 0 {
-		ids = e.guests.leave(room, ids, at) // first, so that a renewal that comes in between does not count them again
+		ids = e.guests.leave(room, ids, now, grace) // first, so that a renewal that comes in between does not count them again
 		for _, id := range ids {
-			e.users.LeaveBy(room, id, at)
+			e.users.LeaveBy(room, id, now.Add(grace))
 		}
 	} else {
 		for _, id := range ids {

@@ -123,7 +123,7 @@ func TestRenewalAfterGoodbye(t *testing.T) {
 }
 
 // Another tab repeats the goodbye of a page that reloads. The repetition may arrive when the page is back, and then
-// nobody leaves. A goodbye that comes later, or that has a shorter grace period, is one of its own.
+// nobody leaves. A goodbye that comes later, or that has another grace period, is one of its own.
 func TestRepeatedGoodbye(t *testing.T) {
 	for _, row := range []struct {
 		after, grace time.Duration
@@ -132,6 +132,8 @@ func TestRepeatedGoodbye(t *testing.T) {
 		{400 * time.Millisecond, time.Second, 1},
 		{900 * time.Millisecond, time.Second, 0},
 		{400 * time.Millisecond, 500 * time.Millisecond, 0},
+		{1300 * time.Millisecond, 300 * time.Millisecond, 0},
+		{400 * time.Millisecond, 1200 * time.Millisecond, 0},
 		{400 * time.Millisecond, 0, 0},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -182,7 +184,7 @@ func TestManyGoodbyes(t *testing.T) {
 		for i := range ids {
 			ids[i] = fmt.Sprintf("stranger-%d-%d", n, i)
 		}
-		g.leave("a", ids, now)
+		g.leave("a", ids, now, time.Second)
 		if len(g.left) > maxGoodbyes {
 			t.Fatalf("%d goodbyes are remembered, want at most %d", len(g.left), maxGoodbyes)
 		}
