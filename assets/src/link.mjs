@@ -134,7 +134,7 @@ export const newLink = (server, room, token, polls) => {
     _here: (who) => leaving.delete(who),
     _left(who) {
       leaving.add(who)
-      setTimeout(() => leads && leaving.delete(who) && transport._say('leave', [who], GRACE), 300)
+      setTimeout(() => leads && leaving.delete(who) && transport._say('leave', [who], 0.7), 300) // what is left of GRACE
     },
   })
 

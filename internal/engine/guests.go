@@ -20,9 +20,10 @@ type guest struct{ room, id string }
 // connections. A client that leaves at once, by a goodbye without a grace period, knows what it has sent.
 const overtaking = 2 * time.Second
 
-// repeating is how much later another tab may repeat the goodbye of a page, because the first one may have been lost.
-// The page may be back by then, so the same goodbye within this time says nothing new.
-const repeating = 700 * time.Millisecond
+// repeating is how far apart the ends of a goodbye and of its repetition may be. Another tab repeats the goodbye of a page
+// a moment later, with what is left of the grace period, because the first one may have been lost. The page may be back
+// by then, so a repetition says nothing new.
+const repeating = 400 * time.Millisecond
 
 // maxGoodbyes limits how many goodbyes are remembered. Anybody can send any number of them.
 const maxGoodbyes = 50_000
@@ -42,6 +43,12 @@ type goodbye struct {
 }
 
 func (b goodbye) over(now time.Time) bool { return now.Sub(b.received) >= b.grace+overtaking }
+
+// repeats reports whether a goodbye repeats an earlier one.
+func (b goodbye) repeats(last goodbye) bool {
+	later := b.received.Add(b.grace).Sub(last.received.Add(last.grace))
+	return b.grace < last.grace && later.Abs() < repeating
+}
 
 // hasLeft reports whether a user has just said goodbye.
 func (g *guests) hasLeft(room, id string, now time.Time) bool {
@@ -65,12 +72,11 @@ func (g *guests) leave(room string, ids []string, now time.Time, grace time.Dura
 		}
 	}
 	for _, id := range ids {
-		one := guest{room, id}
-		if last := g.left[one]; last.grace == grace && now.Sub(last.received) < repeating {
-			continue
+		one, bye := guest{room, id}, goodbye{now, grace}
+		if !bye.repeats(g.left[one]) {
+			g.left[one] = bye
+			leaving = append(leaving, id)
 		}
-		g.left[one] = goodbye{now, grace}
-		leaving = append(leaving, id)
 	}
 	return leaving
 }

@@ -123,17 +123,17 @@ func TestRenewalAfterGoodbye(t *testing.T) {
 }
 
 // Another tab repeats the goodbye of a page that reloads. The repetition may arrive when the page is back, and then
-// nobody leaves. A goodbye that comes later, or that has another grace period, is one of its own.
+// nobody leaves. A goodbye with another end, or with the same grace period, is one of its own.
 func TestRepeatedGoodbye(t *testing.T) {
 	for _, row := range []struct {
 		after, grace time.Duration
 		want         int
 	}{
-		{400 * time.Millisecond, time.Second, 1},
-		{900 * time.Millisecond, time.Second, 0},
-		{400 * time.Millisecond, 500 * time.Millisecond, 0},
+		{400 * time.Millisecond, 700 * time.Millisecond, 1},
+		{600 * time.Millisecond, 700 * time.Millisecond, 1},
+		{400 * time.Millisecond, time.Second, 0},
+		{400 * time.Millisecond, 100 * time.Millisecond, 0},
 		{1300 * time.Millisecond, 300 * time.Millisecond, 0},
-		{400 * time.Millisecond, 1200 * time.Millisecond, 0},
 		{400 * time.Millisecond, 0, 0},
 	} {
 		synctest.Test(t, func(t *testing.T) {
