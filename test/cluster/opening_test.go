@@ -223,7 +223,8 @@ func TestKey(t *testing.T) {
 	atRest(t, 2, a, b)
 }
 
-// A NATS without JetStream is enough for counts. It cannot keep events, and the nodes say so.
+// A NATS without JetStream is enough for counts. It cannot keep events, and the nodes say so. They ask for JetStream again,
+// but not all the time.
 func TestCountsWithoutJetStream(t *testing.T) {
 	addr := rig.FreeAddr(t)
 	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: portOf(addr), NoSigs: true, NoLog: true})
@@ -232,6 +233,7 @@ func TestCountsWithoutJetStream(t *testing.T) {
 	}
 	s.Start()
 	t.Cleanup(s.Shutdown)
+	begin := time.Now()
 	a, b := startNode(t, "nats://"+addr), startNode(t, "nats://"+addr)
 	ra, rb := read(t, a.URL, "lobby", "client-000a"), read(t, b.URL, "lobby", "client-000b")
 	ra.await(t, 2)
@@ -240,6 +242,13 @@ func TestCountsWithoutJetStream(t *testing.T) {
 	ra.await(t, 1)
 	if code, _, _ := emit(a.URL, "lobby", "n", "1", ""); code != 503 {
 		t.Errorf("emit: got %d, want 503", code)
+	}
+	varz, err := s.Varz(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if most := 100 * time.Since(begin).Seconds(); float64(varz.InMsgs) > most {
+		t.Errorf("NATS got %d messages of both nodes, want at most %.0f, 100 per second", varz.InMsgs, most)
 	}
 }
 
