@@ -60,7 +60,6 @@ type process struct {
 
 // Setup prepares a script, whose commands start without any HEADCOUNT_ variable.
 func Setup(env *testscript.Env) error {
-	env.Setenv("GORACE", os.Getenv("GORACE"))
 	all := running{}
 	env.Values[key{}] = all
 	env.Defer(func() {
@@ -133,9 +132,7 @@ func start(ts *testscript.TestScript, args []string) error {
 	}
 	cmd := exec.Command(path, args[2:]...)
 	cmd.Dir = ts.MkAbs(".")
-	for _, name := range []string{"PATH", "HOME", "GOCOVERDIR", "GORACE"} {
-		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
-	}
+	cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME"), "GOCOVERDIR=" + ts.Getenv("GOCOVERDIR")}
 	for _, file := range []struct {
 		suffix string
 		to     func(*os.File)
