@@ -52,8 +52,8 @@ func (s *sets) reset(n *Node, key []byte, maxPayload int64) {
 	})
 }
 
-// chunk returns how many users fit into a message, at 33 bytes each in a Kept message.
-func chunk(maxPayload int64) int { return int(min(50_000, maxPayload/40)) }
+// chunk returns how many users fit into a message, at 21 bytes each in a Kept message.
+func chunk(maxPayload int64) int { return int(min(50_000, maxPayload/25)) }
 
 // together returns how many bytes of messages may wait for one more, to go out as one payload.
 func together(maxPayload int64) int { return int(min(batch, maxPayload/16)) }

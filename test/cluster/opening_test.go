@@ -78,8 +78,8 @@ func TestQuietRoom(t *testing.T) {
 // loseDeltas loses the messages about changes, and keeps those about whole sets.
 func loseDeltas(data []byte) {
 	eachMessage(data, func(subject, payload []byte) {
-		if bytes.Contains(subject, []byte(".room.")) && bytes.HasPrefix(payload, []byte("Delta")) {
-			payload[0] = 'd' // which is no message
+		if bytes.Contains(subject, []byte(".room.")) && len(payload) > 0 && payload[0] == 1 {
+			payload[0] = 0xff // which is no message
 		}
 	})
 }
@@ -117,8 +117,8 @@ func TestMismatch(t *testing.T) {
 	r.await(t, 2)
 	way.change(func(data []byte) {
 		eachMessage(data, func(_, payload []byte) {
-			if bytes.HasPrefix(payload, []byte("Delta")) {
-				copy(payload[len(payload)-10:], "AAA") // in the last hash
+			if payload[0] == 1 {
+				payload[len(payload)-1] ^= 1 // of the last hash
 			}
 		})
 	})
@@ -257,8 +257,8 @@ func TestLargeSet(t *testing.T) {
 	n := startNATS(t, 0, t.TempDir())
 	a := startNode(t, n.URL).ready(t)
 	users := 200_000
-	if rig.Race { // which makes it several times slower
-		users = 100_000 // 1.07 MB
+	if rig.Race { // which makes it several times slower, and a join waits for the others for a second at most
+		users = 140_000
 	}
 	h := a.engine.Hub().Open("lobby")
 	defer a.engine.Hub().Close(h)
@@ -270,20 +270,13 @@ func TestLargeSet(t *testing.T) {
 	// Else b would be right to count those alone whose changes it has got.
 	rig.Wait(t, 20*time.Second, "all changes are published", func() bool {
 		in, _ := n.traffic(t)
-		return in-before > int64(32*users/3) // a hash in base64 each
+		return in-before > int64(8*users) // a hash each
 	})
 	b := startNode(t, n.URL).ready(t)
 	rig.Wait(t, 20*time.Second, "the nodes know each other", func() bool { return len(b.cluster.Nodes()) == 2 })
 	begin := time.Now()
-	r := read(t, b.URL, "lobby", "client-b")
-	took := time.Since(begin)
-	r.await(t, users+1)
-	counts := r.seen()
-	if took >= time.Second && counts[0] == 1 {
-		counts = counts[1:] // a join waits for the others for a second at most, and a busy machine may need longer
+	if got := read(t, b.URL, "lobby", "client-b").seen()[0]; got != users+1 {
+		t.Errorf("first count: got %d, want %d", got, users+1)
 	}
-	if !slices.Equal(counts, []int{users + 1}) {
-		t.Errorf("counts: got %d, want %d alone", counts, users+1)
-	}
-	t.Logf("a room with %d users was opened in %v", users, took)
+	t.Logf("a room with %d users was opened in %v", users, time.Since(begin))
 }

@@ -31,7 +31,7 @@ type Options struct {
 	Node        string // name of the node, unique among the running nodes
 	Incarnation uint64 // larger than all earlier incarnations and instances of the name
 	Key         []byte // key of the hashes, the same on all nodes
-	Chunk       int    // users in one message, which has up to 33 bytes for each; default 50,000
+	Chunk       int    // users in one message, which has up to 21 bytes for each; default 50,000
 
 	// HasStream reports whether a user of this node has a stream here, and not only a grace period or a lease.
 	HasStream func(room, id string) bool

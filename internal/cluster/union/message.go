@@ -39,7 +39,7 @@ type (
 		Node, Room    string
 		Instance, Seq uint64
 		Anonymous     uint32
-		Left, Joined  Hashes
+		Left, Joined  []uint64
 	}
 
 	// Digest describes a set as it is now. It goes to a room after the room was quiet, and to a node whose Sync
@@ -61,7 +61,7 @@ type (
 		Node, Room string
 		State
 		Part, Parts int
-		Users       Hashes
+		Users       []uint64
 	}
 
 	// Closed says that a node does not have a room open, up to an instance.
@@ -75,7 +75,7 @@ type (
 	Goodbye struct {
 		Room  string
 		Grace time.Duration
-		Users Hashes
+		Users []uint64
 	}
 
 	// Kept asks to keep counting users of a node that stops, each for some milliseconds. The node itself sends it to
@@ -84,7 +84,7 @@ type (
 	Kept struct {
 		Node, Room  string
 		Repeat      bool
-		Back, Users Hashes
+		Back, Users []uint64
 		Millis      []uint32
 	}
 
@@ -97,11 +97,11 @@ type (
 	// Renew asks a node that holds users to renew their leases.
 	Renew struct {
 		Room  string
-		Users Hashes
+		Users []uint64
 	}
 )
 
-// kinds returns a message of each type.
+// kinds returns a message of each type. The index of a message is its tag on the wire.
 func kinds() []Message {
 	return []Message{Heartbeat{}, Delta{}, Digest{}, Sync{}, Set{}, Closed{}, Goodbye{}, Kept{}, Stopped{}, Renew{}}
 }
