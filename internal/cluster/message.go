@@ -23,18 +23,22 @@ func (n names) live(token string) string { return n.prefix + ".live." + token }
 // entry returns the subject of a value in the bucket.
 func (n names) entry(key string) string { return "$KV." + n.prefix + "_shared." + key }
 
-// sets returns the subject for messages about users. The second word is the version of their format, so nodes with
-// another version do not get them. The third word identifies the key of their hashes.
-func (n names) sets(key []byte, to union.To) string {
+// sets returns the first words of the subjects for messages about users. The second word is the version of their
+// format, so nodes with another version do not get them. The third word identifies the key of their hashes.
+func (n names) sets(key []byte) string {
 	sum := sha256.Sum256(key)
-	base := n.prefix + ".v3." + hex.EncodeToString(sum[:4])
+	return n.prefix + ".v3." + hex.EncodeToString(sum[:4])
+}
+
+// subject returns the subject for messages about users to these nodes.
+func subject(sets string, to union.To) string {
 	switch {
 	case to.Node != "":
-		return base + ".node." + to.Node
+		return sets + ".node." + to.Node
 	case to.Room != "":
-		return base + ".room." + to.Room
+		return sets + ".room." + to.Room
 	}
-	return base + ".all"
+	return sets + ".all"
 }
 
 // token returns a word for a room in subjects, because room names may have any characters and lengths.

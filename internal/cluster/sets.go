@@ -29,6 +29,7 @@ type sets struct {
 	mu       lockorder.Mutex[lockorder.Sets]
 	machine  *union.Machine
 	key      []byte // nil: not known yet
+	subjects string // first words of the subjects, see names.sets
 	released bool
 }
 
@@ -41,7 +42,7 @@ type job struct {
 
 // reset makes a machine with another key. maxPayload is the largest payload that NATS takes.
 func (s *sets) reset(n *Node, key []byte, maxPayload int64) {
-	s.key = key
+	s.key, s.subjects = key, n.names.sets(key)
 	s.machine = union.New(union.Options{
 		Node: n.opt.Name, Incarnation: uint64(time.Now().UnixNano()), Key: key, Chunk: chunk(maxPayload),
 		HasStream: func(token, id string) bool {
@@ -71,7 +72,7 @@ func (n *Node) apply(do func(m *union.Machine, now time.Time) union.Effects) {
 	s.mu.Lock()
 	e := do(s.machine, time.Now())
 	for _, out := range e.Send {
-		s.jobs.add(job{subject: n.names.sets(s.key, out.To), message: out.Message})
+		s.jobs.add(job{subject: subject(s.subjects, out.To), message: out.Message})
 	}
 	if s.jobs.prune(maxQueue, func(j job) bool { return j.do == nil }) {
 		s.machine.Lost(time.Now()) // NATS does not take the messages; the other nodes will request the sets
@@ -112,8 +113,8 @@ func (n *Node) Next(ctx context.Context) ([]engine.Change, error) {
 // openSet opens the set of a room after the room's subscriptions.
 func (n *Node) openSet(r *room) {
 	n.apply(func(m *union.Machine, now time.Time) union.Effects {
-		subject := n.names.sets(n.sets.key, r.to())
-		n.sets.jobs.add(job{do: func() { r.subscribe(subject) }})
+		sets := subject(n.sets.subjects, r.to())
+		n.sets.jobs.add(job{do: func() { r.subscribe(sets) }})
 		ids, anonymous := n.users.Members(r.name)
 		e := m.Open(now, r.token, ids, anonymous)
 		e.Changes = nil // the count may lack the other nodes, and the engine asks for it when it is known
@@ -263,10 +264,11 @@ func (n *Node) useKey(key []byte) {
 	if key == nil || slices.Equal(key, had) {
 		return
 	}
-	n.log.Info("publishing users with this key", "subject", n.names.sets(key, union.To{}))
+	sets := n.names.sets(key)
+	n.log.Info("publishing users with this key", "subject", subject(sets, union.To{}))
 	n.apply(func(*union.Machine, time.Time) union.Effects {
 		s.reset(n, key, n.nc.MaxPayload())
-		s.jobs.add(job{do: func() { n.listen(key) }})
+		s.jobs.add(job{do: func() { n.listen(sets) }})
 		return union.Effects{}
 	})
 	for _, r := range n.open() {
@@ -276,9 +278,9 @@ func (n *Node) useKey(key []byte) {
 }
 
 // listen subscribes to the messages for all nodes and for this node.
-func (n *Node) listen(key []byte) {
+func (n *Node) listen(sets string) {
 	for _, to := range []union.To{{}, {Node: n.opt.Name}} {
-		if _, err := n.nc.ChanSubscribe(n.names.sets(key, to), n.inbox); err != nil {
+		if _, err := n.nc.ChanSubscribe(subject(sets, to), n.inbox); err != nil {
 			n.log.Warn("subscribe to the other nodes failed", "error", err)
 		}
 	}

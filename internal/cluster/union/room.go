@@ -75,8 +75,10 @@ func (r *room) counts(node string) bool {
 
 // enter changes the state of a set.
 func (r *room) enter(s *set, to state) {
-	s.state = to
-	r.users.recount()
+	before := r.counts(s.node)
+	if s.state = to; r.counts(s.node) != before {
+		r.users.recount()
+	}
 }
 
 // remove deletes the set of another node.

@@ -29,7 +29,7 @@ func (d Delta) apply(m *Machine) {
 		r.release(s, h)
 	}
 	for _, h := range d.Joined {
-		if _, kept := m.kept[r.key][h]; !kept && r.users.of(h).has(s.node) {
+		if _, kept := m.kept[r.key][h]; !kept && r.users.has(h, s.node) {
 			m.stays[user{r.key, h}] = stay{s.node, m.now}
 		}
 		r.hold(s, h)
@@ -159,7 +159,7 @@ func (m *Machine) Renew(now time.Time, key string, ids []string) (e Effects, unk
 	held := make(map[string][]uint64) // by node
 	for i, h := range m.hashes(ids...) {
 		known := false
-		for _, node := range r.users.of(h).nodes {
+		for _, node := range r.users.nodes(h) {
 			if m.alive(node) && r.counts(node) {
 				held[node], known = append(held[node], h), true
 			}
