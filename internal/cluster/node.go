@@ -29,6 +29,7 @@ const (
 	transient = 10 * time.Second // how long a stream that ends too early may be a temporary error
 	inbox     = 64 << 10         // messages that may wait for receive
 	requests  = 16               // rooms that are updated at the same time
+	replays   = 4                // and of these, rooms that have a consumer
 )
 
 // errAway is the error of everything that needs NATS while NATS is away.
@@ -72,6 +73,7 @@ type Node struct {
 	sets    sets
 	changes *queue[engine.Change] // by other nodes, for the engine
 	stale   *queue[*room]         // rooms that may have missed events
+	replays chan struct{}         // has an element for each consumer
 
 	streams atomic.Pointer[streams] // nil until the first connection to NATS
 	epoch   atomic.Pointer[string]  // "" until the first connection to NATS
@@ -107,6 +109,7 @@ func (b *Backend) Join(rooms hub.Options, users *presence.Table) (*hub.Hub, engi
 		users:   users,
 		changes: newQueue[engine.Change](),
 		stale:   newQueue[*room](),
+		replays: make(chan struct{}, replays),
 		rooms:   make(map[string]*room),
 	}
 	n.sets.jobs = newQueue[job]()

@@ -107,7 +107,10 @@ func (n *Node) readEvents(
 	for i := 0; last < info.State.LastSeq; i++ {
 		// Any server may have the consumer, but the leader returns the single messages.
 		if i == few && !n.drifts(info) {
-			if err := replay(ctx, s, subject, from, take); err != nil {
+			n.replays <- struct{}{}
+			err := replay(ctx, s, subject, from, take)
+			<-n.replays
+			if err != nil {
 				return nil, 0, err
 			}
 			continue // there may be more than the consumer reports as pending; NATS 2.9 was seen to report one too few
@@ -125,7 +128,7 @@ func (n *Node) readEvents(
 }
 
 // replay reads the messages of a subject from a sequence on with a consumer. NATS allows at most 1000 consumers of a
-// stream, of all nodes together.
+// stream, of all nodes together, so a node has few at a time.
 func replay(ctx context.Context, s jetstream.Stream, subject string, from uint64, take func([]byte, uint64, time.Time)) error {
 	c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{subject}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
