@@ -82,18 +82,25 @@ func TestLeftWhileCounted(t *testing.T) {
 	}
 }
 
+// running returns an engine that runs, and a context, until the end of the test.
+func running(t *testing.T) (*Engine, context.Context) {
+	t.Helper()
+	e, err := New(Options{Writer: Portable})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	t.Cleanup(stop)
+	go e.Run(ctx)
+	return e, ctx
+}
+
 // The renewal of a page and its goodbye come on two connections, so the renewal may arrive last, though it was sent first.
 // A goodbye without a grace period is none of a page that closes.
 func TestRenewalAfterGoodbye(t *testing.T) {
 	for grace, want := range map[time.Duration]int{0: 1, time.Second: 0} {
 		synctest.Test(t, func(t *testing.T) {
-			e, err := New(Options{Writer: Portable})
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, stop := context.WithCancel(t.Context())
-			defer stop()
-			go e.Run(ctx)
+			e, ctx := running(t)
 			renew := func() {
 				t.Helper()
 				if err := e.Renew(ctx, netip.Prefix{}, "a", []string{"abcdefgh"}); err != nil {
@@ -137,13 +144,7 @@ func TestRepeatedGoodbye(t *testing.T) {
 		{400 * time.Millisecond, 0, 0},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			e, err := New(Options{Writer: Portable})
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, stop := context.WithCancel(t.Context())
-			defer stop()
-			go e.Run(ctx)
+			e, ctx := running(t)
 			leave := func(grace time.Duration) {
 				t.Helper()
 				if err := e.Leave("a", []string{"abcdefgh"}, grace); err != nil {
