@@ -44,7 +44,7 @@ func TestOpenAPI(t *testing.T) {
 			}
 			said[told] = true
 			if r.slowly {
-				t.Parallel() // with the others that wait until the server loses its patience
+				t.Parallel() // with the others that wait until the server gives up
 			}
 			resp, body := r.send(t, servers[r.server])
 			if resp.StatusCode != r.status {

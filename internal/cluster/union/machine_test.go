@@ -390,7 +390,7 @@ func TestKeptTime(t *testing.T) {
 	p.want("the time is over", 0, 0)
 }
 
-// A kept user who comes to a node whose set is not known yet is not kept any more.
+// A kept user that joins on a node whose set is not known yet is not kept any more.
 func TestReturnWhileLoading(t *testing.T) {
 	p := newPair(t, 0)
 	p.do("a", p.m["a"].Open(p.now, "r", ids(1), 0))
@@ -408,7 +408,7 @@ func TestReturnWhileLoading(t *testing.T) {
 	p.want("and gone", 2, 2)
 }
 
-// A kept user who comes to another node, or has come there already, is not kept any more on any node.
+// A kept user that joins on another node, or has joined there already, is not kept any more on any node.
 func TestReturn(t *testing.T) {
 	p := newPair(t, 0)
 	for _, name := range []string{"a", "b"} {

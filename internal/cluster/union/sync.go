@@ -18,7 +18,7 @@ func (d Delta) apply(m *Machine) {
 		m.verify(r, s)
 	case d.Instance != s.Instance || d.Seq != s.Seq+1:
 		m.ask(r, s)
-		if !r.ready { // the answer does not tell who has come back
+		if !r.ready { // the answer does not list the users that have come back
 			for _, h := range d.Joined {
 				m.returned(r, h)
 			}
@@ -56,7 +56,7 @@ func (d Digest) apply(m *Machine) {
 	m.ask(r, s)
 }
 
-// known reports whether a state of a set tells nothing new, because it was delayed or is the known one.
+// known reports whether a state of a set is nothing new, because it was delayed or is the known one.
 func (m *Machine) known(r *room, s *set, t State) bool {
 	if t == s.State {
 		m.verify(r, s)
