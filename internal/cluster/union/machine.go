@@ -193,7 +193,7 @@ func (m *Machine) Local(now time.Time, key string, left, joined []string, anonym
 			r.join(h, joined[i])
 			m.returned(r, h)
 		}
-		r.mine.Anonymous = uint32(anonymous)
+		r.setAnonymous(&r.mine, uint32(anonymous))
 		m.announce(r)
 	}
 	return m.end()

@@ -75,16 +75,19 @@ func (r *room) counts(node string) bool {
 
 // enter changes the state of a set.
 func (r *room) enter(s *set, to state) {
-	before := r.counts(s.node)
-	if s.state = to; r.counts(s.node) != before {
-		r.users.recount()
+	counted := s.state != unconfirmed
+	if s.state = to; counted != (to != unconfirmed) {
+		r.users.recount(s.node)
 	}
 }
 
 // remove deletes the set of another node.
 func (r *room) remove(node string) {
-	if s := r.sets[node]; s != nil && s.Size > 0 {
-		r.users.remove(node)
+	if s := r.sets[node]; s != nil {
+		r.setAnonymous(s, 0)
+		if s.Size > 0 {
+			r.users.remove(node)
+		}
 	}
 	delete(r.sets, node)
 }
@@ -92,13 +95,16 @@ func (r *room) remove(node string) {
 // refresh updates the count, and reports whether it has changed.
 func (r *room) refresh() bool {
 	before := r.count
-	r.count = r.users.size + int(r.mine.Anonymous)
-	for _, s := range r.sets {
-		if s.state != unconfirmed {
-			r.count += int(s.Anonymous)
-		}
-	}
+	r.count = r.users.size
 	return r.count != before
+}
+
+// setAnonymous records how many users without an id a node has. They are in the group of this node alone.
+func (r *room) setAnonymous(s *set, n uint32) {
+	if n != s.Anonymous {
+		r.users.grow(r.users.find([]string{s.node}), int(n)-int(s.Anonymous))
+		s.Anonymous = n
+	}
 }
 
 // hold records that a node holds a user.

@@ -35,7 +35,8 @@ func (d Delta) apply(m *Machine) {
 		r.hold(s, h)
 		m.returned(r, h)
 	}
-	s.Seq, s.Anonymous, s.fresh = d.Seq, d.Anonymous, m.now
+	r.setAnonymous(s, d.Anonymous)
+	s.Seq, s.fresh = d.Seq, m.now
 }
 
 // verify records that the known set matches the set of its node.
@@ -128,7 +129,8 @@ func (t Set) apply(m *Machine) {
 	}
 	r.remove(t.Node)
 	known := r.set(t.Node)
-	known.Instance, known.Seq, known.Anonymous = t.Instance, t.Seq, t.Anonymous
+	known.Instance, known.Seq = t.Instance, t.Seq
+	r.setAnonymous(known, t.Anonymous)
 	for _, part := range s.parts {
 		for _, h := range part.Users {
 			r.hold(known, h)

@@ -89,13 +89,13 @@ func (u *users) grow(number int32, n int) {
 	}
 }
 
-// recount updates the size after nodes have begun or ceased to count.
-func (u *users) recount() {
-	u.size = 0
-	for i := range u.groups {
-		g := &u.groups[i]
-		if g.counts = slices.ContainsFunc(g.nodes, u.counts); g.counts {
-			u.size += g.users
+// recount updates the size after a node has begun or ceased to count.
+func (u *users) recount(node string) {
+	for i, g := range u.groups {
+		if slices.Contains(g.nodes, node) {
+			u.grow(int32(i), -g.users)
+			u.groups[i].counts = slices.ContainsFunc(g.nodes, u.counts)
+			u.grow(int32(i), g.users)
 		}
 	}
 }
