@@ -9,6 +9,7 @@ require (
 	github.com/creack/pty v1.1.24
 	github.com/dustin/go-humanize v1.1.0
 	github.com/evanw/esbuild v0.28.2
+	github.com/fxamacker/cbor/v2 v2.10.0
 	github.com/golang-jwt/jwt/v5 v5.3.1
 	github.com/guptarohit/asciigraph v0.10.0
 	github.com/labstack/echo/v4 v4.16.0
@@ -24,7 +25,10 @@ require (
 	gopkg.in/cenkalti/backoff.v1 v1.1.0
 )
 
-require github.com/tdewolff/parse/v2 v2.8.16 // indirect
+require (
+	github.com/tdewolff/parse/v2 v2.8.16 // indirect
+	github.com/x448/float16 v0.8.4 // indirect
+)
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect

@@ -7,13 +7,11 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"headcount/internal/cluster/union"
 )
 
 func (n *Node) connect(opts []nats.Option) (err error) {
 	connected := func(*nats.Conn) {
-		n.setConnected(true)
+		signal(n.rejoined)
 		signal(n.trouble)
 	}
 	opts = append(opts,
@@ -42,7 +40,7 @@ func (n *Node) connect(opts []nats.Option) (err error) {
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			n.log.Warn("NATS reported an error", "error", err)
 			if errors.Is(err, nats.ErrSlowConsumer) {
-				n.apply((*union.Machine).Lost)
+				signal(n.rejoined)
 				n.lost()
 			}
 		}),

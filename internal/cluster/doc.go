@@ -3,8 +3,8 @@
 // # Users
 //
 // Package union computes how many users a room has on all nodes, and documents the protocol. sets.go sends its messages
-// over NATS. They need only core NATS, without storage or a leader. The subject is PREFIX.v2.KEY.all for all nodes,
-// PREFIX.v2.KEY.node.NAME for one node, and PREFIX.v2.KEY.room.ROOM for the nodes that have a room open. v2 is the
+// over NATS. They need only core NATS, without storage or a leader. The subject is PREFIX.v4.KEY.all for all nodes,
+// PREFIX.v4.KEY.node.NAME for one node, and PREFIX.v4.KEY.room.ROOM for the nodes that have a room open. v4 is the
 // version of the messages. Nodes with an older version share the events with these nodes, but count on their own. KEY
 // identifies the secret key for the hashes of client ids. The key is in a KV bucket. The first node stores it there,
 // and if somebody deletes it, another node stores its copy again. Without JetStream all nodes use a key that follows

@@ -27,7 +27,7 @@ func (n names) entry(key string) string { return "$KV." + n.prefix + "_shared." 
 // format, so nodes with another version do not get them. The third word identifies the key of their hashes.
 func (n names) sets(key []byte) string {
 	sum := sha256.Sum256(key)
-	return n.prefix + ".v3." + hex.EncodeToString(sum[:4])
+	return n.prefix + ".v4." + hex.EncodeToString(sum[:4])
 }
 
 // subject returns the subject for messages about users to these nodes.

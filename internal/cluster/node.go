@@ -59,14 +59,15 @@ func New(opt Options) (*Backend, error) {
 
 // Node is this node in the cluster. It is the [engine.Node] of its engine.
 type Node struct {
-	opt     Options
-	log     *slog.Logger
-	names   names
-	begun   time.Time // when it first tried to connect
-	nc      *nats.Conn
-	js      jetstream.JetStream
-	inbox   chan *nats.Msg
-	trouble chan struct{} // signals that the connection was made, was lost or lost messages
+	opt      Options
+	log      *slog.Logger
+	names    names
+	begun    time.Time // when it first tried to connect
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	inbox    chan *nats.Msg
+	rejoined chan struct{} // signals that the connection was made or lost messages
+	trouble  chan struct{} // the same, or that the connection was lost
 
 	hub     *hub.Hub
 	users   *presence.Table
@@ -104,13 +105,14 @@ func (b *Backend) Join(rooms hub.Options, users *presence.Table) (*hub.Hub, engi
 	}
 	n := &Node{
 		opt: opt, log: opt.Log, names: names{opt.Prefix}, begun: time.Now(),
-		inbox:   make(chan *nats.Msg, inbox),
-		trouble: make(chan struct{}, 1),
-		users:   users,
-		changes: newQueue[engine.Change](),
-		stale:   newQueue[*room](),
-		replays: make(chan struct{}, replays),
-		rooms:   make(map[string]*room),
+		inbox:    make(chan *nats.Msg, inbox),
+		rejoined: make(chan struct{}, 1),
+		trouble:  make(chan struct{}, 1),
+		users:    users,
+		changes:  newQueue[engine.Change](),
+		stale:    newQueue[*room](),
+		replays:  make(chan struct{}, replays),
+		rooms:    make(map[string]*room),
 	}
 	n.sets.jobs = newQueue[job]()
 	n.sets.reset(n, nil, 0)
@@ -267,13 +269,19 @@ func (n *Node) receive(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-n.rejoined:
+			n.rejoin()
 		case m := <-n.inbox:
-			if token, ok := strings.CutPrefix(m.Subject, n.names.live("")); !ok {
-				n.onSets(m)
-			} else if r := n.roomOf(token); r != nil {
-				n.onLive(r, m)
-			}
+			n.handle(m)
 		}
+	}
+}
+
+func (n *Node) handle(m *nats.Msg) {
+	if token, ok := strings.CutPrefix(m.Subject, n.names.live("")); !ok {
+		n.onSets(m)
+	} else if r := n.roomOf(token); r != nil {
+		n.onLive(r, m)
 	}
 }
 

@@ -99,13 +99,34 @@ func TestChangeIsReported(t *testing.T) {
 	}
 	reported()
 	for _, name := range []string{"lobby", "other"} {
-		send(union.Digest{Node: "beefbeef", Room: token(name), State: state})
+		send(union.Digest{Node: "beefbeef", Sets: []union.RoomState{{Room: token(name), State: state}}})
 	}
 	if got := n.Changed("lobby"); got != 3 {
 		t.Errorf("the other node is heard again: got %d users, want 3", got)
 	}
 	if got := reported(); !slices.Equal(got, []string{"lobby", "other"}) {
 		t.Errorf("after the question: got changes of %q, want lobby and other", got)
+	}
+}
+
+// What arrived before messages were lost tells nothing about them.
+func TestRejoin(t *testing.T) {
+	n, _ := newAlone(t)
+	set := union.State{Instance: 1, Seq: 1, Size: 1, Xor: 7}
+	n.onSets(&nats.Msg{Data: union.Append(nil, union.Set{Node: "beefbeef", Room: token("lobby"), State: set, Parts: 1, Users: []uint64{7}})})
+	n.inbox <- &nats.Msg{Data: union.Append(nil, union.Digest{Node: "beefbeef", Sets: []union.RoomState{{Room: token("lobby"), State: set}}})}
+	lag := func() (sets int) {
+		for _, one := range n.Nodes() {
+			sets += one.Lag
+		}
+		return sets
+	}
+	if got := lag(); got != 0 {
+		t.Fatalf("before: got %d sets that may be incomplete, want 0", got)
+	}
+	n.rejoin()
+	if got := lag(); got != 1 {
+		t.Errorf("after: got %d sets that may be incomplete, want 1", got)
 	}
 }
 

@@ -286,6 +286,15 @@ func (n *Node) listen(sets string) {
 	}
 }
 
+// rejoin compares all sets, after messages were lost. What arrived before that is handled first.
+func (n *Node) rejoin() {
+	for range len(n.inbox) {
+		n.handle(<-n.inbox)
+	}
+	n.setConnected(n.nc.IsConnected())
+	n.apply((*union.Machine).Lost)
+}
+
 // setConnected tells the machine whether messages can be sent.
 func (n *Node) setConnected(connected bool) {
 	n.apply(func(m *union.Machine, now time.Time) union.Effects {

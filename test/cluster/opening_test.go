@@ -87,7 +87,7 @@ func loseDeltas(data []byte) {
 // eachMessage lets take change the messages to a room that arrive whole.
 func eachMessage(data []byte, take func(subject, payload []byte)) {
 	for {
-		at := bytes.Index(data, []byte("MSG headcount.v3."))
+		at := bytes.Index(data, []byte("MSG headcount.v4."))
 		if at < 0 {
 			return
 		}

@@ -87,7 +87,7 @@ func TestGarbage(t *testing.T) {
 	watcher := read(t, a.URL, "lobby", "client-000a")
 	nc, js := jetStream(t, url)
 	heard := make(chan *nats.Msg, 100)
-	if _, err := nc.ChanSubscribe("headcount.v3.>", heard); err != nil {
+	if _, err := nc.ChanSubscribe("headcount.v4.>", heard); err != nil {
 		t.Fatal(err)
 	}
 	read(t, b.URL, "lobby", "client-000b")
@@ -103,13 +103,13 @@ func TestGarbage(t *testing.T) {
 		}
 		return toRoom != ""
 	})
-	old := strings.TrimPrefix(toRoom, "headcount.v3.")
+	old := strings.TrimPrefix(toRoom, "headcount.v4.")
 	token := old[strings.LastIndexByte(old, '.')+1:]
 	for _, text := range []string{"", "{", "\xff", "\x01", `{"leave":["client-000a","client-000b"]}`, `{"claim":"client-000a","room":"lobby"}`} {
 		for subject := range subjects {
 			nc.Publish(subject, []byte(text))
 		}
-		for _, subject := range []string{"headcount.live." + token, "headcount.node." + a.cluster.Tag(), "headcount.v2." + old, "headcount.emit.garbage"} {
+		for _, subject := range []string{"headcount.live." + token, "headcount.node." + a.cluster.Tag(), "headcount.v3." + old, "headcount.emit.garbage"} {
 			nc.Publish(subject, []byte(text))
 		}
 		if _, err := js.Publish(t.Context(), "$KV.headcount_shared.garbage", []byte(text)); err != nil {

@@ -19,7 +19,7 @@ func TestMessagesPerJoin(t *testing.T) {
 	time.Sleep(4 * time.Second) // the room is compared once after it was opened
 	nc, _ := jetStream(t, url)
 	var messages atomic.Int64
-	for _, subject := range []string{"$KV.headcount_shared.>", "headcount.v3.*.room.>", "headcount.v3.*.node.>", "headcount.live.>"} { // all but signs of life
+	for _, subject := range []string{"$KV.headcount_shared.>", "headcount.v4.*.room.>", "headcount.v4.*.node.>", "headcount.live.>"} { // all but signs of life
 		if _, err := nc.Subscribe(subject, func(*nats.Msg) { messages.Add(1) }); err != nil {
 			t.Fatal(err)
 		}

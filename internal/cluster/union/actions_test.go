@@ -372,6 +372,7 @@ func (w *world) heal(t *rapid.T) {
 		if n.up && n.cut {
 			n.cut, n.since = false, w.now
 			w.do(n, n.machine.Connect(w.now, true))
+			w.do(n, n.machine.Lost(w.now))
 		}
 	}
 	if t != nil {

@@ -53,7 +53,7 @@ func BenchmarkMillion(b *testing.B) {
 		}
 		begin = time.Now()
 		for _, s := range sets {
-			m.Apply(now, union.Digest{Node: s.Node, Room: "r", State: s.State})
+			m.Apply(now, union.Digest{Node: s.Node, Sets: []union.RoomState{{Room: "r", State: s.State}}})
 		}
 		m.Tick(now.Add(20 * time.Millisecond))
 		b.ReportMetric(float64(time.Since(begin).Milliseconds()), "ms-to-see-again")
@@ -78,7 +78,7 @@ func BenchmarkRooms(b *testing.B) {
 		for i := range rooms {
 			key := strconv.Itoa(i)
 			m.Open(now, key, nil, 0)
-			m.Apply(now, union.Sync{Node: "other", Room: key})
+			m.Apply(now, union.Sync{Node: "other", Sets: []union.RoomState{{Room: key}}})
 		}
 	}
 }

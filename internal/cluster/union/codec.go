@@ -2,141 +2,68 @@ package union
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"reflect"
-	"slices"
+
+	"github.com/fxamacker/cbor/v2"
 )
 
-// A payload is a sequence of messages. Each message is its tag, which is one byte, and its fields in order. A number is
-// a varint, and a hash is 8 bytes. A value of variable length begins with its length.
+// A payload is a sequence of messages in CBOR (RFC 8742). Each is a map of its fields, with a tag for its kind.
 
-var errMalformed = errors.New("message is not well formed")
+// firstTag is the tag of the first kind.
+const firstTag = 256
 
-// Append appends a message to a payload.
-func Append(b []byte, msg Message) []byte {
-	v := reflect.ValueOf(msg)
-	for tag, k := range kinds() {
-		if reflect.TypeOf(k) == v.Type() {
-			return appendValue(append(b, byte(tag)), v)
-		}
+var encoder, decoder = modes()
+
+func modes() (cbor.EncMode, cbor.DecMode) {
+	tags := cbor.NewTagSet()
+	required := cbor.TagOptions{EncTag: cbor.EncTagRequired, DecTag: cbor.DecTagRequired}
+	kinds := []Message{Heartbeat{}, Delta{}, Digest{}, Sync{}, Set{}, Closed{}, Goodbye{}, Kept{}, Stopped{}, Renew{}}
+	for i, kind := range kinds {
+		must(0, tags.Add(required, reflect.TypeOf(kind), firstTag+uint64(i)))
 	}
-	panic(fmt.Sprintf("union: %T is no message", msg))
+	return must(cbor.EncOptions{}.EncModeWithTags(tags)), must(cbor.DecOptions{}.DecModeWithTags(tags))
 }
 
-func appendValue(b []byte, v reflect.Value) []byte {
-	switch x := v.Interface().(type) {
-	case bool:
-		if x {
-			return append(b, 1)
-		}
-		return append(b, 0)
-	case string:
-		return append(binary.AppendUvarint(b, uint64(len(x))), x...)
-	case []uint32:
-		b = binary.AppendUvarint(b, uint64(len(x)))
-		for _, n := range x {
-			b = binary.AppendUvarint(b, uint64(n))
-		}
-		return b
-	case []uint64:
-		b = binary.AppendUvarint(b, uint64(len(x)))
-		for _, h := range x {
-			b = binary.BigEndian.AppendUint64(b, h)
-		}
-		return b
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic("union: " + err.Error()) // a kind of message that cannot be encoded
 	}
-	switch {
-	case v.CanUint():
-		return binary.AppendUvarint(b, v.Uint())
-	case v.CanInt():
-		return binary.AppendUvarint(b, uint64(v.Int()))
-	}
-	for i := range v.NumField() {
-		b = appendValue(b, v.Field(i))
-	}
-	return b
+	return v
+}
+
+// Append appends a message to a payload.
+func Append(payload []byte, msg Message) []byte {
+	return append(payload, must(encoder.Marshal(msg))...)
 }
 
 // Decode decodes the first message of a payload and returns the rest.
-func Decode(b []byte) (msg Message, rest []byte, err error) {
-	all := kinds()
-	if len(b) == 0 || int(b[0]) >= len(all) {
-		return nil, nil, errMalformed
+func Decode(payload []byte) (msg Message, rest []byte, err error) {
+	var v any
+	if rest, err = decoder.UnmarshalFirst(payload, &v); err != nil {
+		return nil, nil, err
 	}
-	v := reflect.New(reflect.TypeOf(all[b[0]])).Elem()
-	r := reader{b: b[1:]}
-	r.value(v)
-	if r.failed {
-		return nil, nil, errMalformed
+	msg, ok := v.(Message)
+	if !ok {
+		return nil, nil, fmt.Errorf("%T is no message", v)
 	}
-	return v.Interface().(Message), r.b, nil
+	return msg, rest, nil
 }
 
-// reader reads values from a payload. After the first missing value all values are zero.
-type reader struct {
-	b      []byte
-	failed bool
+// Hashes are hashes of users. In a message they are a byte string with 8 bytes for each.
+type Hashes []uint64
+
+// MarshalBinary implements [encoding.BinaryMarshaler].
+func (h Hashes) MarshalBinary() ([]byte, error) {
+	return binary.Append(nil, binary.BigEndian, []uint64(h))
 }
 
-func (r *reader) value(v reflect.Value) {
-	switch p := v.Addr().Interface().(type) {
-	case *bool:
-		b := r.bytes(1)
-		*p = len(b) == 1 && b[0] == 1
-	case *string:
-		*p = string(r.bytes(r.number()))
-	case *[]uint32:
-		n := r.length(1)
-		*p = slices.Grow(*p, n)
-		for range n {
-			*p = append(*p, uint32(r.number()))
-		}
-	case *[]uint64:
-		n := r.length(8)
-		*p = slices.Grow(*p, n)
-		for b := r.bytes(8 * uint64(n)); len(b) > 0; b = b[8:] {
-			*p = append(*p, binary.BigEndian.Uint64(b))
-		}
-	default:
-		switch {
-		case v.CanUint():
-			v.SetUint(r.number())
-		case v.CanInt():
-			v.SetInt(int64(r.number() & (1<<40 - 1))) // no count is larger
-		default:
-			for i := range v.NumField() {
-				r.value(v.Field(i))
-			}
-		}
+// UnmarshalBinary implements [encoding.BinaryUnmarshaler].
+func (h *Hashes) UnmarshalBinary(b []byte) error {
+	if len(b)%8 > 0 {
+		return fmt.Errorf("hashes take 8 bytes each, and not %d in all", len(b))
 	}
-}
-
-// length reads the length of a list whose elements have at least that many bytes each.
-func (r *reader) length(each int) int {
-	n := r.number()
-	if n > uint64(len(r.b)/each) {
-		r.failed, n = true, 0
-	}
-	return int(n)
-}
-
-func (r *reader) number() uint64 {
-	n, size := binary.Uvarint(r.b)
-	if size <= 0 {
-		r.failed, r.b = true, nil
-		return 0
-	}
-	r.b = r.b[size:]
-	return n
-}
-
-func (r *reader) bytes(n uint64) []byte {
-	if n > uint64(len(r.b)) {
-		r.failed, r.b = true, nil
-		return nil
-	}
-	b := r.b[:n]
-	r.b = r.b[n:]
-	return b
+	*h = make(Hashes, len(b)/8)
+	_, err := binary.Decode(b, binary.BigEndian, []uint64(*h))
+	return err
 }

@@ -23,6 +23,7 @@ const (
 	digestAfter = time.Second             // since the last change
 	digestEvery = 45 * time.Second        // and up to 15 s more
 	staleAfter  = 70 * time.Second        // without a digest; perhaps a Closed was lost
+	roomSize    = 8                       // a RoomState takes less space than so many users
 	busyAtMost  = 10 * time.Second        // a node that always has messages to apply must ask nevertheless
 )
 
@@ -71,6 +72,7 @@ type Machine struct {
 	gone       map[user]farewell  // users who said goodbye a moment ago
 	stays      map[user]stay      // users of another node that are there although their former node stops
 	touched    map[*room]struct{}
+	asks       map[string][]RoomState // for the next Sync to each node
 	effects    Effects
 
 	now, ticked, beaten time.Time
@@ -87,7 +89,7 @@ func New(opt Options) *Machine {
 		opt: opt, instance: opt.Incarnation,
 		rooms: make(map[string]*room), peers: make(map[string]*peer), pending: make(map[string]*room),
 		kept: make(map[string]keeping), gone: make(map[user]farewell), stays: make(map[user]stay),
-		touched: make(map[*room]struct{}),
+		touched: make(map[*room]struct{}), asks: make(map[string][]RoomState),
 	}
 }
 
@@ -108,7 +110,7 @@ func (m *Machine) hashes(ids ...string) []uint64 {
 // sorted returns the keys of a map in sorted order.
 func sorted[V any](all map[string]V) []string { return slices.Sorted(maps.Keys(all)) }
 
-// end updates the counts of all rooms that have changed. Every operation of the machine ends with it.
+// end updates the counts of all rooms that have changed, and sends the Syncs. Every operation of the machine ends with it.
 func (m *Machine) end() Effects {
 	for r := range m.touched {
 		if r.refresh() {
@@ -120,6 +122,12 @@ func (m *Machine) end() Effects {
 		}
 	}
 	clear(m.touched)
+	for _, node := range sorted(m.asks) {
+		for sets := range slices.Chunk(m.asks[node], max(1, m.opt.Chunk/roomSize)) {
+			m.send(To{Node: node}, Sync{m.opt.Node, sets})
+		}
+	}
+	clear(m.asks)
 	effects := m.effects
 	m.effects = Effects{}
 	return effects
@@ -162,7 +170,7 @@ func (m *Machine) Open(now time.Time, key string, ids []string, anonymous int) E
 	for h := range m.kept[key] {
 		r.hold(&r.kept, h)
 	}
-	for _, name := range sorted(m.peers) {
+	for name := range m.peers {
 		if m.alive(name) {
 			m.ask(r, r.set(name))
 		}
@@ -238,18 +246,18 @@ func (m *Machine) Flush(now time.Time) Effects {
 	return m.end()
 }
 
-// Connect sets whether messages can be sent. After a reconnect, messages may have been lost.
+// Connect sets whether messages can be sent.
 func (m *Machine) Connect(now time.Time, connected bool) Effects {
 	m.now, m.connected = now, connected
 	if connected {
 		m.since = now
 		m.beat()
-		m.recheck()
 	}
 	return m.end()
 }
 
-// Lost reports that messages may have been lost, in both directions.
+// Lost reports that messages may have been lost, in both directions. Before it, apply all messages that arrived earlier,
+// because there may be answers among them that are older than what was lost.
 func (m *Machine) Lost(now time.Time) Effects {
 	m.now = now
 	m.recheck()
@@ -258,7 +266,7 @@ func (m *Machine) Lost(now time.Time) Effects {
 
 // recheck finds out what was lost, in both directions.
 func (m *Machine) recheck() {
-	for _, name := range sorted(m.peers) {
+	for name := range m.peers {
 		m.compare(name)
 	}
 	for _, r := range m.rooms {
@@ -298,8 +306,8 @@ func (m *Machine) scan(r *room) {
 	if !r.ready {
 		m.touch(r.key)
 	}
-	for _, name := range sorted(r.sets) {
-		switch s := r.sets[name]; {
+	for name, s := range r.sets {
+		switch {
 		case m.peers[name] == nil && m.now.Sub(s.fresh) >= forgetAfter:
 			r.remove(name)
 		case s.state != current || m.now.Sub(s.fresh) >= staleAfter:
@@ -310,7 +318,7 @@ func (m *Machine) scan(r *room) {
 	late := m.now.Sub(r.proved) >= digestEvery+time.Duration(r.mine.Instance%15)*time.Second
 	if m.connected && (quiet || late) {
 		m.flush(r)
-		m.send(To{Room: r.key}, Digest{m.opt.Node, r.key, r.mine.State})
+		m.send(To{Room: r.key}, Digest{m.opt.Node, []RoomState{{r.key, r.mine.State}}})
 		r.proved = m.now
 	}
 }

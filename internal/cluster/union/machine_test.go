@@ -277,7 +277,7 @@ func TestLate(t *testing.T) {
 		union.Delta{Node: "a", Room: "r", Instance: 101, Seq: 1, Joined: []uint64{1, 2, 3}},
 		union.Delta{Node: "a", Room: "r", Instance: 100, Seq: 9, Joined: []uint64{1, 2, 3}},
 		union.Set{Node: "a", Room: "r", State: old, Parts: 1, Users: []uint64{1, 2, 3}},
-		union.Digest{Node: "a", Room: "r", State: old},
+		union.Digest{Node: "a", Sets: []union.RoomState{{Room: "r", State: old}}},
 		union.Closed{Node: "a", Room: "r", Instance: 100},
 		union.Set{Node: "a", Room: "r", State: union.State{Instance: 101, Seq: 9}, Part: 1, Parts: 2, Users: []uint64{1, 2, 3}},
 		union.Kept{Room: "r", Repeat: true, Users: []uint64{1}, Millis: []uint32{9_000}},
@@ -406,6 +406,21 @@ func TestReturnWhileLoading(t *testing.T) {
 	p.want("it is back", 3, 3)
 	p.local("a", []string{"client-2"}, nil, 0)
 	p.want("and gone", 2, 2)
+}
+
+// A user that has joined since the room was opened is not kept, even if a node says so that does not know it yet.
+func TestLateRepetition(t *testing.T) {
+	p := newPair(t, 0)
+	p.do("a", p.m["a"].Open(p.now, "r", ids(1), 0))
+	p.lose = func(m union.Message) bool { _, ok := m.(union.Sync); return ok }
+	p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
+	p.local("a", nil, []string{"client-2"}, 0)
+	p.do("b", p.m["b"].Apply(p.now, union.Kept{Room: "r", Repeat: true, Users: []uint64{union.Hash(nil, "client-2")}, Millis: []uint32{9_000}}))
+	p.lose = func(union.Message) bool { return false }
+	p.wait(2 * time.Second)
+	p.want("it has joined", 2, 2)
+	p.local("a", []string{"client-2"}, nil, 0)
+	p.want("and left", 1, 1)
 }
 
 // A kept user that joins on another node, or has joined there already, is not kept any more on any node.

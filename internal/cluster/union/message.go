@@ -19,6 +19,12 @@ type State struct {
 	Anonymous uint32 // users without an id, who are not in the set
 }
 
+// RoomState is the state of a node's set in a room.
+type RoomState struct {
+	Room string
+	State
+}
+
 func (s State) users() int { return s.Size + int(s.Anonymous) }
 
 // compare returns the sign of the difference between two positions.
@@ -39,21 +45,21 @@ type (
 		Node, Room    string
 		Instance, Seq uint64
 		Anonymous     uint32
-		Left, Joined  []uint64
+		Left, Joined  Hashes
 	}
 
-	// Digest describes a set as it is now. It goes to a room after the room was quiet, and to a node whose Sync
-	// matched.
+	// Digest describes a node's sets as they are now. It goes to a room after the room was quiet, and to a node whose
+	// Sync matched.
 	Digest struct {
-		Node, Room string
-		State
+		Node string
+		Sets []RoomState
 	}
 
-	// Sync asks a node to compare its set with what the sender knows of it. The answer is Digest, Set or Closed. If the
-	// sender knows nothing, Kept messages come before that.
+	// Sync asks a node to compare its sets with what the sender knows of them. The answer for each is Digest, Set or
+	// Closed. If the sender knows nothing of it, Kept messages come before that.
 	Sync struct {
-		Node, Room string
-		State
+		Node string
+		Sets []RoomState
 	}
 
 	// Set is a part of a whole set.
@@ -61,7 +67,7 @@ type (
 		Node, Room string
 		State
 		Part, Parts int
-		Users       []uint64
+		Users       Hashes
 	}
 
 	// Closed says that a node does not have a room open, up to an instance.
@@ -75,7 +81,7 @@ type (
 	Goodbye struct {
 		Room  string
 		Grace time.Duration
-		Users []uint64
+		Users Hashes
 	}
 
 	// Kept asks to keep counting users of a node that stops, each for some milliseconds. The node itself sends it to
@@ -84,7 +90,7 @@ type (
 	Kept struct {
 		Node, Room  string
 		Repeat      bool
-		Back, Users []uint64
+		Back, Users Hashes
 		Millis      []uint32
 	}
 
@@ -97,14 +103,9 @@ type (
 	// Renew asks a node that holds users to renew their leases.
 	Renew struct {
 		Room  string
-		Users []uint64
+		Users Hashes
 	}
 )
-
-// kinds returns a message of each type. The index of a message is its tag on the wire.
-func kinds() []Message {
-	return []Message{Heartbeat{}, Delta{}, Digest{}, Sync{}, Set{}, Closed{}, Goodbye{}, Kept{}, Stopped{}, Renew{}}
-}
 
 // To is the destination of a message: one node, all nodes that have a room open, or all nodes.
 type To struct{ Node, Room string }

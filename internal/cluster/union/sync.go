@@ -47,14 +47,16 @@ func (m *Machine) verify(r *room, s *set) {
 
 // It does not matter whether the digest was requested.
 func (d Digest) apply(m *Machine) {
-	r, s := m.from(d.Node, d.Room)
-	if s == nil || m.known(r, s, d.State) {
-		return
+	for _, one := range d.Sets {
+		r, s := m.from(d.Node, one.Room)
+		if s == nil || m.known(r, s, one.State) {
+			continue
+		}
+		if s.compare(one.Instance, one.Seq) == 0 {
+			m.mismatches++
+		}
+		m.ask(r, s)
 	}
-	if s.compare(d.Instance, d.Seq) == 0 {
-		m.mismatches++
-	}
-	m.ask(r, s)
 }
 
 // known reports whether a state of a set is nothing new, because it was delayed or is the known one.
@@ -73,7 +75,7 @@ func (m *Machine) ask(r *room, s *set) {
 	}
 	if arrived := s.asked.After(s.fresh) && m.busy(); m.alive(s.node) && m.now.Sub(s.asked) >= s.wait && !arrived {
 		s.asked, s.wait = m.now, min(max(askAgain, 2*s.wait), askRarely)
-		m.send(To{Node: s.node}, Sync{m.opt.Node, r.key, s.State})
+		m.asks[s.node] = append(m.asks[s.node], RoomState{r.key, s.State})
 	}
 }
 
@@ -92,22 +94,28 @@ func (s Sync) apply(m *Machine) {
 	if !m.hear(s.Node, false) {
 		return
 	}
-	to, r := To{Node: s.Node}, m.rooms[s.Room]
-	if s.Instance == 0 {
-		m.sendKept(to, Kept{Node: m.opt.Node, Room: s.Room, Repeat: true}, m.kept[s.Room])
+	to, same := To{Node: s.Node}, Digest{Node: m.opt.Node}
+	for _, known := range s.Sets {
+		if known.Instance == 0 {
+			m.sendKept(to, Kept{Node: m.opt.Node, Room: known.Room, Repeat: true}, m.kept[known.Room])
+		}
+		r := m.rooms[known.Room]
+		if r == nil {
+			m.send(to, Closed{m.opt.Node, known.Room, m.instance})
+			continue
+		}
+		m.flush(r)
+		if known.State == r.mine.State {
+			same.Sets = append(same.Sets, known)
+			continue
+		}
+		all := parts(maps.Keys(r.ids), m.opt.Chunk)
+		for i, part := range all {
+			m.send(to, Set{m.opt.Node, r.key, r.mine.State, i, len(all), part})
+		}
 	}
-	if r == nil {
-		m.send(to, Closed{m.opt.Node, s.Room, m.instance})
-		return
-	}
-	m.flush(r)
-	if s.State == r.mine.State {
-		m.send(to, Digest{m.opt.Node, r.key, r.mine.State})
-		return
-	}
-	all := parts(maps.Keys(r.ids), m.opt.Chunk)
-	for i, part := range all {
-		m.send(to, Set{m.opt.Node, r.key, r.mine.State, i, len(all), part})
+	if len(same.Sets) > 0 {
+		m.send(to, same)
 	}
 }
 

@@ -78,6 +78,42 @@ func TestSuccessorWithoutRoom(t *testing.T) {
 	p.want("it has not opened the room", 0, 0)
 }
 
+// A new process may have the name of a node that has stopped.
+func TestNameOfStoppedNode(t *testing.T) {
+	p := newPair(t, 0)
+	for _, name := range []string{"a", "b"} {
+		p.do(name, p.m[name].Open(p.now, "r", nil, 0))
+	}
+	p.local("a", nil, ids(2), 0)
+	p.do("a", p.m["a"].Stop(p.now, func(_, _ string) time.Duration { return 3 * time.Second }))
+	p.m["a"] = union.New(union.Options{Node: "a", Incarnation: 1000})
+	p.do("a", p.m["a"].Connect(p.now, true))
+	p.do("a", p.m["a"].Open(p.now, "r", ids(1), 2))
+	p.wait(time.Second)
+	p.want("one has joined again, and two without an id", 4, 4)
+	p.wait(3 * time.Second)
+	p.want("the other one is not kept any more", 3, 3)
+}
+
+// A node whose messages may be lost sends a digest for each room that has changed a moment ago, because the change and the
+// digest after it may be lost.
+func TestDigestAfterLoss(t *testing.T) {
+	p := newPair(t, 0)
+	for _, name := range []string{"a", "b"} {
+		p.do(name, p.m[name].Open(p.now, "r", nil, 0))
+	}
+	p.wait(3 * time.Second)
+	p.lose = func(union.Message) bool { return true }
+	p.local("a", nil, ids(1), 0)
+	p.wait(2 * time.Second)
+	p.lose = func(union.Message) bool { return false }
+	p.wait(time.Second)
+	p.want("the change is lost", 1, 0)
+	p.do("a", p.m["a"].Lost(p.now))
+	p.wait(time.Second)
+	p.want("and found", 1, 1)
+}
+
 // A whole set that is already known is not read again.
 func TestKnownSet(t *testing.T) {
 	p := newPair(t, 0)
