@@ -2,6 +2,7 @@ package union_test
 
 import (
 	"bytes"
+	"math"
 	"reflect"
 	"testing"
 	"time"
@@ -41,6 +42,18 @@ func TestCodec(t *testing.T) {
 	}
 	if len(b) != 0 {
 		t.Errorf("got %d bytes more", len(b))
+	}
+}
+
+// The state of a room takes less space than 8 users of a Kept message, so as many states as an eighth of the users fit into a
+// message.
+func TestSizeOfState(t *testing.T) {
+	s := union.RoomState{Room: "of the length of tokens", State: union.State{
+		Instance: math.MaxUint64, Seq: math.MaxUint64, Size: math.MaxInt, Xor: math.MaxUint64, Anonymous: math.MaxUint32,
+	}}
+	one, two := union.Digest{Sets: []union.RoomState{s}}, union.Digest{Sets: []union.RoomState{s, s}}
+	if got := len(union.Append(nil, two)) - len(union.Append(nil, one)); got > 8*21 {
+		t.Errorf("the state of a room is %d bytes", got)
 	}
 }
 
