@@ -131,25 +131,19 @@ func (n *Node) closeSet(r *room) {
 
 // Changed tells the other nodes about changes of this node's users of the room. It returns how many users the room has
 // on all nodes, as far as this node knows.
-func (n *Node) Changed(room string) int {
-	if users, open := n.update(room); open {
-		return users
-	}
-	return n.users.Count(room)
-}
-
-// update passes this node's changes of users to the machine, and returns how many users all nodes have.
-func (n *Node) update(room string) (users int, open bool) {
+func (n *Node) Changed(room string) (users int) {
 	token := token(room)
 	n.apply(func(m *union.Machine, now time.Time) (e union.Effects) {
-		if _, open = m.Count(token); open {
-			left, joined, anonymous := n.users.TakeChanges(room)
-			e = m.Local(now, token, left, joined, anonymous)
-			users, _ = m.Count(token)
+		if _, open := m.Count(token); !open {
+			users = n.users.Count(room)
+			return e
 		}
+		left, joined, anonymous := n.users.TakeChanges(room)
+		e = m.Local(now, token, left, joined, anonymous)
+		users, _ = m.Count(token)
 		return e
 	})
-	return users, open
+	return users
 }
 
 // Count returns how many users the room has on all nodes. It waits a short time until they are known.

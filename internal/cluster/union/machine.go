@@ -270,7 +270,7 @@ func (m *Machine) recheck() {
 		m.compare(name)
 	}
 	for _, r := range m.rooms {
-		if m.now.Sub(r.announced) < silentAfter {
+		if m.now.Sub(r.announced) < silentAfter+busyAtMost { // afterwards, the others know that they have missed something
 			r.proved = time.Time{}
 		}
 	}

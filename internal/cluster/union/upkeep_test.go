@@ -103,9 +103,9 @@ func TestDigestAfterLoss(t *testing.T) {
 		p.do(name, p.m[name].Open(p.now, "r", nil, 0))
 	}
 	p.wait(3 * time.Second)
-	p.lose = func(union.Message) bool { return true }
+	p.lose = func(m union.Message) bool { _, beats := m.(union.Heartbeat); return !beats }
 	p.local("a", nil, ids(1), 0)
-	p.wait(2 * time.Second)
+	p.wait(6 * time.Second)
 	p.lose = func(union.Message) bool { return false }
 	p.wait(time.Second)
 	p.want("the change is lost", 1, 0)
