@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -35,8 +36,8 @@ const inProcess jetstream.ErrorCode = 10158
 // a known key is not stored again, and the id and the room are those of the first event. An error means that the event
 // is not accepted. After a timeout NATS may have stored the event all the same.
 func (n *Node) Emit(ctx context.Context, room, event string, data []byte, key string) (id, in string, err error) {
-	if n.Epoch() == "" {
-		return "", "", n.Ready()
+	if err := n.Ready(); n.Epoch() == "" { // asked first, because it may become nil at any moment
+		return "", "", cmp.Or(err, errUnreached)
 	}
 	// All attempts have the same id, so NATS keeps only one of them.
 	msgID := "random " + rand.Text()

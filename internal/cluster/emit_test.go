@@ -37,3 +37,12 @@ func TestConfirms(t *testing.T) {
 		}
 	})
 }
+
+// A node that is connected for the first time at this moment does not accept an event that it has not stored.
+func TestEmitAtFirstConnection(t *testing.T) {
+	n, _ := newAlone(t)
+	n.state.Store(new(error))
+	if id, _, err := n.Emit(t.Context(), "lobby", "news", []byte("1"), ""); err == nil {
+		t.Errorf("got the id %q of an event that is not stored, want an error", id)
+	}
+}
