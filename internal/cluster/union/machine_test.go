@@ -24,11 +24,26 @@ type pair struct {
 func newPair(t *testing.T, chunk int) *pair {
 	p := &pair{t: t, now: time.Unix(1e9, 0), m: map[string]*union.Machine{}, lose: func(union.Message) bool { return false }}
 	for i, name := range []string{"a", "b"} {
-		p.m[name] = union.New(union.Options{Node: name, Incarnation: uint64(i+1) * 100, Chunk: chunk, HasStream: func(_, id string) bool { return strings.HasPrefix(id, "client-stays") }})
-		p.do(name, p.m[name].Connect(p.now, true))
+		p.start(name, uint64(i+1)*100, chunk)
 	}
 	p.wait(time.Second)
 	return p
+}
+
+// start starts a node, or a new process under its name.
+func (p *pair) start(name string, incarnation uint64, chunk int) {
+	p.m[name] = union.New(union.Options{
+		Node: name, Incarnation: incarnation, Chunk: chunk,
+		HasStream: func(_, id string) bool { return strings.HasPrefix(id, "client-stays") },
+	})
+	p.do(name, p.m[name].Connect(p.now, true))
+}
+
+// open opens the room on both nodes.
+func (p *pair) open() {
+	for _, name := range []string{"a", "b"} {
+		p.do(name, p.m[name].Open(p.now, "r", nil, 0))
+	}
 }
 
 func (p *pair) do(from string, e union.Effects) {
@@ -93,9 +108,7 @@ func ids(n int) (list []string) {
 // in parts if it is large.
 func TestRepair(t *testing.T) {
 	p := newPair(t, 3)
-	for _, name := range []string{"a", "b"} {
-		p.do(name, p.m[name].Open(p.now, "r", nil, 0))
-	}
+	p.open()
 	p.local("a", nil, ids(7), 2)
 	p.want("seven and two without an id", 9, 9)
 	p.wait(3 * time.Second)
@@ -251,14 +264,28 @@ func TestSuccessor(t *testing.T) {
 	p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
 	p.do("a", p.m["a"].Open(p.now, "r", ids(7), 2))
 	p.wait(3 * time.Second)
-	p.m["a"] = union.New(union.Options{Node: "a", Incarnation: 1000, Chunk: 2})
 	p.changed = nil
-	p.do("a", p.m["a"].Connect(p.now, true))
+	p.start("a", 1000, 2)
 	p.do("a", p.m["a"].Open(p.now, "r", ids(7)[1:], 2))
 	p.want("one has left", 8, 8)
 	p.wait(3 * time.Second)
 	if want := []int{8}; !slices.Equal(p.changed, want) {
 		t.Errorf("the other node counted %v, want %v", p.changed, want)
+	}
+}
+
+// A delta of a new process does not follow one of the old process, whatever its number. The node is asked.
+func TestDeltaOfSuccessor(t *testing.T) {
+	p := newPair(t, 0)
+	p.open()
+	p.local("a", nil, ids(3), 0)
+	p.wait(2 * time.Second)
+	sent[union.Sync](p)
+	p.lose = func(m union.Message) bool { _, ok := m.(union.Sync); return ok }
+	p.do("b", p.m["b"].Apply(p.now, union.Delta{Node: "a", Room: "r", Instance: 1001, Seq: 2, Joined: []uint64{1}}))
+	p.want("the first delta of the new process is missing", 3, 3)
+	if got := sent[union.Sync](p); got != 1 {
+		t.Errorf("got %d questions, want one", got)
 	}
 }
 
@@ -426,9 +453,7 @@ func TestLateRepetition(t *testing.T) {
 // A kept user that joins on another node, or has joined there already, is not kept any more on any node.
 func TestReturn(t *testing.T) {
 	p := newPair(t, 0)
-	for _, name := range []string{"a", "b"} {
-		p.do(name, p.m[name].Open(p.now, "r", nil, 0))
-	}
+	p.open()
 	p.local("b", nil, []string{"client-stays"}, 0)
 	for _, name := range []string{"a", "b"} {
 		p.do(name, p.m[name].Apply(p.now, union.Kept{
@@ -437,8 +462,7 @@ func TestReturn(t *testing.T) {
 	}
 	p.wait(200 * time.Millisecond)
 	p.want("three are kept, of which one is there", 3, 3)
-	p.m["c"] = union.New(union.Options{Node: "c", Incarnation: 1000})
-	p.do("c", p.m["c"].Connect(p.now, true))
+	p.start("c", 1000, 0)
 	p.wait(time.Second)
 	p.do("c", p.m["c"].Open(p.now, "r", nil, 0))
 	if got, _ := p.m["c"].Count("r"); got != 3 {

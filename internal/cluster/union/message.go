@@ -33,14 +33,14 @@ func (s State) compare(instance, seq uint64) int {
 }
 
 type (
-	// Heartbeat tells all nodes that a node is alive, how many rooms it has open, and how many users are in them.
+	// Heartbeat says to all nodes that a node is alive, how many rooms it has open, and how many users are in them.
 	Heartbeat struct {
 		Node         string
 		Incarnation  uint64
 		Rooms, Users int
 	}
 
-	// Delta tells a room which users left and which joined a set. The first delta of an instance follows an empty set.
+	// Delta says to a room which users left and which joined a set. The first delta of an instance follows an empty set.
 	Delta struct {
 		Node, Room    string
 		Instance, Seq uint64
@@ -85,7 +85,7 @@ type (
 	}
 
 	// Kept asks to keep counting users of a node that stops, each for some milliseconds. The node itself sends it to
-	// all nodes before it stops. Back lists the users who came back to it after a goodbye. The others repeat it for a
+	// all nodes before it stops. Back lists the users who have joined it again after a goodbye. The others repeat it for a
 	// node that opens the room.
 	Kept struct {
 		Node, Room  string

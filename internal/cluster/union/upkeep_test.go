@@ -13,9 +13,7 @@ import (
 // still there.
 func TestBackAlready(t *testing.T) {
 	p := newPair(t, 2)
-	for _, name := range []string{"a", "b"} {
-		p.do(name, p.m[name].Open(p.now, "r", nil, 0))
-	}
+	p.open()
 	var back []string
 	kept := union.Kept{Room: "r"}
 	for i := range 5 {
@@ -42,9 +40,7 @@ func TestBackAlready(t *testing.T) {
 // A room that changes all the time sends a digest at least once a minute.
 func TestDigestOfBusyRoom(t *testing.T) {
 	p := newPair(t, 0)
-	for _, name := range []string{"a", "b"} {
-		p.do(name, p.m[name].Open(p.now, "r", nil, 0))
-	}
+	p.open()
 	p.local("a", nil, ids(3), 0)
 	p.do("b", p.m["b"].Apply(p.now, union.Delta{Node: "a", Room: "r", Instance: 101, Seq: 2, Joined: []uint64{1}}))
 	p.lose = func(m union.Message) bool { _, ok := m.(union.Delta); return ok }
@@ -70,8 +66,7 @@ func TestSuccessorWithoutRoom(t *testing.T) {
 	p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
 	p.do("a", p.m["a"].Open(p.now, "r", ids(3), 2))
 	p.wait(3 * time.Second)
-	p.m["a"] = union.New(union.Options{Node: "a", Incarnation: 1000})
-	p.do("a", p.m["a"].Connect(p.now, true))
+	p.start("a", 1000, 0)
 	p.wait(4 * time.Second)
 	p.want("it may open the room", 0, 5)
 	p.wait(2 * time.Second)
@@ -81,13 +76,10 @@ func TestSuccessorWithoutRoom(t *testing.T) {
 // A new process may have the name of a node that has stopped.
 func TestNameOfStoppedNode(t *testing.T) {
 	p := newPair(t, 0)
-	for _, name := range []string{"a", "b"} {
-		p.do(name, p.m[name].Open(p.now, "r", nil, 0))
-	}
+	p.open()
 	p.local("a", nil, ids(2), 0)
 	p.do("a", p.m["a"].Stop(p.now, func(_, _ string) time.Duration { return 3 * time.Second }))
-	p.m["a"] = union.New(union.Options{Node: "a", Incarnation: 1000})
-	p.do("a", p.m["a"].Connect(p.now, true))
+	p.start("a", 1000, 0)
 	p.do("a", p.m["a"].Open(p.now, "r", ids(1), 2))
 	p.wait(time.Second)
 	p.want("one has joined again, and two without an id", 4, 4)
@@ -99,9 +91,7 @@ func TestNameOfStoppedNode(t *testing.T) {
 // digest after it may be lost.
 func TestDigestAfterLoss(t *testing.T) {
 	p := newPair(t, 0)
-	for _, name := range []string{"a", "b"} {
-		p.do(name, p.m[name].Open(p.now, "r", nil, 0))
-	}
+	p.open()
 	p.wait(3 * time.Second)
 	p.lose = func(m union.Message) bool { _, beats := m.(union.Heartbeat); return !beats }
 	p.local("a", nil, ids(1), 0)
@@ -117,9 +107,7 @@ func TestDigestAfterLoss(t *testing.T) {
 // A whole set that is already known is not read again.
 func TestKnownSet(t *testing.T) {
 	p := newPair(t, 0)
-	for _, name := range []string{"a", "b"} {
-		p.do(name, p.m[name].Open(p.now, "r", nil, 0))
-	}
+	p.open()
 	p.local("a", nil, ids(3), 0)
 	p.lose = func(m union.Message) bool { _, ok := m.(union.Sync); return ok }
 	p.do("b", p.m["b"].Lost(p.now))
@@ -231,6 +219,36 @@ func TestManyNodes(t *testing.T) {
 		}
 		if got, _ := m.Count("r"); got != want {
 			t.Fatalf("%d nodes hold the user: got %d users, want %d", nodes-1-i, got, want)
+		}
+	}
+}
+
+// A user whom two nodes hold leaves the count when both are silent, and is back with the first of them.
+func TestUserOfSilentNodes(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	m := union.New(union.Options{Node: "self", Incarnation: 1})
+	m.Connect(now, true)
+	m.Open(now, "r", nil, 0)
+	for _, name := range []string{"a", "b"} {
+		m.Apply(now, union.Delta{Node: name, Room: "r", Instance: 1, Seq: 1, Joined: []uint64{7}})
+	}
+	heard := union.Digest{Node: "a", Sets: []union.RoomState{{Room: "r", State: union.State{Instance: 1, Seq: 1, Size: 1, Xor: 7}}}}
+	for _, row := range []struct {
+		name    string
+		message union.Message
+		want    int
+	}{{"b beats", union.Heartbeat{Node: "b", Incarnation: 1, Rooms: 1}, 1}, {"both are silent", nil, 0}, {"a is heard", heard, 1}} {
+		for range 4 {
+			now = now.Add(time.Second)
+			m.Tick(now)
+		}
+		if row.message != nil {
+			m.Apply(now, row.message)
+		}
+		now = now.Add(time.Second)
+		m.Tick(now)
+		if got, _ := m.Count("r"); got != row.want {
+			t.Errorf("%s: got %d users, want %d", row.name, got, row.want)
 		}
 	}
 }
