@@ -6,12 +6,13 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -34,8 +35,8 @@ type Server struct {
 	bin  string
 	args []string
 	env  []string
-	sign string // the path that answers 200 when it has started
-	log  Buffer
+	sign string   // the path that answers 200 when it has started
+	log  *os.File // of all its processes. It is no pipe, so a line can be read as soon as the server has written it.
 	proc *process // nil while stopped
 }
 
@@ -79,6 +80,7 @@ func start(t testing.TB, command, args []string, sign string) *Server {
 		args: slices.Concat(command[1:], []string{"-addr", addr}, args),
 		env:  Environ(),
 		sign: sign,
+		log:  logFile(t),
 	}
 	if slices.Contains(args, "-tls-cert") {
 		s.URL = "https://" + addr
@@ -88,9 +90,21 @@ func start(t testing.TB, command, args []string, sign string) *Server {
 		if t.Failed() {
 			t.Logf("log of the server at %s:\n%s", s.Addr, s.Log())
 		}
+		s.log.Close()
 	})
 	s.launch()
 	return s
+}
+
+// logFile returns the file of a server's log. Every process that has it appends to it.
+func logFile(t testing.TB) *os.File {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "log")
+	file, err := os.OpenFile(name, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // launch starts the process and waits until it is ready.
@@ -98,28 +112,14 @@ func (s *Server) launch() {
 	s.t.Helper()
 	cmd := exec.Command(s.bin, s.args...)
 	cmd.Env = s.env
-	out, in, err := os.Pipe() // which a process that takes over has, too
-	if err != nil {
-		s.t.Fatalf("start server: %v", err)
-	}
-	cmd.Stdout, cmd.Stderr = in, in
+	cmd.Stdout, cmd.Stderr = s.log, s.log // which a process that takes over has, too
 	cmd.SysProcAttr = dieWithParent()
-	if err := errors.Join(cmd.Start(), in.Close()); err != nil {
+	if err := cmd.Start(); err != nil {
 		s.t.Fatalf("start server: %v", err)
 	}
-	logged := make(chan struct{})
-	go func() {
-		io.Copy(&s.log, out)
-		out.Close()
-		close(logged)
-	}()
 	p := &process{os: cmd.Process, done: make(chan struct{})}
 	go func() {
 		p.err = cmd.Wait()
-		select { // its last words
-		case <-logged:
-		case <-time.After(100 * time.Millisecond):
-		}
 		close(p.done)
 	}()
 	s.proc = p
@@ -194,7 +194,13 @@ func (s *Server) Pid() int {
 }
 
 // Log is what the server has printed so far, over all its starts.
-func (s *Server) Log() string { return s.log.String() }
+func (s *Server) Log() string {
+	text, err := io.ReadAll(io.NewSectionReader(s.log, 0, math.MaxInt64))
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
 
 // Count returns the number of GET /count for the room, or -1 if there is no answer.
 func (s *Server) Count(room string) int {
