@@ -10,8 +10,9 @@ import (
 type queue[T any] struct {
 	more chan struct{} // signals that it is not empty
 
-	mu   sync.Mutex
-	list []T
+	mu     sync.Mutex
+	list   []T
+	pruned int // elements that prune has left
 }
 
 func newQueue[T any]() *queue[T] { return &queue[T]{more: make(chan struct{}, 1)} }
@@ -28,19 +29,22 @@ func (q *queue[T]) take() []T {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	list := q.list
-	q.list = nil
+	q.list, q.pruned = nil, 0
 	return list
 }
 
-// prune removes some elements if there are more than most, and reports whether there were.
+// prune removes some elements if there are more than most, and reports whether it removed any. It does not look again at
+// those that it has left, until there are that many others.
 func (q *queue[T]) prune(most int, remove func(T) bool) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.list) <= most {
+	before := len(q.list)
+	if before <= most+q.pruned {
 		return false
 	}
 	q.list = slices.DeleteFunc(q.list, remove)
-	return true
+	q.pruned = len(q.list)
+	return q.pruned < before
 }
 
 // wait waits for elements and takes them.

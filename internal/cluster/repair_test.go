@@ -159,3 +159,46 @@ func TestFullQueue(t *testing.T) {
 		t.Errorf("got %d subscriptions, want those of both rooms", len(subscriptions))
 	}
 }
+
+// What prune has to leave is not looked at again and again.
+func TestPrune(t *testing.T) {
+	q, odd := newQueue[int](), func(i int) bool { return i%2 == 1 }
+	for _, row := range []struct {
+		add    []int
+		pruned bool
+		left   int
+	}{{[]int{0, 0, 0, 0, 0}, false, 5}, {[]int{1, 1, 1, 1}, false, 9}, {[]int{1}, true, 5}, {[]int{1, 1, 1, 1}, false, 9}} {
+		q.add(row.add...)
+		if pruned := q.prune(4, odd); pruned != row.pruned || len(q.list) != row.left {
+			t.Errorf("after %v: got pruned %v and %d elements, want %v and %d", row.add, pruned, len(q.list), row.pruned, row.left)
+		}
+	}
+	q.take()
+	q.add(1, 1, 1, 1, 1)
+	if !q.prune(4, odd) {
+		t.Error("after take: nothing was pruned")
+	}
+}
+
+// A room that is closed while the key changes stays closed.
+func TestClosedWhileKeyChanges(t *testing.T) {
+	n, _ := newAlone(t)
+	r := n.room("lobby")
+	n.Unwatch(r.feed.hub)
+	n.openSet(r)
+	if _, open := n.sets.machine.Count(r.token); open {
+		t.Error("the set of the closed room is open")
+	}
+}
+
+// The changes of a room that is not open are not recorded for ever.
+func TestChangesOfClosedRoom(t *testing.T) {
+	n, _ := newAlone(t)
+	n.users.Renew("closed", "client-a", time.Now().Add(time.Minute))
+	if got := n.Changed("closed"); got != 1 {
+		t.Errorf("got %d users, want 1", got)
+	}
+	if left, joined, _ := n.users.TakeChanges("closed"); len(left)+len(joined) > 0 {
+		t.Errorf("got changes %v and %v, want none", left, joined)
+	}
+}

@@ -54,7 +54,7 @@ func (n *Node) Watch(h *hub.Room) {
 		node: n, name: h.Name(), token: token(h.Name()), loaded: newLatch(), known: newLatch(), pause: sweepFirst,
 	}
 	r.feed = feed{node: n, room: r, hub: h}
-	r.again = time.AfterFunc(sweepEvery, func() { n.stale.add(r) }) // subscribe starts the first update
+	r.again = time.AfterFunc(sweepEvery, func() { n.stale.add(r) }) // follow starts the first update
 	n.mu.Lock()
 	n.rooms[r.token] = r
 	n.mu.Unlock()
@@ -74,26 +74,10 @@ func (n *Node) Unwatch(h *hub.Room) {
 	}
 }
 
-// subscribe subscribes to the room's events and to the other nodes' messages about its users, and then updates the room.
-// It subscribes again if the subject has changed.
-func (r *room) subscribe(sets string) {
-	r.unsubscribe()
-	for _, subject := range []string{r.node.names.live(r.token), sets} {
-		sub, err := r.node.nc.ChanSubscribe(subject, r.node.inbox)
-		if err != nil {
-			r.node.log.Warn("subscribe to room failed", "error", err)
-			return // the connection is closed
-		}
-		r.subs = append(r.subs, sub)
-	}
+// follow subscribes to the room's events and to the other nodes' messages about its users, and then updates the room.
+func (r *room) follow(sets string) {
+	r.node.subscribe(&r.subs, r.node.names.live(r.token), sets)
 	r.node.stale.add(r)
-}
-
-func (r *room) unsubscribe() {
-	for _, sub := range r.subs {
-		_ = sub.Unsubscribe() // an error means that the connection is closed
-	}
-	r.subs = nil
 }
 
 func (r *room) to() union.To { return union.To{Room: r.token} }

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"slices"
@@ -25,6 +24,7 @@ const (
 // sets is the machine of this node and its ordered queue of work for NATS.
 type sets struct {
 	jobs *queue[job]
+	subs []*nats.Subscription // to the messages for all nodes and for this node; only for send
 
 	mu       lockorder.Mutex[lockorder.Sets]
 	machine  *union.Machine
@@ -75,7 +75,7 @@ func (n *Node) apply(do func(m *union.Machine, now time.Time) union.Effects) {
 		s.jobs.add(job{subject: subject(s.subjects, out.To), message: out.Message})
 	}
 	if s.jobs.prune(maxQueue, func(j job) bool { return j.do == nil }) {
-		s.machine.Lost(time.Now()) // NATS does not take the messages; the other nodes will request the sets
+		signal(n.rejoined) // NATS does not take the messages; the other nodes will request the sets
 	}
 	s.mu.Unlock()
 	for _, token := range e.Ready {
@@ -112,11 +112,14 @@ func (n *Node) Next(ctx context.Context) ([]engine.Change, error) {
 
 // openSet opens the set of a room after the room's subscriptions.
 func (n *Node) openSet(r *room) {
-	n.apply(func(m *union.Machine, now time.Time) union.Effects {
+	n.apply(func(m *union.Machine, now time.Time) (e union.Effects) {
+		if n.roomOf(r.token) != r {
+			return e // it was closed while the key changed
+		}
 		sets := subject(n.sets.subjects, r.to())
-		n.sets.jobs.add(job{do: func() { r.subscribe(sets) }})
+		n.sets.jobs.add(job{do: func() { r.follow(sets) }})
 		ids, anonymous := n.users.Members(r.name)
-		e := m.Open(now, r.token, ids, anonymous)
+		e = m.Open(now, r.token, ids, anonymous)
 		e.Changes = nil // the count may lack the other nodes, and the engine asks for it when it is known
 		return e
 	})
@@ -124,7 +127,7 @@ func (n *Node) openSet(r *room) {
 
 func (n *Node) closeSet(r *room) {
 	n.apply(func(m *union.Machine, now time.Time) union.Effects {
-		n.sets.jobs.add(job{do: r.unsubscribe})
+		n.sets.jobs.add(job{do: func() { n.subscribe(&r.subs) }})
 		return m.Close(now, r.token)
 	})
 }
@@ -135,6 +138,7 @@ func (n *Node) Changed(room string) (users int) {
 	token := token(room)
 	n.apply(func(m *union.Machine, now time.Time) (e union.Effects) {
 		if _, open := m.Count(token); !open {
+			n.users.TakeChanges(room) // nobody needs them; the room opens with all its users
 			users = n.users.Count(room)
 			return e
 		}
@@ -273,10 +277,22 @@ func (n *Node) useKey(key []byte) {
 
 // listen subscribes to the messages for all nodes and for this node.
 func (n *Node) listen(sets string) {
-	for _, to := range []union.To{{}, {Node: n.opt.Name}} {
-		if _, err := n.nc.ChanSubscribe(subject(sets, to), n.inbox); err != nil {
-			n.log.Warn("subscribe to the other nodes failed", "error", err)
+	n.subscribe(&n.sets.subs, subject(sets, union.To{}), subject(sets, union.To{Node: n.opt.Name}))
+}
+
+// subscribe subscribes to these subjects instead of the earlier ones.
+func (n *Node) subscribe(subs *[]*nats.Subscription, subjects ...string) {
+	for _, sub := range *subs {
+		_ = sub.Unsubscribe() // an error means that the connection is closed
+	}
+	*subs = nil
+	for _, subject := range subjects {
+		sub, err := n.nc.ChanSubscribe(subject, n.inbox)
+		if err != nil {
+			n.log.Warn("subscribe failed", "subject", subject, "error", err)
+			return // the connection is closed
 		}
+		*subs = append(*subs, sub)
 	}
 }
 
@@ -322,7 +338,7 @@ func (n *Node) goodbye(m *union.Machine, now time.Time) union.Effects {
 	}
 	return m.Stop(now, func(token, id string) time.Duration {
 		if r := n.roomOf(token); r != nil {
-			return cmp.Or(n.users.Left(r.name, id, now), engine.HandoverWithin) // its stream ends with this process
+			return n.users.Left(r.name, id, now, engine.HandoverWithin)
 		}
 		return 0
 	})

@@ -235,9 +235,10 @@ func (w *world) stop(t *rapid.T) {
 		}
 	}
 	w.update(n)
+	stopped := w.now
 	healthy := w.allSound() && w.now.Sub(w.lost) > maxDelay && !w.lossy
 	for _, id := range clients {
-		left := n.table.Left(room, id, w.now)
+		left := n.table.Left(room, id, w.now, 0)
 		if left == 0 {
 			continue
 		}
@@ -257,15 +258,15 @@ func (w *world) stop(t *rapid.T) {
 		}
 		w.promises[id] = p
 	}
-	w.do(n, n.machine.Stop(w.now, func(room, id string) time.Duration { return n.table.Left(room, id, w.now) }))
+	w.do(n, n.machine.Stop(w.now, func(room, id string) time.Duration { return n.table.Left(room, id, w.now, 0) }))
 	w.end(n)
 	if healthy {
 		n.ended = time.Time{} // all hear that it has stopped, and need not wait until it is silent
 	}
 	w.advance(maxDelay)
 	for id, p := range w.promises {
-		if slices.ContainsFunc(w.nodes, func(n *node) bool { return n.up && len(n.streams[id]) > 0 }) {
-			p.must = w.now // a node with a stream of the user ends the promise
+		if p.from.Equal(stopped) && slices.ContainsFunc(w.nodes, func(n *node) bool { return n.up && len(n.streams[id]) > 0 }) {
+			p.must = w.now // a node that had a stream of the user when it got the request ends the promise
 			if w.allHear() {
 				p.may, p.cutShort = earlier(p.may, w.now.Add(w.told())), w.now
 			}
