@@ -25,8 +25,6 @@ type RoomState struct {
 	State
 }
 
-func (s State) users() int { return s.Size + int(s.Anonymous) }
-
 // compare returns the sign of the difference between two positions.
 func (s State) compare(instance, seq uint64) int {
 	return cmp.Or(cmp.Compare(s.Instance, instance), cmp.Compare(s.Seq, seq))
@@ -40,7 +38,8 @@ type (
 		Rooms, Users int
 	}
 
-	// Delta says to a room which users left and which joined a set. The first delta of an instance follows an empty set.
+	// Delta says to a room which users left and which joined a set. The first delta of an instance follows an empty set. A
+	// user who is in the set already joins again to say that it has a stream there, when another node asks to keep it.
 	Delta struct {
 		Node, Room    string
 		Instance, Seq uint64
@@ -85,8 +84,8 @@ type (
 	}
 
 	// Kept asks to keep counting users of a node that stops, each for some milliseconds. The node itself sends it to
-	// all nodes before it stops. Back lists the users who have joined it again after a goodbye. The others repeat it for a
-	// node that opens the room.
+	// all nodes before it stops. Back lists those whose goodbye the node knew when it sent this, so the goodbye has not
+	// been overtaken. The others repeat it for a node that opens the room.
 	Kept struct {
 		Node, Room  string
 		Repeat      bool

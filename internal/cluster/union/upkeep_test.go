@@ -163,6 +163,35 @@ func TestAskAfterPause(t *testing.T) {
 	p.want("heard again", 4, 4)
 }
 
+// A node is not heard for a while that is too short for it to be silent. What was lost meanwhile is found.
+func TestPause(t *testing.T) {
+	p := newPair(t, 0)
+	p.open()
+	p.wait(3 * time.Second)
+	p.lose = func(union.Message) bool { return true }
+	p.local("a", nil, ids(1), 0)
+	p.wait(3 * time.Second)
+	p.want("a change and its digest are lost", 1, 0)
+	p.lose = func(union.Message) bool { return false }
+	p.wait(time.Second)
+	p.want("heard again", 1, 1)
+}
+
+// A room is ready when all nodes have answered, or when the wait for them is over. What they repeat later is heard all the
+// same.
+func TestRepetitionAfterReady(t *testing.T) {
+	p := newPair(t, 0)
+	delta := union.Delta{Node: "a", Room: "r", Instance: 101, Seq: 1, Joined: []uint64{7}}
+	p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
+	p.do("b", p.m["b"].Apply(p.now, delta))
+	p.wait(2 * time.Second)
+	p.do("b", p.m["b"].Apply(p.now, union.Kept{Node: "a", Room: "r", Repeat: true, Users: []uint64{7, 8}, Millis: []uint32{9_000, 9_000}}))
+	p.want("one is back, one is kept", 0, 2)
+	delta.Seq, delta.Joined, delta.Left = 2, nil, delta.Joined
+	p.do("b", p.m["b"].Apply(p.now, delta))
+	p.want("who was back has left", 0, 1)
+}
+
 // A node that has many messages to apply asks nobody twice and declares nobody silent, but not for ever.
 func TestBusy(t *testing.T) {
 	busy, now := false, time.Unix(1e9, 0)
@@ -257,13 +286,20 @@ func TestUserOfSilentNodes(t *testing.T) {
 // user leaves the count when it leaves c. When c stops in its turn, its request holds.
 func TestOvertakenKept(t *testing.T) {
 	h := union.Hash(nil, "client-0")
+	leaves := union.Delta{Node: "c", Room: "r", Instance: 1, Seq: 3, Left: []uint64{h}}
+	stop := func(node string) []union.Message {
+		return []union.Message{union.Kept{Node: node, Room: "r", Users: []uint64{h}, Millis: []uint32{5_000}}, union.Stopped{Node: node, Incarnation: 1}}
+	}
+	a := stop("a")
 	for _, row := range []struct {
 		name  string
-		after []union.Message // the stop of a
+		after []union.Message // the report of c
 		want  int
 	}{
-		{"it leaves c", []union.Message{union.Delta{Node: "c", Room: "r", Instance: 1, Seq: 3, Left: []uint64{h}}}, 0},
-		{"c stops", []union.Message{union.Kept{Room: "r", Users: []uint64{h}, Millis: []uint32{5_000}}, union.Stopped{Node: "c", Incarnation: 1}}, 1},
+		{"it leaves c", append(a, leaves), 0},
+		{"it leaves c, and another node stops", append([]union.Message{union.Stopped{Node: "d", Incarnation: 1}}, append(a, leaves)...), 0},
+		{"c stops", append(a, stop("c")...), 1},
+		{"it moves on to d, which stops", append(append(a, union.Delta{Node: "d", Room: "r", Instance: 1, Seq: 1, Joined: []uint64{h}}, leaves), stop("d")...), 1},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			p := newPair(t, 0)
@@ -273,8 +309,6 @@ func TestOvertakenKept(t *testing.T) {
 				union.Heartbeat{Node: "c", Incarnation: 1},
 				union.Delta{Node: "c", Room: "r", Instance: 1, Seq: 1, Joined: []uint64{h}},
 				union.Delta{Node: "c", Room: "r", Instance: 1, Seq: 2, Joined: []uint64{h}},
-				union.Kept{Room: "r", Users: []uint64{h}, Millis: []uint32{5_000}},
-				union.Stopped{Node: "a", Incarnation: 100},
 			}, row.after...) {
 				p.do("b", p.m["b"].Apply(p.now, msg))
 			}
