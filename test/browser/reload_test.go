@@ -33,6 +33,7 @@ var reloads = map[string]func(*tab){
 
 // A tab that reloads stays the same user. Neither the server nor the other tabs see it leave.
 func TestReload(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for name, reload := range reloads {
 		for _, n := range []int{1, 3} {
 			t.Run(fmt.Sprintf("%s, %d tabs", name, n), func(t *testing.T) {
@@ -80,6 +81,7 @@ func TestReload(t *testing.T) {
 
 // The same holds with 200 ms for each round trip.
 func TestReloadFarAway(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, n := range []int{1, 3} {
 		t.Run(fmt.Sprint(n, " tabs"), func(t *testing.T) {
 			server := rig.Start(t)
@@ -104,6 +106,7 @@ func TestReloadFarAway(t *testing.T) {
 
 // The same holds in Firefox and WebKit, near and with 200 ms for each round trip.
 func TestReloadInOtherBrowsers(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for name, start := range map[string]func(*testing.T, *box, string) (*remote, string){"Firefox": newFirefox, "WebKit": newWebKit} {
 		for _, delay := range []time.Duration{0, 100 * time.Millisecond} {
 			t.Run(fmt.Sprint(name, ", ", 2*delay), func(t *testing.T) { reloadInOtherBrowser(t, start, delay) })
