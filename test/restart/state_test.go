@@ -20,6 +20,7 @@ func back() rig.Again { return rig.Every(300 * time.Millisecond) }
 // The server stops and starts again. 1,000 clients, half of them without an id, reconnect, miss nothing and see only
 // one number.
 func TestState(t *testing.T) {
+	t.Parallel() // it mostly waits
 	const n = 1000
 	file := filepath.Join(t.TempDir(), "state")
 	server := rig.Start(t, "-token", crowd.Token, "-state", file, "-drain", "2s")
@@ -76,6 +77,7 @@ func TestState(t *testing.T) {
 
 // Clients that do not reconnect after a restart leave the count.
 func TestStateOfLostReaders(t *testing.T) {
+	t.Parallel() // it mostly waits
 	file := filepath.Join(t.TempDir(), "state")
 	server := rig.Start(t, "-state", file, "-drain", "0", "-linger", "100ms")
 	watch(t, server, "lobby", "")
@@ -90,6 +92,7 @@ func TestStateOfLostReaders(t *testing.T) {
 
 // A file without a usable state is refused with one sentence, and the server starts empty.
 func TestStateOfNoUse(t *testing.T) {
+	t.Parallel() // it mostly waits
 	file := filepath.Join(t.TempDir(), "state")
 	server := rig.Start(t, "-token", crowd.Token, "-state", file)
 	emit(t, server, "lobby", "1", "")
@@ -129,6 +132,7 @@ func TestStateOfNoUse(t *testing.T) {
 
 // A server that is killed leaves no state. Clients get an io:gap, and the count is right.
 func TestKilled(t *testing.T) {
+	t.Parallel() // it mostly waits
 	file := filepath.Join(t.TempDir(), "state")
 	server := rig.Start(t, "-token", crowd.Token, "-state", file)
 	var readers []*rig.Subscriber

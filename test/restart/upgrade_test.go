@@ -180,6 +180,7 @@ func place(t *testing.T, path, target, script string) {
 // If the file at the path is not a server that can take over, the old server keeps running and logs why. Then a good
 // one takes over.
 func TestFailedUpgrades(t *testing.T) {
+	t.Parallel() // it mostly waits
 	real := rig.Build(t, "server")
 	path := filepath.Join(t.TempDir(), "headcount")
 	place(t, path, real, "")
@@ -241,6 +242,7 @@ func TestTenUpgrades(t *testing.T) {
 
 // Streams over HTTP/2 cannot be handed over. They end cleanly, and their clients reconnect and see the same number.
 func TestUpgradeWithHTTP2(t *testing.T) {
+	t.Parallel() // it mostly waits
 	server := rig.Start(t, "-token", crowd.Token, "-h2c")
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
@@ -280,6 +282,7 @@ func TestUpgradeWithHTTP2(t *testing.T) {
 
 // A connection between two requests is handed over too. A client that sends another request does not notice.
 func TestUpgradeKeepsConnections(t *testing.T) {
+	t.Parallel() // it mostly waits
 	server := rig.Start(t)
 	conn, err := net.Dial("tcp", server.Addr)
 	if err != nil {
