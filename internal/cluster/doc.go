@@ -7,8 +7,8 @@
 // PREFIX.v4.KEY.node.NAME for one node, and PREFIX.v4.KEY.room.ROOM for the nodes that have a room open. v4 is the
 // version of the messages. Nodes with an older version share the events with these nodes, but count on their own. KEY
 // identifies the secret key for the hashes of client ids. The key is in a KV bucket. The first node stores it there,
-// and if somebody deletes it, another node stores its copy again. Without JetStream all nodes use a key that follows
-// from the prefix.
+// and if somebody deletes it, another node stores its copy again. If JetStream does not answer, a node that starts asks
+// the others for the key. If none has one, all use a key that follows from the prefix.
 //
 // One queue holds all work for NATS. A node subscribes to a room before it requests the room's users. Messages to the
 // same nodes are sent together. No join or leave waits for the network. If NATS cannot keep up, the queue is dropped

@@ -30,6 +30,9 @@ func (n names) sets(key []byte) string {
 	return n.prefix + ".v4." + hex.EncodeToString(sum[:4])
 }
 
+// key is the subject under which a node asks the others for the key of their hashes.
+func (n names) key() string { return n.prefix + ".v4.key" }
+
 // subject returns the subject for messages about users to these nodes.
 func subject(sets string, to union.To) string {
 	switch {

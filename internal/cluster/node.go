@@ -155,8 +155,10 @@ func (n *Node) tend(ctx context.Context) {
 				n.report(n.sync(ctx))
 				probed = time.Now()
 			}
-			if time.Since(connected) >= 2*timeout {
-				n.useKey(nil)
+			if n.sets.currentKey() == nil { // it is not in the bucket, or nobody answers for the bucket
+				if key := n.askKey(ctx); key != nil || time.Since(connected) >= 2*timeout {
+					n.useKey(key)
+				}
 			}
 		} else {
 			connected = time.Time{}
@@ -278,7 +280,9 @@ func (n *Node) receive(ctx context.Context) {
 }
 
 func (n *Node) handle(m *nats.Msg) {
-	if token, ok := strings.CutPrefix(m.Subject, n.names.live("")); !ok {
+	if m.Subject == n.names.key() {
+		_ = m.Respond(n.sets.currentKey()) // without an answer it asks again
+	} else if token, ok := strings.CutPrefix(m.Subject, n.names.live("")); !ok {
 		n.onSets(m)
 	} else if r := n.roomOf(token); r != nil {
 		n.onLive(r, m)

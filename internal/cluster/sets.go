@@ -250,8 +250,18 @@ func (n *Node) do(jobs []job) {
 	}
 }
 
-// useKey starts to use the key from the bucket. Without a key it uses the one that follows from the prefix, unless it
-// already has a key. Then NATS has no JetStream, and no key can be stored.
+// askKey asks the other nodes for the key, because JetStream does not answer. It returns nil if no node has a key.
+func (n *Node) askKey(ctx context.Context) []byte {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if m, err := n.nc.RequestWithContext(ctx, n.names.key(), nil); err == nil && len(m.Data) > 0 {
+		return m.Data
+	}
+	return nil
+}
+
+// useKey starts to use this key, from the bucket or another node. Without a key it uses the one that follows from the
+// prefix, unless it already has a key. Then NATS has no JetStream, and no key can be stored.
 func (n *Node) useKey(key []byte) {
 	s := &n.sets
 	had := s.currentKey()
@@ -275,9 +285,9 @@ func (n *Node) useKey(key []byte) {
 	n.setConnected(n.nc.IsConnected())
 }
 
-// listen subscribes to the messages for all nodes and for this node.
+// listen subscribes to the messages for all nodes and for this node, and to the question for the key.
 func (n *Node) listen(sets string) {
-	n.subscribe(&n.sets.subs, subject(sets, union.To{}), subject(sets, union.To{Node: n.opt.Name}))
+	n.subscribe(&n.sets.subs, subject(sets, union.To{}), subject(sets, union.To{Node: n.opt.Name}), n.names.key())
 }
 
 // subscribe subscribes to these subjects instead of the earlier ones.

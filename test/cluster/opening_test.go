@@ -267,6 +267,25 @@ func TestCountsWithoutJetStream(t *testing.T) {
 	}
 }
 
+// A node that starts while JetStream does not answer gets the key from another node. So they count together.
+func TestKeyOfOtherNode(t *testing.T) {
+	port := portOf(rig.FreeAddr(t))
+	nats1 := startNATS(t, port, t.TempDir())
+	a := startNode(t, nats1.URL).ready(t)
+	ra := read(t, a.URL, "lobby", "client-000a")
+	ra.await(t, 1)
+	nats1.stop()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(s.Shutdown)
+	rb := read(t, startNode(t, nats1.URL).URL, "lobby", "client-000b")
+	ra.await(t, 2)
+	rb.await(t, 2)
+}
+
 // A set that is larger than a NATS message is sent in parts.
 func TestLargeSet(t *testing.T) {
 	n := startNATS(t, 0, t.TempDir())
