@@ -33,8 +33,8 @@ func (q *queue[T]) take() []T {
 	return list
 }
 
-// prune removes some elements if there are more than most, and reports whether it removed any. It does not look again at
-// those that it has left, until there are that many others.
+// prune removes some elements if there are more than most, and reports whether it removed any. It does nothing
+// until that many were added since the last time.
 func (q *queue[T]) prune(most int, remove func(T) bool) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -151,12 +151,18 @@ func TestFullQueue(t *testing.T) {
 		})
 	}
 	jobs := n.sets.jobs.take()
-	if len(jobs) > maxQueue {
-		t.Errorf("got %d jobs, want at most %d", len(jobs), maxQueue)
+	if len(jobs) > maxQueue+1 {
+		t.Errorf("got %d jobs, want at most %d", len(jobs), maxQueue+1)
 	}
 	subscriptions := slices.DeleteFunc(jobs, func(j job) bool { return j.do == nil })
 	if len(subscriptions) != 2 {
 		t.Errorf("got %d subscriptions, want those of both rooms", len(subscriptions))
+	}
+	n.apply(func(*union.Machine, time.Time) union.Effects {
+		return union.Effects{Send: make([]union.Outgoing, maxQueue+10)}
+	})
+	if got := len(n.sets.jobs.take()); got != maxQueue+10 {
+		t.Errorf("the messages of one call: got %d, want %d", got, maxQueue+10)
 	}
 }
 

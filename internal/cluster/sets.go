@@ -71,11 +71,11 @@ func (n *Node) apply(do func(m *union.Machine, now time.Time) union.Effects) {
 	s := &n.sets
 	s.mu.Lock()
 	e := do(s.machine, time.Now())
-	for _, out := range e.Send {
-		s.jobs.add(job{subject: subject(s.subjects, out.To), message: out.Message})
-	}
 	if s.jobs.prune(maxQueue, func(j job) bool { return j.do == nil }) {
 		signal(n.rejoined) // NATS does not take the messages; the other nodes will request the sets
+	}
+	for _, out := range e.Send { // all of them, because a node that stops has a message for each room
+		s.jobs.add(job{subject: subject(s.subjects, out.To), message: out.Message})
 	}
 	s.mu.Unlock()
 	for _, token := range e.Ready {
@@ -290,7 +290,7 @@ func (n *Node) listen(sets string) {
 	n.subscribe(&n.sets.subs, subject(sets, union.To{}), subject(sets, union.To{Node: n.opt.Name}), n.names.key())
 }
 
-// subscribe subscribes to these subjects instead of the earlier ones.
+// subscribe subscribes to these subjects, if any, instead of the earlier ones.
 func (n *Node) subscribe(subs *[]*nats.Subscription, subjects ...string) {
 	for _, sub := range *subs {
 		_ = sub.Unsubscribe() // an error means that the connection is closed

@@ -66,8 +66,8 @@ func (t *Table) Members(name string) (ids []string, anonymous int) {
 	return ids, anonymous
 }
 
-// Left returns how long the client id stays counted if all its streams end now, and their clients get that much longer
-// to reconnect. It is 0 if the client id does not stay.
+// Left returns how long the client id stays counted if its streams end now, at least longer if it has one. It is 0 if the
+// client id does not stay.
 func (t *Table) Left(name, id string, now time.Time, longer time.Duration) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -15,7 +15,7 @@ const (
 	silentAfter = 4700 * time.Millisecond
 	onTheWay    = time.Second             // for a message of a node that stops, sent before it received a goodbye
 	pace        = 100 * time.Millisecond  // shortest time between two deltas of a room
-	frozenAfter = 1500 * time.Millisecond // without a tick here, or a message of a node; some may be missing
+	frozenAfter = 1500 * time.Millisecond // without a tick here, or a message of a node; messages may have been lost
 	forgetAfter = time.Minute             // for the sets of a silent node, which may come back with the same sets
 	askAgain    = time.Second             // if there was no answer
 	askRarely   = 16 * time.Second        // at most, doubled from askAgain; whole sets of many nodes take a while
@@ -31,7 +31,7 @@ const (
 // Options are the options of a [Machine].
 type Options struct {
 	Node        string // name of the node, unique among the running nodes
-	Incarnation uint64 // larger than all earlier incarnations and instances of the name
+	Incarnation uint64 // larger than all earlier incarnations and instances of the name, unless the clock was set back
 	Key         []byte // key of the hashes, the same on all nodes
 	Chunk       int    // users in one message, which has up to 21 bytes for each; default 50,000
 
@@ -296,6 +296,11 @@ func (m *Machine) Tick(now time.Time) Effects {
 	}
 	if now.Sub(m.beaten) >= heartbeatEvery {
 		m.beat()
+		for name, p := range m.peers {
+			if p.unsure && !m.busy() {
+				m.compare(name)
+			}
+		}
 		for _, r := range m.rooms {
 			m.scan(r)
 		}

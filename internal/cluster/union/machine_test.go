@@ -268,8 +268,8 @@ func TestSuccessor(t *testing.T) {
 		p.changed = nil
 		p.start("a", incarnation, 2)
 		p.do("a", p.m["a"].Open(p.now, "r", ids(7)[1:], 2))
-		p.want("one has left", 8, 8)
 		p.wait(3 * time.Second)
+		p.want("one has left", 8, 8)
 		if want := []int{8}; !slices.Equal(p.changed, want) {
 			t.Errorf("incarnation %d: the other node counted %v, want %v", incarnation, p.changed, want)
 		}
@@ -290,7 +290,7 @@ func TestClockSetBack(t *testing.T) {
 		p.tickB(6 * time.Second)
 		p.start("a", 50, 0)
 		p.do("a", p.m["a"].Open(p.now, "r", ids(1), 0))
-		p.wait(time.Second)
+		p.wait(2 * time.Second)
 		p.want(fmt.Sprintf("the old process has stopped: %v", stops), 1, 1)
 		p.local("a", ids(1), nil, 0)
 		p.want("nobody", 0, 0)

@@ -12,7 +12,7 @@ type Message interface {
 
 // State describes a set at one position in the sequence of its node's deltas. Equal states mean equal sets.
 type State struct {
-	Instance  uint64 // counts the openings of the room by the node; later ones are greater
+	Instance  uint64 // counts the openings of the room by a process; later ones are greater
 	Seq       uint64 // of the last delta, 0 before the first
 	Size      int    // users in the set
 	Xor       uint64 // of their hashes
@@ -84,8 +84,8 @@ type (
 	}
 
 	// Kept asks to keep counting users of a node that stops, each for some milliseconds. The node itself sends it to
-	// all nodes before it stops. Back lists those whose goodbye the node knew when it sent this, so the goodbye has not
-	// been overtaken. The others repeat it for a node that opens the room.
+	// all nodes before it stops. Back lists those whose goodbye the node knew already, so it holds no more. The
+	// others repeat it for a node that opens the room.
 	Kept struct {
 		Node, Room  string
 		Repeat      bool

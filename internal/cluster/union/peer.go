@@ -8,6 +8,9 @@ type peer struct {
 	incarnation uint64
 	users       int
 	heard       time.Time // time of its last message
+	compared    time.Time // when it was last asked to compare all its sets
+	unsure      bool      // there was a pause since, in which messages may have been lost
+	back        bool      // its last heartbeat had a smaller incarnation
 }
 
 // life is the state of a peer. It decides which of its users count.
@@ -31,7 +34,7 @@ func (m *Machine) alive(node string) bool {
 }
 
 // hear records a sign of life, and reports whether the node may still send. A node that was silent is asked to compare
-// its sets, unless it has just started and has no open rooms.
+// its sets, unless it has just started and has no open rooms. After a shorter pause it is asked soon.
 func (m *Machine) hear(node string, empty bool) bool {
 	if node == m.opt.Node || node == "" {
 		return false
@@ -41,20 +44,19 @@ func (m *Machine) hear(node string, empty bool) bool {
 		p = &peer{state: silent}
 		m.peers[node] = p
 	}
-	pause := m.now.Sub(p.heard)
 	switch p.state {
 	case stopped:
 		return false
 	case silent:
 		p.state = alive
 		m.effects.Heard = append(m.effects.Heard, node)
+		if !empty {
+			m.compare(node)
+		}
 	case alive:
-		empty = pause < frozenAfter // otherwise heartbeats are missing, and perhaps other messages
+		p.unsure = p.unsure || m.now.Sub(p.heard) >= frozenAfter && !p.compared.After(p.heard)
 	}
 	p.heard = m.now
-	if !empty {
-		m.compare(node)
-	}
 	return true
 }
 
@@ -72,24 +74,30 @@ func (b Heartbeat) apply(m *Machine) {
 	if p := m.peers[b.Node]; p != nil && p.state == stopped && b.Incarnation != p.incarnation {
 		delete(m.peers, b.Node) // this is a new process with the same name
 	}
-	if m.hear(b.Node, b.Rooms == 0) {
-		p := m.peers[b.Node]
+	if !m.hear(b.Node, b.Rooms == 0) {
+		return
+	}
+	p := m.peers[b.Node]
+	back := b.Incarnation < p.incarnation
+	if late := back && !p.back; !late { // a single one may be a late heartbeat of the old process
 		if p.incarnation != 0 && b.Incarnation != p.incarnation {
-			m.restarted(b.Node, b.Incarnation < p.incarnation)
+			m.restarted(b.Node, back)
 		}
 		p.incarnation, p.users = b.Incarnation, b.Users
 	}
+	p.back = back
 }
 
 // restarted handles a new process with the name of a node. It opens the rooms again soon. If it has not done so after a
 // while, it has crashed or does not need them, and is asked. If the clock was set back, its instances are smaller than
-// those of the old process.
+// those of the old process. What it has sent already was taken for late messages, and is found by the next digest.
 func (m *Machine) restarted(node string, back bool) {
+	m.peers[node].unsure = false
 	for _, r := range m.rooms {
 		if s := r.sets[node]; s != nil {
 			s.fresh = m.now.Add(silentAfter - staleAfter) // so that it is asked after silentAfter
 			if back {
-				s.Instance, s.Seq = 0, 0
+				s.Instance, s.Seq, s.wait = 0, 0, 0
 			}
 		}
 	}
@@ -126,6 +134,7 @@ func (m *Machine) watch() {
 				if s := r.sets[name]; s != nil {
 					m.touch(r.key)
 					r.enter(s, unconfirmed)
+					s.asked = time.Time{} // an answer will not come
 				}
 			}
 		}

@@ -83,6 +83,7 @@ func (m *Machine) ask(r *room, s *set) {
 // compare asks a node to compare all its sets with the known ones.
 func (m *Machine) compare(node string) {
 	if m.alive(node) {
+		m.peers[node].compared, m.peers[node].unsure = m.now, false
 		for _, r := range m.rooms {
 			s := r.set(node)
 			s.wait = 0

@@ -62,15 +62,37 @@ func TestDigestOfBusyRoom(t *testing.T) {
 
 // Users of a crashed process leave the count even if a new one has its name at once, but it may open the room first.
 func TestSuccessorWithoutRoom(t *testing.T) {
+	for _, pause := range []time.Duration{0, 3 * time.Second} {
+		p := newPair(t, 0)
+		p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
+		p.do("a", p.m["a"].Open(p.now, "r", ids(3), 2))
+		p.wait(3 * time.Second)
+		p.tickB(pause)
+		p.start("a", 1000, 0)
+		p.wait(4 * time.Second)
+		p.want("it may open the room", 0, 5)
+		p.wait(2 * time.Second)
+		p.want("it has not opened the room", 0, 0)
+	}
+}
+
+// A late heartbeat of the old process changes nothing.
+func TestLateHeartbeat(t *testing.T) {
 	p := newPair(t, 0)
 	p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
-	p.do("a", p.m["a"].Open(p.now, "r", ids(3), 2))
+	p.do("a", p.m["a"].Open(p.now, "r", ids(3), 0))
 	p.wait(3 * time.Second)
 	p.start("a", 1000, 0)
-	p.wait(4 * time.Second)
-	p.want("it may open the room", 0, 5)
-	p.wait(2 * time.Second)
-	p.want("it has not opened the room", 0, 0)
+	p.do("a", p.m["a"].Open(p.now, "r", ids(3), 0))
+	p.wait(3 * time.Second)
+	sent[union.Sync](p)
+	p.do("b", p.m["b"].Apply(p.now, union.Heartbeat{Node: "a", Incarnation: 100, Rooms: 1, Users: 3}))
+	p.wait(200 * time.Millisecond)
+	p.local("a", nil, []string{"client-x"}, 0)
+	p.want("one has joined", 4, 4)
+	if got := sent[union.Sync](p); got != 0 {
+		t.Errorf("got %d questions, want none", got)
+	}
 }
 
 // A new process may have the name of a node that has stopped.
@@ -163,18 +185,28 @@ func TestAskAfterPause(t *testing.T) {
 	p.want("heard again", 4, 4)
 }
 
-// A node is not heard for a while that is too short for it to be silent. What was lost meanwhile is found.
+// A node is not heard for a while that is too short for it to be silent. What was lost meanwhile is found, and asked for
+// only once, also if this node knows by itself that messages were lost.
 func TestPause(t *testing.T) {
-	p := newPair(t, 0)
-	p.open()
-	p.wait(3 * time.Second)
-	p.lose = func(union.Message) bool { return true }
-	p.local("a", nil, ids(1), 0)
-	p.wait(3 * time.Second)
-	p.want("a change and its digest are lost", 1, 0)
-	p.lose = func(union.Message) bool { return false }
-	p.wait(time.Second)
-	p.want("heard again", 1, 1)
+	for _, known := range []bool{false, true} {
+		p := newPair(t, 0)
+		p.open()
+		p.wait(3 * time.Second)
+		p.lose = func(union.Message) bool { return true }
+		p.local("a", nil, ids(1), 0)
+		p.wait(3 * time.Second)
+		p.want("a change and its digest are lost", 1, 0)
+		p.lose = func(union.Message) bool { return false }
+		sent[union.Sync](p)
+		if known {
+			p.do("b", p.m["b"].Lost(p.now))
+		}
+		p.wait(time.Second)
+		p.want("heard again", 1, 1)
+		if got := sent[union.Sync](p); got != 2 {
+			t.Errorf("known %v: got %d questions, want one of each node", known, got)
+		}
+	}
 }
 
 // A room is ready when all nodes have answered, or when the wait for them is over. What they repeat later is heard all the
@@ -222,6 +254,13 @@ func TestBusy(t *testing.T) {
 	wait(2 * time.Second)
 	if len(silent) != 1 {
 		t.Errorf("busy for 11 s: got silent nodes %v, want one", silent)
+	}
+	busy = false
+	wait(time.Second)
+	busy, sent = true, nil
+	do(m.Apply(now, union.Heartbeat{Node: "a", Incarnation: 1, Rooms: 1}))
+	if len(sent) != 1 {
+		t.Errorf("heard again while this node is busy: got %d questions, want one", len(sent))
 	}
 }
 
