@@ -18,20 +18,21 @@ func (d Delta) apply(m *Machine) {
 		m.verify(r, s)
 	case d.Instance != s.Instance || d.Seq != s.Seq+1:
 		m.ask(r, s)
-		for _, h := range d.Joined {
-			r.note(h) // the answer does not say who has come a moment ago
-			if !r.ready {
-				m.drop(r.key, h) // nobody sees that the count lacks the user until the answer is here
+		if !r.ready { // the answer does not list the users that have come back
+			for _, h := range d.Joined {
+				m.returned(r, h)
 			}
 		}
 		return
 	}
 	for _, h := range d.Left {
-		r.hold(s, h, false)
+		r.release(s, h)
 	}
 	for _, h := range d.Joined {
-		m.witness(r, s, h)
-		r.hold(s, h, true)
+		if _, kept := m.kept[r.key][h]; !kept && r.users.has(h, s.node) {
+			m.stays[user{r.key, h}] = stay{s.node, m.now}
+		}
+		r.hold(s, h)
 		m.returned(r, h)
 	}
 	r.setAnonymous(s, d.Anonymous)
@@ -67,14 +68,12 @@ func (m *Machine) known(r *room, s *set, t State) bool {
 	return s.compare(t.Instance, t.Seq) > 0
 }
 
-// ask asks a node to compare its set with the known one, unless it was asked a moment ago. While this node is busy the
-// answer may be among the messages that were not applied yet, so it asks only once.
+// ask asks a node to compare its set with the known one, unless it was asked a moment ago or has perhaps answered.
 func (m *Machine) ask(r *room, s *set) {
 	if s.state == current {
 		s.state = behind
 	}
-	answered := s.asked.After(s.fresh) && m.busy()
-	if m.alive(s.node) && m.now.Sub(s.asked) >= s.wait && !answered {
+	if arrived := s.asked.After(s.fresh) && m.busy(); m.alive(s.node) && m.now.Sub(s.asked) >= s.wait && !arrived {
 		s.asked, s.wait = m.now, min(max(askAgain, 2*s.wait), askRarely)
 		m.asks[s.node] = append(m.asks[s.node], RoomState{r.key, s.State})
 	}
@@ -83,7 +82,6 @@ func (m *Machine) ask(r *room, s *set) {
 // compare asks a node to compare all its sets with the known ones.
 func (m *Machine) compare(node string) {
 	if m.alive(node) {
-		m.peers[node].compared, m.peers[node].unsure = m.now, false
 		for _, r := range m.rooms {
 			s := r.set(node)
 			s.wait = 0
@@ -143,7 +141,7 @@ func (t Set) apply(m *Machine) {
 	r.setAnonymous(known, t.Anonymous)
 	for _, part := range s.parts {
 		for _, h := range part.Users {
-			r.hold(known, h, true)
+			r.hold(known, h)
 		}
 	}
 	m.verify(r, known)
