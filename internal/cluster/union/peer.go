@@ -72,17 +72,24 @@ func (b Heartbeat) apply(m *Machine) {
 				}
 			}
 		}
+		if b.Incarnation != p.incarnation { // it has just started, and must not wait for the next heartbeat
+			m.send(To{Node: b.Node}, m.heartbeat())
+		}
 		p.incarnation, p.users = b.Incarnation, b.Users
 	}
 }
 
 func (m *Machine) beat() {
 	m.beaten = m.now
+	m.send(To{}, m.heartbeat())
+}
+
+func (m *Machine) heartbeat() Heartbeat {
 	users := 0
 	for _, r := range m.rooms {
 		users += r.mine.users()
 	}
-	m.send(To{}, Heartbeat{m.opt.Node, m.opt.Incarnation, len(m.rooms), users})
+	return Heartbeat{m.opt.Node, m.opt.Incarnation, len(m.rooms), users}
 }
 
 // watch detects nodes that have become silent.

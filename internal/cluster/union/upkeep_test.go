@@ -73,6 +73,21 @@ func TestSuccessorWithoutRoom(t *testing.T) {
 	p.want("it has not opened the room", 0, 0)
 }
 
+// A node that starts hears of the others at once, however late their next heartbeat is. So it shows no part of a count.
+func TestStartBetweenHeartbeats(t *testing.T) {
+	p := newPair(t, 0)
+	delete(p.m, "b")
+	p.do("a", p.m["a"].Open(p.now, "r", ids(3), 0))
+	p.do("a", p.m["a"].Tick(p.now.Add(500*time.Millisecond)))
+	p.start("b", 300, 0)
+	for range 30 {
+		p.now = p.now.Add(20 * time.Millisecond)
+		p.do("b", p.m["b"].Tick(p.now))
+	}
+	p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
+	p.want("a has sent no heartbeat since", 3, 3)
+}
+
 // A new process may have the name of a node that has stopped.
 func TestNameOfStoppedNode(t *testing.T) {
 	p := newPair(t, 0)
