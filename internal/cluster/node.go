@@ -280,12 +280,16 @@ func (n *Node) receive(ctx context.Context) {
 }
 
 func (n *Node) handle(m *nats.Msg) {
-	if m.Subject == n.names.key() {
+	token, live := strings.CutPrefix(m.Subject, n.names.live(""))
+	switch {
+	case live:
+		if r := n.roomOf(token); r != nil {
+			n.onLive(r, m)
+		}
+	case m.Subject == n.names.key():
 		_ = m.Respond(n.sets.currentKey()) // without an answer it asks again
-	} else if token, ok := strings.CutPrefix(m.Subject, n.names.live("")); !ok {
+	default:
 		n.onSets(m)
-	} else if r := n.roomOf(token); r != nil {
-		n.onLive(r, m)
 	}
 }
 

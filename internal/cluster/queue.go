@@ -33,13 +33,13 @@ func (q *queue[T]) take() []T {
 	return list
 }
 
-// prune removes some elements if there are more than most, and reports whether it removed any. It does nothing
-// until that many were added since the last time.
+// prune removes some elements if there are as many as most, and reports whether it removed any. It does nothing until that
+// many were added since the last time.
 func (q *queue[T]) prune(most int, remove func(T) bool) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	before := len(q.list)
-	if before <= most+q.pruned {
+	if before < most+q.pruned {
 		return false
 	}
 	q.list = slices.DeleteFunc(q.list, remove)

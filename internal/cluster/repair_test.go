@@ -151,8 +151,8 @@ func TestFullQueue(t *testing.T) {
 		})
 	}
 	jobs := n.sets.jobs.take()
-	if len(jobs) > maxQueue+1 {
-		t.Errorf("got %d jobs, want at most %d", len(jobs), maxQueue+1)
+	if len(jobs) > maxQueue {
+		t.Errorf("got %d jobs, want at most %d", len(jobs), maxQueue)
 	}
 	subscriptions := slices.DeleteFunc(jobs, func(j job) bool { return j.do == nil })
 	if len(subscriptions) != 2 {
@@ -173,14 +173,14 @@ func TestPrune(t *testing.T) {
 		add    []int
 		pruned bool
 		left   int
-	}{{[]int{0, 0, 0, 0, 0}, false, 5}, {[]int{1, 1, 1, 1}, false, 9}, {[]int{1}, true, 5}, {[]int{1, 1, 1, 1}, false, 9}} {
+	}{{[]int{0, 0, 0, 0}, false, 4}, {[]int{1, 1, 1}, false, 7}, {[]int{1}, true, 4}, {[]int{1, 1, 1}, false, 7}} {
 		q.add(row.add...)
 		if pruned := q.prune(4, odd); pruned != row.pruned || len(q.list) != row.left {
 			t.Errorf("after %v: got pruned %v and %d elements, want %v and %d", row.add, pruned, len(q.list), row.pruned, row.left)
 		}
 	}
 	q.take()
-	q.add(1, 1, 1, 1, 1)
+	q.add(1, 1, 1, 1)
 	if !q.prune(4, odd) {
 		t.Error("after take: nothing was pruned")
 	}

@@ -237,7 +237,7 @@ func TestThaw(t *testing.T) {
 	r.until("user count 2")
 }
 
-// A process that has taken over the streams can be given up before it is thawed, and the first one goes on.
+// A process that has taken over the streams may fail before it is thawed. Then the first one continues.
 func TestGiveUp(t *testing.T) {
 	p := start(t, engine.Options{})
 	r := p.subscribe(t, engine.Request{})

@@ -32,7 +32,7 @@ func keepBody(r *http.Request, body []byte) { r.Body = io.NopCloser(bytes.NewRea
 // returnTime is after what time the client of a stream that ends at once reconnects.
 const returnTime = 100 * time.Millisecond
 
-// Brief prepares a request that a process that is about to end hands over. A stream is ended at once here, and its
+// Brief prepares a request for the process that takes over from this one. A stream is ended at once here, and its
 // client reconnects to the next process. A poll does not wait. Brief reports whether it has responded.
 func Brief(w http.ResponseWriter, r *http.Request) (done bool) {
 	if !strings.HasSuffix(r.URL.Path, "/events") {

@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Tune prepares the options of listeners for streams, so that the kernel gives up a client that vanished silently. It
-// does so within StallTimeout where bytes are under way, and by keepalive where none are. Accepted connections inherit
-// the options of the listener, which saves six system calls for each. Tune switches Multipath TCP off, because its
-// sockets refuse the options with "protocol not available".
+// Tune prepares the options of listeners for streams, so that the kernel closes the connection of a client that vanished
+// silently, within StallTimeout if bytes are in flight, and by keepalive otherwise. Accepted connections inherit the
+// options of the listener, which saves six system calls for each. Tune switches Multipath TCP off, because its sockets
+// refuse the options with "protocol not available".
 func Tune(lc *net.ListenConfig) {
 	lc.SetMultipathTCP(false)
 	lc.KeepAlive = -1 // otherwise Go sets its own on each connection

@@ -145,15 +145,7 @@ func certificates(t *testing.T, dir string) *tls.Config {
 // If NATS has no JetStream, the log and /readyz say so.
 func TestNoJetStream(t *testing.T) {
 	addr := rig.FreeAddr(t)
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: portOf(addr), NoSigs: true, NoLog: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
+	startCoreNATS(t, portOf(addr))
 	n := startNode(t, "nats://"+addr)
 	rig.Wait(t, 10*time.Second, "the cure in the log", func() bool { return strings.Contains(n.log.String(), "start it with nats-server -js") })
 	resp, err := http.Get(n.URL + "/readyz")

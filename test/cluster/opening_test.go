@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -242,12 +241,7 @@ func TestKey(t *testing.T) {
 // but not all the time.
 func TestCountsWithoutJetStream(t *testing.T) {
 	addr := rig.FreeAddr(t)
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: portOf(addr), NoSigs: true, NoLog: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(s.Shutdown)
+	s := startCoreNATS(t, portOf(addr))
 	begin := time.Now()
 	a, b := startNode(t, "nats://"+addr), startNode(t, "nats://"+addr)
 	ra, rb := read(t, a.URL, "lobby", "client-000a"), read(t, b.URL, "lobby", "client-000b")
@@ -275,12 +269,7 @@ func TestKeyOfOtherNode(t *testing.T) {
 	ra := read(t, a.URL, "lobby", "client-000a")
 	ra.await(t, 1)
 	nats1.stop()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(s.Shutdown)
+	startCoreNATS(t, port)
 	rb := read(t, startNode(t, nats1.URL).URL, "lobby", "client-000b")
 	ra.await(t, 2)
 	rb.await(t, 2)

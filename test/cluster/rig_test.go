@@ -49,6 +49,21 @@ func startNATS(t *testing.T, port int, dir string, limit ...int64) *natsServer {
 	return startNATSOf(t, os.Getenv("NATS_SERVER"), port, dir, limit...)
 }
 
+// startCoreNATS runs a NATS server without JetStream on a port.
+func startCoreNATS(t *testing.T, port int) *server.Server {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	return s
+}
+
 // startNATSOf is startNATS with the binary, "" = the server of go.mod.
 func startNATSOf(t *testing.T, bin string, port int, dir string, limit ...int64) *natsServer {
 	t.Helper()

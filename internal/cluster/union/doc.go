@@ -10,7 +10,7 @@
 // a number is enough for them. Only the node itself changes its set. The count is the size of the union of all sets,
 // plus the numbers.
 //
-//   - A change is a [Delta]. Deltas are numbered, at once if the room was quiet, and otherwise at most every 100 ms.
+//   - A change is a [Delta]. Deltas are numbered. They are sent at once, but at most every 100 ms for each room.
 //   - A missing number, a [Digest] that does not match, a reconnect, or opening a room leads to a [Sync]. It says what
 //     is known of a set. The answer is a Digest if that is right, and the whole [Set] otherwise.
 //   - A user who moves is in two sets for a while, because the node that it left holds it for a grace period. The union

@@ -207,7 +207,7 @@ func (m *Machine) Local(now time.Time, key string, left, joined []string, anonym
 	return m.end()
 }
 
-// announce sends the changes to the other nodes. It sends them at once if the room was quiet, and otherwise at its pace.
+// announce sends the changes to the other nodes. It sends them at once, but no earlier than a pace after the last ones.
 func (m *Machine) announce(r *room) {
 	if m.connected && !m.now.Before(r.announced.Add(pace)) {
 		m.flush(r)
@@ -314,9 +314,9 @@ func (m *Machine) scan(r *room) {
 			m.ask(r, s)
 		}
 	}
-	quiet := !r.announced.Before(r.proved) && m.now.Sub(r.announced) >= digestAfter
+	changed := !r.announced.Before(r.proved) && m.now.Sub(r.announced) >= digestAfter
 	late := m.now.Sub(r.proved) >= digestEvery+time.Duration(r.mine.Instance%15)*time.Second
-	if m.connected && (quiet || late) {
+	if m.connected && (changed || late) {
 		m.flush(r)
 		m.send(To{Room: r.key}, Digest{m.opt.Node, []RoomState{{r.key, r.mine.State}}})
 		r.proved = m.now

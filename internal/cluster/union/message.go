@@ -48,7 +48,7 @@ type (
 		Left, Joined  Hashes
 	}
 
-	// Digest describes a node's sets as they are now. It goes to a room after the room was quiet, and to a node whose
+	// Digest describes a node's sets as they are now. It goes to a room a moment after the last change, and to a node whose
 	// Sync matched.
 	Digest struct {
 		Node string
@@ -85,8 +85,8 @@ type (
 	}
 
 	// Kept asks to keep counting users of a node that stops, each for some milliseconds. The node itself sends it to
-	// all nodes before it stops. Back lists the users who have joined it again after a goodbye. The others repeat it for a
-	// node that opens the room.
+	// all nodes before it stops. Back lists the users who have joined it again after a goodbye. The others repeat it
+	// for a node that opens the room.
 	Kept struct {
 		Node, Room  string
 		Repeat      bool
