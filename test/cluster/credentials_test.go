@@ -63,18 +63,10 @@ func TestCredentials(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			addr := rig.FreeAddr(t)
-			opts := &server.Options{Host: "127.0.0.1", Port: portOf(addr), JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true}
+			opts := &server.Options{Port: portOf(addr), JetStream: true, StoreDir: t.TempDir()}
 			row.server(opts)
 			opts.TLS = opts.TLSConfig != nil
-			s, err := server.NewServer(opts)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s.Start()
-			t.Cleanup(func() {
-				s.Shutdown()
-				s.WaitForShutdown()
-			})
+			_, stop := runNATS(t, opts)
 			n := startNode(t, strings.ReplaceAll(row.url, "HOST", addr))
 			if row.wrong {
 				time.Sleep(3 * time.Second) // several attempts
@@ -95,8 +87,7 @@ func TestCredentials(t *testing.T) {
 				}
 			}
 			if row.wrong && opts.Password != "" { // it was on its way to the servers
-				s.Shutdown()
-				s.WaitForShutdown()
+				stop()
 				startNATS(t, portOf(addr), t.TempDir())
 				n.ready(t)
 			}
@@ -145,7 +136,7 @@ func certificates(t *testing.T, dir string) *tls.Config {
 // If NATS has no JetStream, the log and /readyz say so.
 func TestNoJetStream(t *testing.T) {
 	addr := rig.FreeAddr(t)
-	startCoreNATS(t, portOf(addr))
+	runNATS(t, &server.Options{Port: portOf(addr)})
 	n := startNode(t, "nats://"+addr)
 	rig.Wait(t, 10*time.Second, "the cure in the log", func() bool { return strings.Contains(n.log.String(), "start it with nats-server -js") })
 	resp, err := http.Get(n.URL + "/readyz")

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -241,7 +242,7 @@ func TestKey(t *testing.T) {
 // but not all the time.
 func TestCountsWithoutJetStream(t *testing.T) {
 	addr := rig.FreeAddr(t)
-	s := startCoreNATS(t, portOf(addr))
+	s, _ := runNATS(t, &server.Options{Port: portOf(addr)})
 	begin := time.Now()
 	a, b := startNode(t, "nats://"+addr), startNode(t, "nats://"+addr)
 	ra, rb := read(t, a.URL, "lobby", "client-000a"), read(t, b.URL, "lobby", "client-000b")
@@ -269,7 +270,7 @@ func TestKeyOfOtherNode(t *testing.T) {
 	ra := read(t, a.URL, "lobby", "client-000a")
 	ra.await(t, 1)
 	nats1.stop()
-	startCoreNATS(t, port)
+	runNATS(t, &server.Options{Port: port})
 	rb := read(t, startNode(t, nats1.URL).URL, "lobby", "client-000b")
 	ra.await(t, 2)
 	rb.await(t, 2)

@@ -49,19 +49,25 @@ func startNATS(t *testing.T, port int, dir string, limit ...int64) *natsServer {
 	return startNATSOf(t, os.Getenv("NATS_SERVER"), port, dir, limit...)
 }
 
-// startCoreNATS runs a NATS server without JetStream on a port.
-func startCoreNATS(t *testing.T, port int) *server.Server {
+// runNATS runs a NATS server in this process, without JetStream if opt does not say so. stop stops it earlier than the
+// end of the test.
+func runNATS(t *testing.T, opt *server.Options) (s *server.Server, stop func()) {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true})
+	opt.Host, opt.NoSigs, opt.NoLog = "127.0.0.1", true, true
+	s, err := server.NewServer(opt)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Start()
-	t.Cleanup(func() {
+	stop = func() {
 		s.Shutdown()
 		s.WaitForShutdown()
-	})
-	return s
+	}
+	t.Cleanup(stop)
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("NATS does not start")
+	}
+	return s, stop
 }
 
 // startNATSOf is startNATS with the binary, "" = the server of go.mod.
@@ -85,29 +91,17 @@ func startNATSOf(t *testing.T, bin string, port int, dir string, limit ...int64)
 			"-m", strconv.Itoa(portOf(monitor)), "-l", filepath.Join(dir, "log")}}
 		p.start()
 		n.stop = p.kill
+		t.Cleanup(n.stop)
 		rig.Wait(t, 10*time.Second, "NATS", func() bool { return reachable([]string{n.URL}) })
 	} else {
 		opts := &server.Options{
-			Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true,
-			HTTPHost: "127.0.0.1", HTTPPort: portOf(monitor),
+			Port: port, JetStream: true, StoreDir: dir, HTTPHost: "127.0.0.1", HTTPPort: portOf(monitor),
 		}
 		if len(limit) > 0 {
 			opts.JetStreamMaxStore, opts.JetStreamMaxMemory = limit[0], 1<<28
 		}
-		s, err := server.NewServer(opts)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Start()
-		if !s.ReadyForConnections(10 * time.Second) {
-			t.Fatal("NATS does not start")
-		}
-		n.stop = func() {
-			s.Shutdown()
-			s.WaitForShutdown()
-		}
+		_, n.stop = runNATS(t, opts)
 	}
-	t.Cleanup(n.stop)
 	return n
 }
 
