@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"slices"
@@ -349,7 +348,7 @@ func (n *Node) goodbye(m *union.Machine, now time.Time) union.Effects {
 	}
 	return m.Stop(now, func(token, id string) time.Duration {
 		if r := n.roomOf(token); r != nil {
-			return cmp.Or(n.users.Left(r.name, id, now), engine.HandoverWithin) // its stream ends with this process
+			return n.users.Left(r.name, id, now, engine.HandoverWithin)
 		}
 		return 0
 	})

@@ -66,12 +66,18 @@ func (t *Table) Members(name string) (ids []string, anonymous int) {
 	return ids, anonymous
 }
 
-// Left returns how long the client id stays counted without its streams, 0 if it does not stay.
-func (t *Table) Left(name, id string, now time.Time) time.Duration {
+// Left returns how long the client id stays counted if its streams end now, at least longer if it has one. It is 0 if the
+// client id does not stay.
+func (t *Table) Left(name, id string, now time.Time, longer time.Duration) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if r := t.rooms[name]; r != nil && r.named[id] != nil {
-		return max(0, left(r.named[id].until, t.moment(now)))
+	u := t.find(name, id)
+	if u == nil {
+		return 0
 	}
-	return 0
+	stays := max(0, left(u.until, t.moment(now)))
+	if u.open != nil && !u.leaving {
+		stays = max(stays, longer)
+	}
+	return stays
 }

@@ -51,12 +51,43 @@ func TestTakeChanges(t *testing.T) {
 		t.Errorf("members: got %v, want client-a and client-d", ids)
 	}
 	take("taken with the members", nil, nil, 0)
-	if got := table.Left("lobby", "client-d", now); got != time.Minute {
-		t.Errorf("left of a lease: got %v, want 1m", got)
-	}
 	table.Leave("lobby", "client-a")
 	table.Leave("lobby", "client-d")
 	take("the last ones", []string{"client-a", "client-d"}, nil, 0)
+}
+
+// How long a user stays if its streams end, and their clients get 13 s more to reconnect.
+func TestLeft(t *testing.T) {
+	const longer = 13 * time.Second
+	now := time.Now()
+	for _, row := range []struct {
+		name string
+		do   func(table *presence.Table)
+		want time.Duration
+	}{
+		{"nobody", func(*presence.Table) {}, 0},
+		{"a stream", func(table *presence.Table) { table.Open("lobby", "client-a", inert{}) }, longer},
+		{"a stream that has ended", func(table *presence.Table) { table.Close(table.Open("lobby", "client-a", inert{}), now) }, 2 * time.Second},
+		{"a stream after one that has ended", func(table *presence.Table) {
+			table.Close(table.Open("lobby", "client-a", inert{}), now)
+			table.Open("lobby", "client-a", inert{})
+		}, longer},
+		{"a stream through a proxy, whose lease ends soon", func(table *presence.Table) {
+			table.Lease(table.Open("lobby", "client-a", inert{}), now.Add(time.Second))
+		}, longer},
+		{"a lease", func(table *presence.Table) { table.Renew("lobby", "client-a", now.Add(time.Minute)) }, time.Minute},
+		{"a lease that has run out", func(table *presence.Table) { table.Renew("lobby", "client-a", now.Add(-time.Second)) }, 0},
+		{"a goodbye with a grace period", func(table *presence.Table) {
+			table.Open("lobby", "client-a", inert{})
+			table.LeaveBy("lobby", "client-a", now.Add(time.Second))
+		}, time.Second},
+	} {
+		table := presence.NewJournaled(2 * time.Second)
+		row.do(table)
+		if got := table.Left("lobby", "client-a", now, longer); got.Round(time.Millisecond) != row.want {
+			t.Errorf("%s: got %v, want %v", row.name, got, row.want)
+		}
+	}
 }
 
 // inert is a stream that ignores its end.

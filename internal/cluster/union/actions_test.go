@@ -238,7 +238,7 @@ func (w *world) stop(t *rapid.T) {
 	stopped := w.now
 	healthy := w.allSound() && w.now.Sub(w.lost) > maxDelay && !w.lossy
 	for _, id := range clients {
-		left := n.table.Left(room, id, w.now)
+		left := n.table.Left(room, id, w.now, 0)
 		if left == 0 {
 			continue
 		}
@@ -258,7 +258,7 @@ func (w *world) stop(t *rapid.T) {
 		}
 		w.promises[id] = p
 	}
-	w.do(n, n.machine.Stop(w.now, func(room, id string) time.Duration { return n.table.Left(room, id, w.now) }))
+	w.do(n, n.machine.Stop(w.now, func(room, id string) time.Duration { return n.table.Left(room, id, w.now, 0) }))
 	w.end(n)
 	if healthy {
 		n.ended = time.Time{} // all hear that it has stopped, and need not wait until it is silent

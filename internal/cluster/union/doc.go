@@ -15,12 +15,13 @@
 //     is known of a set. The answer is a Digest if that is right, and the whole [Set] otherwise.
 //   - A user who moves is in two sets for a while, because the node that it left holds it for a grace period. The union
 //     has it once, all the time.
-//   - A [Goodbye] goes to all nodes. Those that hold the user drop it and send a Delta. Until then it counts, once.
-//   - A node that stops asks the others to keep its users ([Kept]). Each counts for its time, or until another node
-//     reports it.
-//   - A node without a [Heartbeat] for 4.7 s does not count any more. Its sets are remembered for a minute. If it is
-//     heard again, a Sync finds out whether they are still right.
+//   - A [Goodbye] goes to all nodes. A node that holds the user removes it, see [Change], and sends a Delta. Until then
+//     it counts, once.
+//   - A node that stops asks the others to keep its users ([Kept]). Each counts for its time, or until it joins another
+//     node. A node that has a stream of the user already reports again that it has joined.
+//   - A node that sends nothing for 4.7 s, not even its [Heartbeat], does not count any more. Its sets are remembered for
+//     a minute. If it is heard again, a Sync finds out whether they are still right.
 //
-// Messages of one node arrive in order, or are lost, or are late. Each set has one writer, so nothing has to be merged.
+// Messages of one node arrive in order, or the node is asked again. Each set has one writer, so nothing has to be merged.
 // TestModel states the invariants, with what a node cannot know.
 package union

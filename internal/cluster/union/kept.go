@@ -15,14 +15,16 @@ type user struct {
 	hash uint64
 }
 
-// farewell is a goodbye. A node that stops may have sent a message before it received the goodbye. It is remembered for
-// twice as long as such a message may be on the way, because others may have received the goodbye later.
+// farewell is a goodbye. A node that stops may have asked to keep the user before it received the goodbye. The others
+// ignore that for onTheWay. The node itself lists the goodbye in its request for twice as long, because others may have
+// received it later.
 type farewell struct {
 	leaves   time.Time // when the user leaves the count
 	received time.Time
 }
 
-// stay is the report of a node that a user is there.
+// stay is the report of a node that has a stream of a user, although another node has asked to keep the user. That
+// request may arrive later than the report, and is ignored then.
 type stay struct {
 	node     string
 	received time.Time
@@ -61,11 +63,12 @@ func (m *Machine) sendKept(to To, k Kept, keep keeping) {
 	}
 }
 
-// Users are also kept in rooms that are opened later. If a user has come to this node before, the others must hear so
-// again. A repetition is only for a room that is not ready, and not for users who have come back in the meantime.
+// Users are also kept in rooms that are opened later. If a user has a stream on this node already, the others are told
+// again, by a delta, that it has joined. A repetition is only for a room that was opened a moment ago, and not for users
+// who have come back in the meantime.
 func (k Kept) apply(m *Machine) {
 	r := m.touch(k.Room)
-	if len(k.Users) != len(k.Millis) || k.Repeat && (r == nil || r.ready) {
+	if len(k.Users) != len(k.Millis) || k.Repeat && (r == nil || r.came == nil) {
 		return
 	}
 	keep := m.kept[k.Room]
@@ -83,7 +86,7 @@ func (k Kept) apply(m *Machine) {
 		case !until.After(m.now):
 		case m.stays[u].node != k.Node && m.now.Sub(m.stays[u].received) < onTheWay:
 			// The node that has the user got this message earlier, and has answered.
-		case k.Repeat && r.back[h]:
+		case k.Repeat && r.came[h]:
 		case r != nil && r.ids[h] != "" && m.opt.HasStream(k.Room, r.ids[h]): // it has come back already
 			r.change(h, true)
 		default:
@@ -92,7 +95,7 @@ func (k Kept) apply(m *Machine) {
 				m.expireAt(until)
 			}
 			if r != nil {
-				r.hold(&r.kept, h)
+				r.hold(&r.kept, h, true)
 			}
 		}
 	}
@@ -104,8 +107,24 @@ func (k Kept) apply(m *Machine) {
 // returned ends the keeping of a user, because it has come to another node.
 func (m *Machine) returned(r *room, h uint64) {
 	m.drop(r.key, h)
-	if !r.ready {
-		r.back[h] = true
+	r.note(h)
+}
+
+// note records that a user has joined a node.
+func (r *room) note(h uint64) {
+	if r.came != nil {
+		r.came[h] = true
+	}
+}
+
+// witness records a stay if a node reports a user who is in its set already, see [Delta]. If the user then moves on to
+// another node, that node has it.
+func (m *Machine) witness(r *room, s *set, h uint64) {
+	u := user{r.key, h}
+	_, stays := m.stays[u]
+	_, kept := m.kept[r.key][h]
+	if stays || !kept && r.users.has(h, s.node) {
+		m.stays[u] = stay{s.node, m.now}
 	}
 }
 
@@ -114,7 +133,7 @@ func (m *Machine) drop(key string, h uint64) {
 	if _, kept := m.kept[key][h]; kept {
 		delete(m.kept[key], h)
 		if r := m.touch(key); r != nil {
-			r.release(&r.kept, h)
+			r.hold(&r.kept, h, false)
 		}
 	}
 }

@@ -11,15 +11,16 @@ import (
 const (
 	heartbeatEvery = 500 * time.Millisecond // and all rooms are checked for work that is due
 	// silentAfter is how long a node may be silent before its users leave the count. They leave 4.2 to 4.7 s after a
-	// crash, and never while messages are delayed by less than 4 s.
+	// crash, later on a node that is busy, and never while messages are delayed by less than 4 s.
 	silentAfter = 4700 * time.Millisecond
 	onTheWay    = time.Second             // for a message of a node that stops, sent before it received a goodbye
 	pace        = 100 * time.Millisecond  // shortest time between two deltas of a room
-	frozenAfter = 1500 * time.Millisecond // without a tick; this node was frozen and must listen first
+	frozenAfter = 1500 * time.Millisecond // without a tick here, or a message of a node; messages may have been lost
 	forgetAfter = time.Minute             // for the sets of a silent node, which may come back with the same sets
 	askAgain    = time.Second             // if there was no answer
 	askRarely   = 16 * time.Second        // at most, doubled from askAgain; whole sets of many nodes take a while
 	readyAfter  = time.Second             // even if not all nodes have answered
+	openingTime = 5 * time.Second         // in which an opened room hears which users of stopped nodes are kept
 	digestAfter = time.Second             // since the last change
 	digestEvery = 45 * time.Second        // and up to 15 s more
 	staleAfter  = 70 * time.Second        // without a digest; perhaps a Closed was lost
@@ -30,7 +31,7 @@ const (
 // Options are the options of a [Machine].
 type Options struct {
 	Node        string // name of the node, unique among the running nodes
-	Incarnation uint64 // larger than all earlier incarnations and instances of the name
+	Incarnation uint64 // larger than all earlier incarnations and instances of the name, unless the clock was set back
 	Key         []byte // key of the hashes, the same on all nodes
 	Chunk       int    // users in one message, which has up to 21 bytes for each; default 50,000
 
@@ -50,7 +51,8 @@ type Effects struct {
 	Silent  []string // nodes that have become silent
 }
 
-// Change is a change of a room by other nodes. If no users are listed, its count has changed.
+// Change is a change of a room by other nodes. If no users are listed, its count has changed. If users are listed, the
+// caller renews or removes them, and calls [Machine.Local].
 type Change struct {
 	Room    string
 	Renewed []string      // users of this node whose leases must be renewed
@@ -70,7 +72,7 @@ type Machine struct {
 	pending    map[string]*room   // rooms with changes to send later
 	kept       map[string]keeping // by room; includes rooms that are not open
 	gone       map[user]farewell  // users who said goodbye a moment ago
-	stays      map[user]stay      // users of another node that are there although their former node stops
+	stays      map[user]stay      // users whose former node stops, as a node has reported a moment ago
 	touched    map[*room]struct{}
 	asks       map[string][]RoomState // for the next Sync to each node
 	effects    Effects
@@ -113,11 +115,12 @@ func sorted[V any](all map[string]V) []string { return slices.Sorted(maps.Keys(a
 // end updates the counts of all rooms that have changed, and sends the Syncs. Every operation of the machine ends with it.
 func (m *Machine) end() Effects {
 	for r := range m.touched {
-		if r.refresh() {
+		if r.count != r.users.size {
+			r.count = r.users.size
 			m.effects.Changes = append(m.effects.Changes, Change{Room: r.key})
 		}
 		if !r.ready && m.answered(r) {
-			r.ready, r.back = true, nil
+			r.ready = true
 			m.effects.Ready = append(m.effects.Ready, r.key)
 		}
 	}
@@ -168,7 +171,7 @@ func (m *Machine) Open(now time.Time, key string, ids []string, anonymous int) E
 	r := newRoom(key, m.opt.Node, m.instance, now)
 	m.rooms[key] = r
 	for h := range m.kept[key] {
-		r.hold(&r.kept, h)
+		r.hold(&r.kept, h, true)
 	}
 	for name := range m.peers {
 		if m.alive(name) {
@@ -293,6 +296,11 @@ func (m *Machine) Tick(now time.Time) Effects {
 	}
 	if now.Sub(m.beaten) >= heartbeatEvery {
 		m.beat()
+		for name, p := range m.peers {
+			if p.unsure && !m.busy() {
+				m.compare(name)
+			}
+		}
 		for _, r := range m.rooms {
 			m.scan(r)
 		}
@@ -306,11 +314,11 @@ func (m *Machine) scan(r *room) {
 	if !r.ready {
 		m.touch(r.key)
 	}
-	for name, s := range r.sets {
-		switch {
-		case m.peers[name] == nil && m.now.Sub(s.fresh) >= forgetAfter:
-			r.remove(name)
-		case s.state != current || m.now.Sub(s.fresh) >= staleAfter:
+	if m.now.Sub(r.since) >= openingTime {
+		r.came = nil
+	}
+	for _, s := range r.sets {
+		if s.state != current || m.now.Sub(s.fresh) >= staleAfter {
 			m.ask(r, s)
 		}
 	}

@@ -258,19 +258,42 @@ func (p *pair) tickB(d time.Duration) {
 }
 
 // A process that takes over another one's name and users changes the count by the real change, in however many messages
-// they come.
+// they come, and also if the clock was set back.
 func TestSuccessor(t *testing.T) {
-	p := newPair(t, 2)
-	p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
-	p.do("a", p.m["a"].Open(p.now, "r", ids(7), 2))
-	p.wait(3 * time.Second)
-	p.changed = nil
-	p.start("a", 1000, 2)
-	p.do("a", p.m["a"].Open(p.now, "r", ids(7)[1:], 2))
-	p.want("one has left", 8, 8)
-	p.wait(3 * time.Second)
-	if want := []int{8}; !slices.Equal(p.changed, want) {
-		t.Errorf("the other node counted %v, want %v", p.changed, want)
+	for _, incarnation := range []uint64{1000, 50} {
+		p := newPair(t, 2)
+		p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
+		p.do("a", p.m["a"].Open(p.now, "r", ids(7), 2))
+		p.wait(3 * time.Second)
+		p.changed = nil
+		p.start("a", incarnation, 2)
+		p.do("a", p.m["a"].Open(p.now, "r", ids(7)[1:], 2))
+		p.wait(3 * time.Second)
+		p.want("one has left", 8, 8)
+		if want := []int{8}; !slices.Equal(p.changed, want) {
+			t.Errorf("incarnation %d: the other node counted %v, want %v", incarnation, p.changed, want)
+		}
+	}
+}
+
+// A new process has the name of a node that was silent or has stopped, and the clock was set back.
+func TestClockSetBack(t *testing.T) {
+	for _, stops := range []bool{false, true} {
+		p := newPair(t, 0)
+		p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
+		p.do("a", p.m["a"].Open(p.now, "r", ids(3), 0))
+		p.wait(3 * time.Second)
+		if stops {
+			p.do("a", p.m["a"].Stop(p.now, func(_, _ string) time.Duration { return 0 }))
+		}
+		delete(p.m, "a")
+		p.tickB(6 * time.Second)
+		p.start("a", 50, 0)
+		p.do("a", p.m["a"].Open(p.now, "r", ids(1), 0))
+		p.wait(2 * time.Second)
+		p.want(fmt.Sprintf("the old process has stopped: %v", stops), 1, 1)
+		p.local("a", ids(1), nil, 0)
+		p.want("nobody", 0, 0)
 	}
 }
 
@@ -297,7 +320,7 @@ func TestLate(t *testing.T) {
 	}
 	p.local("a", nil, ids(3), 0)
 	p.local("a", []string{"client-0"}, nil, 0)
-	p.wait(3 * time.Second)
+	p.wait(5 * time.Second)
 	sent[union.Sync](p)
 	old := union.State{Instance: 101, Seq: 1, Size: 3}
 	for _, msg := range []union.Message{

@@ -12,7 +12,7 @@ type Message interface {
 
 // State describes a set at one position in the sequence of its node's deltas. Equal states mean equal sets.
 type State struct {
-	Instance  uint64 // counts the openings of the room by the node; later ones are greater
+	Instance  uint64 // counts the openings of the room by a process; later ones are greater
 	Seq       uint64 // of the last delta, 0 before the first
 	Size      int    // users in the set
 	Xor       uint64 // of their hashes
@@ -24,8 +24,6 @@ type RoomState struct {
 	Room string
 	State
 }
-
-func (s State) users() int { return s.Size + int(s.Anonymous) }
 
 // compare returns the sign of the difference between two positions.
 func (s State) compare(instance, seq uint64) int {
@@ -40,7 +38,8 @@ type (
 		Rooms, Users int
 	}
 
-	// Delta says to a room which users left and which joined a set. The first delta of an instance follows an empty set.
+	// Delta says to a room which users left and which joined a set. The first delta of an instance follows an empty set. A
+	// user who is in the set already joins again to say that it has a stream there, when another node asks to keep it.
 	Delta struct {
 		Node, Room    string
 		Instance, Seq uint64
@@ -85,8 +84,8 @@ type (
 	}
 
 	// Kept asks to keep counting users of a node that stops, each for some milliseconds. The node itself sends it to
-	// all nodes before it stops. Back lists the users who have joined it again after a goodbye. The others repeat it
-	// for a node that opens the room.
+	// all nodes before it stops. Back lists those whose goodbye the node knew already, so it holds no more. The
+	// others repeat it for a node that opens the room.
 	Kept struct {
 		Node, Room  string
 		Repeat      bool

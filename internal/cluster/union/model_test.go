@@ -18,6 +18,8 @@ import (
 //   - At rest all nodes have the same count, and it is the truth.
 //   - In each of two rooms, a node knows that its count changes, so its readers see the count that it has.
 //
+// What can be seen is a number. It must be at least the users who must be in it, and at most those who may be.
+//
 // A node is sound if it runs and is connected, and has done so for [soundAfter]. The others know the set of a sound node. What
 // they know of another one may be old, until it counts as silent. While messages get lost without a trace, and until the
 // next digest, only the truth at rest is checked.

@@ -16,11 +16,11 @@ type room struct {
 	sets  map[string]*set // of the other nodes
 	mine  set             // of this node
 	kept  set             // the users of stopped nodes
-	back  map[uint64]bool // users that have joined since the room was opened; only until it is ready
-	count int             // users after the last refresh
+	came  map[uint64]bool // users that have joined a node since the room was opened; nil after openingTime
+	count int             // users after the last call
 
 	ids       map[uint64]string // this node's users by hash
-	changes   map[uint64]bool   // users for the next delta, and whether the other nodes have them in this node's set
+	changes   map[uint64]bool   // users for the next delta, and whether they are in the set that the other nodes know
 	anon      uint32            // number of users without an id, as it was last sent
 	announced time.Time         // time of the last delta
 	proved    time.Time         // time of the last digest; zero if one is due
@@ -35,14 +35,14 @@ type set struct {
 	parts []Set         // parts of a whole set that have arrived so far
 	asked time.Time     // when its node was last asked
 	wait  time.Duration // from asked until it is asked again
-	fresh time.Time     // when it was last known to be right, or its node became silent
+	fresh time.Time     // when it was last known to be right
 }
 
 // state is the state of a set. It decides whether its users count.
 type state int
 
 const (
-	unconfirmed state = iota // nothing is known, or its node was silent since. It was requested, and does not count.
+	unconfirmed state = iota // nothing is known, or its node was silent since. It is requested, and does not count.
 	current                  // it is what its node sent. It counts.
 	behind                   // a change may be missing, and it was requested. The known users count.
 )
@@ -50,7 +50,7 @@ const (
 func newRoom(key, node string, instance uint64, now time.Time) *room {
 	r := &room{
 		key: key, since: now, proved: now, sets: make(map[string]*set),
-		ids: make(map[uint64]string), changes: make(map[uint64]bool), back: make(map[uint64]bool),
+		ids: make(map[uint64]string), changes: make(map[uint64]bool), came: make(map[uint64]bool),
 	}
 	r.users = newUsers(r.counts)
 	r.mine = set{node: node, State: State{Instance: instance}}
@@ -92,13 +92,6 @@ func (r *room) remove(node string) {
 	delete(r.sets, node)
 }
 
-// refresh updates the count, and reports whether it has changed.
-func (r *room) refresh() bool {
-	before := r.count
-	r.count = r.users.size
-	return r.count != before
-}
-
 // setAnonymous records how many users without an id a node has. They are in the group of this node alone.
 func (r *room) setAnonymous(s *set, n uint32) {
 	if n != s.Anonymous {
@@ -107,19 +100,15 @@ func (r *room) setAnonymous(s *set, n uint32) {
 	}
 }
 
-// hold records that a node holds a user.
-func (r *room) hold(s *set, h uint64) {
-	if r.users.hold(h, s.node, true) {
-		s.Size++
+// hold records whether a node holds a user.
+func (r *room) hold(s *set, h uint64, holds bool) {
+	if r.users.hold(h, s.node, holds) {
 		s.Xor ^= h
-	}
-}
-
-// release records that a node does not hold a user.
-func (r *room) release(s *set, h uint64) {
-	if r.users.hold(h, s.node, false) {
-		s.Size--
-		s.Xor ^= h
+		if holds {
+			s.Size++
+		} else {
+			s.Size--
+		}
 	}
 }
 
@@ -127,7 +116,7 @@ func (r *room) release(s *set, h uint64) {
 func (r *room) join(h uint64, id string) {
 	if _, here := r.ids[h]; !here {
 		r.ids[h] = id
-		r.hold(&r.mine, h)
+		r.hold(&r.mine, h, true)
 		r.change(h, false)
 	}
 }
@@ -136,7 +125,7 @@ func (r *room) join(h uint64, id string) {
 func (r *room) leave(h uint64) {
 	if _, here := r.ids[h]; here {
 		delete(r.ids, h)
-		r.release(&r.mine, h)
+		r.hold(&r.mine, h, false)
 		r.change(h, true)
 	}
 }

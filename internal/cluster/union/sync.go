@@ -18,21 +18,20 @@ func (d Delta) apply(m *Machine) {
 		m.verify(r, s)
 	case d.Instance != s.Instance || d.Seq != s.Seq+1:
 		m.ask(r, s)
-		if !r.ready { // the answer does not list the users that have come back
-			for _, h := range d.Joined {
-				m.returned(r, h)
+		for _, h := range d.Joined {
+			r.note(h) // the answer does not say who has come a moment ago
+			if !r.ready {
+				m.drop(r.key, h) // nobody sees that the count lacks the user until the answer is here
 			}
 		}
 		return
 	}
 	for _, h := range d.Left {
-		r.release(s, h)
+		r.hold(s, h, false)
 	}
 	for _, h := range d.Joined {
-		if _, kept := m.kept[r.key][h]; !kept && r.users.has(h, s.node) {
-			m.stays[user{r.key, h}] = stay{s.node, m.now}
-		}
-		r.hold(s, h)
+		m.witness(r, s, h)
+		r.hold(s, h, true)
 		m.returned(r, h)
 	}
 	r.setAnonymous(s, d.Anonymous)
@@ -68,12 +67,14 @@ func (m *Machine) known(r *room, s *set, t State) bool {
 	return s.compare(t.Instance, t.Seq) > 0
 }
 
-// ask asks a node to compare its set with the known one, unless it was asked a moment ago or has perhaps answered.
+// ask asks a node to compare its set with the known one, unless it was asked a moment ago. While this node is busy the
+// answer may be among the messages that were not applied yet, so it asks only once.
 func (m *Machine) ask(r *room, s *set) {
 	if s.state == current {
 		s.state = behind
 	}
-	if arrived := s.asked.After(s.fresh) && m.busy(); m.alive(s.node) && m.now.Sub(s.asked) >= s.wait && !arrived {
+	answered := s.asked.After(s.fresh) && m.busy()
+	if m.alive(s.node) && m.now.Sub(s.asked) >= s.wait && !answered {
 		s.asked, s.wait = m.now, min(max(askAgain, 2*s.wait), askRarely)
 		m.asks[s.node] = append(m.asks[s.node], RoomState{r.key, s.State})
 	}
@@ -82,6 +83,7 @@ func (m *Machine) ask(r *room, s *set) {
 // compare asks a node to compare all its sets with the known ones.
 func (m *Machine) compare(node string) {
 	if m.alive(node) {
+		m.peers[node].compared, m.peers[node].unsure = m.now, false
 		for _, r := range m.rooms {
 			s := r.set(node)
 			s.wait = 0
@@ -141,7 +143,7 @@ func (t Set) apply(m *Machine) {
 	r.setAnonymous(known, t.Anonymous)
 	for _, part := range s.parts {
 		for _, h := range part.Users {
-			r.hold(known, h)
+			r.hold(known, h, true)
 		}
 	}
 	m.verify(r, known)

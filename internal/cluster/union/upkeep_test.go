@@ -62,15 +62,37 @@ func TestDigestOfBusyRoom(t *testing.T) {
 
 // Users of a crashed process leave the count even if a new one has its name at once, but it may open the room first.
 func TestSuccessorWithoutRoom(t *testing.T) {
+	for _, pause := range []time.Duration{0, 3 * time.Second} {
+		p := newPair(t, 0)
+		p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
+		p.do("a", p.m["a"].Open(p.now, "r", ids(3), 2))
+		p.wait(3 * time.Second)
+		p.tickB(pause)
+		p.start("a", 1000, 0)
+		p.wait(4 * time.Second)
+		p.want("it may open the room", 0, 5)
+		p.wait(2 * time.Second)
+		p.want("it has not opened the room", 0, 0)
+	}
+}
+
+// A late heartbeat of the old process changes nothing.
+func TestLateHeartbeat(t *testing.T) {
 	p := newPair(t, 0)
 	p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
-	p.do("a", p.m["a"].Open(p.now, "r", ids(3), 2))
+	p.do("a", p.m["a"].Open(p.now, "r", ids(3), 0))
 	p.wait(3 * time.Second)
 	p.start("a", 1000, 0)
-	p.wait(4 * time.Second)
-	p.want("it may open the room", 0, 5)
-	p.wait(2 * time.Second)
-	p.want("it has not opened the room", 0, 0)
+	p.do("a", p.m["a"].Open(p.now, "r", ids(3), 0))
+	p.wait(3 * time.Second)
+	sent[union.Sync](p)
+	p.do("b", p.m["b"].Apply(p.now, union.Heartbeat{Node: "a", Incarnation: 100, Rooms: 1, Users: 3}))
+	p.wait(200 * time.Millisecond)
+	p.local("a", nil, []string{"client-x"}, 0)
+	p.want("one has joined", 4, 4)
+	if got := sent[union.Sync](p); got != 0 {
+		t.Errorf("got %d questions, want none", got)
+	}
 }
 
 // A node that starts hears of the others at once, however late their next heartbeat is. So it shows no part of a count.
@@ -178,6 +200,45 @@ func TestAskAfterPause(t *testing.T) {
 	p.want("heard again", 4, 4)
 }
 
+// A node is not heard for a while that is too short for it to be silent. What was lost meanwhile is found, and asked for
+// only once, also if this node knows by itself that messages were lost.
+func TestPause(t *testing.T) {
+	for _, known := range []bool{false, true} {
+		p := newPair(t, 0)
+		p.open()
+		p.wait(3 * time.Second)
+		p.lose = func(union.Message) bool { return true }
+		p.local("a", nil, ids(1), 0)
+		p.wait(3 * time.Second)
+		p.want("a change and its digest are lost", 1, 0)
+		p.lose = func(union.Message) bool { return false }
+		sent[union.Sync](p)
+		if known {
+			p.do("b", p.m["b"].Lost(p.now))
+		}
+		p.wait(time.Second)
+		p.want("heard again", 1, 1)
+		if got := sent[union.Sync](p); got != 2 {
+			t.Errorf("known %v: got %d questions, want one of each node", known, got)
+		}
+	}
+}
+
+// A room is ready when all nodes have answered, or when the wait for them is over. What they repeat later is heard all the
+// same.
+func TestRepetitionAfterReady(t *testing.T) {
+	p := newPair(t, 0)
+	delta := union.Delta{Node: "a", Room: "r", Instance: 101, Seq: 1, Joined: []uint64{7}}
+	p.do("b", p.m["b"].Open(p.now, "r", nil, 0))
+	p.do("b", p.m["b"].Apply(p.now, delta))
+	p.wait(2 * time.Second)
+	p.do("b", p.m["b"].Apply(p.now, union.Kept{Node: "a", Room: "r", Repeat: true, Users: []uint64{7, 8}, Millis: []uint32{9_000, 9_000}}))
+	p.want("one is back, one is kept", 0, 2)
+	delta.Seq, delta.Joined, delta.Left = 2, nil, delta.Joined
+	p.do("b", p.m["b"].Apply(p.now, delta))
+	p.want("who was back has left", 0, 1)
+}
+
 // A node that has many messages to apply asks nobody twice and declares nobody silent, but not for ever.
 func TestBusy(t *testing.T) {
 	busy, now := false, time.Unix(1e9, 0)
@@ -208,6 +269,13 @@ func TestBusy(t *testing.T) {
 	wait(2 * time.Second)
 	if len(silent) != 1 {
 		t.Errorf("busy for 11 s: got silent nodes %v, want one", silent)
+	}
+	busy = false
+	wait(time.Second)
+	busy, sent = true, nil
+	do(m.Apply(now, union.Heartbeat{Node: "a", Incarnation: 1, Rooms: 1}))
+	if len(sent) != 1 {
+		t.Errorf("heard again while this node is busy: got %d questions, want one", len(sent))
 	}
 }
 
@@ -272,13 +340,20 @@ func TestUserOfSilentNodes(t *testing.T) {
 // user leaves the count when it leaves c. When c stops in its turn, its request holds.
 func TestOvertakenKept(t *testing.T) {
 	h := union.Hash(nil, "client-0")
+	leaves := union.Delta{Node: "c", Room: "r", Instance: 1, Seq: 3, Left: []uint64{h}}
+	stop := func(node string) []union.Message {
+		return []union.Message{union.Kept{Node: node, Room: "r", Users: []uint64{h}, Millis: []uint32{5_000}}, union.Stopped{Node: node, Incarnation: 1}}
+	}
+	a := stop("a")
 	for _, row := range []struct {
 		name  string
-		after []union.Message // the stop of a
+		after []union.Message // the report of c
 		want  int
 	}{
-		{"it leaves c", []union.Message{union.Delta{Node: "c", Room: "r", Instance: 1, Seq: 3, Left: []uint64{h}}}, 0},
-		{"c stops", []union.Message{union.Kept{Room: "r", Users: []uint64{h}, Millis: []uint32{5_000}}, union.Stopped{Node: "c", Incarnation: 1}}, 1},
+		{"it leaves c", append(a, leaves), 0},
+		{"it leaves c, and another node stops", append([]union.Message{union.Stopped{Node: "d", Incarnation: 1}}, append(a, leaves)...), 0},
+		{"c stops", append(a, stop("c")...), 1},
+		{"it moves on to d, which stops", append(append(a, union.Delta{Node: "d", Room: "r", Instance: 1, Seq: 1, Joined: []uint64{h}}, leaves), stop("d")...), 1},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			p := newPair(t, 0)
@@ -288,8 +363,6 @@ func TestOvertakenKept(t *testing.T) {
 				union.Heartbeat{Node: "c", Incarnation: 1},
 				union.Delta{Node: "c", Room: "r", Instance: 1, Seq: 1, Joined: []uint64{h}},
 				union.Delta{Node: "c", Room: "r", Instance: 1, Seq: 2, Joined: []uint64{h}},
-				union.Kept{Room: "r", Users: []uint64{h}, Millis: []uint32{5_000}},
-				union.Stopped{Node: "a", Incarnation: 100},
 			}, row.after...) {
 				p.do("b", p.m["b"].Apply(p.now, msg))
 			}
